@@ -1,0 +1,127 @@
+"""Specimens to train and test on, and the order in which they are drawn (METHOD section 2)."""
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import randomness, specimens
+from adaptive_stem_tf.types import Draw
+
+_TRAIN_SHARE = 0.8  # of a file of images, in file order
+
+
+class Splits(NamedTuple):
+  """Normalised specimens, float32 [N, S, S, 1] in [-1, 1], and what had to be mended in them."""
+
+  train: np.ndarray
+  validation: np.ndarray
+  test: np.ndarray
+  repairs: specimens.Repairs
+
+
+def read_images(path: str | os.PathLike) -> np.ndarray:
+  """Reads a NumPy file of specimens.
+
+  Args:
+    path: of an array [N, S, S, 1] or [N, S, S] of real numbers.
+
+  Returns:
+    A new float32 array [N, S, S, 1], as stored: not normalised.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it cannot be read as such an array.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"images={path} is not a file: give a NumPy file of specimens [N, S, S, 1].")
+  try:
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+  except (ValueError, EOFError, OSError) as error:
+    raise ValueError(f"images={path} cannot be read as a NumPy array ({error}): is the file complete?") from error
+  if not isinstance(stored, np.ndarray):
+    raise ValueError(f"images={path} is an archive of several arrays: save one array as .npy.")
+  if stored.ndim == 3:
+    stored = stored[..., None]
+  if stored.ndim != 4 or stored.shape[1] != stored.shape[2] or stored.shape[3] != 1:
+    raise ValueError(f"images={path} has shape {list(stored.shape)}: specimens are square, [N, S, S, 1] or [N, S, S].")
+  if stored.dtype.kind not in "fiu":
+    raise ValueError(f"images={path} holds {stored.dtype}: intensities must be real numbers.")
+  return np.array(stored, np.float32)
+
+
+def prepare(train: np.ndarray, test: np.ndarray, image_size: int, validation_fraction: float) -> Splits:
+  """Normalises specimens in place and sets a validation split aside.
+
+  Args:
+    train: float32 [N, S, S, 1], as stored.
+    test: float32 [M, S, S, 1], as stored.
+    image_size: side that the scan expects, px.
+    validation_fraction: share of `train`, its last part, set aside.
+
+  Raises:
+    ValueError: if the size is another, or a split is empty.
+  """
+  for name, images in (("training", train), ("test", test)):
+    if not len(images):
+      raise ValueError(f"the {name} split is empty: more specimens are needed (80 % train, the rest test).")
+    if images.shape[1] != image_size:
+      raise ValueError(f"the {name} specimens are {images.shape[1]} px wide and image_size={image_size}: "
+                       f"set --image_size={images.shape[1]} or give other images.")
+  repairs = [specimens.normalise(images) for images in (train, test)]
+  kept = len(train) - round(validation_fraction * len(train))
+  if not kept:
+    raise ValueError(f"validation_fraction={validation_fraction} leaves none of {len(train)} specimens to train on.")
+  return Splits(train[:kept], train[kept:], test, specimens.Repairs(*map(sum, zip(*repairs))))
+
+
+def split_file_order(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Splits images in file order: the first int(0.8 N) train, the rest test."""
+  count = int(_TRAIN_SHARE * len(images))
+  return images[:count], images[count:]
+
+
+def draws(count: int, batch: int, seed: int, augment: bool, start: int = 0) -> Iterator[Draw]:
+  """Yields batches of (specimen, transform), shuffled anew each epoch, for ever.
+
+  A draw is a pure function of the seed and its number, so the position of the
+  pipeline is the iteration: nothing else needs to be checkpointed.
+
+  Args:
+    count: number of training specimens.
+    batch: B.
+    seed: of the order and the transforms.
+    augment: draw one of the 8 dihedral transforms uniformly, else none.
+    start: iteration to start at.
+  """
+  def draw(number):
+    """Draws one specimen; its number counts from the start of training."""
+    order = randomness.stream(seed, randomness.Purpose.ORDER, number // count)  # one order an epoch
+    index = tf.random.experimental.index_shuffle(number % count, order, tf.constant(count - 1, tf.int64))
+    transform = tf.constant(0)
+    if augment:
+      stream = randomness.stream(seed, randomness.Purpose.TRANSFORM, number)
+      transform = tf.random.stateless_uniform([], stream, 0, specimens.TRANSFORMS, tf.int32)
+    return Draw(tf.cast(index, tf.int32), transform)
+  dataset = tf.data.Dataset.counter(start * batch).map(draw)
+  dataset = dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+  return iter(dataset)
+
+
+def batches(images: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
+  """Yields every image once, in order, in batches of a fixed shape, and how many of a batch are new.
+
+  The last batch is filled up by repeating its last image: shapes stay static.
+
+  Args:
+    images: [N, S, S, 1].
+    batch: B.
+  """
+  for start in range(0, len(images), batch):
+    chosen = images[start : start + batch]
+    missing = batch - len(chosen)
+    yield np.concatenate([chosen, np.repeat(chosen[-1:], missing, 0)]) if missing else chosen, len(chosen)

@@ -1,0 +1,1 @@
+"""Recurrent deterministic policy gradients: replay, losses, schedules and the learner."""

@@ -1,0 +1,57 @@
+"""Adaptive learning rate clipping and running normalisation of losses (METHOD section 6)."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+MOMENT_DECAY = 0.999
+MEAN_DECAY = 0.997
+_VARIANCE_FLOOR = 1e-8
+
+
+class Moments(NamedTuple):
+  """Running mean of a clipped loss and of its square."""
+
+  first: tf.Tensor  # scalar, m1
+  second: tf.Tensor  # scalar, m2
+
+
+INITIAL_MOMENTS = (1.0, 4.0)
+INITIAL_MEAN = 0.5
+
+
+def clip(losses: tf.Tensor, moments: Moments, deviations: float) -> tuple[tf.Tensor, Moments]:
+  """Scales losses above m1 + k sqrt(m2 - m1^2 + 1e-8) down to it (Ede & Beanland 2020).
+
+  The gradient of a clipped loss is scaled with it. The moments move after clipping.
+
+  Args:
+    losses: [B], one loss an example.
+    moments: running moments m1, m2.
+    deviations: k.
+
+  Returns:
+    Clipped losses [B] and the next moments.
+  """
+  spread = tf.sqrt(moments.second - tf.square(moments.first) + _VARIANCE_FLOOR)
+  threshold = moments.first + deviations * spread
+  scale = tf.stop_gradient(tf.where(losses > threshold, threshold / losses, tf.ones_like(losses)))
+  clipped = scale * losses
+  fixed = tf.stop_gradient(clipped)
+  return clipped, Moments(
+      _move(moments.first, tf.reduce_mean(fixed), MOMENT_DECAY),
+      _move(moments.second, tf.reduce_mean(tf.square(fixed)), MOMENT_DECAY))
+
+
+def normalise(losses: tf.Tensor, mean: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Divides losses [B] by their running mean, which moves first.
+
+  Returns:
+    Normalised losses [B] and the next running mean, a scalar.
+  """
+  mean = _move(mean, tf.reduce_mean(losses), MEAN_DECAY)
+  return losses / mean, mean
+
+
+def _move(average, value, decay):
+  return decay * average + (1.0 - decay) * value

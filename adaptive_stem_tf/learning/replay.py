@@ -1,0 +1,144 @@
+"""Experience replay of scans (METHOD section 5).
+
+An entry is the actions and observations of a scan and the specimen it came from, by
+number and transform. No loss or recurrent state is stored: both are recomputed.
+"""
+
+from typing import NamedTuple
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.types import Draw, ReplaySample, Trajectory
+
+
+class Seeds(NamedTuple):
+  """Seeds [2] int64 of the replay's random choices at one iteration."""
+
+  overwrite: tf.Tensor
+  adding: tf.Tensor
+  sampling: tf.Tensor
+
+
+class Replay(snt.Module):
+  """A fixed number of scans, sampled uniformly or by priority."""
+
+  def __init__(self, settings: config.Replay, scan: config.Scan, name: str = "replay"):
+    super().__init__(name=name)
+    self._settings = settings
+    capacity = settings.capacity
+    self.observations = _storage([capacity, scan.segments, scan.probes], tf.float32, "observations")
+    self.actions = _storage([capacity, scan.segments, 1], tf.float32, "actions")
+    self.index = _storage([capacity], tf.int32, "index")
+    self.transform = _storage([capacity], tf.int32, "transform")
+    self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")
+    if settings.prioritised:
+      self.priority = _storage([capacity], tf.float32, "priority")
+      self.sampled = _storage([capacity], tf.bool, "sampled")
+
+  @property
+  def size(self) -> tf.Tensor:
+    """Number of scans held, int32."""
+    return tf.cast(tf.minimum(self.added, self._settings.capacity), tf.int32)
+
+  def exchange(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor,
+               beta: tf.Tensor) -> ReplaySample:
+    """Adds a batch of scans (see `add`), then samples as many (see `sample`)."""
+    self.add(trajectory, draw, seeds, probability)
+    return self.sample(trajectory.actions.shape[0], seeds, beta)
+
+  def add(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor) -> None:
+    """Adds a batch of scans, all or none.
+
+    Args:
+      trajectory: the scans, B of them.
+      draw: their specimens.
+      seeds: of this iteration.
+      probability: that they are added; otherwise the replay stays as it is.
+    """
+    batch = trajectory.actions.shape[0]
+    adding = tf.random.stateless_uniform([], seeds.adding) < probability
+    rows = self._rows(batch, seeds.overwrite)
+    self._write(self.observations, rows, trajectory.observations, adding)
+    self._write(self.actions, rows, trajectory.actions, adding)
+    self._write(self.index, rows, draw.index, adding)
+    self._write(self.transform, rows, draw.transform, adding)
+    if self._settings.prioritised:
+      self._write(self.priority, rows, tf.fill([batch], self._usual_priority()), adding)
+      self._write(self.sampled, rows, tf.zeros([batch], tf.bool), adding)
+    self.added.assign_add(batch * tf.cast(adding, tf.int64))
+
+  def sample(self, batch: int, seeds: Seeds, beta: tf.Tensor) -> ReplaySample:
+    """Draws B scans with replacement.
+
+    Args:
+      batch: B.
+      seeds: of this iteration.
+      beta: exponent of importance weights, if prioritised.
+    """
+    uniform = tf.random.stateless_uniform([batch], seeds.sampling)
+    if self._settings.prioritised:
+      rows, weights = self._draw_by_priority(uniform, beta)
+    else:
+      size = tf.cast(self.size, tf.float32)
+      rows = tf.minimum(tf.cast(uniform * size, tf.int32), self.size - 1)
+      weights = tf.ones([batch])
+    draw = Draw(tf.gather(self.index, rows), tf.gather(self.transform, rows))
+    return ReplaySample(tf.gather(self.observations, rows), tf.gather(self.actions, rows), draw, rows, weights)
+
+  def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
+    """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; nothing if uniform."""
+    if not self._settings.prioritised:
+      return
+    # A scan may be drawn twice; its errors are the same then, so the order of writes does not matter.
+    self.priority.scatter_update(tf.IndexedSlices(errors, rows))
+    self.sampled.scatter_update(tf.IndexedSlices(tf.ones_like(rows, tf.bool), rows))
+
+  def _rows(self, batch, seed):
+    """Returns the rows that new scans take: the next free ones, or a block to overwrite."""
+    capacity = self._settings.capacity
+    start = tf.math.floormod(self.added, capacity)
+    if self._settings.overwrite == "random":
+      drawn = tf.random.stateless_uniform([], seed, maxval=capacity, dtype=tf.int64)
+      start = tf.where(self.added >= capacity, drawn, start)
+    return tf.cast(tf.math.floormod(start + tf.range(batch, dtype=tf.int64), capacity), tf.int32)
+
+  def _write(self, storage, rows, values, adding):
+    kept = tf.where(adding, values, tf.gather(storage, rows))
+    storage.scatter_update(tf.IndexedSlices(kept, rows))
+
+  def _usual_priority(self):
+    """Returns the mean priority of scans sampled so far, 1 before the first."""
+    weights = tf.cast(self.sampled, tf.float32)
+    total = tf.reduce_sum(weights)
+    return tf.where(total > 0, tf.reduce_sum(weights * self.priority) / tf.maximum(total, 1.0), 1.0)
+
+  def _draw_by_priority(self, uniform, beta):
+    """Draws rows with P proportional to priority^alpha; weights are (n P)^-beta over their maximum."""
+    held = tf.range(self._settings.capacity) < self.size
+    powers = tf.where(held, tf.pow(tf.maximum(self.priority, 1e-12), self._settings.priority_alpha), 0.0)
+    cumulative = tf.cumsum(powers)
+    rows = tf.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+    rows = tf.minimum(rows, self.size - 1)
+    probability = tf.gather(powers, rows) / cumulative[-1]
+    weights = tf.pow(tf.cast(self.size, tf.float32) * probability, -beta)
+    return rows, weights / tf.reduce_max(weights)
+
+
+class NoReplay(snt.Module):
+  """Replays the newest batch only: the ablation without experience replay."""
+
+  def exchange(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor,
+               beta: tf.Tensor) -> ReplaySample:
+    """Returns the batch that it is given."""
+    del seeds, probability, beta
+    batch = trajectory.actions.shape[0]
+    return ReplaySample(trajectory.observations, trajectory.actions, draw, tf.range(batch), tf.ones([batch]))
+
+  def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
+    """Does nothing: there are no priorities."""
+
+
+def _storage(shape, dtype, name):
+  return tf.Variable(tf.zeros(shape, dtype), trainable=False, name=name)

@@ -1,0 +1,1 @@
+"""Sonnet modules: recurrent cores, actor, critic and generator."""

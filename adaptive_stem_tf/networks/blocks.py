@@ -1,0 +1,141 @@
+"""Parts that networks share: projections, convolutions, batch normalisation, residual blocks.
+
+Variables are float32; `precision` chooses the arithmetic of convolutions. Kernels are
+[height, width, in, out], transposed kernels [height, width, out, in].
+"""
+
+import math
+
+import sonnet as snt
+import tensorflow as tf
+
+_KERNEL = 3  # px
+
+
+class Projection(snt.Module):
+  """Dense layer without bias; truncated normal weights of standard deviation 1/sqrt(inputs)."""
+
+  def __init__(self, output_size: int, name: str = "linear"):
+    super().__init__(name=name)
+    self.output_size = output_size
+
+  @snt.once
+  def _initialize(self, inputs):
+    size = inputs.shape[-1]
+    init = snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(size))
+    self.w = tf.Variable(init([size, self.output_size], tf.float32), name="w")
+
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Maps [..., inputs] to [..., output_size]."""
+    self._initialize(inputs)
+    return tf.linalg.matmul(inputs, self.w)
+
+
+class Convolution(snt.Module):
+  """3x3 convolution, SAME padding, Xavier weights, zero biases."""
+
+  def __init__(self, channels: int, stride: int = 1, with_bias: bool = True, name: str = "conv"):
+    super().__init__(name=name)
+    self._channels, self._stride, self._with_bias = channels, stride, with_bias
+
+  @snt.once
+  def _initialize(self, inputs):
+    self.w = tf.Variable(_xavier([_KERNEL, _KERNEL, inputs.shape[-1], self._channels]), name="w")
+    if self._with_bias:
+      self.b = tf.Variable(tf.zeros([self._channels]), name="b")
+
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Maps [B, H, W, C] to [B, H / stride, W / stride, channels], in the arithmetic of `inputs`."""
+    self._initialize(inputs)
+    outputs = tf.nn.conv2d(inputs, tf.cast(self.w, inputs.dtype), self._stride, "SAME")
+    return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype)) if self._with_bias else outputs
+
+
+class TransposedConvolution(snt.Module):
+  """3x3 transposed convolution, stride 2, SAME padding, Xavier weights, zero biases."""
+
+  def __init__(self, channels: int, name: str = "transposed_conv"):
+    super().__init__(name=name)
+    self._channels = channels
+
+  @snt.once
+  def _initialize(self, inputs):
+    self.w = tf.Variable(_xavier([_KERNEL, _KERNEL, self._channels, inputs.shape[-1]]), name="w")
+    self.b = tf.Variable(tf.zeros([self._channels]), name="b")
+
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Maps [B, H, W, C] to [B, 2 H, 2 W, channels], in the arithmetic of `inputs`."""
+    self._initialize(inputs)
+    batch = inputs.shape[0] or tf.shape(inputs)[0]
+    shape = [batch, 2 * inputs.shape[1], 2 * inputs.shape[2], self._channels]
+    outputs = tf.nn.conv2d_transpose(inputs, tf.cast(self.w, inputs.dtype), shape, 2, "SAME")
+    return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype))
+
+
+class BatchNorm(snt.Module):
+  """Batch normalisation with a shift and no scale, and zero-debiased moving statistics.
+
+  Training normalises by the batch and moves the statistics; inference uses these
+  (METHOD decision 15). The moving variance is of the unbiased batch variance.
+  """
+
+  def __init__(self, decay: float, epsilon: float = 1e-3, name: str = "batch_norm"):
+    super().__init__(name=name)
+    self._epsilon = epsilon
+    self.mean = snt.ExponentialMovingAverage(decay, name="mean")
+    self.variance = snt.ExponentialMovingAverage(decay, name="variance")
+
+  @snt.once
+  def _initialize(self, inputs):
+    self._scale = tf.ones([inputs.shape[-1]])
+    self.beta = tf.Variable(tf.zeros([inputs.shape[-1]]), name="beta")
+    self.mean.initialize(tf.zeros([inputs.shape[-1]]))
+    self.variance.initialize(tf.ones([inputs.shape[-1]]))
+
+  def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
+    """Normalises [B, H, W, C] over all axes but the last."""
+    self._initialize(inputs)
+    if not is_training:
+      return tf.raw_ops.FusedBatchNormV3(
+          x=inputs, scale=self._scale, offset=self.beta, mean=self.mean.value, variance=self.variance.value,
+          epsilon=self._epsilon, is_training=False).y
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=self._scale, offset=self.beta, mean=tf.zeros([0]), variance=tf.zeros([0]),
+        epsilon=self._epsilon, is_training=True)
+    self.mean.update(mean)
+    self.variance.update(variance)
+    return outputs
+
+
+class ConvolutionBlock(snt.Module):
+  """A (transposed) convolution, then ReLU, then batch normalisation."""
+
+  def __init__(self, convolution: snt.Module, batch_norm_decay: float, name: str = "block"):
+    super().__init__(name=name)
+    self.convolution = convolution
+    self.batch_norm = BatchNorm(batch_norm_decay)
+
+  def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
+    """Maps [B, H, W, C] to what the convolution gives."""
+    return self.batch_norm(tf.nn.relu(self.convolution(inputs)), is_training)
+
+
+class ResidualBlock(snt.Module):
+  """conv-ReLU-BN, conv-ReLU-BN, conv-ReLU, add, BN (METHOD decision 3)."""
+
+  def __init__(self, channels: int, batch_norm_decay: float, name: str = "residual_block"):
+    super().__init__(name=name)
+    self.blocks = [ConvolutionBlock(Convolution(channels), batch_norm_decay) for _ in range(2)]
+    self.convolution = Convolution(channels)
+    self.batch_norm = BatchNorm(batch_norm_decay)
+
+  def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
+    """Maps [B, H, W, channels] to the same shape."""
+    outputs = inputs
+    for block in self.blocks:
+      outputs = block(outputs, is_training)
+    return self.batch_norm(inputs + tf.nn.relu(self.convolution(outputs)), is_training)
+
+
+def _xavier(shape):
+  return snt.initializers.VarianceScaling(1.0, "fan_avg", "uniform")(shape, tf.float32)

@@ -1,0 +1,59 @@
+"""The recurrent core a configuration asks for, and how any core runs over a sequence.
+
+A core is an `snt.RNNCore` with `core(inputs [B, D], state) -> (features [B, F], next_state)`, trainable
+`core.initial_state(batch_size)` and `core.output_size` (F). States are NamedTuples of tensors [B, ...].
+"""
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.networks import controller as controllers
+from adaptive_stem_tf.networks import dnc
+
+
+def make_core(controller: config.Controller, memory: config.Memory, name: str = "core") -> snt.RNNCore:
+  """Builds the recurrent core of an actor or critic (METHOD section 4, SI S1).
+
+  Args:
+    controller: kind, depth, width and projection.
+    memory: external memory, read only if `controller.controller` is `dnc`.
+    name: of the module.
+
+  Raises:
+    ValueError: if the kind of controller is unknown.
+  """
+  units, depth, projection = controller.units, controller.depth, controller.projection
+  if controller.controller == "lstm":
+    return controllers.LSTM(units, depth, projection, name)
+  if controller.controller == "gru":
+    return controllers.GRU(units, depth, name)
+  if controller.controller == "dnc":
+    return dnc.DNC(controllers.LSTM(units, depth, projection), memory, name)
+  raise ValueError(f"controller={controller.controller!r} is unknown: choose lstm, gru or dnc.")
+
+
+def unroll(core: snt.RNNCore, inputs: tf.Tensor, state: controllers.State):
+  """Runs a core over a sequence, by its own `unroll` where it has one.
+
+  Args:
+    core: any core.
+    inputs: [B, T, D], T static.
+    state: the state that enters step 0, tensors [B, ...].
+
+  Returns:
+    features: [B, T, core.output_size].
+    entering: a state whose tensors are [B, T, ...]: what enters each step, `state` itself at step 0.
+    final_state: the state after the last step, tensors [B, ...].
+  """
+  if hasattr(core, "unroll"):
+    return core.unroll(inputs, state)
+  return unroll_stepwise(core, inputs, state)
+
+
+def unroll_stepwise(core: snt.RNNCore, inputs: tf.Tensor, state: controllers.State):
+  """Calls a core once a time step; arguments and results as in `unroll`."""
+  core(inputs[:, 0], state)  # Variables cannot be created inside the loop.
+  blank = tf.zeros([inputs.shape[0] or tf.shape(inputs)[0], core.output_size])
+  features, after = controllers.scan(lambda x, carried: core(x, carried[1]), inputs, (blank, state))
+  return features, *controllers.entering_and_final(state, after)

@@ -1,0 +1,37 @@
+"""Completes partial scans (METHOD section 8, SI S1)."""
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.networks import blocks
+
+
+class Generator(snt.Module):
+  """Convolutional generator: a partial scan to a completed image."""
+
+  def __init__(self, settings: config.Generator, name: str = "generator"):
+    super().__init__(name=name)
+    decay, c = settings.batch_norm_decay, settings.channels
+    self._dtype = tf.as_dtype(settings.precision)
+    layers = [blocks.Convolution(c), blocks.Convolution(2 * c, stride=2), blocks.Convolution(4 * c, stride=2)]
+    self.layers = [blocks.ConvolutionBlock(layer, decay) for layer in layers]
+    self.layers += [blocks.ResidualBlock(4 * c, decay) for _ in range(settings.blocks)]
+    layers = [blocks.TransposedConvolution(2 * c), blocks.TransposedConvolution(c), blocks.Convolution(c)]
+    self.layers += [blocks.ConvolutionBlock(layer, decay) for layer in layers]
+    self.output = blocks.Convolution(1, with_bias=False, name="output")
+
+  def __call__(self, partial_scan: tf.Tensor, is_training: bool) -> tf.Tensor:
+    """Completes scans.
+
+    Args:
+      partial_scan: [B, S, S, 2], measured intensity and mask.
+      is_training: normalise by the batch, and move the statistics used otherwise.
+
+    Returns:
+      [B, S, S, 1] float32, about in [-1, 1].
+    """
+    outputs = tf.cast(partial_scan, self._dtype)
+    for layer in self.layers:
+      outputs = layer(outputs, is_training)
+    return tf.cast(self.output(outputs), tf.float32)

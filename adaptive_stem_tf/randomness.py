@@ -1,0 +1,27 @@
+"""Where randomness comes from.
+
+Random numbers are pure functions of the experiment's seed, a purpose and the
+iteration: a checkpoint needs no generator state, and a resumed run draws the
+numbers that an uninterrupted one would.
+"""
+
+import enum
+
+import tensorflow as tf
+
+
+class Purpose(enum.IntEnum):
+  """What random numbers are for; each has a stream of its own."""
+
+  ORDER = 0
+  TRANSFORM = 1
+  EXPLORATION = 2
+  OVERWRITE = 3
+  ADDING = 4
+  SAMPLING = 5
+  AUGMENTATION = 6
+
+
+def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:
+  """Returns the seed [2] int64 of a purpose's random numbers at an iteration."""
+  return tf.stack([tf.constant(len(Purpose) * seed + purpose, tf.int64), tf.cast(iteration, tf.int64)])

@@ -1,0 +1,1 @@
+"""Scans: geometry, reading specimens, rollouts, partial scans and fixed paths."""

@@ -1,0 +1,79 @@
+"""Geometry of segmented scan paths (METHOD section 3).
+
+Conventions of the whole library: positions are (row, column) in px with the origin
+top-left and rows pointing down; angles are in rad in (-pi, pi] from the row axis
+towards the column axis; intensities are in [-1, 1].
+
+Segment k starts at p_k, runs along u_k = d (cos phi_k, sin phi_k) and has probing
+positions x_{k,i} = p_k + i u_k for i = 0..n-1; p_{k+1} = p_k + n u_k.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+
+FIRST_ANGLE = math.pi / 4  # phi_0, rad
+
+
+def start_position(scan: config.Scan) -> float:
+  """Returns p_0's row and column, the centre of the specimen, in px."""
+  return scan.image_size / 2
+
+
+def first_direction(scan: config.Scan) -> np.ndarray:
+  """Returns u_0 [2] in px: exactly (1, 1) at the defaults, as float64 rounds to it."""
+  return np.float32(scan.spacing * np.array([math.cos(FIRST_ANGLE), math.sin(FIRST_ANGLE)]))
+
+
+def wrap_angle(angle: tf.Tensor) -> tf.Tensor:
+  """Wraps angles in (-3 pi, 3 pi) into (-pi, pi]."""
+  angle = tf.where(angle > math.pi, angle - 2 * math.pi, angle)
+  return tf.where(angle <= -math.pi, angle + 2 * math.pi, angle)
+
+
+def direction(angle: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+  """Returns steps u between probing positions [..., 2] px for angles [..., 1] rad."""
+  return scan.spacing * tf.concat([tf.cos(angle), tf.sin(angle)], -1)
+
+
+def segment_directions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+  """Returns u_k of every segment [B, T, 2] px, from actions [B, T, 1] rad (the last is unused)."""
+  first = tf.broadcast_to(first_direction(scan), [actions.shape[0] or tf.shape(actions)[0], 1, 2])
+  return tf.concat([first, direction(actions[:, :-1], scan)], 1)
+
+
+def segment_starts(directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+  """Returns p_k [B, T, 2] px from u_k [B, T, 2] px."""
+  ends = tf.cumsum(scan.probes * directions, axis=1, exclusive=True)
+  return start_position(scan) + ends
+
+
+def probe_positions(starts: tf.Tensor, directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+  """Returns x_{k,i} [..., n, 2] px from p_k and u_k, both [..., 2] px."""
+  steps = tf.range(scan.probes, dtype=starts.dtype)[:, None]
+  return starts[..., None, :] + steps * directions[..., None, :]
+
+
+def pixel_index(positions: tf.Tensor, size: int) -> tf.Tensor:
+  """Returns row * size + column [...] int32 of the pixel that holds each position [..., 2] px.
+
+  Positions outside the image read its border: floor(clamp(x, 0, size - 1)) per axis.
+  """
+  pixel = tf.cast(tf.floor(tf.clip_by_value(positions, 0.0, size - 1.0)), tf.int32)
+  return pixel[..., 0] * size + pixel[..., 1]
+
+
+def over_edge(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+  """Tells [B, T-1] whether the segment that each action starts ends outside [0, S]^2.
+
+  Args:
+    actions: [B, T, 1] rad.
+    scan: the geometry.
+  """
+  directions = segment_directions(actions, scan)
+  ends = segment_starts(directions, scan) + scan.probes * directions
+  outside = tf.logical_or(ends < 0.0, ends > float(scan.image_size))
+  return tf.reduce_any(outside[:, 1:], -1)

@@ -1,0 +1,52 @@
+"""Tuples of tensors that cross the stages of training.
+
+B is the batch, T the number of segments, n the probing positions per segment and
+S the side of a specimen in px.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Draw(NamedTuple):
+  """Which specimens, under which of the 8 dihedral transforms, a batch shows."""
+
+  index: tf.Tensor  # [B] int32, row of the training images
+  transform: tf.Tensor  # [B] int32, 0..7
+
+
+class Trajectory(NamedTuple):
+  """A batch of scans, as recorded."""
+
+  observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
+  actions: tf.Tensor  # [B, T, 1], rad; action t starts segment t + 1, the last is unused
+  positions: tf.Tensor  # [B, T, 2], px, start of each segment
+
+
+class ReplaySample(NamedTuple):
+  """Scans drawn from the replay, with their places and importance weights."""
+
+  observations: tf.Tensor  # [B, T, n]
+  actions: tf.Tensor  # [B, T, 1], rad
+  draw: Draw
+  rows: tf.Tensor  # [B] int32, rows of the replay
+  weights: tf.Tensor  # [B], importance weights; ones unless prioritised
+
+
+class LearnerMetrics(NamedTuple):
+  """Scalars of one training iteration."""
+
+  generator_loss: tf.Tensor  # mean over the batch of 10 * MSE of replayed scans
+  reinforcement_loss: tf.Tensor  # mean loss given to the critic, clipped and normalised
+  critic_loss: tf.Tensor
+  actor_loss: tf.Tensor
+  over_edge: tf.Tensor  # share of new segments that end outside the image
+  coverage: tf.Tensor  # distinct pixels visited by new scans, share of all
+  generator_rate: tf.Tensor
+  generator_gradient: tf.Tensor  # global norms
+  critic_gradient: tf.Tensor
+  actor_gradient: tf.Tensor
+
+
+Nest = Any  # a nest of tensors that dm-tree can map
