@@ -6,12 +6,11 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry
 
 
-def scan_pixels(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Returns the pixel of each probing position [B, T * n] int32, from actions [B, T, 1] rad."""
+def scan_positions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+  """Returns every probing position [B, T * n, 2] px, from actions [B, T, 1] rad."""
   directions = geometry.segment_directions(actions, scan)
   positions = geometry.probe_positions(geometry.segment_starts(directions, scan), directions, scan)
-  index = geometry.pixel_index(positions, scan.image_size)
-  return tf.reshape(index, [-1, scan.segments * scan.probes])
+  return tf.reshape(positions, [-1, scan.segments * scan.probes, 2])
 
 
 def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
@@ -26,11 +25,12 @@ def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan)
     [B, S, S, 2]: intensity (0 where not measured; the last one where measured
     repeatedly) and a binary mask of measured pixels.
   """
-  return draw(observations, scan_pixels(actions, scan), scan.image_size)
+  return draw_at(observations, scan_positions(actions, scan), scan.image_size)
 
 
-def draw(observations: tf.Tensor, pixels: tf.Tensor, size: int) -> tf.Tensor:
-  """Draws intensities [B, ...] measured at pixels [B, N] int32 as a partial scan [B, size, size, 2]."""
+def draw_at(observations: tf.Tensor, positions: tf.Tensor, size: int) -> tf.Tensor:
+  """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size, 2]."""
+  pixels = geometry.pixel_index(positions, size)
   batch, count = pixels.shape[0] or tf.shape(pixels)[0], pixels.shape[1]
   # The greatest visit number wins: unlike a plain scatter, this is the same whatever the order of writes.
   visit = tf.broadcast_to(tf.range(1, count + 1)[None], [batch, count])

@@ -1,0 +1,1 @@
+"""Training runs: the loop, checkpoints, metrics, evaluation and figures."""

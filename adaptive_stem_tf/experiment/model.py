@@ -1,0 +1,86 @@
+"""What a trained run is used for: an actor that scans and a generator that completes."""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf.experiment import checkpoint, run
+from adaptive_stem_tf.networks import actor as actor_lib
+from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.scan import environment, partial_scan, rollout
+
+_BATCH = 32
+
+
+class Scans(NamedTuple):
+  """Scans of every image, and their completions."""
+
+  actions: np.ndarray  # [N, T, 1] rad; empty for fixed paths
+  positions: np.ndarray  # [N, T * n, 2] px, probing positions
+  partial: np.ndarray  # [N, S, S, 2]
+  completions: np.ndarray  # [N, S, S, 1]
+
+
+class Model:
+  """An actor and a generator, with batch norm in inference mode and no exploration."""
+
+  def __init__(self, experiment: config.Experiment, actor: actor_lib.Actor, generator: generator_lib.Generator):
+    self.experiment, self.actor, self.generator = experiment, actor, generator
+    self._adaptive = tf.function(self.scan, autograph=False)
+    self._along = tf.function(self.scan_along, autograph=False)
+
+  def scan(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] adaptively; returns the fields of `Scans`."""
+    scan = self.experiment.scan
+    batch = images.shape[0] or tf.shape(images)[0]
+    trajectory = rollout.rollout(self.actor, self.actor.initial_state(batch), self._observed(images), scan)
+    partial = partial_scan.partial_scan(trajectory.observations, trajectory.actions, scan)
+    positions = partial_scan.scan_positions(trajectory.actions, scan)
+    return trajectory.actions, positions, partial, self.generator(partial, is_training=False)
+
+  def scan_along(self, images: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] at positions [B, N, 2] px; returns partial scans and completions."""
+    partial = partial_scan.draw_at(environment.read(self._observed(images), positions), positions, images.shape[1])
+    return partial, self.generator(partial, is_training=False)
+
+  def scan_all(self, images: np.ndarray) -> Scans:
+    """Scans every image [N, S, S, 1] adaptively."""
+    return Scans(*_in_batches(lambda batch: self._adaptive(tf.constant(batch)), images))
+
+  def scan_all_along(self, images: np.ndarray, positions: np.ndarray) -> Scans:
+    """Scans every image [N, S, S, 1] along one path of positions [N, 2] px."""
+    along = np.broadcast_to(positions, [_BATCH, *positions.shape])
+    partial, completions = _in_batches(lambda batch: self._along(tf.constant(batch), tf.constant(along)), images)
+    return Scans(np.zeros([len(images), 0, 1], np.float32),
+                 np.broadcast_to(positions, [len(images), *positions.shape]), partial, completions)
+
+  def _observed(self, images):
+    data = self.experiment.data
+    return specimens.low_pass(images, data.filter_sigma) if data.filter_observations else images
+
+
+def load(workdir: str | os.PathLike) -> tuple[Model, int]:
+  """Loads the actor and generator of a run, and the iteration they were saved at.
+
+  Raises:
+    run.WorkdirError: if the folder holds no run.
+    checkpoint.CheckpointError: if it holds no readable checkpoint.
+  """
+  experiment = run.read_experiment(workdir)
+  actor, generator = actor_lib.Actor(experiment), generator_lib.Generator(experiment.generator)
+  model = Model(experiment, actor, generator)
+  model.scan(tf.zeros([1, experiment.scan.image_size, experiment.scan.image_size, 1]))  # creates variables
+  iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", actor=actor, generator=generator)
+  return model, iteration
+
+
+def _in_batches(function, images):
+  """Applies `function` to every image in batches of one size; joins each result."""
+  results = []
+  for batch, count in input_pipeline.batches(images, _BATCH):
+    results.append([part.numpy()[:count] for part in function(batch)])
+  return [np.concatenate(parts) for parts in zip(*results)]

@@ -1,0 +1,1 @@
+"""Commands: `python -m launch.train`, `python -m launch.evaluate`, ..."""

@@ -1,0 +1,79 @@
+"""The flags of every command, made from the configuration's fields.
+
+Nothing below `adaptive_stem_tf` knows flags: here they become one frozen configuration.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags
+
+from adaptive_stem_tf import config
+
+_DEFINE: dict[type, Callable[..., Any]] = {
+    bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_MISTAKES = (ValueError, FileNotFoundError, FloatingPointError, RuntimeError, PermissionError)
+
+
+def define(*sections: type) -> None:
+  """Defines a flag for every field of the given configuration dataclasses, shown by --helpshort."""
+  for section in sections:
+    for field in dataclasses.fields(section):
+      if "help" in field.metadata:
+        _define_field(field)
+
+
+def define_experiment() -> None:
+  """Defines a flag for every field of an experiment."""
+  define(*config.SECTIONS, config.Experiment)
+
+
+def experiment(base: config.Experiment | None = None) -> config.Experiment:
+  """Builds the configuration from the flags.
+
+  Args:
+    base: where fields come from whose flags were not given; None for the defaults.
+
+  Raises:
+    ValueError: for values out of range or in contradiction.
+  """
+  return (base or config.Experiment()).replace(**given(config.Experiment().flat()))
+
+
+def section(kind: type) -> Any:
+  """Builds one configuration dataclass from its flags."""
+  return kind(**given([field.name for field in dataclasses.fields(kind)]))
+
+
+def given(names: Any) -> dict[str, Any]:
+  """Returns the values of those flags among `names` that the user gave."""
+  return {name: flags.FLAGS[name].value for name in names if name in flags.FLAGS and flags.FLAGS[name].present}
+
+
+def run(main: Callable[[], None]) -> None:
+  """Runs a command: mistakes of the user end it with one sentence instead of a traceback."""
+  def guarded(argv):
+    if len(argv) > 1:
+      sys.exit(f"error: {' '.join(argv[1:])!r} is no flag: flags read --name=value.")
+    try:
+      main()
+    except _MISTAKES as error:
+      if flags.FLAGS.traceback:
+        raise
+      sys.exit(f"error: {error}")
+  flags.DEFINE_boolean("traceback", False, "show where an error arose, besides what it says")
+  app.run(guarded)
+
+
+def _define_field(field):
+  keywords = {}
+  define_one = _DEFINE[type(field.default)]
+  if field.metadata["choices"]:
+    define_one, keywords = flags.DEFINE_enum, {"enum_values": list(field.metadata["choices"])}
+  elif type(field.default) in (int, float):
+    limits = field.metadata
+    keywords = {"lower_bound": limits.get("minimum"), "upper_bound": limits.get("maximum")}
+  define_one(name=field.name, default=field.default, help=field.metadata["help"], **keywords)
+  flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])  # --helpshort shows these

@@ -1,0 +1,50 @@
+"""Trains an adaptive scanner: actor, critic and generator together.
+
+  python -m launch.train --flagfile=launch/flagfiles/small.cfg --images=FILE.npy --workdir=runs/small
+
+The workdir receives config.json, checkpoints/, metrics.csv, tensorboard/,
+learning_curves.png and examples.png. Run the command again to resume what is there:
+flags that are not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
+"""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import flags
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.experiment import pictures, run
+from launch import data
+from launch import flags as launch_flags
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; resumed if it holds one", required=True)
+
+
+def main() -> None:
+  """Trains or resumes the run in --workdir."""
+  workdir = pathlib.Path(_WORKDIR.value)
+  held = run.read_experiment(workdir) if (workdir / "config.json").exists() else None
+  experiment = launch_flags.experiment()
+  if held is not None:
+    experiment = launch_flags.experiment(base=held)
+    run.open_workdir(workdir, experiment)
+  settings = launch_flags.section(config.Run)
+  run.set_up_tensorflow(settings)
+  splits = data.load(experiment.data, experiment.scan.image_size)
+  running = run.Run(experiment, settings, splits, workdir)
+  if running.started_at:
+    print(f"Resuming {workdir} at iteration {running.started_at}.")
+  shown = splits.validation if len(splits.validation) else splits.train
+  finished = running.train(pictures.Refresher(shown))
+  print(f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are in "
+        f"{workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}.")
+  sys.exit(0)
+
+
+if __name__ == "__main__":
+  launch_flags.define_experiment()
+  launch_flags.define(config.Run)
+  launch_flags.run(main)
