@@ -9,6 +9,8 @@ import enum
 
 import tensorflow as tf
 
+_STREAMS = 64  # per seed; more purposes may come without changing the streams there are
+
 
 class Purpose(enum.IntEnum):
   """What random numbers are for; each has a stream of its own."""
@@ -20,8 +22,9 @@ class Purpose(enum.IntEnum):
   ADDING = 4
   SAMPLING = 5
   AUGMENTATION = 6
+  WALK = 7
 
 
 def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:
   """Returns the seed [2] int64 of a purpose's random numbers at an iteration."""
-  return tf.stack([tf.constant(len(Purpose) * seed + purpose, tf.int64), tf.cast(iteration, tf.int64)])
+  return tf.stack([tf.constant(_STREAMS * seed + purpose, tf.int64), tf.cast(iteration, tf.int64)])

@@ -1,12 +1,15 @@
 """Loads the specimens that the flags name."""
 
-import logging as standard_logging
+import json
+import pathlib
+
+import numpy as np
 
 from adaptive_stem_tf import config, input_pipeline
 
 
 def load(data: config.Data, image_size: int) -> input_pipeline.Splits:
-  """Loads --images, or else --dataset, normalised and split.
+  """Loads --images, or else --dataset, normalised and split, and says what was found.
 
   Raises:
     ValueError, FileNotFoundError: if they are missing, unreadable or of another size.
@@ -27,4 +30,26 @@ def load(data: config.Data, image_size: int) -> input_pipeline.Splits:
   return splits
 
 
-standard_logging.getLogger("tensorflow").setLevel(standard_logging.ERROR)
+def load_split(data: config.Data, image_size: int, split: str) -> tuple[np.ndarray, list[str] | None]:
+  """Loads one split (`train`, `validation`, `test` or `all`) and the source file of each image, None if unknown."""
+  splits = load(data, image_size)
+  parts = dict(zip(("train", "validation", "test"), splits))
+  sources = _sources(data.images) if data.images else None
+  if split == "all":
+    return np.concatenate(list(parts.values())), sources
+  first = {"train": 0, "validation": len(splits.train), "test": len(splits.train) + len(splits.validation)}[split]
+  images = parts[split]
+  if not len(images):
+    raise ValueError(f"split={split} is empty: set --validation_fraction when training, or choose another split.")
+  return images, sources and sources[first : first + len(images)]
+
+
+def _sources(path: str) -> list[str] | None:
+  """Reads the source file of each image from the JSON of provenance beside a NumPy file, if there is one."""
+  provenance = pathlib.Path(path).with_suffix(".json")
+  if not provenance.is_file():
+    return None
+  entries = json.loads(provenance.read_text())
+  if not isinstance(entries, list) or not all(isinstance(entry, dict) and "file" in entry for entry in entries):
+    raise ValueError(f"{provenance} is not a list of one object with a 'file' per image: repair or remove it.")
+  return [f"{entry.get('source', '')}/{entry['file']}" for entry in entries]

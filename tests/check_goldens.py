@@ -27,7 +27,7 @@ _VALUE, _GRADIENT = 1e-4, 1e-3
 # A deep batch-normalised network with random weights amplifies rounding by about 1.5 a layer.
 _TRAINING_VALUE, _TRAINING_GRADIENT = 5e-3, 6e-2
 
-FILES = ("lstm",)
+FILES = ("lstm", "dnc")
 
 
 class Check(NamedTuple):

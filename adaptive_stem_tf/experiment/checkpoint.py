@@ -63,7 +63,8 @@ class Checkpoints:
     steps = self.steps()
     for step in reversed(steps):
       try:
-        self._checkpoint.read(str(self._path(step) / _PREFIX)).assert_existing_objects_matched()
+        status = self._checkpoint.read(str(self._path(step) / _PREFIX))
+        status.assert_existing_objects_matched().expect_partial()
         return step
       except _UNREADABLE as error:
         logging.warning("The checkpoint of iteration %d in %s is damaged (%s): trying the one before.", step,

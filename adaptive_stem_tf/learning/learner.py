@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, s
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import geometry, partial_scan, rollout
+from adaptive_stem_tf.scan import geometry, partial_scan, paths
 from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Trajectory
 
 
@@ -40,13 +41,15 @@ class Learner(snt.Module):
   and the experiment's configuration resume training bitwise.
   """
 
-  def __init__(self, experiment: config.Experiment, images: tf.Tensor, jit: str = "auto", name: str = "learner"):
+  def __init__(self, experiment: config.Experiment, images: tf.Tensor, jit: str = "auto",
+               path: np.ndarray | None = None, name: str = "learner"):
     """Makes the learner.
 
     Args:
       experiment: the configuration.
       images: [N, S, S, 1] float32 training specimens in [-1, 1]; held, not copied.
       jit: what XLA compiles: `auto`, `all` or `none` (config.Run).
+      path: probing positions [T * n, 2] px of a fixed path; None where the experiment's needs none.
       name: of the module.
     """
     super().__init__(name=name)
@@ -54,6 +57,7 @@ class Learner(snt.Module):
     self._images = images
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self._make_networks()
+    self.path = self._make_path(path)
     self._make_optimisers()
     self._make_moments()
     self._compile(jit)
@@ -77,8 +81,9 @@ class Learner(snt.Module):
     partial, target = self.generator_pair(sample)
     completion = self.complete(partial, target)
     final = self.reinforcement_loss(completion.reinforcement)
-    recurrent = self.evaluate_actions(sample, final)
-    self.replay.update_priorities(sample.rows, recurrent.td_errors)
+    recurrent = self.evaluate_actions(sample, final) if self.path.learns else None
+    if recurrent:
+      self.replay.update_priorities(sample.rows, recurrent.td_errors)
     norms = self.update(completion, recurrent)
     metrics = self._metrics(trajectory, completion, final, recurrent, norms)
     self.iteration.assign_add(1)
@@ -97,6 +102,16 @@ class Learner(snt.Module):
                              if e.optimisation.target_generator else self.generator)
     self.replay = replay.Replay(e.replay, e.scan) if e.replay.capacity else replay.NoReplay()
     self._create_variables()
+
+  def _make_path(self, positions):
+    kind, scan = self.experiment.scan.path, self.experiment.scan
+    if kind == "adaptive":
+      return paths.Adaptive(self.actor, scan)
+    if kind == "random_walk":
+      return paths.RandomWalk(scan)
+    if positions is None:
+      raise ValueError(f"path={kind!r} is a fixed path: its probing positions have to be given.")
+    return paths.Fixed(positions, scan)
 
   def _create_variables(self):
     """Calls every network once, so that variables exist before the step is traced, and copies the targets."""
@@ -169,7 +184,7 @@ class Learner(snt.Module):
     normal = tf.random.stateless_normal([batch, e.scan.segments, 1], self._stream(randomness.Purpose.EXPLORATION))
     exploration = noise.ornstein_uhlenbeck(
         normal, e.exploration, schedules.exploration_scale(self.iteration, e))
-    return rollout.rollout(self.actor, self.actor.initial_state(batch), images, e.scan, exploration)
+    return self.path.scan(images, exploration, self._stream(randomness.Purpose.WALK))
 
   def exchange(self, trajectory: Trajectory, draw: Draw) -> ReplaySample:
     """Adds new scans to the replay and samples as many."""
@@ -182,7 +197,7 @@ class Learner(snt.Module):
 
   def generator_pair(self, sample: ReplaySample) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns partial scans [B, S, S, 2] and targets [B, S, S, 1], under one more common transform."""
-    partial = partial_scan.partial_scan(sample.observations, sample.actions, self.experiment.scan)
+    partial = self.path.draw(sample.observations, sample.actions)
     target = self._filter(self._specimens(sample.draw))
     if not self.experiment.data.augment:
       return partial, target
@@ -260,7 +275,7 @@ class Learner(snt.Module):
 
   # Updates.
 
-  def update(self, completion: Completion, recurrent: ActionValues) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  def update(self, completion: Completion, recurrent: ActionValues | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies gradients, decays generator weights, moves targets; returns the gradients' global norms."""
     o = self.experiment.optimisation
     self.generator_rate.assign(schedules.generator_rate(self.iteration, o))
@@ -269,22 +284,28 @@ class Learner(snt.Module):
     if o.l2_decay < 1:
       for weight in weights:
         weight.assign(o.l2_decay * weight)
+    norms = self._update_recurrent(recurrent) if recurrent else (tf.zeros([]), tf.zeros([]))
+    for network, target in self._targets():
+      if recurrent or network is self.generator:
+        targets.move(network, target, schedules.target_decay(self.iteration, o))
+    return tf.linalg.global_norm(completion.gradients), *norms
+
+  def _update_recurrent(self, recurrent: ActionValues) -> tuple[tf.Tensor, tf.Tensor]:
     critic_gradients, critic_norm = self.critic_clipper(recurrent.critic_gradients)
     self.critic_optimiser.apply(critic_gradients, self.critic.trainable_variables)
     actor_gradients, actor_norm = self.actor_clipper(recurrent.actor_gradients)
     self.actor_optimiser.apply(actor_gradients, self.actor.trainable_variables)
-    for network, target in self._targets():
-      targets.move(network, target, schedules.target_decay(self.iteration, o))
-    return tf.linalg.global_norm(completion.gradients), critic_norm, actor_norm
+    return critic_norm, actor_norm
 
   def _metrics(self, trajectory, completion, final, recurrent, norms) -> LearnerMetrics:
     scan = self.experiment.scan
     outside = geometry.over_edge(trajectory.actions, scan)
-    visited = partial_scan.partial_scan(trajectory.observations, trajectory.actions, scan)
+    visited = self.path.draw(trajectory.observations, trajectory.actions)
+    none = tf.zeros([])
     return LearnerMetrics(
-        tf.reduce_mean(completion.losses), tf.reduce_mean(final), recurrent.critic_loss, recurrent.actor_loss,
-        tf.reduce_mean(tf.cast(outside, tf.float32)), tf.reduce_mean(partial_scan.distinct_share(visited)),
-        self.generator_rate.read_value(), *norms)
+        tf.reduce_mean(completion.losses), tf.reduce_mean(final), recurrent.critic_loss if recurrent else none,
+        recurrent.actor_loss if recurrent else none, tf.reduce_mean(tf.cast(outside, tf.float32)),
+        tf.reduce_mean(partial_scan.distinct_share(visited)), self.generator_rate.read_value(), *norms)
 
 
 def _assign(variables, values):

@@ -11,14 +11,16 @@ Shapes: B batch size, T time steps, D inputs, H size of a hidden state (the proj
 """
 
 import math
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
 import tree
 
+from adaptive_stem_tf.types import Nest
+
 FORGET_BIAS = 1.0
-State = Any  # A nest of tensors [B, ...].
 
 
 class LSTMState(NamedTuple):
@@ -162,12 +164,12 @@ class _DeepCore(snt.RNNCore):
     self.output_size = sum(layer.output_size for layer in layers)
     self._state_type = state_type
 
-  def initial_state(self, batch_size: int | tf.Tensor):
+  def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
     """Returns the trainable initial state, repeated for every example: [batch_size, .] each."""
     states = [[tf.tile(part, [batch_size, 1]) for part in layer.initial] for layer in self.layers]
     return self._join(states)
 
-  def __call__(self, inputs: tf.Tensor, state) -> tuple[tf.Tensor, NamedTuple]:
+  def __call__(self, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
     """Advances the core by one step.
 
     Args:
@@ -184,7 +186,7 @@ class _DeepCore(snt.RNNCore):
       below = tf.concat([inputs, states[-1][0]], axis=-1)
     return tf.concat([after[0] for after in states], axis=-1), self._join(states)
 
-  def unroll(self, inputs: tf.Tensor, state) -> tuple[tf.Tensor, NamedTuple, NamedTuple]:
+  def unroll(self, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest, Nest]:
     """Runs the core over a sequence; equals calling it step by step.
 
     Args:
@@ -203,7 +205,7 @@ class _DeepCore(snt.RNNCore):
     after = self._join(states)
     return tf.concat(after.hidden, axis=-1), *entering_and_final(state, after)
 
-  def _join(self, states):
+  def _join(self, states) -> Nest:
     return self._state_type(*zip(*states))
 
 
@@ -247,7 +249,7 @@ def _weights(shape: list[int], name: str) -> tf.Variable:
   return tf.Variable(initializer(shape, tf.float32), name=name)
 
 
-def scan(advance: Callable[[tf.Tensor, State], State], inputs: tf.Tensor, state: State) -> State:
+def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: Nest) -> Nest:
   """Applies `state = advance(inputs[:, t], state)` for t = 0 .. T-1 in one loop that XLA compiles once.
 
   Args:
@@ -271,7 +273,7 @@ def scan(advance: Callable[[tf.Tensor, State], State], inputs: tf.Tensor, state:
   return tree.unflatten_as(state, [_swap_leading(k.stack()) for k in kept])
 
 
-def entering_and_final(first: State, after: State) -> tuple[State, State]:
+def entering_and_final(first: Nest, after: Nest) -> tuple[Nest, Nest]:
   """Returns the states that enter each step, [B, T, ...], and the last one, [B, ...].
 
   Args:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import controller as controllers
 from adaptive_stem_tf.networks import dnc
+from adaptive_stem_tf.types import Nest
 
 
 def make_core(controller: config.Controller, memory: config.Memory, name: str = "core") -> snt.RNNCore:
@@ -33,7 +34,7 @@ def make_core(controller: config.Controller, memory: config.Memory, name: str = 
   raise ValueError(f"controller={controller.controller!r} is unknown: choose lstm, gru or dnc.")
 
 
-def unroll(core: snt.RNNCore, inputs: tf.Tensor, state: controllers.State):
+def unroll(core: snt.RNNCore, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest, Nest]:
   """Runs a core over a sequence, by its own `unroll` where it has one.
 
   Args:
@@ -51,7 +52,7 @@ def unroll(core: snt.RNNCore, inputs: tf.Tensor, state: controllers.State):
   return unroll_stepwise(core, inputs, state)
 
 
-def unroll_stepwise(core: snt.RNNCore, inputs: tf.Tensor, state: controllers.State):
+def unroll_stepwise(core: snt.RNNCore, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest, Nest]:
   """Calls a core once a time step; arguments and results as in `unroll`."""
   core(inputs[:, 0], state)  # Variables cannot be created inside the loop.
   blank = tf.zeros([inputs.shape[0] or tf.shape(inputs)[0], core.output_size])

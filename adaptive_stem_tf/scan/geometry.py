@@ -46,9 +46,14 @@ def segment_directions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
 
 
 def segment_starts(directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Returns p_k [B, T, 2] px from u_k [B, T, 2] px."""
-  ends = tf.cumsum(scan.probes * directions, axis=1, exclusive=True)
-  return start_position(scan) + ends
+  """Returns p_k [B, T, 2] px from u_k [B, T, 2] px.
+
+  Adds one segment after the other, as a rollout does, so that rounding puts probes in the same pixels.
+  """
+  starts = [tf.fill(tf.shape(directions[:, 0]), start_position(scan))]
+  for k in range(scan.segments - 1):
+    starts.append(starts[-1] + scan.probes * directions[:, k])
+  return tf.stack(starts, 1)
 
 
 def probe_positions(starts: tf.Tensor, directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:

@@ -1,0 +1,117 @@
+"""Who decides where the beam goes: an actor, a random walk or nobody. All have one face."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import environment, geometry, partial_scan, rollout
+from adaptive_stem_tf.types import Nest, Trajectory
+
+_TRIES = 16  # directions drawn to find one that ends inside the image
+
+
+class Path(Protocol):
+  """A way to scan."""
+
+  learns: bool  # whether decisions are made that an actor can learn
+
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+    """Scans specimens [B, S, S, 1] with exploration noise [B, T, 1] rad and a random seed [2]."""
+
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Draws recorded scans as partial scans [B, S, S, 2]."""
+
+
+class Adaptive:
+  """Straight segments whose directions an actor chooses."""
+
+  learns = True
+
+  def __init__(self, actor, scan: config.Scan):
+    self._actor, self._scan = actor, scan
+
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+    """Scans with the actor; `seed` is not used."""
+    del seed
+    batch = specimens.shape[0] or tf.shape(specimens)[0]
+    return rollout.rollout(self._actor, self._actor.initial_state(batch), specimens, self._scan, noise)
+
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Draws recorded scans as partial scans [B, S, S, 2]."""
+    return partial_scan.partial_scan(observations, actions, self._scan)
+
+
+class _WalkState(NamedTuple):
+  angles: tf.Tensor  # [B, T, K] rad, candidates for each decision
+  time: tf.Tensor  # [B] int32, decisions made
+  start: tf.Tensor  # [B, 2] px, of the next segment
+
+
+class RandomWalk:
+  """Straight segments in random directions that end inside the image, a new walk for every scan."""
+
+  learns = False
+
+  def __init__(self, scan: config.Scan):
+    self._scan = scan
+
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+    """Scans along random walks drawn from `seed`; `noise` is not used."""
+    del noise
+    batch = specimens.shape[0] or tf.shape(specimens)[0]
+    angles = tf.random.stateless_uniform([batch, self._scan.segments, _TRIES], seed, -np.pi, np.pi)
+    start = geometry.start_position(self._scan) + self._scan.probes * geometry.first_direction(self._scan)
+    state = _WalkState(angles, tf.zeros([batch], tf.int32), tf.broadcast_to(start, [batch, 2]))
+    return rollout.rollout(self._choose, state, specimens, self._scan)
+
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Draws recorded scans as partial scans [B, S, S, 2]."""
+    return partial_scan.partial_scan(observations, actions, self._scan)
+
+  def _choose(self, observation: tf.Tensor, position: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
+    """Takes the first candidate whose segment ends inside; the last one if none does."""
+    del observation, position  # a walk is blind
+    scan = self._scan
+    candidates = tf.gather(state.angles, state.time, batch_dims=1)[..., None]  # [B, K, 1]
+    ends = state.start[:, None] + scan.probes * geometry.direction(candidates, scan)
+    inside = tf.reduce_all(tf.logical_and(ends >= 0.0, ends <= float(scan.image_size)), -1)
+    choice = tf.argmax(tf.cast(inside, tf.int32), 1)
+    angle = tf.gather(candidates, choice, batch_dims=1)
+    start = state.start + scan.probes * geometry.direction(angle, scan)
+    return angle, _WalkState(state.angles, state.time + 1, start)
+
+
+class Fixed:
+  """The same probing positions for every specimen."""
+
+  learns = False
+
+  def __init__(self, positions: np.ndarray, scan: config.Scan):
+    """Takes positions [T * n, 2] px in order of time.
+
+    Raises:
+      ValueError: if their number is not that of the scan.
+    """
+    count = scan.segments * scan.probes
+    if positions.shape != (count, 2):
+      raise ValueError(f"a fixed path of shape {list(positions.shape)} was given: the scan has {count} probing "
+                       f"positions, so it must be [{count}, 2].")
+    self._positions, self._scan = tf.constant(positions, tf.float32), scan
+
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+    """Scans along the path; `noise` and `seed` are not used."""
+    del noise, seed
+    scan = self._scan
+    batch = specimens.shape[0] or tf.shape(specimens)[0]
+    observations = environment.read(specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape]))
+    starts = tf.broadcast_to(self._positions[:: scan.probes], [batch, scan.segments, 2])
+    return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]),
+                      tf.zeros([batch, scan.segments, 1]), starts)
+
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Draws recorded scans as partial scans [B, S, S, 2]; `actions` are not used."""
+    batch = actions.shape[0] or tf.shape(actions)[0]
+    along = tf.broadcast_to(self._positions, [batch, *self._positions.shape])
+    return partial_scan.draw_at(observations, along, self._scan.image_size)
