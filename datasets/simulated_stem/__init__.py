@@ -1,0 +1,1 @@
+"""Simulated STEM micrographs: crystals, particles and atoms, rendered from a seed."""

@@ -1,0 +1,1 @@
+"""Warwick Electron Microscopy Datasets: experimental STEM micrographs, downloaded by hand."""
