@@ -1,0 +1,40 @@
+# `make quickstart` and `make test` are all that a newcomer needs: both install what is missing first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+QUICKSTART := runs/quickstart
+EXPORTED := savedmodels/quickstart/1
+
+.PHONY: quickstart test test-all lint clean
+.DELETE_ON_ERROR:
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+quickstart: $(INSTALLED)
+	$(BIN)/python -m launch.train --flagfile=launch/flagfiles/quickstart.cfg --workdir=$(QUICKSTART)
+	$(BIN)/python -m launch.evaluate --workdir=$(QUICKSTART) --output_dir=$(QUICKSTART)/evaluation
+	test -d $(EXPORTED) || $(BIN)/python -m launch.export --workdir=$(QUICKSTART) --output=$(EXPORTED)
+	@echo
+	@echo "Learning curves  $(QUICKSTART)/learning_curves.png"
+	@echo "Example scans    $(QUICKSTART)/evaluation/adaptive.png (spirals: spiral.png beside it)"
+	@echo "Numbers          $(QUICKSTART)/evaluation/evaluation.json"
+	@echo "SavedModel       $(EXPORTED)"
+	@echo "TensorBoard      $(BIN)/tensorboard --logdir=$(QUICKSTART)"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m ''
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+clean:
+	rm -rf $(VENV) $(QUICKSTART) $(EXPORTED)
