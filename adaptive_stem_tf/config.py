@@ -21,29 +21,29 @@ def _field(default: Any, help: str, choices: tuple[str, ...] | None = None, **li
       default=default, metadata={"help": help, "choices": choices, **limits})
 
 
-def _check_fields(section: Any) -> None:
+def _check_field(section: Any, field: dataclasses.Field) -> None:
   """Raises ValueError for a value of the wrong type, outside its choices or limits."""
-  for field in dataclasses.fields(section):
-    value, meta = getattr(section, field.name), field.metadata
-    wanted = type(field.default)
-    if wanted is float and type(value) is int:
-      object.__setattr__(section, field.name, float(value))
-    elif type(value) is not wanted:
-      raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}: give a {wanted.__name__}.")
-    if meta["choices"] and value not in meta["choices"]:
-      raise ValueError(f"{field.name}={value!r} is unknown: choose one of {', '.join(meta['choices'])}.")
-    for limit, wrong, words in (
-        ("minimum", lambda v, l: v < l, "at least"), ("above", lambda v, l: v <= l, "above"),
-        ("maximum", lambda v, l: v > l, "at most"), ("below", lambda v, l: v >= l, "below")):
-      if limit in meta and (not math.isfinite(value) or wrong(value, meta[limit])):
-        raise ValueError(f"{field.name}={value} is out of range: it must be {words} {meta[limit]}.")
+  value, meta = getattr(section, field.name), field.metadata
+  wanted = type(field.default)
+  if wanted is float and type(value) is int:
+    object.__setattr__(section, field.name, float(value))
+  elif type(value) is not wanted:
+    raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}: give a {wanted.__name__}.")
+  if meta["choices"] and value not in meta["choices"]:
+    raise ValueError(f"{field.name}={value!r} is unknown: choose one of {', '.join(meta['choices'])}.")
+  for limit, wrong, words in (
+      ("minimum", lambda v, l: v < l, "at least"), ("above", lambda v, l: v <= l, "above"),
+      ("maximum", lambda v, l: v > l, "at most"), ("below", lambda v, l: v >= l, "below")):
+    if limit in meta and (not math.isfinite(value) or wrong(value, meta[limit])):
+      raise ValueError(f"{field.name}={value} is out of range: it must be {words} {meta[limit]}.")
 
 
 class _Section:
   """Base of the sections: validates its fields when made."""
 
   def __post_init__(self):
-    _check_fields(self)
+    for field in dataclasses.fields(self):
+      _check_field(self, field)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,6 +221,7 @@ class Experiment:
   seed: int = _field(0, "seed of weights, noise, sampling and order of data", minimum=0)
 
   def __post_init__(self):
+    _check_field(self, self.__dataclass_fields__["seed"])
     if self.scan.image_size % 4:
       raise ValueError(f"image_size={self.scan.image_size} is not a multiple of 4: "
                        "the generator halves the resolution twice.")
@@ -268,9 +269,11 @@ class Experiment:
       ValueError: if the text is not such a configuration.
     """
     values = json.loads(text)
+    if not isinstance(values, dict):
+      raise ValueError(f"a configuration is an object of sections, not {text[:40]!r}.")
     flat = {}
-    for value in list(values.items()):
-      flat.update(value[1] if isinstance(value[1], dict) else dict([value]))
+    for name, value in values.items():
+      flat.update(value if isinstance(value, dict) else {name: value})
     return cls.from_flat(flat)
 
   def differences(self, other: "Experiment") -> dict[str, tuple[Any, Any]]:

@@ -54,7 +54,7 @@ class Learner(snt.Module):
     """
     super().__init__(name=name)
     self.experiment = experiment
-    self._images = images
+    self.images = images
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self._make_networks()
     self.path = self._make_path(path)
@@ -73,10 +73,15 @@ class Learner(snt.Module):
     """
     return self._step(draw.index, draw.transform)
 
+  @property
+  def traces(self) -> int:
+    """How often the step was traced: 1 after the first call, and ever after."""
+    return self._step.experimental_get_tracing_count()
+
   def _train(self, index: tf.Tensor, transform: tf.Tensor) -> LearnerMetrics:
     """The data flow of an iteration. All gradients use the weights before the step."""
     draw = Draw(index, transform)
-    trajectory = self.scan(self._specimens(draw))
+    trajectory = self.scan(self.specimens(draw))
     sample = self.exchange(trajectory, draw)
     partial, target = self.generator_pair(sample)
     completion = self.complete(partial, target)
@@ -163,9 +168,9 @@ class Learner(snt.Module):
 
   # Data.
 
-  def _specimens(self, draw: Draw) -> tf.Tensor:
+  def specimens(self, draw: Draw) -> tf.Tensor:
     """Returns the drawn specimens [B, S, S, 1]."""
-    return specimens.transform(tf.gather(self._images, draw.index), draw.transform)
+    return specimens.transform(tf.gather(self.images, draw.index), draw.transform)
 
   def _filter(self, images):
     return specimens.low_pass(images, self.experiment.data.filter_sigma)
@@ -198,7 +203,7 @@ class Learner(snt.Module):
   def generator_pair(self, sample: ReplaySample) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns partial scans [B, S, S, 2] and targets [B, S, S, 1], under one more common transform."""
     partial = self.path.draw(sample.observations, sample.actions)
-    target = self._filter(self._specimens(sample.draw))
+    target = self._filter(self.specimens(sample.draw))
     if not self.experiment.data.augment:
       return partial, target
     which = tf.random.stateless_uniform(

@@ -36,7 +36,7 @@ class Convolution(snt.Module):
 
   def __init__(self, channels: int, stride: int = 1, with_bias: bool = True, name: str = "conv"):
     super().__init__(name=name)
-    self._channels, self._stride, self._with_bias = channels, stride, with_bias
+    self._channels, self.stride, self._with_bias = channels, stride, with_bias
 
   @snt.once
   def _initialize(self, inputs):
@@ -47,7 +47,7 @@ class Convolution(snt.Module):
   def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps [B, H, W, C] to [B, H / stride, W / stride, channels], in the arithmetic of `inputs`."""
     self._initialize(inputs)
-    outputs = tf.nn.conv2d(inputs, tf.cast(self.w, inputs.dtype), self._stride, "SAME")
+    outputs = tf.nn.conv2d(inputs, tf.cast(self.w, inputs.dtype), self.stride, "SAME")
     return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype)) if self._with_bias else outputs
 
 
