@@ -17,8 +17,7 @@ _LIMITS = ("minimum", "above", "maximum", "below")
 def _field(default: Any, help: str, choices: tuple[str, ...] | None = None, **limits: float) -> Any:
   """Makes a dataclass field with its help, choices and inclusive or exclusive limits."""
   assert set(limits) <= set(_LIMITS), limits
-  return dataclasses.field(
-      default=default, metadata={"help": help, "choices": choices, **limits})
+  return dataclasses.field(default=default, metadata={"help": help, "choices": choices, **limits})
 
 
 def _check_field(section: Any, field: dataclasses.Field) -> None:
@@ -31,13 +30,14 @@ def _check_field(section: Any, field: dataclasses.Field) -> None:
     raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}: give a {wanted.__name__}.")
   if meta["choices"] and value not in meta["choices"]:
     raise ValueError(f"{field.name}={value!r} is unknown: choose one of {', '.join(meta['choices'])}.")
-  for limit, wrong, words in (
-      ("minimum", lambda v, l: v < l, "at least"), ("above", lambda v, l: v <= l, "above"),
-      ("maximum", lambda v, l: v > l, "at most"), ("below", lambda v, l: v >= l, "below")):
-    if limit in meta and (not math.isfinite(value) or wrong(value, meta[limit])):
-      raise ValueError(f"{field.name}={value} is out of range: it must be {words} {meta[limit]}.")
+  for name, wrong, words in (
+      ("minimum", lambda v, limit: v < limit, "at least"), ("above", lambda v, limit: v <= limit, "above"),
+      ("maximum", lambda v, limit: v > limit, "at most"), ("below", lambda v, limit: v >= limit, "below")):
+    if name in meta and (not math.isfinite(value) or wrong(value, meta[name])):
+      raise ValueError(f"{field.name}={value} is out of range: it must be {words} {meta[name]}.")
 
 
+@dataclasses.dataclass(frozen=True)
 class _Section:
   """Base of the sections: validates its fields when made."""
 
@@ -58,7 +58,7 @@ class Data(_Section):
   validation_fraction: float = _field(
       0.0, "share of the training split, its last part, kept aside for choosing among models", minimum=0.0, below=1.0)
   augment: bool = _field(True, "draw one of the 8 dihedral transforms with each specimen")
-  filter_sigma: float = _field(2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for raw targets",
+  filter_sigma: float = _field(2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none",
                                minimum=0.0)
   filter_observations: bool = _field(False, "low-pass filter what is scanned as well (as the published code does)")
 
@@ -71,8 +71,10 @@ class Scan(_Section):
   segments: int = _field(20, "straight segments of a scan; one decision fewer is made", minimum=3)
   probes: int = _field(20, "probing positions per segment", minimum=1)
   spacing: float = _field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
-  path: str = _field("adaptive", "who chooses the directions: adaptive (the actor), spiral, random_walk, a .npy FILE of "
-                     "segment angles in rad, or run:WORKDIR for the mean path of a trained actor")
+  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), random_walk, spiral, "
+                     "spiral_polygon (20 chords), run:WORKDIR (a path taken from a trained actor), or a .npy FILE of "
+                     "segment angles in rad or probing positions in px")
+  pitch: float = _field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
 
   @property
   def decisions(self) -> int:
@@ -92,7 +94,7 @@ class Controller(_Section):
   controller: str = _field("lstm", "recurrent core of actor and critic", choices=("lstm", "gru", "dnc"))
   depth: int = _field(2, "recurrent layers", minimum=1)
   units: int = _field(256, "hidden units per layer", minimum=1)
-  projection: int = _field(0, "project hidden states to so many units, fewer than --units (LSTMP); 0 for none", minimum=0)
+  projection: int = _field(0, "project hidden states to fewer units than --units (LSTMP); 0 for none", minimum=0)
 
   def __post_init__(self):
     super().__post_init__()
@@ -143,8 +145,8 @@ class Replay(_Section):
   capacity: int = _field(100_000, "scans kept for replay; 0 trains on the newest batch only", minimum=0)
   overwrite: str = _field("random", "which block a full replay overwrites", choices=("random", "ring"))
   adding_decay: float = _field(
-      0.1, "fraction of training after which scans are added ever more rarely, with probability 1/floor(it/(fraction N))"
-      "; 0 adds always", minimum=0.0, maximum=1.0)
+      0.1, "fraction of training after which scans are added ever more rarely, with probability "
+      "1/floor(it/(fraction N)); 0 adds always", minimum=0.0, maximum=1.0)
   prioritised: bool = _field(False, "sample in proportion to squared TD errors (Schaul et al. 2015)")
   priority_alpha: float = _field(1.0, "exponent of priorities", minimum=0.0)
   priority_beta: float = _field(0.5, "initial exponent of importance weights, rising to 1", minimum=0.0, maximum=1.0)
@@ -169,8 +171,8 @@ class Loss(_Section):
   sobel_weight: float = _field(0.0, "weight of the Sobel loss (SI eq. S2; 0.1 there), 0 for none", minimum=0.0)
   over_edge_penalty: float = _field(0.05, "penalty of a segment that ends outside the image", minimum=0.0)
   discount: float = _field(0.97, "discount of later losses, gamma", minimum=0.0, maximum=1.0)
-  supervision: str = _field("none", "share of directly computed targets (SI eq. S3): never, falling to 0 over the first "
-                            "tenth of training, always", choices=("none", "start", "full"))
+  supervision: str = _field("none", "share of directly computed targets (SI eq. S3): never, falling to 0 over the "
+                            "first tenth of training, always", choices=("none", "start", "full"))
   alrc: bool = _field(True, "adaptive learning rate clipping of the losses the critic learns")
   alrc_deviations: float = _field(3.0, "ALRC threshold, standard deviations above the mean", above=0.0)
   generator_alrc: bool = _field(False, "adaptive learning rate clipping of the generator's loss as well")
@@ -191,7 +193,8 @@ class Optimisation(_Section):
   generator_rate: float = _field(3e-3, "initial learning rate of the generator", minimum=0.0)
   schedule: str = _field("cyclic", "generator learning rate: triangle wave under an exponential envelope, the envelope "
                          "alone, or constant", choices=("cyclic", "exponential", "constant"))
-  l2_decay: float = _field(0.99999, "factor on generator weights after each iteration; 1 for none", above=0.0, maximum=1.0)
+  l2_decay: float = _field(0.99999, "factor on generator weights after each iteration; 1 for none", above=0.0,
+                           maximum=1.0)
   target_decay: float = _field(0.997, "decay of soft target updates, rho", minimum=0.0, below=1.0)
   target_actor: bool = _field(False, "compute targets with a soft copy of the actor")
   target_generator: bool = _field(False, "compute the critic's losses with a soft copy of the generator")
@@ -271,10 +274,8 @@ class Experiment:
     values = json.loads(text)
     if not isinstance(values, dict):
       raise ValueError(f"a configuration is an object of sections, not {text[:40]!r}.")
-    flat = {}
-    for name, value in values.items():
-      flat.update(value if isinstance(value, dict) else {name: value})
-    return cls.from_flat(flat)
+    sections = [value if isinstance(value, dict) else {name: value} for name, value in values.items()]
+    return cls.from_flat({name: value for section in sections for name, value in section.items()})
 
   def differences(self, other: "Experiment") -> dict[str, tuple[Any, Any]]:
     """Returns {field: (mine, other's)} for the fields that differ."""

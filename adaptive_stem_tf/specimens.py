@@ -76,7 +76,7 @@ def low_pass(images: tf.Tensor, sigma: float) -> tf.Tensor:
     return images
   offsets = np.arange(_TAPS) - _TAPS // 2
   taps = np.exp(-0.5 * (offsets / sigma) ** 2)
-  taps = np.float32(taps / taps.sum())
+  taps = (taps / taps.sum()).astype(np.float32)
   size, reach = images.shape[1], _TAPS // 2
   padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
   rows = sum(tap * padded[:, i : i + size] for i, tap in enumerate(taps))

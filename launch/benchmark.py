@@ -44,7 +44,7 @@ def _report(experiment: config.Experiment, settings: config.Run, result: dict) -
       f"{experiment.generator.precision}, jit={settings.jit}",
       f"iterations per second   {result['iterations_per_second']:.3f} ({result['seconds_per_iteration']:.3f} s each)",
       f"share of an iteration   {shares}",
-      f"arithmetic              {work['generator'] / 1e9:.0f} + {work['recurrent'] / 1e9:.1f} GFLOP (generator + recurrent)",
+      f"arithmetic              {work['generator'] / 1e9:.0f} GFLOP generator, {work['recurrent'] / 1e9:.1f} recurrent",
       f"peak of the machine     {result['peak_flops'] / 1e9:.0f} GFLOP/s (4096 x 4096 matrix product)",
       f"utilisation             {result['utilisation']:.2f}",
       f"retraces                {result['retraces']}",

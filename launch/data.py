@@ -21,7 +21,7 @@ def load(data: config.Data, image_size: int) -> input_pipeline.Splits:
     train, test = (dataset_loader.load_split(data.dataset, split) for split in ("train", "test"))
   splits = input_pipeline.prepare(train, test, image_size, data.validation_fraction)
   source = data.images or data.dataset
-  counts = ", ".join(f"{len(part)} {name}" for name, part in zip(("training", "validation", "test"), splits))
+  counts = f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test"
   print(f"{source}: {counts} specimens of {image_size} x {image_size} px.")
   if splits.repairs.non_finite_pixels:
     print(f"{source}: {splits.repairs.non_finite_pixels} NaN or infinite pixels were replaced by 0.")
@@ -33,7 +33,7 @@ def load(data: config.Data, image_size: int) -> input_pipeline.Splits:
 def load_split(data: config.Data, image_size: int, split: str) -> tuple[np.ndarray, list[str] | None]:
   """Loads one split (`train`, `validation`, `test` or `all`) and the source file of each image, None if unknown."""
   splits = load(data, image_size)
-  parts = dict(zip(("train", "validation", "test"), splits))
+  parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
   sources = _sources(data.images) if data.images else None
   if split == "all":
     return np.concatenate(list(parts.values())), sources

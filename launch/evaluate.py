@@ -43,7 +43,7 @@ def main() -> None:
   (folder / "evaluation.json").write_text(json.dumps(result, indent=1))
   _draw(folder, images, scans, settings.data)
   print(_table(result))
-  print(f"Written: {folder / 'evaluation.json'}, {folder / 'adaptive.png'}, {folder / 'spiral.png'}.")
+  print(f"Written: {folder}/evaluation.json, and a sheet of examples of each scan as PNG.")
 
 
 def _draw(folder: pathlib.Path, images: np.ndarray, scans: dict, settings: config.Data) -> None:
@@ -52,17 +52,17 @@ def _draw(folder: pathlib.Path, images: np.ndarray, scans: dict, settings: confi
   for name, made in scans.items():
     shown = type(made)(*(part[chosen] for part in made))
     drawn = figures.sheet(shown.partial, targets, shown.completions, evaluation.sheet_titles(shown, targets))
-    figures.save(drawn, folder / f"{name}.png")
+    figures.save(drawn, folder / f"{name.replace(' ', '_')}.png")
 
 
 def _table(result: dict) -> str:
-  lines = [f"{result['count']} images, {result['probing_positions']} probing positions each; 10 MSE on filtered and raw "
-           "targets, mean and 95 % interval:"]
+  lines = [f"{result['count']} images, {result['probing_positions']} probing positions each; 10 MSE on filtered and "
+           "raw targets, mean and 95 % interval:"]
   for name, measured in result["scans"].items():
     cells = [_cell(measured[kind]["ten_mse"]) for kind in ("filtered", "raw")]
     more = ", ".join(f"{metric.upper()} {measured['filtered'][metric]['mean']:.2f}" for metric in ("psnr", "ssim"))
     lines.append(f"  {name:10} {cells[0]}  raw {cells[1]}  {more}, {measured['distinct_pixels']:.2%} distinct pixels")
-  lines.append(f"  adaptive - spiral {_cell(result['adaptive_minus_spiral_ten_mse'])} (paired)")
+  lines.append(f"  {next(iter(result['scans']))} - spiral {_cell(result['own_minus_spiral_ten_mse'])} (paired)")
   lines.append(f"  each image's mean {_cell(result['image_mean_ten_mse'])}")
   return "\n".join(lines)
 

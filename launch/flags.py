@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from adaptive_stem_tf import config
 
@@ -57,6 +57,8 @@ def run(main: Callable[[], None]) -> None:
   def guarded(argv):
     if len(argv) > 1:
       sys.exit(f"error: {' '.join(argv[1:])!r} is no flag: flags read --name=value.")
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # TFDS and TensorFlow tell much that is no concern of the user
     try:
       main()
     except _MISTAKES as error:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline
-from adaptive_stem_tf.experiment import arithmetic, checkpoint, metrics_writer
+from adaptive_stem_tf.experiment import arithmetic, checkpoint, fixed_path, metrics_writer
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.scan import baselines
 from adaptive_stem_tf.types import LearnerMetrics
@@ -80,8 +80,8 @@ def _make(experiment, settings, specimens):
   images *= 2
   images -= 1
   path = None
-  if scan.path not in ("adaptive", "random_walk"):
-    path = baselines.spiral(scan)
+  if scan.path not in fixed_path.MOVING:
+    path = baselines.spiral(scan, scan.pitch)
   learner = Learner(experiment, tf.constant(images), settings.jit, path)
   del images
   if experiment.replay.capacity:

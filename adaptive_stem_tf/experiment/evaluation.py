@@ -41,7 +41,7 @@ def targets_of(images: np.ndarray, filter_sigma: float) -> dict[str, np.ndarray]
 
 def evaluate(model: Model, images: np.ndarray, sources: Sequence[str] | None = None
              ) -> tuple[dict[str, Any], dict[str, Scans]]:
-  """Compares the adaptive scan with a spiral of as many probing positions, same generator.
+  """Compares the model's own scan, adaptive or not, with a spiral of as many probing positions, same generator.
 
   Args:
     model: what is evaluated.
@@ -52,12 +52,13 @@ def evaluate(model: Model, images: np.ndarray, sources: Sequence[str] | None = N
     The evaluation, for JSON, and the scans by name.
   """
   scan = model.experiment.scan
-  scans = {"adaptive": model.scan_all(images), "spiral": model.scan_all_along(images, baselines.spiral(scan))}
+  own = "adaptive" if scan.path == "adaptive" else "own path"
+  scans = {own: model.scan_all(images), "spiral": model.scan_all_along(images, baselines.spiral(scan, scan.pitch))}
   targets = targets_of(images, model.experiment.data.filter_sigma)
   measured = {name: {kind: image_metrics(made.completions, target) for kind, target in targets.items()}
               for name, made in scans.items()}
   flat = np.broadcast_to(targets["filtered"].mean((1, 2, 3), keepdims=True), images.shape)
-  difference = measured["adaptive"]["filtered"]["ten_mse"] - measured["spiral"]["filtered"]["ten_mse"]
+  difference = measured[own]["filtered"]["ten_mse"] - measured["spiral"]["filtered"]["ten_mse"]
   result = {
       "count": len(images),
       "probing_positions": scan.segments * scan.probes,
@@ -65,7 +66,7 @@ def evaluate(model: Model, images: np.ndarray, sources: Sequence[str] | None = N
       "units": {"ten_mse": "10 * MSE on [-1, 1], the paper's", "psnr": "dB, data range 2"},
       "intervals": "bootstrap over source files, then crops" if sources is not None else "bootstrap over images",
       "scans": {name: _summary(scans[name], measured[name], sources) for name in scans},
-      "adaptive_minus_spiral_ten_mse": statistics.summarise(difference, sources),
+      "own_minus_spiral_ten_mse": statistics.summarise(difference, sources),
       "image_mean_ten_mse": statistics.summarise(image_metrics(flat, targets["filtered"])["ten_mse"], sources),
       "per_image": [_row(i, scans, measured, sources) for i in range(len(images))],
   }
@@ -78,7 +79,7 @@ def sheet_titles(scans: Scans, targets: np.ndarray) -> list[str]:
 
 
 def _summary(scans, measured, sources):
-  kinds = {kind: {name: statistics.summarise(values, sources) for name, values in metrics.items()}
+  kinds: dict[str, Any] = {kind: {name: statistics.summarise(values, sources) for name, values in metrics.items()}
            for kind, metrics in measured.items()}
   errors = measured["filtered"]["ten_mse"]
   kept = errors < _OUTLIER

@@ -8,12 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, specimens
-from adaptive_stem_tf.experiment import checkpoint, run
+from adaptive_stem_tf.experiment import checkpoint, fixed_path, run
+from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import environment, partial_scan, rollout
+from adaptive_stem_tf.scan import environment, partial_scan, paths
 
 _BATCH = 32
+_WALK_SEED = (0, 1)  # of random walks
 
 
 class Scans(NamedTuple):
@@ -28,18 +30,17 @@ class Scans(NamedTuple):
 class Model:
   """An actor and a generator, with batch norm in inference mode and no exploration."""
 
-  def __init__(self, experiment: config.Experiment, actor: actor_lib.Actor, generator: generator_lib.Generator):
-    self.experiment, self.actor, self.generator = experiment, actor, generator
-    self._adaptive = tf.function(self.scan, autograph=False)
+  def __init__(self, experiment: config.Experiment, actor: actor_lib.Actor, generator: generator_lib.Generator,
+               path: paths.Path):
+    self.experiment, self.actor, self.generator, self.path = experiment, actor, generator, path
+    self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
 
   def scan(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Scans images [B, S, S, 1] adaptively; returns the fields of `Scans`."""
-    scan = self.experiment.scan
-    batch = images.shape[0] or tf.shape(images)[0]
-    trajectory = rollout.rollout(self.actor, self.actor.initial_state(batch), self._observed(images), scan)
-    partial = partial_scan.partial_scan(trajectory.observations, trajectory.actions, scan)
-    positions = partial_scan.scan_positions(trajectory.actions, scan)
+    """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`."""
+    trajectory = self.path.scan(self._observed(images), None, tf.constant(_WALK_SEED, tf.int64))
+    partial = self.path.draw(trajectory.observations, trajectory.actions)
+    positions = self.path.positions(trajectory.actions)
     return trajectory.actions, positions, partial, self.generator(partial, is_training=False)
 
   def scan_along(self, images: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -48,8 +49,8 @@ class Model:
     return partial, self.generator(partial, is_training=False)
 
   def scan_all(self, images: np.ndarray) -> Scans:
-    """Scans every image [N, S, S, 1] adaptively."""
-    return Scans(*_in_batches(lambda batch: self._adaptive(tf.constant(batch)), images))
+    """Scans every image [N, S, S, 1] along the model's own path."""
+    return Scans(*_in_batches(lambda batch: self._own(tf.constant(batch)), images))
 
   def scan_all_along(self, images: np.ndarray, positions: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along one path of positions [N, 2] px."""
@@ -72,10 +73,18 @@ def load(workdir: str | os.PathLike) -> tuple[Model, int]:
   """
   experiment = run.read_experiment(workdir)
   actor, generator = actor_lib.Actor(experiment), generator_lib.Generator(experiment.generator)
-  model = Model(experiment, actor, generator)
-  model.scan(tf.zeros([1, experiment.scan.image_size, experiment.scan.image_size, 1]))  # creates variables
+  path = paths.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
+  model = Model(experiment, actor, generator, path)
+  size = experiment.scan.image_size
+  paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)  # creates variables
+  generator(tf.zeros([1, size, size, 2]), is_training=False)
   iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", actor=actor, generator=generator)
   return model, iteration
+
+
+def of_learner(learner: Learner) -> Model:
+  """Returns the model that a learner trains."""
+  return Model(learner.experiment, learner.actor, learner.generator, learner.path)
 
 
 def _in_batches(function, images):

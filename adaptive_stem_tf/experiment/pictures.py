@@ -22,9 +22,10 @@ class Refresher:
   def __call__(self, running: run.Run, iteration: int) -> None:
     """Redraws `learning_curves.png`, `examples.png` and the pictures in TensorBoard."""
     learner, workdir = running.learner, running.workdir
-    self._model = self._model or model.Model(learner.experiment, learner.actor, learner.generator)
+    self._model = self._model or model.of_learner(learner)
     rows = metrics_writer.read_rows(workdir / "metrics.csv")
-    figures.save(figures.learning_curves(rows, f"{workdir.name}, iteration {iteration}"), workdir / "learning_curves.png")
+    curves = figures.learning_curves(rows, f"{workdir.name}, iteration {iteration}")
+    figures.save(curves, workdir / "learning_curves.png")
     scans = self._model.scan_all(self._images)
     targets = specimens.low_pass(tf.constant(self._images), learner.experiment.data.filter_sigma).numpy()
     losses = 10 * np.mean((scans.completions - targets) ** 2, (1, 2, 3))

@@ -5,6 +5,7 @@ import pathlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ import tqdm
 from absl import logging
 
 from adaptive_stem_tf import config, input_pipeline
-from adaptive_stem_tf.experiment import checkpoint, metrics_writer
+from adaptive_stem_tf.experiment import checkpoint, fixed_path, metrics_writer
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.types import LearnerMetrics
 
@@ -83,7 +84,8 @@ class Run:
     """
     self.workdir, self._settings = pathlib.Path(workdir), settings
     open_workdir(self.workdir, experiment)
-    self.learner = learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit)
+    path = fixed_path.resolve(experiment.scan, self.workdir, splits.train)
+    self.learner = learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit, path)
     self._checkpoints = checkpoint.Checkpoints(self.workdir / "checkpoints", self.learner, settings.keep_checkpoints)
     self.started_at = self._checkpoints.restore() or 0
     self._saved_at = self.started_at if self.started_at else None
@@ -179,7 +181,7 @@ class StopRequest:
 
   def __init__(self):
     self.requested = False
-    self._previous: dict[int, object] = {}
+    self._previous: dict[int, Any] = {}
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
@@ -191,7 +193,7 @@ class StopRequest:
 
   def _request(self, *_):
     self.requested = True
-    logging.info("Stopping after this iteration, to save. Once more to stop at once.")
+    logging.warning("Stopping after this iteration, to save. Once more to stop at once.")
     self._restore()
 
   def _restore(self):

@@ -57,7 +57,7 @@ class Learner(snt.Module):
     self.images = images
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self._make_networks()
-    self.path = self._make_path(path)
+    self.path = paths.make_path(experiment.scan, self.actor, path)
     self._make_optimisers()
     self._make_moments()
     self._compile(jit)
@@ -108,16 +108,6 @@ class Learner(snt.Module):
     self.replay = replay.Replay(e.replay, e.scan) if e.replay.capacity else replay.NoReplay()
     self._create_variables()
 
-  def _make_path(self, positions):
-    kind, scan = self.experiment.scan.path, self.experiment.scan
-    if kind == "adaptive":
-      return paths.Adaptive(self.actor, scan)
-    if kind == "random_walk":
-      return paths.RandomWalk(scan)
-    if positions is None:
-      raise ValueError(f"path={kind!r} is a fixed path: its probing positions have to be given.")
-    return paths.Fixed(positions, scan)
-
   def _create_variables(self):
     """Calls every network once, so that variables exist before the step is traced, and copies the targets."""
     scan = self.experiment.scan
@@ -162,8 +152,8 @@ class Learner(snt.Module):
     if jit == "auto" and not whole:
       # oneDNN's convolutions are faster than XLA's on a CPU, so these stay outside.
       compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-      self.scan, self.evaluate_actions = compiled(self.scan), compiled(self.evaluate_actions)
-      self.update = compiled(self.update)
+      for name in ("scan", "evaluate_actions", "update"):
+        setattr(self, name, compiled(getattr(self, name)))
     self._step = tf.function(self._train, jit_compile=whole or None, autograph=False)
 
   # Data.

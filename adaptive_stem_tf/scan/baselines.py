@@ -31,7 +31,7 @@ def spiral(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
     angles[i] = angle
   turned = angles + geometry.FIRST_ANGLE
   offsets = growth * angles[:, None] * np.stack([np.cos(turned), np.sin(turned)], -1)
-  return np.float32(geometry.start_position(scan) + offsets)
+  return (geometry.start_position(scan) + offsets).astype(np.float32)
 
 
 def spiral_polygon(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
@@ -51,7 +51,7 @@ def spiral_polygon(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
   turned = np.array(polar) - polar[0] + geometry.FIRST_ANGLE
   ends = growth * np.array(polar)[:, None] * np.stack([np.cos(turned), np.sin(turned)], -1)
   moves = np.diff(np.concatenate([np.zeros([1, 2]), ends]), axis=0)
-  return np.float32(np.arctan2(moves[:, 1], moves[:, 0]))
+  return np.arctan2(moves[:, 1], moves[:, 0]).astype(np.float32)
 
 
 def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
@@ -59,7 +59,7 @@ def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
   moves = scan.spacing * np.stack([np.cos(angles), np.sin(angles)], -1)
   starts = geometry.start_position(scan) + scan.probes * np.concatenate([np.zeros([1, 2]), np.cumsum(moves, 0)[:-1]])
   steps = np.arange(scan.probes)[None, :, None] * moves[:, None, :]
-  return np.float32((starts[:, None, :] + steps).reshape(-1, 2))
+  return (starts[:, None, :] + steps).reshape(-1, 2).astype(np.float32)
 
 
 def random_walk(scan: config.Scan, rng: np.random.Generator) -> np.ndarray:
@@ -73,7 +73,7 @@ def random_walk(scan: config.Scan, rng: np.random.Generator) -> np.ndarray:
     if (end >= 0).all() and (end <= scan.image_size).all():
       angles.append(angle)
       position = end
-  return np.float32(angles)
+  return np.array(angles, np.float32)
 
 
 def _chord_end(start: float, chord: float) -> float:

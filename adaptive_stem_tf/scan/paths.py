@@ -20,11 +20,28 @@ class Path(Protocol):
   def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
     """Scans specimens [B, S, S, 1] with exploration noise [B, T, 1] rad and a random seed [2]."""
 
+  def positions(self, actions: tf.Tensor) -> tf.Tensor:
+    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, 1] rad."""
+
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Draws recorded scans as partial scans [B, S, S, 2]."""
 
 
-class Adaptive:
+class _Segmented:
+  """What paths of straight segments share."""
+
+  _scan: config.Scan
+
+  def positions(self, actions: tf.Tensor) -> tf.Tensor:
+    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, 1] rad."""
+    return partial_scan.scan_positions(actions, self._scan)
+
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Draws recorded scans as partial scans [B, S, S, 2]."""
+    return partial_scan.partial_scan(observations, actions, self._scan)
+
+
+class Adaptive(_Segmented):
   """Straight segments whose directions an actor chooses."""
 
   learns = True
@@ -38,10 +55,6 @@ class Adaptive:
     batch = specimens.shape[0] or tf.shape(specimens)[0]
     return rollout.rollout(self._actor, self._actor.initial_state(batch), specimens, self._scan, noise)
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """Draws recorded scans as partial scans [B, S, S, 2]."""
-    return partial_scan.partial_scan(observations, actions, self._scan)
-
 
 class _WalkState(NamedTuple):
   angles: tf.Tensor  # [B, T, K] rad, candidates for each decision
@@ -49,7 +62,7 @@ class _WalkState(NamedTuple):
   start: tf.Tensor  # [B, 2] px, of the next segment
 
 
-class RandomWalk:
+class RandomWalk(_Segmented):
   """Straight segments in random directions that end inside the image, a new walk for every scan."""
 
   learns = False
@@ -65,10 +78,6 @@ class RandomWalk:
     start = geometry.start_position(self._scan) + self._scan.probes * geometry.first_direction(self._scan)
     state = _WalkState(angles, tf.zeros([batch], tf.int32), tf.broadcast_to(start, [batch, 2]))
     return rollout.rollout(self._choose, state, specimens, self._scan)
-
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """Draws recorded scans as partial scans [B, S, S, 2]."""
-    return partial_scan.partial_scan(observations, actions, self._scan)
 
   def _choose(self, observation: tf.Tensor, position: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
     """Takes the first candidate whose segment ends inside; the last one if none does."""
@@ -110,8 +119,31 @@ class Fixed:
     return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]),
                       tf.zeros([batch, scan.segments, 1]), starts)
 
+  def positions(self, actions: tf.Tensor) -> tf.Tensor:
+    """Returns the path [B, T * n, 2] px for as many scans as there are in `actions` [B, T, 1]."""
+    batch = actions.shape[0] or tf.shape(actions)[0]
+    return tf.broadcast_to(self._positions, [batch, *self._positions.shape])
+
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Draws recorded scans as partial scans [B, S, S, 2]; `actions` are not used."""
-    batch = actions.shape[0] or tf.shape(actions)[0]
-    along = tf.broadcast_to(self._positions, [batch, *self._positions.shape])
-    return partial_scan.draw_at(observations, along, self._scan.image_size)
+    return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size)
+
+
+def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> Path:
+  """Returns the path that `scan.path` names.
+
+  Args:
+    scan: the geometry.
+    actor: who decides, if adaptive.
+    positions: [T * n, 2] px of a fixed path, else None.
+
+  Raises:
+    ValueError: if a fixed path comes without positions, or with too many or too few.
+  """
+  if scan.path == "adaptive":
+    return Adaptive(actor, scan)
+  if scan.path == "random_walk":
+    return RandomWalk(scan)
+  if positions is None:
+    raise ValueError(f"path={scan.path!r} is a fixed path: its probing positions have to be given.")
+  return Fixed(positions, scan)

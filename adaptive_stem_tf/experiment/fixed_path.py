@@ -1,0 +1,104 @@
+"""Finds the probing positions of fixed paths: spirals, files, and paths taken from trained actors."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import baselines
+
+_FILE = "path.npy"
+FROM_RUN = "run:"
+MOVING = ("adaptive", "random_walk")  # paths that differ from scan to scan
+
+
+def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -> np.ndarray | None:
+  """Returns the probing positions of a run's fixed path, and keeps them in its workdir.
+
+  What the workdir holds wins, so that a run is resumed and evaluated on the path that
+  it was trained on, whatever became of the file or run it was taken from.
+
+  Args:
+    scan: names the path and its geometry.
+    workdir: of the run.
+    images: [N, S, S, 1] specimens that a path taken from an actor is chosen on.
+
+  Returns:
+    [T * n, 2] px, or None if the path moves.
+
+  Raises:
+    ValueError: if the path cannot be read or does not fit the geometry.
+  """
+  if scan.path in MOVING:
+    return None
+  kept = pathlib.Path(workdir) / _FILE
+  if not kept.exists():
+    positions = _make(scan, images)
+    with open(kept.with_suffix(".tmp"), "wb") as file:
+      np.save(file, positions)
+    kept.with_suffix(".tmp").rename(kept)
+  return load(scan, workdir)
+
+
+def load(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
+  """Returns the probing positions that `resolve` kept; None if the path moves.
+
+  Raises:
+    ValueError: if they are missing.
+  """
+  if scan.path in MOVING:
+    return None
+  kept = pathlib.Path(workdir) / _FILE
+  if not kept.is_file():
+    raise ValueError(f"{workdir} was trained along a fixed path ({scan.path}) but {_FILE} is missing there.")
+  return np.load(kept)
+
+
+def _make(scan, images):
+  if scan.path == "spiral":
+    return baselines.spiral(scan, scan.pitch)
+  if scan.path == "spiral_polygon":
+    return baselines.polygon_positions(baselines.spiral_polygon(scan, scan.pitch), scan)
+  if scan.path.startswith(FROM_RUN):
+    return _from_run(scan, scan.path[len(FROM_RUN) :], images)
+  return _from_file(scan)
+
+
+def _from_run(scan, workdir, images):
+  """Returns the path of a trained actor that is closest to its others: a path it really takes."""
+  from adaptive_stem_tf.experiment import model  # it imports runs, which import this module
+  trained, _ = model.load(workdir)
+  if geometry_of(trained.experiment.scan) != geometry_of(scan):
+    raise ValueError(f"path=run:{workdir} was trained with another geometry: image_size, segments, probes and "
+                     "spacing must be the same.")
+  positions = trained.scan_all(images[:256]).positions
+  return positions[medoid(positions)]
+
+
+def geometry_of(scan: config.Scan) -> tuple[float, ...]:
+  """Returns what two scans must share for one to follow the other's path."""
+  return scan.image_size, scan.segments, scan.probes, scan.spacing
+
+
+def medoid(paths: np.ndarray) -> int:
+  """Returns the number of the path [N, P, 2] whose mean squared distance to the others is least."""
+  flat = paths.reshape(len(paths), -1).astype(np.float64)
+  return int(np.argmin(np.sum(np.square(flat - flat.mean(0)), 1)))  # the one nearest the mean is that one
+
+
+def _from_file(scan):
+  path = pathlib.Path(scan.path)
+  if not path.is_file():
+    raise ValueError(f"path={scan.path!r} is neither a kind of path (adaptive, spiral, spiral_polygon, random_walk), "
+                     "nor run:WORKDIR, nor a file.")
+  try:
+    stored = np.load(path, allow_pickle=False)
+  except (ValueError, EOFError, OSError) as error:
+    raise ValueError(f"path={scan.path} cannot be read as a NumPy array ({error}).") from error
+  if stored.shape == (scan.segments,):
+    return baselines.polygon_positions(stored, scan)
+  if stored.shape == (scan.segments * scan.probes, 2):
+    return np.float32(stored)
+  raise ValueError(f"path={scan.path} holds an array of shape {list(stored.shape)}: give [{scan.segments}] angles in "
+                   f"rad, or [{scan.segments * scan.probes}, 2] positions in px.")
