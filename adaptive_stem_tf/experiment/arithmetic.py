@@ -46,6 +46,8 @@ def _matrix_work(network: tf.Module) -> float:
 def _convolution_work(learner: Learner) -> float:
   """Returns the work of a generator's forward pass for one image."""
   size, work = learner.experiment.scan.image_size, 0.0
+  if not learner.generator.trainable_variables:  # infilling by the nearest pixel
+    return work
   layers: list[tf.Module] = [*learner.generator.layers, learner.generator.output]
   convolutions = [m for layer in layers for m in (layer, *layer.submodules)
                   if isinstance(m, (blocks.Convolution, blocks.TransposedConvolution))]

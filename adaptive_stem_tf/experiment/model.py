@@ -72,7 +72,7 @@ def load(workdir: str | os.PathLike) -> tuple[Model, int]:
     checkpoint.CheckpointError: if it holds no readable checkpoint.
   """
   experiment = run.read_experiment(workdir)
-  actor, generator = actor_lib.Actor(experiment), generator_lib.Generator(experiment.generator)
+  actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
   path = paths.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
   model = Model(experiment, actor, generator, path)
   size = experiment.scan.image_size

@@ -101,9 +101,9 @@ class Learner(snt.Module):
     tf.random.set_seed(e.seed)  # of weights; nothing else draws from the global generator
     self.actor = actor_lib.Actor(e)
     self.critic, self.target_critic = critic_lib.Critic(e), critic_lib.Critic(e, name="target_critic")
-    self.generator = generator_lib.Generator(e.generator)
+    self.generator = generator_lib.make_generator(e.generator)
     self.target_actor = actor_lib.Actor(e, name="target_actor") if e.optimisation.target_actor else self.actor
-    self.target_generator = (generator_lib.Generator(e.generator, name="target_generator")
+    self.target_generator = (generator_lib.make_generator(e.generator, name="target_generator")
                              if e.optimisation.target_generator else self.generator)
     self.replay = replay.Replay(e.replay, e.scan) if e.replay.capacity else replay.NoReplay()
     self._create_variables()
@@ -273,17 +273,23 @@ class Learner(snt.Module):
   def update(self, completion: Completion, recurrent: ActionValues | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies gradients, decays generator weights, moves targets; returns the gradients' global norms."""
     o = self.experiment.optimisation
-    self.generator_rate.assign(schedules.generator_rate(self.iteration, o))
-    weights = self.generator.trainable_variables
-    self.generator_optimiser.apply(completion.gradients, weights)
-    if o.l2_decay < 1:
-      for weight in weights:
-        weight.assign(o.l2_decay * weight)
+    generator_norm = self._update_generator(completion)
     norms = self._update_recurrent(recurrent) if recurrent else (tf.zeros([]), tf.zeros([]))
     for network, target in self._targets():
       if recurrent or network is self.generator:
         targets.move(network, target, schedules.target_decay(self.iteration, o))
-    return tf.linalg.global_norm(completion.gradients), *norms
+    return generator_norm, *norms
+
+  def _update_generator(self, completion: Completion) -> tf.Tensor:
+    o, weights = self.experiment.optimisation, self.generator.trainable_variables
+    self.generator_rate.assign(schedules.generator_rate(self.iteration, o))
+    if not weights:  # infilling learns nothing
+      return tf.zeros([])
+    self.generator_optimiser.apply(completion.gradients, weights)
+    if o.l2_decay < 1:
+      for weight in weights:
+        weight.assign(o.l2_decay * weight)
+    return tf.linalg.global_norm(completion.gradients)
 
   def _update_recurrent(self, recurrent: ActionValues) -> tuple[tf.Tensor, tf.Tensor]:
     critic_gradients, critic_norm = self.critic_clipper(recurrent.critic_gradients)

@@ -4,7 +4,12 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import blocks
+from adaptive_stem_tf.networks import blocks, infill
+
+
+def make_generator(settings: config.Generator, name: str = "generator") -> snt.Module:
+  """Returns what completes partial scans: the generator, or infilling by the nearest measured pixel."""
+  return Generator(settings, name) if settings.completion == "generator" else infill.NearestInfill(name)
 
 
 class Generator(snt.Module):

@@ -80,14 +80,16 @@ class RandomWalk(_Segmented):
     return rollout.rollout(self._choose, state, specimens, self._scan)
 
   def _choose(self, observation: tf.Tensor, position: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
-    """Takes the first candidate whose segment ends inside; the last one if none does."""
+    """Takes the first candidate whose segment ends inside; heads for the centre if none does."""
     del observation, position  # a walk is blind
     scan = self._scan
     candidates = tf.gather(state.angles, state.time, batch_dims=1)[..., None]  # [B, K, 1]
     ends = state.start[:, None] + scan.probes * geometry.direction(candidates, scan)
     inside = tf.reduce_all(tf.logical_and(ends >= 0.0, ends <= float(scan.image_size)), -1)
     choice = tf.argmax(tf.cast(inside, tf.int32), 1)
-    angle = tf.gather(candidates, choice, batch_dims=1)
+    inwards = geometry.start_position(scan) - state.start
+    angle = tf.where(tf.reduce_any(inside, 1, keepdims=True), tf.gather(candidates, choice, batch_dims=1),
+                     tf.atan2(inwards[:, 1:], inwards[:, :1]))
     start = state.start + scan.probes * geometry.direction(angle, scan)
     return angle, _WalkState(state.angles, state.time + 1, start)
 
