@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import pictures, run
+from adaptive_stem_tf.experiment import pictures, run, training
 from launch import data
 from launch import flags as launch_flags
 
@@ -37,8 +37,9 @@ def main() -> None:
   running = run.Run(experiment, settings, splits, workdir)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
-  shown = splits.validation if len(splits.validation) else splits.train
-  finished = running.train(pictures.Refresher(shown))
+  refresh = pictures.Refresher(splits.validation if len(splits.validation) else splits.train)
+  del splits  # the learner holds what it needs: the rest may go
+  finished = training.train(running, refresh)
   print(f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are in "
         f"{workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}.")
   sys.exit(0)
