@@ -16,7 +16,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import controller as controllers
 from adaptive_stem_tf.networks import cores
 
-BITS = 6
+BITS = 8
 MEMORY = config.Memory(memory_slots=16, word_size=12, read_heads=1, write_heads=1)
 _BATCH = 32
 

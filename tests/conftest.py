@@ -1,0 +1,48 @@
+"""What every test shares: a quiet, deterministic TensorFlow and tiny experiments."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.experiment import run
+from tests import tiny
+
+run.set_up_tensorflow(config.Run(threads=tiny.THREADS))  # once: threads cannot change afterwards
+tf.random.set_seed(0)  # of modules that fixtures make
+
+
+@pytest.fixture(autouse=True)
+def _fixed_weights():
+  """Seeds the initial weights of modules that a test makes by itself."""
+  tf.random.set_seed(0)
+
+
+@pytest.fixture
+def eagerly():
+  """Runs tf.functions step by step: tracing a training step takes longer than hundreds of tiny ones."""
+  tf.config.run_functions_eagerly(True)
+  yield
+  tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+  """A random generator with a fixed seed."""
+  return np.random.default_rng(0)
+
+
+@pytest.fixture
+def experiment() -> config.Experiment:
+  """The tiny experiment."""
+  return tiny.experiment()
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+  """Tiny specimens [8, S, S, 1] in [-1, 1]."""
+  return tiny.images()

@@ -1,0 +1,116 @@
+"""The house: imports go one way, and the library keeps to its rules."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+LIBRARY = ROOT / "adaptive_stem_tf"
+FILES = sorted(LIBRARY.rglob("*.py"))
+MODULES = [path for path in FILES if path.name != "__init__.py"]
+
+# Each stage may import itself and what lies to the left of it.
+_BASE = {"config", "types", "specimens", "randomness"}
+_DATA = _BASE | {"scan", "input_pipeline"}
+ALLOWED = {
+    "config": set(), "types": set(), "specimens": _BASE, "randomness": _BASE,
+    "input_pipeline": _BASE, "scan": _BASE,
+    "networks": _BASE | {"scan.geometry"},
+    "learning": _DATA | {"networks"},
+    "experiment": _DATA | {"networks", "learning"},
+    "serving": _DATA | {"networks", "learning", "experiment"},
+}
+
+# Imported when first needed, because it would be a circle otherwise: a path taken from a trained actor needs a model.
+DEFERRED = {("experiment.fixed_path", "experiment.model")}
+
+
+def name_of(path):
+  return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(path):
+  """Returns the full names of what a file imports: modules, or names from them."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      found |= {f"{node.module}.{alias.name}" for alias in node.names}
+  return found
+
+
+def internal(path):
+  """Returns what a file imports from the library, without its name."""
+  return {name.removeprefix("adaptive_stem_tf.") for name in imports(path) if name.startswith("adaptive_stem_tf.")}
+
+
+def stage(name):
+  return name.removeprefix("adaptive_stem_tf.").split(".")[0]
+
+
+def permitted(name, allowed):
+  return any(name == place or name.startswith(f"{place}.") for place in allowed)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path):
+  own = stage(name_of(path))
+  assert own in ALLOWED, f"{own} is new: say in ALLOWED what it may import"
+  wrong = {name for name in internal(path) if stage(name) != own and not permitted(name, ALLOWED[own])}
+  assert not wrong, f"{name_of(path)} must not import {', '.join(sorted(wrong))}"
+
+
+def test_modules_do_not_import_each_other_in_circles():
+  modules = {name_of(path).removeprefix("adaptive_stem_tf.") for path in MODULES}
+  known = lambda name: next((m for m in (name, name.rpartition(".")[0]) if m in modules), None)
+  graph = {}
+  for path in MODULES:
+    name = name_of(path).removeprefix("adaptive_stem_tf.")
+    graph[name] = {known(other) for other in internal(path) if (name, other) not in DEFERRED} - {None}
+  assert sum(map(len, graph.values())) > 50
+  left = dict(graph)
+  while left:
+    leaves = {name for name, needed in left.items() if not needed & set(left)}
+    assert leaves, f"imports go in circles among {', '.join(sorted(left))}"
+    left = {name: needed for name, needed in left.items() if name not in leaves}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_library_knows_neither_flags_nor_launchers(path):
+  forbidden = ("absl.flags", "absl.app", "launch", "datasets", "tests")
+  assert not {name for name in imports(path) if permitted(name, forbidden)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_library_does_not_print_or_leave_the_graph(path):
+  forbidden = {"print", "py_function", "numpy_function", "py_func", "breakpoint"}
+  calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+  names = {getattr(call, "id", getattr(call, "attr", None)) for call in calls}
+  assert not names & forbidden
+
+
+def public(tree):
+  """Yields the public functions, classes and methods of a file."""
+  kinds = (ast.FunctionDef, ast.ClassDef)
+  for node in tree.body:
+    if isinstance(node, kinds) and not node.name.startswith("_"):
+      yield node
+      if isinstance(node, ast.ClassDef):
+        yield from (part for part in node.body if isinstance(part, kinds) and not part.name.startswith("_"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_everything_public_is_documented(path):
+  tree = ast.parse(path.read_text())
+  assert ast.get_docstring(tree)
+  bare = [node.name for node in public(tree) if not ast.get_docstring(node)]
+  assert not bare, f"{name_of(path)}: {', '.join(bare)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_stay_short(path):
+  lines = path.read_text().splitlines()
+  assert len(lines) < 350  # aim at 300
+  assert max(map(len, lines), default=0) <= 120

@@ -1,0 +1,52 @@
+"""The smallest experiment that still has every part, for tests and subprocesses."""
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf.learning import learner as learner_lib
+from adaptive_stem_tf.types import Draw
+
+THREADS = 2
+SIZE, SEGMENTS, PROBES, BATCH, UNITS = 16, 4, 4, 4, 8
+FIELDS = {
+    "image_size": SIZE, "segments": SEGMENTS, "probes": PROBES, "batch_size": BATCH, "capacity": 12, "channels": 2,
+    "blocks": 1, "units": UNITS, "memory_slots": 5, "word_size": 3, "read_heads": 2, "iterations": 6,
+    "batch_norm_decay": 0.9}
+CONTROLLERS = ("lstm", "gru", "dnc")
+
+
+def experiment(**changes) -> config.Experiment:
+  """Returns the tiny experiment with some fields changed."""
+  return config.Experiment().replace(**{**FIELDS, **changes})
+
+
+def images(count: int = 8, size: int = SIZE, seed: int = 0) -> np.ndarray:
+  """Returns smooth random specimens [count, size, size, 1] in [-1, 1]."""
+  noise = np.random.default_rng(seed).standard_normal([count, size, size, 1]).astype(np.float32)
+  smooth = specimens.low_pass(tf.constant(noise), 2.5).numpy()
+  specimens.normalise(smooth)
+  return smooth
+
+
+def splits(count: int = 8) -> input_pipeline.Splits:
+  """Returns tiny training, validation and test specimens."""
+  every = images(count + 4)
+  return input_pipeline.Splits(every[:count], every[count:count], every[count:], specimens.Repairs(0, 0))
+
+
+def learner(jit: str = "none", path: np.ndarray | None = None, count: int = 8, **changes) -> learner_lib.Learner:
+  """Returns a learner of the tiny experiment with some fields changed."""
+  return learner_lib.Learner(experiment(**changes), tf.constant(images(count)), jit, path)
+
+
+def draw(iteration: int = 0, count: int = 8, batch: int = BATCH) -> Draw:
+  """Returns which specimens a batch shows; another one each iteration."""
+  index = (tf.range(batch) + batch * iteration) % count
+  return Draw(index, index % specimens.TRANSFORMS)
+
+
+def flags(**changes) -> list[str]:
+  """Returns the tiny experiment as command-line arguments."""
+  return [f"--{name}={value}" for name, value in {**FIELDS, **changes}.items()] + [
+      f"--threads={THREADS}", "--noprogress", "--jit=none"]

@@ -1,0 +1,59 @@
+"""The training step as a graph: traced once, compiled by XLA as a whole, free of Python."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf.types import LearnerMetrics
+from tests import tiny
+
+SLOW = pytest.mark.slow
+
+
+def train(learner, steps=3):
+  return np.array([[float(value) for value in learner.step(tiny.draw(k))] for k in range(steps)])
+
+
+def step_graph(learner):
+  return learner._step.get_concrete_function(*tiny.draw()).graph.as_graph_def()
+
+
+def test_the_step_is_traced_once_and_holds_no_python():
+  learner = tiny.learner()
+  train(learner)
+  assert learner.traces == 1
+  graph = step_graph(learner)
+  kinds = {node.op for node in [*graph.node, *(n for function in graph.library.function for n in function.node_def)]}
+  assert len(kinds) > 50 and not any("PyFunc" in kind for kind in kinds)
+  assert learner.traces == 1
+
+
+@pytest.fixture
+def same_numbers(monkeypatch):
+  """XLA makes other floats of the same random bits than TensorFlow's kernels: makes floats of integers, which agree."""
+  integers = tf.random.stateless_uniform
+
+  def uniform(shape, seed, minval=0, maxval=None, dtype=tf.float32):
+    if dtype.is_integer:
+      return integers(shape, seed, minval, maxval, dtype)
+    share = tf.cast(integers(shape, seed, 0, 2**20, tf.int32), dtype) / 2**20
+    return minval + share * ((1.0 if maxval is None else maxval) - minval)
+
+  monkeypatch.setattr(tf.random, "stateless_uniform", uniform)
+  monkeypatch.setattr(tf.random, "stateless_normal", lambda shape, seed: 3.46 * (uniform(shape, seed) - 0.5))
+
+
+@pytest.mark.usefixtures("same_numbers")
+@pytest.mark.parametrize("controller", ["lstm", pytest.param("gru", marks=SLOW), pytest.param("dnc", marks=SLOW)])
+def test_xla_compiles_the_whole_step_to_the_same_numbers(controller):
+  changes = {"controller": controller, "blocks": 0, "segments": 3, "depth": 1}
+  plain, compiled = tiny.learner("none", **changes), tiny.learner("all", **changes)
+  tf.config.run_functions_eagerly(True)
+  expected = train(plain)
+  tf.config.run_functions_eagerly(False)
+  ours = train(compiled)
+  assert compiled.traces == 1
+  for name, a, b in zip(LearnerMetrics._fields, ours.T, expected.T, strict=True):
+    np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5, err_msg=name)
+  for variable, other in zip(compiled.replay.variables, plain.replay.variables, strict=True):
+    np.testing.assert_allclose(variable, other, atol=1e-4, err_msg=variable.name)

@@ -1,0 +1,79 @@
+"""Fixed scan paths."""
+
+import math
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import baselines, geometry, partial_scan
+from tests import tiny
+
+PAPER = config.Scan()
+
+
+def polar(positions):
+  offset = positions.astype(np.float64) - 48
+  return np.hypot(*offset.T), np.unwrap(np.arctan2(offset[:, 1], offset[:, 0]))
+
+
+@pytest.mark.parametrize("pitch", baselines.PITCHES)
+def test_a_spiral_has_its_spacing_along_the_curve_and_its_pitch_across(pitch):
+  positions = baselines.spiral(PAPER, pitch)
+  assert positions.shape == (400, 2) and positions.dtype == np.float32
+  np.testing.assert_array_equal(positions[0], [48, 48])
+  radius, angle = polar(positions)
+  growth, turned = pitch / (2 * math.pi), angle - math.pi / 4
+  np.testing.assert_allclose(radius[1:], growth * turned[1:], atol=1e-4)  # Archimedes: radius grows with the angle
+  # Integrates the curve's length between neighbours.
+  fine = np.linspace(0, turned[-1], 200_001)
+  curve = growth * fine[:, None] * np.stack([np.cos(fine), np.sin(fine)], -1)
+  length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(curve, axis=0).T))])
+  turned[0] = 0
+  steps = np.diff(np.interp(turned, fine, length))
+  np.testing.assert_allclose(steps, PAPER.spacing, rtol=0.02)
+
+
+def test_chords_of_a_spiral_are_hardly_shorter_than_its_spacing():
+  chords = np.hypot(*np.diff(baselines.spiral(PAPER), axis=0).T)
+  assert chords.max() <= PAPER.spacing * 1.0001
+  np.testing.assert_allclose(chords[4:], PAPER.spacing, rtol=0.02)
+
+
+def test_pitch_12_8_fills_the_inscribed_circle():
+  radius, _ = polar(baselines.spiral(PAPER, 12.8))
+  assert 45 < radius.max() <= 48
+
+
+@pytest.mark.parametrize("pitch", baselines.PITCHES)
+def test_a_spiral_polygon_has_whole_segments_from_the_diagonal_on(pitch):
+  angles = baselines.spiral_polygon(PAPER, pitch)
+  assert angles.shape == (20,)
+  assert angles[0] == pytest.approx(geometry.FIRST_ANGLE, abs=1e-6)
+  positions = baselines.polygon_positions(angles, PAPER)
+  assert positions.shape == (400, 2)
+  starts = positions[::20].astype(np.float64)
+  chords = np.hypot(*np.diff(starts, axis=0).T)
+  np.testing.assert_allclose(chords, 28.2843, atol=1e-3)
+  np.testing.assert_allclose(positions[:20], 48 + np.stack([np.arange(20)] * 2, -1), atol=1e-4)
+  radius, angle = polar(starts)
+  growth = pitch / (2 * math.pi)
+  # Corners lie on one spiral, each further out.
+  np.testing.assert_allclose(np.diff(radius[1:]), growth * np.diff(angle[1:]), atol=1e-3)
+  assert (np.diff(radius) > 0).all()
+
+
+def test_polygon_positions_are_those_of_an_adaptive_scan():
+  scan = tiny.experiment().scan
+  angles = np.float32([geometry.FIRST_ANGLE, 1.0, -2.0, 3.0])
+  actions = np.roll(angles, -1)[None, :, None]  # action t starts segment t + 1
+  np.testing.assert_allclose(
+      baselines.polygon_positions(angles, scan), partial_scan.scan_positions(actions, scan)[0], atol=1e-5)
+
+
+def test_random_walks_stay_inside_and_start_on_the_diagonal(rng):
+  for _ in range(100):
+    angles = baselines.random_walk(PAPER, rng)
+    corners = baselines.polygon_positions(angles, PAPER)[::20]
+    assert angles.shape == (20,) and angles[0] == np.float32(geometry.FIRST_ANGLE)
+    assert corners.min() >= -1e-3 and corners.max() <= 96.001
