@@ -192,7 +192,10 @@ class Optimisation(_Section):
   generator_optimiser: str = _field("adam", "optimiser of the generator", choices=("adam", "rmsprop", "sgd"))
   generator_rate: float = _field(3e-3, "initial learning rate of the generator", minimum=0.0)
   schedule: str = _field("cyclic", "generator learning rate: triangle wave under an exponential envelope, the envelope "
-                         "alone, or constant", choices=("cyclic", "exponential", "constant"))
+                         "alone, constant, or a range test's exponential rise from --sweep_from to --sweep_to",
+                         choices=("cyclic", "exponential", "constant", "sweep"))
+  sweep_from: float = _field(10**-6.5, "learning rate that a sweep starts at (SI fig. S3a)", above=0.0)
+  sweep_to: float = _field(10**0.5, "learning rate that a sweep ends at", above=0.0)
   l2_decay: float = _field(0.99999, "factor on generator weights after each iteration; 1 for none", above=0.0,
                            maximum=1.0)
   target_decay: float = _field(0.997, "decay of soft target updates, rho", minimum=0.0, below=1.0)
@@ -300,4 +303,6 @@ class Run(_Section):
   checkpoint_every: int = _field(1000, "iterations between checkpoints", minimum=1)
   picture_every: int = _field(1000, "iterations between refreshed pictures; 0 for none until the end", minimum=0)
   keep_checkpoints: int = _field(2, "newest checkpoints kept", minimum=1)
+  milestone: int = _field(0, "iteration whose checkpoint is kept as well, to evaluate (early stopping); 0 for none",
+                          minimum=0)
   progress: bool = _field(True, "show a progress bar")

@@ -34,7 +34,7 @@ def load_split(data: config.Data, image_size: int, split: str) -> tuple[np.ndarr
   """Loads one split (`train`, `validation`, `test` or `all`) and the source file of each image, None if unknown."""
   splits = load(data, image_size)
   parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-  sources = _sources(data.images) if data.images else None
+  sources = _sources(data.images, sum(map(len, parts.values()))) if data.images else None
   if split == "all":
     return np.concatenate(list(parts.values())), sources
   first = {"train": 0, "validation": len(splits.train), "test": len(splits.train) + len(splits.validation)}[split]
@@ -44,12 +44,14 @@ def load_split(data: config.Data, image_size: int, split: str) -> tuple[np.ndarr
   return images, sources and sources[first : first + len(images)]
 
 
-def _sources(path: str) -> list[str] | None:
-  """Reads the source file of each image from the JSON of provenance beside a NumPy file, if there is one."""
+def _sources(path: str, count: int) -> list[str] | None:
+  """Reads the source file of each of `count` images from the JSON of provenance beside them, if there is one."""
   provenance = pathlib.Path(path).with_suffix(".json")
   if not provenance.is_file():
     return None
   entries = json.loads(provenance.read_text())
   if not isinstance(entries, list) or not all(isinstance(entry, dict) and "file" in entry for entry in entries):
     raise ValueError(f"{provenance} is not a list of one object with a 'file' per image: repair or remove it.")
+  if len(entries) != count:
+    raise ValueError(f"{provenance} has {len(entries)} entries and {path} holds {count} images: repair or remove it.")
   return [f"{entry.get('source', '')}/{entry['file']}" for entry in entries]

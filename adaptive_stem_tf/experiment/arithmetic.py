@@ -19,6 +19,7 @@ class Work(NamedTuple):
 
   @property
   def total(self) -> float:
+    """Operations of both."""
     return self.generator + self.recurrent
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from absl import logging
 
 _PREFIX = "state"
-_UNREADABLE = (tf.errors.OpError, ValueError, AssertionError, OSError)
+# A truncated file is an IndexError, for one: TensorFlow turns the reader's statuses into Python's errors.
+_UNREADABLE = (tf.errors.OpError, ValueError, AssertionError, OSError, LookupError, RuntimeError)
 
 
 class CheckpointError(RuntimeError):
@@ -19,14 +20,14 @@ class Checkpoints:
   """Saves and restores one trackable in `directory/step_<iteration>/`.
 
   A checkpoint is written beside the others and renamed when it is complete, so a kill or
-  a full disk leaves those before it whole. The newest `keep` are kept. Restoring falls
-  back to an older one if the newest is damaged.
+  a full disk leaves those before it whole. The newest `keep` are kept, and that of the
+  iteration `milestone`. Restoring falls back to an older one if the newest is damaged.
   """
 
-  def __init__(self, directory: str | os.PathLike, trackable: tf.Module, keep: int = 2):
+  def __init__(self, directory: str | os.PathLike, trackable: tf.Module, keep: int = 2, milestone: int = 0):
     self._directory = pathlib.Path(directory)
     self._checkpoint = tf.train.Checkpoint(learner=trackable)
-    self._keep = keep
+    self._keep, self._milestone = keep, milestone
 
   def steps(self) -> list[int]:
     """Returns the iterations that have a checkpoint, oldest first."""
@@ -50,17 +51,20 @@ class Checkpoints:
       shutil.rmtree(unfinished, ignore_errors=True)
       raise CheckpointError(f"the checkpoint of iteration {step} could not be written to {self._directory} ({error}): "
                             "free some space; earlier checkpoints are whole.") from error
-    for old in self.steps()[: -self._keep]:
+    for old in [kept for kept in self.steps() if kept != self._milestone][: -self._keep]:
       shutil.rmtree(self._path(old), ignore_errors=True)
     return final
 
-  def restore(self) -> int | None:
-    """Restores the newest readable checkpoint; returns its iteration, None if there is none.
+  def restore(self, step: int | None = None) -> int | None:
+    """Restores the checkpoint of iteration `step`, or else the newest that can be read.
+
+    Returns:
+      The checkpoint's iteration; None if there is none.
 
     Raises:
-      CheckpointError: if there are checkpoints and none can be read.
+      CheckpointError: if there are such checkpoints and none can be read.
     """
-    steps = self.steps()
+    steps = self.steps() if step is None else [kept for kept in self.steps() if kept == step]
     for step in reversed(steps):
       try:
         status = self._checkpoint.read(str(self._path(step) / _PREFIX))
@@ -78,8 +82,13 @@ class Checkpoints:
     return self._directory / f"step_{step:09d}"
 
 
-def read_parts(directory: str | os.PathLike, **parts: tf.Module) -> int:
-  """Restores some parts of a learner, say its actor and generator, from the newest readable checkpoint.
+def read_parts(directory: str | os.PathLike, step: int | None = None, **parts: tf.Module) -> int:
+  """Restores some parts of a learner, say its actor and generator, from one checkpoint.
+
+  Args:
+    directory: of the checkpoints.
+    step: its iteration; None for the newest that can be read.
+    **parts: of the learner, by their names there.
 
   Returns:
     The checkpoint's iteration.
@@ -88,10 +97,12 @@ def read_parts(directory: str | os.PathLike, **parts: tf.Module) -> int:
     CheckpointError: if there is none that can be read.
   """
   checkpoints = Checkpoints(directory, tf.train.Checkpoint(**parts))
-  step = checkpoints.restore()
-  if step is None:
-    raise CheckpointError(f"{directory} holds no checkpoint: train first (python -m launch.train --workdir=...).")
-  return step
+  restored = checkpoints.restore(step)
+  if restored is None:
+    which = "" if step is None else f" of iteration {step}"
+    raise CheckpointError(f"{directory} holds no checkpoint{which}: train first (python -m launch.train "
+                          "--workdir=...; --milestone keeps a chosen iteration).")
+  return restored
 
 
 def _flush(directory):

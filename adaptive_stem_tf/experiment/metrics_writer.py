@@ -21,10 +21,12 @@ class MetricsWriter:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "metrics.csv"
     kept = [row for row in read_rows(path) if row["iteration"] <= resume_at] if path.exists() else []
-    self._file = open(path, "w", newline="")  # noqa: SIM115 - closed by close()
+    unfinished = path.with_suffix(".tmp")  # a kill must not lose the rows that are kept
+    self._file = open(unfinished, "w", newline="")  # noqa: SIM115 - closed by close()
     self._columns: list[str] = []
     for row in kept:
       self._append(row)
+    unfinished.rename(path)
     self._events = tf.summary.create_file_writer(str(directory / "tensorboard"))
 
   def write(self, iteration: int, values: Mapping[str, float]) -> None:
@@ -55,9 +57,6 @@ class MetricsWriter:
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
   """Reads metrics.csv; a last line cut short by a kill is left out."""
-  rows = []
   with open(path, newline="") as file:
-    for row in csv.DictReader(file):
-      if None not in row.values() and None not in row:
-        rows.append({name: float(value) for name, value in row.items()})
-  return rows
+    whole = [line for line in file if line.endswith("\n")]
+  return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(whole)]

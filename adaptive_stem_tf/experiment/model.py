@@ -64,21 +64,26 @@ class Model:
     return specimens.low_pass(images, data.filter_sigma) if data.filter_observations else images
 
 
-def load(workdir: str | os.PathLike) -> tuple[Model, int]:
+def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, int]:
   """Loads the actor and generator of a run, and the iteration they were saved at.
+
+  Args:
+    workdir: of the run.
+    step: iteration whose checkpoint is loaded; None for the newest.
 
   Raises:
     run.WorkdirError: if the folder holds no run.
     checkpoint.CheckpointError: if it holds no readable checkpoint.
   """
   experiment = run.read_experiment(workdir)
+  tf.random.set_seed(experiment.seed)  # initial weights are overwritten, but deterministic kernels want a seed
   actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
   path = paths.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
   model = Model(experiment, actor, generator, path)
   size = experiment.scan.image_size
   paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)  # creates variables
   generator(tf.zeros([1, size, size, 2]), is_training=False)
-  iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", actor=actor, generator=generator)
+  iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", step, actor=actor, generator=generator)
   return model, iteration
 
 

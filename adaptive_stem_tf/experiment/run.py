@@ -21,7 +21,15 @@ _CONFIG = "config.json"
 
 
 class NotFiniteError(FloatingPointError):
-  """A loss or gradient is not a number, or infinite."""
+  """A loss or gradient is not a number, or infinite.
+
+  Attributes:
+    iteration: the first that is not finite.
+  """
+
+  def __init__(self, message: str, iteration: int):
+    super().__init__(message)
+    self.iteration = iteration
 
 
 class WorkdirError(ValueError):
@@ -86,7 +94,8 @@ class Run:
     open_workdir(self.workdir, experiment)
     path = fixed_path.resolve(experiment.scan, self.workdir, splits.train)
     self.learner = learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit, path)
-    self._checkpoints = checkpoint.Checkpoints(self.workdir / "checkpoints", self.learner, settings.keep_checkpoints)
+    self._checkpoints = checkpoint.Checkpoints(self.workdir / "checkpoints", self.learner, settings.keep_checkpoints,
+                                                settings.milestone)
     self.started_at = self._checkpoints.restore() or 0
     self._saved_at = self.started_at if self.started_at else None
     self._iterations = experiment.optimisation.iterations
@@ -118,7 +127,8 @@ class Run:
                               f"actor {row['actor_loss']:.3f}", refresh=False)
           bar.update(iteration - bar.n)
           done = stop.requested or iteration == self._iterations
-          if self._due(iteration, self._settings.checkpoint_every) and not done:
+          due = self._due(iteration, self._settings.checkpoint_every) or iteration == self._settings.milestone
+          if due and not done:
             self._save(iteration)
           if picture and self._settings.picture_every and (self._due(iteration, self._settings.picture_every) or done):
             picture(self, iteration)
@@ -144,7 +154,7 @@ class Run:
     kept: list[tuple[int, LearnerMetrics]] = []
     for iteration, metrics in steps:
       kept.append((iteration, metrics))
-      if any(self._due(iteration, every) for every in self._row_periods()):
+      if any(self._due(iteration, every) for every in self._row_periods()) or iteration == self._settings.milestone:
         yield iteration, self._log(kept)
         kept = []
 
@@ -159,7 +169,7 @@ class Run:
       if not_finite:
         saved = "none was saved yet" if self._saved_at is None else f"the last is of iteration {self._saved_at}"
         raise NotFiniteError(f"{', '.join(not_finite)} of iteration {iteration} is not finite: lower the learning "
-                             f"rate, or clip gradients (--clip). Checkpoints are good ({saved}).")
+                             f"rate, or clip gradients (--clip). Checkpoints are good ({saved}).", iteration)
     row = dict(zip(LearnerMetrics._fields, columns.mean(0).tolist()))
     self._writer.write(kept[-1][0], row)
     return row
@@ -193,7 +203,7 @@ class StopRequest:
 
   def _request(self, *_):
     self.requested = True
-    logging.warning("Stopping after this iteration, to save. Once more to stop at once.")
+    logging.warning("Stopping at the next row of metrics, to save. Once more to stop at once.")
     self._restore()
 
   def _restore(self):

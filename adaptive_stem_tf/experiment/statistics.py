@@ -29,12 +29,15 @@ def bootstrap_means(values: np.ndarray, groups: Sequence[Any] | None = None, see
   values = np.asarray(values, np.float64)
   if groups is None:
     return np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)])
-  labels = np.array([str(group) for group in groups])
-  members = [values[labels == label] for label in np.unique(labels)]
+  _, file, counts = np.unique([str(group) for group in groups], return_inverse=True, return_counts=True)
+  crops = values[np.argsort(file, kind="stable")]  # file by file
+  starts = np.cumsum(counts) - counts
   means = np.empty(resamples)
   for i in range(resamples):
-    drawn = [members[j] for j in rng.integers(len(members), size=len(members))]
-    means[i] = np.concatenate([crops[rng.integers(len(crops), size=len(crops))] for crops in drawn]).mean()
+    drawn = rng.integers(len(counts), size=len(counts))
+    sizes = np.repeat(counts[drawn], counts[drawn])
+    within = (rng.random(len(sizes)) * sizes).astype(int)
+    means[i] = crops[np.repeat(starts[drawn], counts[drawn]) + within].mean()
   return means
 
 

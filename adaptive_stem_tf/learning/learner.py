@@ -299,8 +299,7 @@ class Learner(snt.Module):
     return critic_norm, actor_norm
 
   def _metrics(self, trajectory, completion, final, recurrent, norms) -> LearnerMetrics:
-    scan = self.experiment.scan
-    outside = geometry.over_edge(trajectory.actions, scan)
+    outside = geometry.over_edge(trajectory.actions, self.experiment.scan) if self.path.learns else False
     visited = self.path.draw(trajectory.observations, trajectory.actions)
     none = tf.zeros([])
     return LearnerMetrics(

@@ -12,10 +12,13 @@ def generator_rate(it: tf.Tensor, settings: config.Optimisation) -> tf.Tensor:
 
   The envelope loses a quarter every fifth of training. The cyclic schedule multiplies
   it by 0.2 + 0.8 tri, tri a triangle wave 1 -> 0 -> 1 of half period max(1, floor(N/9)).
+  A sweep rises exponentially, from `sweep_from` at the start to `sweep_to` at N.
   """
   it, n = tf.cast(it, tf.float32), settings.iterations
   if settings.schedule == "constant":
     return tf.fill(tf.shape(it), settings.generator_rate)
+  if settings.schedule == "sweep":
+    return settings.sweep_from * tf.pow(settings.sweep_to / settings.sweep_from, it / n)
   envelope = settings.generator_rate * tf.pow(0.75, it / (n / 5))
   if settings.schedule == "exponential":
     return envelope

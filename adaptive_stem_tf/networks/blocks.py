@@ -87,10 +87,13 @@ class BatchNorm(snt.Module):
 
   @snt.once
   def _initialize(self, inputs):
-    self._scale = tf.ones([inputs.shape[-1]])
-    self.beta = tf.Variable(tf.zeros([inputs.shape[-1]]), name="beta")
-    self.mean.initialize(tf.zeros([inputs.shape[-1]]))
-    self.variance.initialize(tf.ones([inputs.shape[-1]]))
+    with tf.init_scope():
+      self._scale = tf.ones([inputs.shape[-1]])
+      self.beta = tf.Variable(tf.zeros([inputs.shape[-1]]), name="beta")
+      self.mean.initialize(self._scale)
+      self.variance.initialize(self._scale)
+      # Sonnet starts averages at 0: a variance of 0 would blow up what is inferred before training.
+      self.variance.average.assign(self._scale)
 
   def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
     """Normalises [B, H, W, C] over all axes but the last."""

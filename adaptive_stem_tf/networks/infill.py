@@ -4,6 +4,7 @@ import sonnet as snt
 import tensorflow as tf
 
 
+@snt.allow_empty_variables
 class NearestInfill(snt.Module):
   """Nearest-neighbour completion, with the face of a generator.
 
