@@ -139,8 +139,8 @@ def break_at(running, iteration):
 
 def test_a_nan_stops_the_run_naming_where_and_leaves_good_checkpoints(tmp_path):
   running = break_at(make(tmp_path), 5)
-  with pytest.raises(run.NotFiniteError, match=r"generator_loss.* of iteration 5 is not finite.*the last is of iteration "
-                                               "4") as error:
+  with pytest.raises(run.NotFiniteError, match="generator_loss.* of iteration 5 is not finite.*"
+                                                 "the last is of iteration 4") as error:
     running.train()
   assert error.value.iteration == 5
   assert steps(tmp_path) == ["step_000000002", "step_000000004"]

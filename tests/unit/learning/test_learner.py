@@ -128,7 +128,8 @@ def test_the_generator_minimises_the_sum_over_the_batch():
 def test_what_each_loss_option_changes(changes, differ):
   """Options change the loss of reinforcement, or the generator's gradients, as they should, and 10 MSE never."""
   partial = tf.constant(np.random.default_rng(0).uniform(-1, 1, [4, 16, 16, 2]), tf.float32)
-  plain, other = (learner.complete(partial, learner.images[:4]) for learner in (tiny.learner(), tiny.learner(**changes)))
+  learners = tiny.learner(), tiny.learner(**changes)
+  plain, other = (learner.complete(partial, learner.images[:4]) for learner in learners)
   np.testing.assert_allclose(plain.losses, other.losses, rtol=1e-5)
   assert bool((np.abs(plain.reinforcement - other.reinforcement) > 1e-3).any()) == differ[0]
   largest = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(plain.gradients, other.gradients, strict=True))

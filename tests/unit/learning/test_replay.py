@@ -74,6 +74,15 @@ def test_a_full_replay_overwrites_one_contiguous_block_anywhere():
   assert set(starts) == set(range(10))  # the block wraps round the end
 
 
+def test_random_overwriting_begins_as_soon_as_the_replay_is_full():
+  starts = set()
+  for number in range(20):
+    buffer = fill(make(capacity=8), 2)
+    buffer.add(*scans(100), seeds(number), ALWAYS)
+    starts.add(int(np.flatnonzero(held(buffer) == 100)[0]))
+  assert len(starts) > 4
+
+
 def test_every_field_of_a_row_belongs_to_one_scan():
   buffer = fill(make(), 9)
   numbers = held(buffer)

@@ -52,6 +52,11 @@ def test_constant_rate():
   assert rate(123, schedule="constant", generator_rate=0.5) == pytest.approx(0.5)
 
 
+def test_a_sweep_rises_exponentially():
+  at = lambda it: rate(it, 10_000, schedule="sweep")
+  assert [at(0), at(5_000), at(10_000)] == pytest.approx([10**-6.5, 1e-3, 10**0.5], rel=1e-4)
+
+
 def test_target_decay():
   at = lambda it, n=N: float(schedules.target_decay(tf.constant(it), config.Optimisation(iterations=n)))
   assert at(0) == pytest.approx(0.997**11, rel=1e-5)

@@ -88,7 +88,8 @@ def test_inference_leaves_the_statistics_alone(rng):
 
 
 def test_a_block_convolves_then_rectifies_then_normalises(rng):
-  block, inputs = blocks.ConvolutionBlock(blocks.Convolution(3), 0.9), tf.constant(rng.normal(size=[4, 6, 6, 2]), tf.float32)
+  block = blocks.ConvolutionBlock(blocks.Convolution(3), 0.9)
+  inputs = tf.constant(rng.standard_normal([4, 6, 6, 2]), tf.float32)
   outputs = block(inputs, is_training=True)
   expected = blocks.BatchNorm(0.9)(tf.nn.relu(block.convolution(inputs)), is_training=True)
   np.testing.assert_allclose(outputs, expected, atol=1e-5)

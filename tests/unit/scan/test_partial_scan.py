@@ -51,5 +51,5 @@ def test_the_distinct_share_counts_pixels_once():
 
 def test_drawing_in_a_graph_equals_eager():
   actions, _, observations = scanned(0)
-  draw = tf.function(partial_scan.partial_scan, jit_compile=True)
-  np.testing.assert_array_equal(draw(observations, actions, SCAN), partial_scan.partial_scan(observations, actions, SCAN))
+  compiled = tf.function(partial_scan.partial_scan, jit_compile=True)(observations, actions, SCAN)
+  np.testing.assert_array_equal(compiled, partial_scan.partial_scan(observations, actions, SCAN))

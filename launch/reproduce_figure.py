@@ -1,0 +1,137 @@
+"""Measures the runs of a figure, draws it, and writes its table."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_stem_tf.experiment import (
+  figures,
+  lr_range,
+  reproduction,
+  reproduction_figures,
+  reproduction_results,
+  reproduction_table,
+  run,
+  training,
+)
+from adaptive_stem_tf.experiment.reproduction import Figure
+from adaptive_stem_tf.experiment.reproduction_plan import Plan
+from adaptive_stem_tf.experiment.reproduction_results import Measured
+from launch import runner
+
+_EXAMPLES = 24
+
+
+class Request(NamedTuple):
+  """What is asked for."""
+
+  figure: str
+  scale: str
+  output: pathlib.Path
+  test_images: int  # that are evaluated; 0 for all
+
+
+def make(request: Request, plan: Plan, figure: Figure) -> str:
+  """Writes FIGURE.png, FIGURE.md and FIGURE.json; returns what to tell the user.
+
+  Args:
+    request: what is asked for.
+    plan: of the runs.
+    figure: with the lines that are to be drawn.
+
+  Raises:
+    ValueError: if none of the figure's runs has finished.
+  """
+  measured = _measure(request, plan, figure)
+  if not measured:
+    raise ValueError(f"none of the runs of figure={request.figure} in {plan.folder} has finished: leave --draw_only "
+                     "out to train them.")
+  labels = {line.run: line.label for line in figure.lines if line.run in measured}
+  values: dict[str, Any] = reproduction_results.gather(measured)
+  if request.figure == "s3b":
+    values["best"] = {"rate": _best(measured)}
+  drawn = _draw(request, plan, figure, labels, measured)
+  figures.save(drawn, request.output / f"{request.figure}.png")
+  result = reproduction_table.build(request.figure, figure, labels, values, _notes(request, plan, measured),
+                                    _comparable(request, plan))
+  reproduction_table.write(result, request.output / request.figure)
+  absent = [line.run for line in figure.lines if line.run not in measured]
+  told = [f"Written: {request.output / request.figure}.png, .md and .json."]
+  return "\n".join(([f"Not finished, left out: {', '.join(absent)}."] if absent else []) + told)
+
+
+def rates_figure(plan: Plan) -> Figure:
+  """Returns s3b with its candidates, chosen by the finished sweep of the first seed.
+
+  Raises:
+    ValueError: if it has not finished.
+  """
+  workdir = plan.workdir("sweep_adam", plan.seeds[0])
+  if not training.is_finished(workdir):
+    raise ValueError(f"figure=s3b needs the sweep in {workdir}, which has not finished: leave --draw_only out.")
+  sweep = reproduction_results.measure(workdir, None, 0, 1000).sweep
+  assert sweep is not None
+  highest = run.read_experiment(workdir).optimisation.sweep_to
+  if sweep.unstable is None:
+    print(f"The sweep stayed stable up to its last rate, {highest:.2g}, which is taken instead.")
+  return reproduction.rates_figure(lr_range.candidates(sweep.unstable or highest))
+
+
+def _measure(request: Request, plan: Plan, figure: Figure) -> dict[str, list[Measured]]:
+  """Measures the runs that have finished with every seed."""
+  measured = {}
+  for line in figure.lines:
+    workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
+    if not all(training.is_finished(workdir) for workdir in workdirs):
+      continue
+    experiment = plan.experiment(line.run, plan.seeds[0])
+    sweep = experiment.optimisation.schedule == "sweep"
+    splits = None if sweep else runner.load_splits(experiment.data, experiment.scan.image_size)
+    measured[line.run] = [
+        reproduction_results.measure(workdir, splits, request.test_images, figure.boxcar) for workdir in workdirs]
+  return measured
+
+
+def _draw(request: Request, plan: Plan, figure: Figure, labels: dict[str, str],
+          measured: dict[str, list[Measured]]) -> Any:
+  shown = {name: (label, measured[name]) for name, label in labels.items()}
+  place = "Main paper" if request.figure in reproduction.OF_MAIN_PAPER else f"S{request.figure[1:]}"
+  title = f"{place}: {figure.title} ({request.scale} scale)"
+  if figure.kind == "sweep":
+    return reproduction_figures.sweeps(title, shown, lr_range.boxcar_width(plan.sweep_iterations))
+  if figure.kind == "sheet":
+    return _sheet(request, plan, figure)
+  experiment = plan.experiment(next(iter(labels)), plan.seeds[0])
+  return reproduction_figures.curves(title, shown, experiment.optimisation.iterations, figure.boxcar)
+
+
+def _sheet(request: Request, plan: Plan, figure: Figure) -> Any:
+  """Draws scans of every second test specimen, so that S4 and S5 show different ones."""
+  name = figure.lines[0].run
+  experiment = plan.experiment(name, plan.seeds[0])
+  test = runner.load_splits(experiment.data, experiment.scan.image_size).test
+  count = min(request.test_images or _EXAMPLES, _EXAMPLES)
+  images = reproduction_results.spread(test[figure.part :: 2] if len(test) > 1 else test, count)
+  return reproduction_results.sheet(plan.workdir(name, plan.seeds[0]), images)
+
+
+def _best(measured: dict[str, list[Measured]]) -> list[float]:
+  """Returns each seed's rate of lowest error."""
+  rates = {float(name[len(reproduction.RATE) :]): seeds for name, seeds in measured.items()}
+  count = len(next(iter(rates.values())))
+  return [lr_range.recommend({rate: seeds[i].metrics.get("test", np.inf) for rate, seeds in rates.items()})
+          for i in range(count)]
+
+
+def _comparable(request: Request, plan: Plan) -> bool:
+  """Returns whether sizes and specimens are the supplement's."""
+  data = plan.base.data
+  return (request.scale == "paper" and not data.images and data.dataset == "wemd_stem/crops_96"
+          and plan.base.optimisation.iterations == 1_000_000)
+
+
+def _notes(request: Request, plan: Plan, measured: dict[str, list[Measured]]) -> dict[str, Any]:
+  name, data = next(iter(measured)), plan.base.data
+  return {"scale": request.scale, "specimens": data.images or data.dataset, "seeds": list(plan.seeds),
+          "iterations": plan.experiment(name, plan.seeds[0]).optimisation.iterations}

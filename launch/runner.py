@@ -1,0 +1,123 @@
+"""Carries out a list of runs: one after another here, or side by side as `python -m launch.train`."""
+
+import functools
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from adaptive_stem_tf.experiment import pictures, run, training
+from adaptive_stem_tf.experiment.reproduction_plan import Job, write_flagfile
+from launch import data
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_POLL = 0.5  # s
+
+load_splits = functools.lru_cache(maxsize=2)(data.load)
+
+
+def missing(jobs: Sequence[Job]) -> list[Job]:
+  """Returns the jobs that have not finished.
+
+  Raises:
+    run.WorkdirError: if a workdir holds another experiment.
+  """
+  for job in jobs:
+    if (job.workdir / "config.json").is_file():
+      run.open_workdir(job.workdir, job.experiment)
+  return [job for job in jobs if not training.is_finished(job.workdir)]
+
+
+def run_here(jobs: Sequence[Job]) -> None:
+  """Trains jobs one after another in this process; a run that is not finite is left as it is.
+
+  Raises:
+    InterruptedError: if told to stop, once the run under way is saved.
+  """
+  for number, job in enumerate(jobs):
+    print(f"[{number + 1}/{len(jobs)}] {job.workdir.name}", flush=True)
+    write_flagfile(job)
+    splits = load_splits(job.experiment.data, job.experiment.scan.image_size)
+    running = run.Run(job.experiment, job.settings, splits, job.workdir)
+    shown = splits.validation if len(splits.validation) else splits.train
+    try:
+      if not training.train(running, pictures.Refresher(shown)):
+        raise InterruptedError(f"stopped: {job.workdir} is saved. Run the command again to go on.")
+    except run.NotFiniteError as error:
+      print(f"{job.workdir.name}: {error}")
+
+
+def run_side_by_side(jobs: Sequence[Job], parallel: int) -> None:
+  """Trains jobs in processes of their own, as many at a time as asked; their output goes to .log files.
+
+  Raises:
+    RuntimeError: naming the runs that failed, once all others are done.
+    InterruptedError: if told to stop, once every run under way is saved.
+  """
+  waiting, active, failed = list(jobs), dict[subprocess.Popen, Job](), list[Job]()
+  previous = signal.signal(signal.SIGTERM, _interrupt)
+  try:
+    while waiting or active:
+      _start(waiting, active, parallel, failed)
+      time.sleep(_POLL)
+      _collect(active, failed)
+  except KeyboardInterrupt:
+    _stop(active)
+    raise InterruptedError("stopped: the runs under way are saved. Run the command again to go on.") from None
+  finally:
+    signal.signal(signal.SIGTERM, previous)
+  if failed:
+    raise RuntimeError("these runs failed: " + "; ".join(f"{job.workdir.name} ({_last_line(job)})" for job in failed))
+
+
+def _start(waiting: list[Job], active: dict[subprocess.Popen, Job], parallel: int, failed: list[Job]) -> None:
+  """Starts jobs whose needs are met, while there is room."""
+  for job in list(waiting):
+    if len(active) >= parallel:
+      return
+    needed = job.needs
+    if needed is not None and not training.is_finished(needed):
+      if not any(other.workdir == needed for other in [*waiting, *active.values()]):
+        waiting.remove(job)  # what it needs has failed
+        failed.append(job)
+      continue
+    waiting.remove(job)
+    flagfile = write_flagfile(job)
+    command = [sys.executable, "-m", "launch.train", f"--flagfile={flagfile}", f"--workdir={job.workdir}"]
+    print(f"{time.strftime('%H:%M:%S')} {job.workdir.name} starts ({len(waiting)} more wait)", flush=True)
+    with open(_log(job), "ab") as log:  # a session of its own: Ctrl-C reaches it through us, once
+      active[subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log, start_new_session=True)] = job
+
+
+def _collect(active: dict[subprocess.Popen, Job], failed: list[Job]) -> None:
+  """Takes note of the processes that have ended."""
+  for process in [process for process in active if process.poll() is not None]:
+    job = active.pop(process)
+    finished = training.is_finished(job.workdir)
+    print(f"{time.strftime('%H:%M:%S')} {job.workdir.name} {'is finished' if finished else 'FAILED'}", flush=True)
+    if not finished:
+      failed.append(job)
+
+
+def _stop(active: dict[subprocess.Popen, Job]) -> None:
+  for process in active:
+    process.terminate()
+  for process in active:
+    process.wait()
+
+
+def _interrupt(*_):
+  raise KeyboardInterrupt
+
+
+def _log(job: Job) -> pathlib.Path:
+  return job.workdir.with_name(f"{job.workdir.name}.log")
+
+
+def _last_line(job: Job) -> str:
+  log = _log(job)
+  lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
+  said = [line.strip() for line in lines if line.strip()]
+  return f"{said[-1][-300:]}; see {log}" if said else "what it needs failed"

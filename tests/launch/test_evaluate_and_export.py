@@ -1,0 +1,76 @@
+"""python -m launch.evaluate and launch.export on a run of two iterations."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.launch import commands
+
+pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.filterwarnings("ignore:Even though the")]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, images_file):
+  """A run."""
+  folder = tmp_path_factory.mktemp("trained")
+  tf.config.run_functions_eagerly(True)
+  ended = commands.train(folder, images_file, iterations=2)
+  tf.config.run_functions_eagerly(False)
+  assert ended.code == 0, ended.err
+  return folder
+
+
+def evaluate(workdir, output, *more):
+  ended = commands.launch("evaluate", f"--workdir={workdir}", f"--output_dir={output}", *more)
+  assert ended.code == 0, ended.err
+  return json.loads((output / "evaluation.json").read_text()), ended.out
+
+
+def test_a_run_is_evaluated_on_its_test_split(tmp_path, workdir):
+  result, out = evaluate(workdir, tmp_path)
+  assert result["count"] == 4 and result["iteration"] == 2 and result["split"] == "test"
+  assert "10 MSE" in out and "adaptive" in out and "spiral" in out
+  assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "adaptive.png", "spiral.png"}
+
+
+def test_other_splits_and_images_are_evaluated(tmp_path, workdir, images_file):
+  every, _ = evaluate(workdir, tmp_path / "all", "--split=all")
+  train, _ = evaluate(workdir, tmp_path / "train", "--split=train")
+  test, _ = evaluate(workdir, tmp_path / "test")
+  losses = lambda result: [row["adaptive"]["ten_mse"] for row in result["per_image"]]
+  assert losses(every) == pytest.approx(losses(train) + losses(test), rel=1e-5)
+  np.save(tmp_path / "others.npy", np.load(images_file)[::-1])
+  others, _ = evaluate(workdir, tmp_path / "others", f"--images={tmp_path / 'others.npy'}", "--split=all")
+  assert losses(others) == pytest.approx(losses(every)[::-1], rel=1e-5)
+
+
+def test_an_empty_split_is_refused(tmp_path, workdir):
+  ended = commands.launch("evaluate", f"--workdir={workdir}", f"--output_dir={tmp_path}", "--split=validation")
+  assert ended.code == 1 and "split=validation is empty: set --validation_fraction" in ended.err
+
+
+def test_sources_beside_the_images_group_the_intervals(tmp_path, workdir, images_file):
+  np.save(tmp_path / "images.npy", np.load(images_file))
+  names = tmp_path / "images.json"
+  names.write_text(json.dumps([{"file": f"file {k // 2}"} for k in range(20)]))
+  result, _ = evaluate(workdir, tmp_path / "out", f"--images={tmp_path / 'images.npy'}")
+  assert "source files" in result["intervals"]
+  assert [row["source"] for row in result["per_image"]] == ["/file 8", "/file 8", "/file 9", "/file 9"]
+  names.write_text(json.dumps([{"file": "one"}]))
+  ended = commands.launch("evaluate", f"--workdir={workdir}", f"--output_dir={tmp_path / 'out'}",
+                          f"--images={tmp_path / 'images.npy'}")
+  assert ended.code == 1 and "images.json has 1 entries and" in ended.err and "20 images" in ended.err
+
+
+def test_a_run_is_exported_once(tmp_path, workdir, images_file):
+  tf.config.run_functions_eagerly(False)
+  ended = commands.launch("export", f"--workdir={workdir}", f"--output={tmp_path / 'model' / '1'}")
+  assert ended.code == 0, ended.err
+  assert "Exported iteration 2" in ended.out
+  loaded = tf.saved_model.load(str(tmp_path / "model" / "1"))
+  images = tf.constant(np.float32(np.load(images_file)[:2]) / 150)
+  assert loaded.signatures["scan"](image=images)["completion"].shape == [2, 16, 16, 1]
+  again = commands.launch("export", f"--workdir={workdir}", f"--output={tmp_path / 'model' / '1'}")
+  assert again.code == 1 and "a version is never replaced in place" in again.err
