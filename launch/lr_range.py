@@ -42,7 +42,7 @@ def main() -> None:
   folder = pathlib.Path(_OUTPUT.value)
   sweeps = {name: _job(folder / f"sweep_{name}", base.replace(**lr_range.changes(name, _SWEEP.value)), settings)
             for name in _OPTIMISERS.value}
-  runner.run_here(runner.missing(list(sweeps.values())))
+  _train(folder, list(sweeps.values()))
   swept = {name: _measure(job) for name, job in sweeps.items()}
   shown = {name: (name.upper(), [one]) for name, one in swept.items()}
   figures.save(reproduction_figures.sweeps("Learning rate sweep", shown, lr_range.boxcar_width(_SWEEP.value)),
@@ -50,7 +50,7 @@ def main() -> None:
   rates = lr_range.candidates(_unstable(swept[base.optimisation.generator_optimiser], base))
   tried = {rate: _job(folder / f"rate_{rate:.2e}", base.replace(
       generator_rate=rate, iterations=_CANDIDATE.value), settings) for rate in rates}
-  runner.run_here(runner.missing(list(tried.values())))
+  _train(folder, list(tried.values()))
   _conclude(folder, swept, {rate: _measure(job) for rate, job in tried.items()})
 
 
@@ -68,6 +68,11 @@ def _base() -> config.Experiment:
     raise ValueError(f"optimisers={','.join(_OPTIMISERS.value)} must be among adam, rmsprop and sgd and contain "
                      f"generator_optimiser={o.generator_optimiser}, for which a rate is recommended.")
   return base if base.data.validation_fraction else base.replace(validation_fraction=_VALIDATION)
+
+
+def _train(folder: pathlib.Path, jobs: list[Job]) -> None:
+  with runner.lock(folder):
+    runner.run_here(runner.missing(jobs))
 
 
 def _job(workdir: pathlib.Path, experiment: config.Experiment, settings: config.Run) -> Job:

@@ -34,8 +34,7 @@ _SEEDS = flags.DEFINE_list("seeds", ["0"], "seeds of every run, separated by com
 _ITERATIONS = flags.DEFINE_integer("iterations", 0, "iterations of a run; 0 for the scale's", lower_bound=0)
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "runs carried out side by side", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 0, "threads of each run; 0 shares all cores out", lower_bound=0)
-_ONLY = flags.DEFINE_list("only", [], "some of the figure's runs instead of all, by name (see --helpfull, or a wrong "
-                          "name's error)")
+_ONLY = flags.DEFINE_list("only", [], "some of the figure's runs instead of all, by the names of their workdirs")
 _WRITE = flags.DEFINE_boolean("write_flagfiles", False, "only write the runs' flagfiles, to train them elsewhere")
 _DRAW = flags.DEFINE_boolean("draw_only", False, "train nothing: measure and draw the runs that are there")
 
@@ -64,15 +63,16 @@ def _runs(figure: reproduction.Figure) -> list[str]:
 
 
 def _train(plan: reproduction_plan.Plan, names: list[str]) -> None:
-  jobs = plan.jobs(names)
-  missing = runner.missing(jobs)
-  print(f"{len(jobs)} runs, {len(missing)} to train.", flush=True)
-  if not missing or _DRAW.value:
+  if _DRAW.value:
     return
-  if _SCALE.value == "smoke" and _PARALLEL.value == 1:
-    runner.run_here(missing)
-  else:
-    runner.run_side_by_side(missing, _PARALLEL.value)
+  jobs = plan.jobs(names)
+  with runner.lock(plan.folder):
+    missing = runner.missing(jobs)
+    print(f"{len(jobs)} runs, {len(missing)} to train.", flush=True)
+    if _SCALE.value == "smoke" and _PARALLEL.value == 1:
+      runner.run_here(missing)
+    else:
+      runner.run_side_by_side(missing, _PARALLEL.value)
 
 
 def _set_up(settings: config.Run) -> None:
@@ -147,6 +147,9 @@ def _check_flags() -> None:
   if figure == "s2c" and "/" in _DATASET.value:
     raise ValueError(f"figure=s2c compares two configurations of a data set, and dataset={_DATASET.value} names one: "
                      f"give --dataset={_DATASET.value.split('/')[0]}.")
+  if reproduction.FIGURES[figure].kind == "sheet" and len(_SEEDS.value) > 1:
+    raise ValueError(f"seeds={','.join(_SEEDS.value)} and figure={figure} contradict each other: a sheet shows one "
+                     "run; give one seed.")
   if figure == "s3b" and _ONLY.value:
     raise ValueError(f"only={','.join(_ONLY.value)} and figure=s3b contradict each other: its runs follow from a "
                      "sweep; leave --only out.")

@@ -15,7 +15,7 @@ from adaptive_stem_tf.experiment import (
   run,
   training,
 )
-from adaptive_stem_tf.experiment.reproduction import Figure
+from adaptive_stem_tf.experiment.reproduction import Figure, Line
 from adaptive_stem_tf.experiment.reproduction_plan import Plan
 from adaptive_stem_tf.experiment.reproduction_results import Measured
 from launch import runner
@@ -47,7 +47,7 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   if not measured:
     raise ValueError(f"none of the runs of figure={request.figure} in {plan.folder} has finished: leave --draw_only "
                      "out to train them.")
-  labels = {line.run: line.label for line in figure.lines if line.run in measured}
+  labels = {line.run: _label(plan, line) for line in figure.lines if line.run in measured}
   values: dict[str, Any] = reproduction_results.gather(measured)
   if request.figure == "s3b":
     values["best"] = {"rate": _best(measured)}
@@ -76,6 +76,11 @@ def rates_figure(plan: Plan) -> Figure:
   if sweep.unstable is None:
     print(f"The sweep stayed stable up to its last rate, {highest:.2g}, which is taken instead.")
   return reproduction.rates_figure(lr_range.candidates(sweep.unstable or highest))
+
+
+def _label(plan: Plan, line: Line) -> str:
+  """Returns a run's label, with the numbers that it has at this scale."""
+  return line.label.format(**plan.experiment(line.run, plan.seeds[0]).flat())
 
 
 def _measure(request: Request, plan: Plan, figure: Figure) -> dict[str, list[Measured]]:

@@ -1,12 +1,15 @@
 """Carries out a list of runs: one after another here, or side by side as `python -m launch.train`."""
 
+import fcntl
 import functools
+import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import IO
 
 from adaptive_stem_tf.experiment import pictures, run, training
 from adaptive_stem_tf.experiment.reproduction_plan import Job, write_flagfile
@@ -15,7 +18,31 @@ from launch import data
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _POLL = 0.5  # s
 
+class Locked(RuntimeError):
+  """Another command trains in the folder."""
+
+
+class Stopped(RuntimeError):
+  """Training was told to stop, and has saved."""
+
+
 load_splits = functools.lru_cache(maxsize=2)(data.load)
+
+
+def lock(folder: pathlib.Path) -> IO:
+  """Keeps other commands from training in a folder until this one ends, or the returned file is closed.
+
+  Raises:
+    Locked: if another command trains there.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  file = open(folder / ".lock", "w")  # noqa: SIM115 - open for as long as the lock is held
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    file.close()
+    raise Locked(f"another command trains in {folder}: wait for it, or give another --output_dir.") from None
+  return file
 
 
 def missing(jobs: Sequence[Job]) -> list[Job]:
@@ -34,7 +61,7 @@ def run_here(jobs: Sequence[Job]) -> None:
   """Trains jobs one after another in this process; a run that is not finite is left as it is.
 
   Raises:
-    InterruptedError: if told to stop, once the run under way is saved.
+    Stopped: if told to stop, once the run under way is saved.
   """
   for number, job in enumerate(jobs):
     print(f"[{number + 1}/{len(jobs)}] {job.workdir.name}", flush=True)
@@ -44,7 +71,7 @@ def run_here(jobs: Sequence[Job]) -> None:
     shown = splits.validation if len(splits.validation) else splits.train
     try:
       if not training.train(running, pictures.Refresher(shown)):
-        raise InterruptedError(f"stopped: {job.workdir} is saved. Run the command again to go on.")
+        raise Stopped(f"stopped as asked: {job.workdir} is saved. Run the command again to go on.")
     except run.NotFiniteError as error:
       print(f"{job.workdir.name}: {error}")
 
@@ -54,7 +81,7 @@ def run_side_by_side(jobs: Sequence[Job], parallel: int) -> None:
 
   Raises:
     RuntimeError: naming the runs that failed, once all others are done.
-    InterruptedError: if told to stop, once every run under way is saved.
+    Stopped: if told to stop, once every run under way is saved.
   """
   waiting, active, failed = list(jobs), dict[subprocess.Popen, Job](), list[Job]()
   previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -65,7 +92,7 @@ def run_side_by_side(jobs: Sequence[Job], parallel: int) -> None:
       _collect(active, failed)
   except KeyboardInterrupt:
     _stop(active)
-    raise InterruptedError("stopped: the runs under way are saved. Run the command again to go on.") from None
+    raise Stopped("stopped as asked: the runs under way are saved. Run the command again to go on.") from None
   finally:
     signal.signal(signal.SIGTERM, previous)
   if failed:
@@ -87,8 +114,11 @@ def _start(waiting: list[Job], active: dict[subprocess.Popen, Job], parallel: in
     flagfile = write_flagfile(job)
     command = [sys.executable, "-m", "launch.train", f"--flagfile={flagfile}", f"--workdir={job.workdir}"]
     print(f"{time.strftime('%H:%M:%S')} {job.workdir.name} starts ({len(waiting)} more wait)", flush=True)
-    with open(_log(job), "ab") as log:  # a session of its own: Ctrl-C reaches it through us, once
-      active[subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log, start_new_session=True)] = job
+    # In a session of its own Ctrl-C reaches it through us, once; runs that share a GPU must share its memory.
+    shared = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    with open(_log(job), "ab") as log:
+      process = subprocess.Popen(command, cwd=_ROOT, env=shared, stdout=log, stderr=log, start_new_session=True)
+    active[process] = job
 
 
 def _collect(active: dict[subprocess.Popen, Job], failed: list[Job]) -> None:

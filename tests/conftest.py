@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,8 @@ from tests import tiny
 
 run.set_up_tensorflow(config.Run(threads=tiny.THREADS))  # once: threads cannot change afterwards
 tf.random.set_seed(0)  # of modules that fixtures make
+hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ RATE = "rate_"  # prefix of the runs of s3b, which the sweep chooses
 
 
 class Line(NamedTuple):
-  """A run in a figure."""
+  """A run in a figure; fields of its experiment may stand in its label, in braces."""
 
   run: str
   label: str
@@ -134,7 +134,8 @@ FIGURES: dict[str, Figure] = {
               "supervision_full", "instability"),
         Claim("learning is more stable without than with supervision at the start", "SI S3", "lower", "lstm",
               "supervision_start", "instability"))),
-    "s2f": Figure("Projection of hidden states", _lines(narrow="No projection", projection="Projection to half"), (
+    "s2f": Figure("Projection of hidden states", _lines(
+        narrow="{units} units", projection="{units} units, projected to {projection}"), (
         Claim("projection converges faster initially", "SI S3", "lower", "projection", "narrow", "initial"),
         Claim("projection ends higher", "SI S3", "lower", "narrow", "projection", "test"))),
     "s3a": Figure("Learning rate sweep", _lines(sweep_adam="ADAM", sweep_sgd="SGD"), (
@@ -166,8 +167,8 @@ FIGURES: dict[str, Figure] = {
           for name, words in (("clip_value", "value"), ("clip_norm", "norm"), ("clip_running_norm", "running norm"))),
         Claim("too small a threshold slows convergence", "SI S2", "lower", "lstm", "clip_norm_small", "early"))),
     "replay": Figure("Experience replay", _lines(
-        no_replay="No replay", replay_quarter="Replay of 25,000", lstm="Replay of 100,000",
-        replay_double="Replay of 200,000", prioritised="Prioritised, 100,000")),
+        no_replay="No replay", replay_quarter="Quarter, {capacity:,} scans", lstm="Default, {capacity:,} scans",
+        replay_double="Double, {capacity:,} scans", prioritised="Prioritised, {capacity:,} scans")),
     "edge_penalty": Figure("Over-edge penalty", (
         _penalty(0.0), Line("lstm", "Edge penalty 0.05"), _penalty(0.1), _penalty(0.2), _penalty(0.4))),
     "s4": Figure("Adaptive scans of test specimens", (Line("lstm", "LSTM"),), kind="sheet"),

@@ -8,6 +8,7 @@ import pytest
 from matplotlib import image
 
 from adaptive_stem_tf.experiment import reproduction, run
+from launch import runner
 from tests import tiny
 from tests.launch import commands
 
@@ -81,6 +82,7 @@ def test_flagfiles_are_written_for_every_seed_and_run_and_nothing_is_trained(tmp
     ("s2c", ["--dataset=wemd_stem/crops_96"], "dataset=wemd_stem/crops_96 names one: give --dataset=wemd_stem"),
     ("s2a", ["--seeds=0,0"], "seeds=0,0 are not different whole numbers"),
     ("s2a", ["--seeds=one"], "seeds=one are not different whole numbers"),
+    ("s4", ["--seeds=0,1"], "seeds=0,1 and figure=s4 contradict"),
     ("s2a", ["--only=gru"], "only=gru is no run of figure=s2a: choose among exponential, lstm"),
     ("s3b", ["--only=sweep_adam"], "only=sweep_adam and figure=s3b contradict"),
     ("s2a", ["--write_flagfiles", "--draw_only"], "write_flagfiles and draw_only contradict"),
@@ -93,12 +95,19 @@ def test_contradictions_are_refused(tmp_path, figure, flags, said):
   assert ended.code == 1 and said in ended.err and "Traceback" not in ended.err
 
 
+def test_a_folder_in_which_another_command_trains_is_refused(tmp_path, crops):
+  with runner.lock(tmp_path / "runs"):
+    ended = reproduce("s2a", tmp_path, crops=crops)
+  assert ended.code == 1 and f"another command trains in {tmp_path / 'runs'}" in ended.err
+
+
 def test_a_folder_of_another_experiment_is_refused_naming_the_fields(tmp_path, crops, eagerly):
   assert reproduce("s4", tmp_path, "--iterations=2", crops=crops).code == 0
   ended = reproduce("s4", tmp_path, "--iterations=3", crops=crops)
   assert ended.code == 1 and "iterations is 2 there and 3 here" in ended.err
 
 
+@pytest.mark.slow
 def test_lr_range(tmp_path, crops, eagerly):
   arguments = ["--flagfile=launch/flagfiles/reproduce/smoke.cfg", f"--images={crops}", f"--output_dir={tmp_path}",
                f"--threads={tiny.THREADS}", "--sweep_iterations=12", "--candidate_iterations=1", "--optimisers=adam"]

@@ -20,9 +20,8 @@ _CELLS = 3  # of a texture, per axis
 _TRAIN, _TEST = 2000, 256
 
 EXPERIMENT = config.Experiment().replace(
-    image_size=SIZE, segments=6, probes=8, channels=8, blocks=1, units=64, iterations=3000, capacity=10_000,
-    target_decay=0.95, batch_norm_decay=0.99, filter_sigma=0.0, augment=False, noise_sigma=0.3,
-    actor_rate=1e-3, critic_rate=2e-3)
+    image_size=SIZE, segments=6, probes=8, channels=8, blocks=1, units=64, iterations=4000, capacity=10_000,
+    target_decay=0.95, batch_norm_decay=0.99, filter_sigma=0.0, augment=False, noise_sigma=0.4)
 
 # Fixed paths worth trying: two spirals, and a tour of the quadrants.
 FIXED_PATHS = {
