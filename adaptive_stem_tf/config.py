@@ -295,7 +295,8 @@ class Run(_Section):
   """How a training is carried out: may change when it is resumed."""
 
   jit: str = _field("auto", "what XLA compiles: the recurrent half on CPU and everything on GPU (auto), the whole "
-                    "training step (all), nothing (none)", choices=("auto", "all", "none"))
+                    "training step (all), nothing (none). XLA draws other random numbers than TensorFlow from one "
+                    "seed: bitwise reproduction needs the same choice", choices=("auto", "all", "none"))
   threads: int = _field(0, "threads for arithmetic; 0 takes all cores. Bitwise reproduction needs the same number",
                         minimum=0)
   deterministic: bool = _field(True, "deterministic TensorFlow kernels: needed for bitwise resuming")

@@ -31,7 +31,7 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Returns the iterations that have a checkpoint, oldest first."""
-    return sorted(int(path.name[5:]) for path in self._directory.glob("step_*"))
+    return sorted(int(path.name[5:]) for path in self._directory.glob("step_*") if path.name[5:].isdigit())
 
   def save(self, step: int) -> pathlib.Path:
     """Writes the checkpoint of iteration `step` and removes those no longer kept.

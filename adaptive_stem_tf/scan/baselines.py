@@ -62,20 +62,6 @@ def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
   return (starts[:, None, :] + steps).reshape(-1, 2).astype(np.float32)
 
 
-def random_walk(scan: config.Scan, rng: np.random.Generator) -> np.ndarray:
-  """Returns angles [T] rad of segments in uniformly random directions that stay inside the image."""
-  position, angles = np.full(2, geometry.start_position(scan)), [geometry.FIRST_ANGLE]
-  length = scan.probes * scan.spacing
-  position = position + length * np.array([math.cos(angles[0]), math.sin(angles[0])])
-  while len(angles) < scan.segments:
-    angle = rng.uniform(-math.pi, math.pi)
-    end = position + length * np.array([math.cos(angle), math.sin(angle)])
-    if (end >= 0).all() and (end <= scan.image_size).all():
-      angles.append(angle)
-      position = end
-  return np.array(angles, np.float32)
-
-
 def _chord_end(start: float, chord: float) -> float:
   """Returns the spiral parameter a > start with |a e^{ia} - start e^{i start}| = chord, by bisection."""
   def distance(a):

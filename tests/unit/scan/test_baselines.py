@@ -69,11 +69,3 @@ def test_polygon_positions_are_those_of_an_adaptive_scan():
   actions = np.roll(angles, -1)[None, :, None]  # action t starts segment t + 1
   np.testing.assert_allclose(
       baselines.polygon_positions(angles, scan), partial_scan.scan_positions(actions, scan)[0], atol=1e-5)
-
-
-def test_random_walks_stay_inside_and_start_on_the_diagonal(rng):
-  for _ in range(100):
-    angles = baselines.random_walk(PAPER, rng)
-    corners = baselines.polygon_positions(angles, PAPER)[::20]
-    assert angles.shape == (20,) and angles[0] == np.float32(geometry.FIRST_ANGLE)
-    assert corners.min() >= -1e-3 and corners.max() <= 96.001
