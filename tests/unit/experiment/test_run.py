@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -107,13 +108,21 @@ def test_sigterm_and_ctrl_c_save_and_stop(tmp_path):
     assert signal.getsignal(number) is before
 
 
-def test_the_second_ctrl_c_acts_at_once():
+@pytest.fixture
+def python_ctrl_c():
+  """Python's own handler of Ctrl-C: a background job is started with SIGINT ignored."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_ctrl_c_acts_at_once(python_ctrl_c):
   with run.StopRequest() as request:
     os.kill(os.getpid(), signal.SIGINT)
     assert request.requested
     with pytest.raises(KeyboardInterrupt):
       os.kill(os.getpid(), signal.SIGINT)
-      signal.pause()
+      time.sleep(5)
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path):
