@@ -24,7 +24,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "paper": Scale("lstm.cfg", 1_000_000, 0.01, 0.1),
-    "small": Scale("small.cfg", 3000, 1 / 3, 1 / 3),
+    "small": Scale("reproduce/small.cfg", 3000, 1 / 3, 1 / 3),
     "smoke": Scale("reproduce/smoke.cfg", 12, 4.0, 1.0, 12),
 }
 
