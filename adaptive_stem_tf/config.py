@@ -72,9 +72,15 @@ class Scan(_Section):
   probes: int = _field(20, "probing positions per segment", minimum=1)
   spacing: float = _field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
   path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), random_walk, spiral, "
-                     "spiral_polygon (20 chords), run:WORKDIR (a path taken from a trained actor), or a .npy FILE of "
-                     "segment angles in rad or probing positions in px")
+                     "spiral_polygon (20 chords), zigzag (a line from side to side per segment), run:WORKDIR (a path "
+                     "taken from a trained actor), or a .npy FILE of segment angles in rad or probing positions in px")
   pitch: float = _field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
+  steering: str = _field("direction", "what a decision sets: the direction of the next segment, probed every "
+                         "--spacing px; or where it ends, as an offset from the next corner of a zigzag over "
+                         "all of the image, probed evenly (--spacing does not count then)",
+                         choices=("direction", "waypoints"))
+  reach: float = _field(8.0, "farthest that a decision moves a corner along each axis, px (steering=waypoints)",
+                        above=0.0)
 
   @property
   def decisions(self) -> int:
@@ -125,6 +131,8 @@ class Generator(_Section):
   batch_norm_decay: float = _field(0.999, "decay of the zero-debiased moving batch statistics", minimum=0.0, below=1.0)
   precision: str = _field("float32", "arithmetic of the generator; its weights stay float32",
                           choices=("float32", "bfloat16"))
+  interpolate: bool = _field(False, "show the generator the scan interpolated by normalised convolution (Gaussians of "
+                             "1, 3 and 8 px) beside the scan itself")
   completion: str = _field("generator", "complete with the generator, or infill from the nearest measured pixel",
                            choices=("generator", "nearest"))
 

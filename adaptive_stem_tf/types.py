@@ -1,7 +1,8 @@
 """Tuples of tensors that cross the stages of training.
 
-B is the batch, T the number of segments, n the probing positions per segment and
-S the side of a specimen in px.
+B is the batch, T the number of segments, n the probing positions per segment, S the
+side of a specimen in px and A the components of an action: 1 (rad) if directions are
+steered, else 2 (`scan.steering`).
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ class Trajectory(NamedTuple):
   """A batch of scans, as recorded."""
 
   observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
-  actions: tf.Tensor  # [B, T, 1], rad; action t starts segment t + 1, the last is unused
+  actions: tf.Tensor  # [B, T, A]; action t steers segment t + 1, the last is unused
   positions: tf.Tensor  # [B, T, 2], px, start of each segment
 
 
@@ -28,7 +29,7 @@ class ReplaySample(NamedTuple):
   """Scans drawn from the replay, with their places and importance weights."""
 
   observations: tf.Tensor  # [B, T, n]
-  actions: tf.Tensor  # [B, T, 1], rad
+  actions: tf.Tensor  # [B, T, A]
   draw: Draw
   rows: tf.Tensor  # [B] int32, rows of the replay
   weights: tf.Tensor  # [B], importance weights; ones unless prioritised

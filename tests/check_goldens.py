@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from adaptive_stem_tf.learning import alrc, losses
-from adaptive_stem_tf.scan import geometry, partial_scan, rollout
+from adaptive_stem_tf.scan import partial_scan, rollout, steering
 from adaptive_stem_tf.types import Draw, ReplaySample
 from tests.golden import recordings
 
@@ -99,11 +99,11 @@ def _action_values(learner, recorded, variables):
   sample, scan, settings = _sample(recorded), learner.experiment.scan, learner.experiment.loss
   final = tf.constant(recorded["final_losses"])
   observations, replayed = sample.observations[:, :-1], sample.actions[:, :-1]
-  starts = geometry.segment_starts(geometry.segment_directions(sample.actions, scan), scan)[:, :-1]
+  starts = steering.segments(sample.actions, scan).starts[:, :-1]
   live = learner.actor.unroll(observations, starts)
   q = tf.stack(learner.critic(observations, replayed, live), -1)
   target_q = tf.stack(learner.target_critic(observations, replayed, live), -1)
-  outside = geometry.over_edge(sample.actions, scan)
+  outside = steering.over_edge(sample.actions, scan)
   rewards = losses.step_losses(final, outside, settings.over_edge_penalty)
   values = learner.evaluate_actions(sample, final)
   result = {

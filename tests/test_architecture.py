@@ -16,7 +16,7 @@ _DATA = _BASE | {"scan", "input_pipeline"}
 ALLOWED = {
     "config": set(), "types": set(), "specimens": _BASE, "randomness": _BASE,
     "input_pipeline": _BASE, "scan": _BASE,
-    "networks": _BASE | {"scan.geometry"},
+    "networks": _BASE | {"scan.geometry", "scan.steering"},
     "learning": _DATA | {"networks"},
     "experiment": _DATA | {"networks", "learning"},
     "serving": _DATA | {"networks", "learning", "experiment"},

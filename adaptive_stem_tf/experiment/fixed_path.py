@@ -60,6 +60,8 @@ def _make(scan, images):
     return baselines.spiral(scan, scan.pitch)
   if scan.path == "spiral_polygon":
     return baselines.polygon_positions(baselines.spiral_polygon(scan, scan.pitch), scan)
+  if scan.path == "zigzag":
+    return baselines.polyline(baselines.zigzag_corners(scan), scan)
   if scan.path.startswith(FROM_RUN):
     return _from_run(scan, scan.path[len(FROM_RUN) :], images)
   return _from_file(scan)
@@ -90,7 +92,8 @@ def medoid(paths: np.ndarray) -> int:
 def _from_file(scan):
   path = pathlib.Path(scan.path)
   if not path.is_file():
-    raise ValueError(f"path={scan.path!r} is neither a kind of path (adaptive, spiral, spiral_polygon, random_walk), "
+    raise ValueError(f"path={scan.path!r} is neither a kind of path (adaptive, random_walk, spiral, "
+                     "spiral_polygon, zigzag), "
                      "nor run:WORKDIR, nor a file.")
   try:
     stored = np.load(path, allow_pickle=False)

@@ -21,7 +21,7 @@ _WALK_SEED = (0, 1)  # of random walks
 class Scans(NamedTuple):
   """Scans of every image, and their completions."""
 
-  actions: np.ndarray  # [N, T, 1] rad; empty for fixed paths
+  actions: np.ndarray  # [N, T, A]; empty for fixed paths
   positions: np.ndarray  # [N, T * n, 2] px, probing positions
   partial: np.ndarray  # [N, S, S, 2]
   completions: np.ndarray  # [N, S, S, 1]

@@ -12,7 +12,7 @@ from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, s
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import geometry, partial_scan, paths
+from adaptive_stem_tf.scan import partial_scan, paths, steering
 from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Trajectory
 
 
@@ -56,6 +56,7 @@ class Learner(snt.Module):
     self.experiment = experiment
     self.images = images
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
+    self.steering = steering.make_steering(experiment.scan)
     self._make_networks()
     self.path = paths.make_path(experiment.scan, self.actor, path)
     self._make_optimisers()
@@ -111,7 +112,7 @@ class Learner(snt.Module):
   def _create_variables(self):
     """Calls every network once, so that variables exist before the step is traced, and copies the targets."""
     scan = self.experiment.scan
-    observations, actions = tf.zeros([1, scan.decisions, scan.probes]), tf.zeros([1, scan.decisions, 1])
+    observations, actions = (tf.zeros([1, scan.decisions, width]) for width in (scan.probes, self.steering.width))
     partial = tf.zeros([1, scan.image_size, scan.image_size, 2])
     for actor in (self.actor, self.target_actor):
       actor.unroll(observations, tf.zeros([1, scan.decisions, 2]))
@@ -176,7 +177,8 @@ class Learner(snt.Module):
     if e.data.filter_observations:
       images = self._filter(images)
     batch = images.shape[0]
-    normal = tf.random.stateless_normal([batch, e.scan.segments, 1], self._stream(randomness.Purpose.EXPLORATION))
+    normal = tf.random.stateless_normal(
+        [batch, e.scan.segments, self.steering.width], self._stream(randomness.Purpose.EXPLORATION))
     exploration = noise.ornstein_uhlenbeck(
         normal, e.exploration, schedules.exploration_scale(self.iteration, e))
     return self.path.scan(images, exploration, self._stream(randomness.Purpose.WALK))
@@ -238,7 +240,7 @@ class Learner(snt.Module):
     """Differentiates the losses of critic and actor on replayed scans with final losses [B]."""
     scan = self.experiment.scan
     observations, replayed = sample.observations[:, :-1], sample.actions[:, :-1]
-    starts = geometry.segment_starts(geometry.segment_directions(sample.actions, scan), scan)[:, :-1]
+    starts = steering.segments(sample.actions, scan).starts[:, :-1]
     with tf.GradientTape(persistent=True) as tape:
       live = self.actor.unroll(observations, starts)
       if self.experiment.optimisation.action_gradient == "replayed":
@@ -257,7 +259,7 @@ class Learner(snt.Module):
   def _targets_of(self, sample, observations, replayed, starts, live, final):
     """Returns the critic's targets y [B, T-1]."""
     settings = self.experiment.loss
-    outside = geometry.over_edge(sample.actions, self.experiment.scan)
+    outside = steering.over_edge(sample.actions, self.experiment.scan)
     rewards = losses.step_losses(final, outside, settings.over_edge_penalty)
     if self.target_actor is not self.actor:
       live = self.target_actor.unroll(observations, starts)
@@ -299,7 +301,7 @@ class Learner(snt.Module):
     return critic_norm, actor_norm
 
   def _metrics(self, trajectory, completion, final, recurrent, norms) -> LearnerMetrics:
-    outside = geometry.over_edge(trajectory.actions, self.experiment.scan) if self.path.learns else False
+    outside = steering.over_edge(trajectory.actions, self.experiment.scan) if self.path.learns else False
     visited = self.path.draw(trajectory.observations, trajectory.actions)
     none = tf.zeros([])
     return LearnerMetrics(

@@ -12,12 +12,12 @@ def ornstein_uhlenbeck(normal: tf.Tensor, settings: config.Exploration, scale: t
   """Returns exploration noise n_t = (1 - theta) n_{t-1} + sigma eps_t, with n_{-1} = 0.
 
   Args:
-    normal: [B, T, 1], standard normal eps.
-    settings: theta and sigma (rad).
+    normal: [B, T, A], standard normal eps.
+    settings: theta and sigma (rad, or shares of the reach).
     scale: factor on the noise.
 
   Returns:
-    [B, T, 1], rad, clipped to [-pi, pi].
+    [B, T, A], clipped to [-pi, pi].
   """
   steps = normal.shape[1]
   lag = np.subtract.outer(np.arange(steps), np.arange(steps))  # t - t'

@@ -10,6 +10,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import steering
 from adaptive_stem_tf.types import Draw, ReplaySample, Trajectory
 
 
@@ -29,7 +30,7 @@ class Replay(snt.Module):
     self._settings = settings
     capacity = settings.capacity
     self.observations = _storage([capacity, scan.segments, scan.probes], tf.float32, "observations")
-    self.actions = _storage([capacity, scan.segments, 1], tf.float32, "actions")
+    self.actions = _storage([capacity, scan.segments, steering.make_steering(scan).width], tf.float32, "actions")
     self.index = _storage([capacity], tf.int32, "index")
     self.transform = _storage([capacity], tf.int32, "transform")
     self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")

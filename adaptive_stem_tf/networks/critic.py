@@ -6,7 +6,7 @@ import tree
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import blocks, cores
-from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.scan import geometry, steering
 
 
 class Critic(snt.Module):
@@ -28,8 +28,8 @@ class Critic(snt.Module):
 
     Args:
       observations: [B, T-1, n], intensities of the segments before each action.
-      actions: [B, T-1, 1], rad, as replayed.
-      live_actions: [B, T-1, 1], rad; differentiable.
+      actions: [B, T-1, A], as replayed.
+      live_actions: [B, T-1, A]; differentiable.
 
     Returns:
       Q of the replayed and of the live actions, each [B, T-1], >= 0.
@@ -44,7 +44,12 @@ class Critic(snt.Module):
     return self._value(features), tf.reshape(self._value(live_features), [batch, steps])
 
   def _positions(self, actions):
-    """Returns starts [B, T-1, 2] px; the fixed first segment is left out, as in the recordings."""
+    """Returns where the steered segments start [B, T-1, 2] px.
+
+    Of directions the fixed first segment is left out, as in the recordings: a constant offset.
+    """
+    if self._scan.steering == "waypoints":
+      return steering.segments(tf.pad(actions, [[0, 0], [0, 1], [0, 0]]), self._scan).starts[:, 1:]
     moves = self._scan.probes * geometry.direction(actions, self._scan)
     return geometry.start_position(self._scan) + tf.cumsum(moves, axis=1, exclusive=True)
 

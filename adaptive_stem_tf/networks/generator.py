@@ -4,7 +4,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import blocks, infill
+from adaptive_stem_tf.networks import blocks, infill, interpolation
 
 
 def make_generator(settings: config.Generator, name: str = "generator") -> snt.Module:
@@ -18,7 +18,7 @@ class Generator(snt.Module):
   def __init__(self, settings: config.Generator, name: str = "generator"):
     super().__init__(name=name)
     decay, c = settings.batch_norm_decay, settings.channels
-    self._dtype = tf.as_dtype(settings.precision)
+    self._dtype, self._interpolates = tf.as_dtype(settings.precision), settings.interpolate
     layers = [blocks.Convolution(c), blocks.Convolution(2 * c, stride=2), blocks.Convolution(4 * c, stride=2)]
     self.layers = [blocks.ConvolutionBlock(layer, decay) for layer in layers]
     self.layers += [blocks.ResidualBlock(4 * c, decay) for _ in range(settings.blocks)]
@@ -36,7 +36,10 @@ class Generator(snt.Module):
     Returns:
       [B, S, S, 1] float32, about in [-1, 1].
     """
-    outputs = tf.cast(partial_scan, self._dtype)
+    inputs = partial_scan
+    if self._interpolates:
+      inputs = tf.concat([inputs, interpolation.normalised_convolution(inputs)], -1)
+    outputs = tf.cast(inputs, self._dtype)
     for layer in self.layers:
       outputs = layer(outputs, is_training)
     return tf.cast(self.output(outputs), tf.float32)

@@ -62,6 +62,25 @@ def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
   return (starts[:, None, :] + steps).reshape(-1, 2).astype(np.float32)
 
 
+def zigzag_corners(scan: config.Scan) -> np.ndarray:
+  """Returns the corners [T + 1, 2] px of T straight lines from side to side, down the whole image.
+
+  Probing positions are then about as far apart along the lines as the lines are: nearly
+  a grid, visited without lifting the beam.
+  """
+  margin = scan.image_size / (2 * scan.segments)  # half of what lies between two lines
+  rows = np.linspace(margin, scan.image_size - margin, scan.segments + 1)
+  columns = np.where(np.arange(len(rows)) % 2 == 0, margin, scan.image_size - margin)
+  return np.stack([rows, columns], -1).astype(np.float32)
+
+
+def polyline(vertices: np.ndarray, scan: config.Scan) -> np.ndarray:
+  """Returns the probing positions [T * n, 2] px of straight segments between vertices [T + 1, 2] px."""
+  shares = np.arange(scan.probes)[None, :, None] / scan.probes
+  steps = np.diff(vertices, axis=0)[:, None]
+  return (vertices[:-1, None] + shares * steps).reshape(-1, 2).astype(np.float32)
+
+
 def _chord_end(start: float, chord: float) -> float:
   """Returns the spiral parameter a > start with |a e^{ia} - start e^{i start}| = chord, by bisection."""
   def distance(a):

@@ -39,23 +39,6 @@ def direction(angle: tf.Tensor, scan: config.Scan) -> tf.Tensor:
   return scan.spacing * tf.concat([tf.cos(angle), tf.sin(angle)], -1)
 
 
-def segment_directions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Returns u_k of every segment [B, T, 2] px, from actions [B, T, 1] rad (the last is unused)."""
-  first = tf.broadcast_to(first_direction(scan), [actions.shape[0] or tf.shape(actions)[0], 1, 2])
-  return tf.concat([first, direction(actions[:, :-1], scan)], 1)
-
-
-def segment_starts(directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Returns p_k [B, T, 2] px from u_k [B, T, 2] px.
-
-  Adds one segment after the other, as a rollout does, so that rounding puts probes in the same pixels.
-  """
-  starts = [tf.fill(tf.shape(directions[:, 0]), start_position(scan))]
-  for k in range(scan.segments - 1):
-    starts.append(starts[-1] + scan.probes * directions[:, k])
-  return tf.stack(starts, 1)
-
-
 def probe_positions(starts: tf.Tensor, directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
   """Returns x_{k,i} [..., n, 2] px from p_k and u_k, both [..., 2] px."""
   steps = tf.range(scan.probes, dtype=starts.dtype)[:, None]
@@ -69,16 +52,3 @@ def pixel_index(positions: tf.Tensor, size: int) -> tf.Tensor:
   """
   pixel = tf.cast(tf.floor(tf.clip_by_value(positions, 0.0, size - 1.0)), tf.int32)
   return pixel[..., 0] * size + pixel[..., 1]
-
-
-def over_edge(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Tells [B, T-1] whether the segment that each action starts ends outside [0, S]^2.
-
-  Args:
-    actions: [B, T, 1] rad.
-    scan: the geometry.
-  """
-  directions = segment_directions(actions, scan)
-  ends = segment_starts(directions, scan) + scan.probes * directions
-  outside = tf.logical_or(ends < 0.0, ends > float(scan.image_size))
-  return tf.reduce_any(outside[:, 1:], -1)

@@ -3,13 +3,12 @@
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.scan import geometry, steering
 
 
 def scan_positions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Returns every probing position [B, T * n, 2] px, from actions [B, T, 1] rad."""
-  directions = geometry.segment_directions(actions, scan)
-  positions = geometry.probe_positions(geometry.segment_starts(directions, scan), directions, scan)
+  """Returns every probing position [B, T * n, 2] px, from actions [B, T, A]."""
+  positions = geometry.probe_positions(*steering.segments(actions, scan), scan)
   return tf.reshape(positions, [-1, scan.segments * scan.probes, 2])
 
 
@@ -18,7 +17,7 @@ def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan)
 
   Args:
     observations: [B, T, n], intensities.
-    actions: [B, T, 1], rad.
+    actions: [B, T, A].
     scan: the geometry.
 
   Returns:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.scan import environment, geometry, partial_scan, rollout
+from adaptive_stem_tf.scan import environment, geometry, partial_scan, rollout, steering
 from adaptive_stem_tf.types import Nest, Trajectory
 
 _TRIES = 16  # directions drawn to find one that ends inside the image
@@ -18,10 +18,10 @@ class Path(Protocol):
   learns: bool  # whether decisions are made that an actor can learn
 
   def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
-    """Scans specimens [B, S, S, 1] with exploration noise [B, T, 1] rad and a random seed [2]."""
+    """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2]."""
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
-    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, 1] rad."""
+    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
 
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Draws recorded scans as partial scans [B, S, S, 2]."""
@@ -33,7 +33,7 @@ class _Segmented:
   _scan: config.Scan
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
-    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, 1] rad."""
+    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
     return partial_scan.scan_positions(actions, self._scan)
 
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
@@ -42,7 +42,7 @@ class _Segmented:
 
 
 class Adaptive(_Segmented):
-  """Straight segments whose directions an actor chooses."""
+  """Straight segments that an actor steers."""
 
   learns = True
 
@@ -94,6 +94,24 @@ class RandomWalk(_Segmented):
     return angle, _WalkState(state.angles, state.time + 1, start)
 
 
+class RandomCorners(_Segmented):
+  """Segments between corners that are moved at random, uniformly within reach, anew for every scan."""
+
+  learns = False
+
+  def __init__(self, scan: config.Scan):
+    self._scan = scan
+
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+    """Scans with offsets drawn from `seed`; `noise` is not used."""
+    del noise
+    batch = specimens.shape[0] or tf.shape(specimens)[0]
+    offsets = tf.random.stateless_uniform([batch, self._scan.segments, 2], seed, -1.0, 1.0)
+    return rollout.rollout(
+        lambda observation, position, time: (tf.gather(offsets, time, axis=1), time + 1),
+        tf.constant(0), specimens, self._scan)
+
+
 class Fixed:
   """The same probing positions for every specimen."""
 
@@ -119,10 +137,10 @@ class Fixed:
     observations = environment.read(specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape]))
     starts = tf.broadcast_to(self._positions[:: scan.probes], [batch, scan.segments, 2])
     return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]),
-                      tf.zeros([batch, scan.segments, 1]), starts)
+                      tf.zeros([batch, scan.segments, steering.make_steering(scan).width]), starts)
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
-    """Returns the path [B, T * n, 2] px for as many scans as there are in `actions` [B, T, 1]."""
+    """Returns the path [B, T * n, 2] px for as many scans as there are in `actions` [B, T, A]."""
     batch = actions.shape[0] or tf.shape(actions)[0]
     return tf.broadcast_to(self._positions, [batch, *self._positions.shape])
 
@@ -145,7 +163,7 @@ def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> Path:
   if scan.path == "adaptive":
     return Adaptive(actor, scan)
   if scan.path == "random_walk":
-    return RandomWalk(scan)
+    return RandomWalk(scan) if scan.steering == "direction" else RandomCorners(scan)
   if positions is None:
     raise ValueError(f"path={scan.path!r} is a fixed path: its probing positions have to be given.")
   return Fixed(positions, scan)

@@ -5,41 +5,42 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.scan import environment, geometry
+from adaptive_stem_tf.scan import environment, geometry, steering
 from adaptive_stem_tf.types import Nest, Trajectory
 
-# (observation [B, n], position [B, 2] px, state) -> (angle [B, 1] rad, next state)
+# (observation [B, n], position [B, 2] px, state) -> (action [B, A], next state)
 Policy = Callable[[tf.Tensor, tf.Tensor, Nest], tuple[tf.Tensor, Nest]]
 
 
 def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan,
             noise: tf.Tensor | None = None) -> Trajectory:
-  """Scans a batch of specimens, asking the policy for a direction after each segment.
+  """Scans a batch of specimens, asking the policy for a decision after each segment.
 
   Args:
     policy: maps a segment's intensities, its start and the recurrent state to the
-      angle of the next segment and the next state.
+      action that steers the next segment and the next state.
     state: recurrent state that enters the first decision.
     specimens: [B, S, S, 1], intensities in [-1, 1].
     scan: the geometry.
-    noise: [B, T, 1] rad, added to the angles, which are then wrapped; None for none.
+    noise: [B, T, A] in the actions' units, added to them (`steering.Steering.perturb`); None for none.
 
   Returns:
     The scans; nothing is differentiated through them.
   """
   batch = specimens.shape[0] or tf.shape(specimens)[0]
-  position = tf.fill([batch, 2], geometry.start_position(scan))
-  step = tf.broadcast_to(geometry.first_direction(scan), [batch, 2])
+  steered = steering.make_steering(scan)
+  position, step = (tf.broadcast_to(part, [batch, 2]) for part in (steered.start, steered.first_step))
   columns = [tf.TensorArray(tf.float32, scan.segments, element_shape=[specimens.shape[0], width])
-             for width in (scan.probes, 1, 2)]
+             for width in (scan.probes, steered.width, 2)]
 
   def scan_segment(time, position, step, state, observations, actions, positions):
     observation = environment.read(specimens, geometry.probe_positions(position, step, scan))
-    angle, state = policy(observation, position, state)
+    action, state = policy(observation, position, state)
     if noise is not None:
-      angle = geometry.wrap_angle(angle + noise[:, time])
-    return (time + 1, position + scan.probes * step, geometry.direction(angle, scan), state,
-            observations.write(time, observation), actions.write(time, angle), positions.write(time, position))
+      action = steered.perturb(action, noise[:, time])
+    end = position + scan.probes * step
+    return (time + 1, end, steered.step(action, end, time + 1), state,
+            observations.write(time, observation), actions.write(time, action), positions.write(time, position))
 
   loop = (tf.constant(0), position, step, state, *columns)
   *_, observations, actions, positions = tf.while_loop(

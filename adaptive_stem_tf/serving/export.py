@@ -20,9 +20,9 @@ import tensorflow as tf
 import tree
 
 from adaptive_stem_tf.experiment.model import Model
-from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.scan import geometry, steering
 
-_POSITION, _DIRECTION = "state_position", "state_direction"
+_POSITION, _DIRECTION, _SEGMENT = "state_position", "state_direction", "state_segment"
 
 
 class ExportError(ValueError):
@@ -61,6 +61,7 @@ class ServedModel(tf.Module):
     super().__init__(name="served_model")
     self.actor, self.generator = model.actor, model.generator
     self._model, self._scan = model, model.experiment.scan
+    self._steering = steering.make_steering(self._scan)
     self._like = self.actor.initial_state(1)
     self.state_names = ["state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)]
 
@@ -70,7 +71,7 @@ class ServedModel(tf.Module):
     def spec(name, *shape, dtype=tf.float32):
       return tf.TensorSpec([None, *shape], dtype, name)
     state = [spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))]
-    state += [spec(_POSITION, 2), spec(_DIRECTION, 2)]
+    state += [spec(_POSITION, 2), spec(_DIRECTION, 2), spec(_SEGMENT, dtype=tf.int32)]
     # Positional arguments get their names from their specs: state names are not known beforehand.
     return {
         "complete": tf.function(self.complete, [spec("partial_scan", size, size, 2)]).get_concrete_function(),
@@ -87,19 +88,20 @@ class ServedModel(tf.Module):
   def start(self, scan_id):
     """Starts scans: as many as there are ids."""
     batch = tf.shape(scan_id)[0]
-    position = tf.fill([batch, 2], geometry.start_position(self._scan))
-    direction = tf.broadcast_to(geometry.first_direction(self._scan), [batch, 2])
-    return {**self._named(self.actor.initial_state(batch), position, direction),
+    position, direction = (tf.broadcast_to(part, [batch, 2])
+                           for part in (self._steering.start, self._steering.first_step))
+    return {**self._named(self.actor.initial_state(batch), position, direction, tf.zeros([batch], tf.int32)),
             "positions": geometry.probe_positions(position, direction, self._scan)}
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
     position, direction = state[_POSITION], state[_DIRECTION]
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
-    angle, recurrent = self.actor(observation, position, recurrent)
-    position = position + self._scan.probes * direction
-    direction = geometry.direction(angle, self._scan)
-    return {**self._named(recurrent, position, direction), "angle": angle,
+    action, recurrent = self.actor(observation, position, recurrent)
+    position, segment = position + self._scan.probes * direction, state[_SEGMENT] + 1
+    direction = self._steering.step(action, position, segment)
+    return {**self._named(recurrent, position, direction, segment),
+            "angle": tf.atan2(direction[:, 1:], direction[:, :1]),
             "positions": geometry.probe_positions(position, direction, self._scan)}
 
   def scan(self, image):
@@ -107,6 +109,6 @@ class ServedModel(tf.Module):
     _, path, partial, completion = self._model.scan(image)
     return {"path": path, "partial_scan": partial, "completion": completion}
 
-  def _named(self, recurrent, position, direction):
+  def _named(self, recurrent, position, direction, segment):
     named = dict(zip(self.state_names, tree.flatten(recurrent)))
-    return {**named, _POSITION: position, _DIRECTION: direction}
+    return {**named, _POSITION: position, _DIRECTION: direction, _SEGMENT: segment}

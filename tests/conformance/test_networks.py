@@ -38,6 +38,10 @@ def complete(module, partial):
 
 
 CASES = {"generator": Case(lambda: generator.Generator(tiny.experiment().generator), complete, ((SIZE, SIZE, 2),)),
+         "generator_interpolating": Case(
+             lambda: generator.Generator(tiny.experiment(interpolate=True).generator), complete, ((SIZE, SIZE, 2),)),
+         "actor_step_waypoints": Case(
+             lambda: actor.Actor(tiny.experiment(steering="waypoints")), scan_step, ((SCAN.probes,), (2,))),
          "nearest_infill": Case(infill.NearestInfill, complete, ((SIZE, SIZE, 2),))}
 for kind in tiny.CONTROLLERS:
   chosen = tiny.experiment(controller=kind)

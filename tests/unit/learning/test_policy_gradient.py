@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf.learning import losses
-from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.scan import steering
 from adaptive_stem_tf.types import ReplaySample
 from tests import tiny
 
@@ -22,7 +22,7 @@ def replayed(learner, weights=(1.0, 1.0, 1.0, 1.0)):
 def parts(learner, sample):
   """Returns the observations, replayed actions and starts that decisions are based on."""
   scan = learner.experiment.scan
-  starts = geometry.segment_starts(geometry.segment_directions(sample.actions, scan), scan)
+  starts = steering.segments(sample.actions, scan).starts
   return sample.observations[:, :-1], sample.actions[:, :-1], starts[:, :-1]
 
 
@@ -82,7 +82,7 @@ def test_live_and_replayed_action_gradients_differ():
 def expected_targets(learner, sample, target_actor, share):
   observations, actions, starts = parts(learner, sample)
   settings, scan = learner.experiment.loss, learner.experiment.scan
-  rewards = losses.step_losses(FINAL, geometry.over_edge(sample.actions, scan), settings.over_edge_penalty)
+  rewards = losses.step_losses(FINAL, steering.over_edge(sample.actions, scan), settings.over_edge_penalty)
   _, target_q = learner.target_critic(observations, actions, target_actor.unroll(observations, starts))
   return (share * losses.supervised_targets(rewards, 0.97)
           + (1 - share) * losses.bellman_targets(rewards, target_q, 0.97))

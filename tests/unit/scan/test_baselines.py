@@ -69,3 +69,17 @@ def test_polygon_positions_are_those_of_an_adaptive_scan():
   actions = np.roll(angles, -1)[None, :, None]  # action t starts segment t + 1
   np.testing.assert_allclose(
       baselines.polygon_positions(angles, scan), partial_scan.scan_positions(actions, scan)[0], atol=1e-5)
+
+
+def test_the_zigzag_is_nearly_a_grid_of_all_the_image():
+  corners = baselines.zigzag_corners(PAPER)
+  assert corners.shape == (21, 2)
+  np.testing.assert_allclose(corners[[0, 1, -1]], [[2.4, 2.4], [6.96, 93.6], [93.6, 2.4]], atol=1e-4)
+  positions = baselines.polyline(corners, PAPER)
+  assert positions.shape == (400, 2)
+  np.testing.assert_allclose(positions[::20], corners[:-1], atol=1e-4)
+  steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+  np.testing.assert_allclose(steps, np.hypot(91.2, 4.56) / 20, rtol=1e-4)
+  rows, columns = np.divmod(np.arange(96 * 96), 96)
+  gaps = np.linalg.norm(positions[:, None] - np.stack([rows, columns], -1)[None] - 0.5, axis=-1).min(0)
+  assert gaps.max() < 7.0  # px from any pixel to the nearest probe; a spiral leaves the corners 20 px away

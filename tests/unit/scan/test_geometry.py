@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import strategies
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.scan import geometry, partial_scan
+from adaptive_stem_tf.scan import geometry, partial_scan, steering
 from tests import tiny
 
 PAPER = config.Scan()
@@ -49,8 +49,8 @@ def test_neighbouring_probes_are_a_spacing_apart_along_the_angle(rng):
 
 def test_each_segment_starts_where_the_last_one_would_go_on(rng):
   taken = tf.constant(rng.uniform(-np.pi, np.pi, [3, TINY.segments, 1]), tf.float32)
-  moves = geometry.segment_directions(taken, TINY)
-  starts = geometry.segment_starts(moves, TINY).numpy()
+  starts, moves = steering.segments(taken, TINY)
+  starts = starts.numpy()
   np.testing.assert_array_equal(starts[:, 0], TINY.image_size / 2)
   np.testing.assert_allclose(starts[:, 1:], starts[:, :-1] + TINY.probes * moves[:, :-1], rtol=1e-6)
   probes = geometry.probe_positions(tf.constant(starts), moves, TINY)
@@ -62,7 +62,7 @@ def test_the_last_action_is_unused(rng):
   taken = tf.constant(rng.uniform(-np.pi, np.pi, [2, TINY.segments, 1]), tf.float32)
   changed = tf.concat([taken[:, :-1], taken[:, -1:] + 1], 1)
   np.testing.assert_array_equal(positions(taken, TINY), positions(changed, TINY))
-  np.testing.assert_array_equal(geometry.over_edge(taken, TINY), geometry.over_edge(changed, TINY))
+  np.testing.assert_array_equal(steering.over_edge(taken, TINY), steering.over_edge(changed, TINY))
 
 
 def test_pixels_are_floors_of_clamped_positions():
@@ -77,31 +77,31 @@ def test_over_edge_against_a_loop(angle):
   for _ in range(3):
     row, column = row + 20 * scan.spacing * math.cos(angle), column + 20 * scan.spacing * math.sin(angle)
     expected.append(not (0 <= row <= 96 and 0 <= column <= 96))
-  np.testing.assert_array_equal(geometry.over_edge(actions(scan, angle), scan)[0], expected)
+  np.testing.assert_array_equal(steering.over_edge(actions(scan, angle), scan)[0], expected)
 
 
 def test_over_edge_starts_from_the_corrected_end_of_the_first_segment():
   scan = config.Scan(segments=3)
   allowed = math.acos(27.9 / (20 * scan.spacing))  # ends at row 95.9; at 104.2 with the published mistake
   beyond = math.acos(28.1 / (20 * scan.spacing))  # ends at row 96.1
-  np.testing.assert_array_equal(geometry.over_edge(actions(scan, -allowed, math.pi), scan), [[False, False]])
-  np.testing.assert_array_equal(geometry.over_edge(actions(scan, -beyond, math.pi), scan), [[True, False]])
+  np.testing.assert_array_equal(steering.over_edge(actions(scan, -allowed, math.pi), scan), [[False, False]])
+  np.testing.assert_array_equal(steering.over_edge(actions(scan, -beyond, math.pi), scan), [[True, False]])
 
 
 def test_over_edge_sees_all_four_sides():
   scan = config.Scan(image_size=8, segments=3, probes=1, spacing=4.0)  # the first ends at 4 + 2.83
   for angle, outside in ((0.0, True), (math.pi / 2, True), (math.pi, False), (-math.pi / 2, False)):
-    assert bool(geometry.over_edge(actions(scan, angle, angle), scan)[0, 0]) == outside
+    assert bool(steering.over_edge(actions(scan, angle, angle), scan)[0, 0]) == outside
   for angle in (math.pi, -math.pi / 2):  # a second such step leaves at row or column 6.83 - 8
-    assert bool(geometry.over_edge(actions(scan, angle, angle), scan)[0, 1])
+    assert bool(steering.over_edge(actions(scan, angle, angle), scan)[0, 1])
 
 
 def test_a_scan_may_end_on_the_edge():
   sides = config.Scan(image_size=8, segments=3, probes=3, spacing=1.0)
   end = 4 + 3 * math.sqrt(0.5)
   exact = math.acos((8 - end) / 3)
-  assert not bool(geometry.over_edge(actions(sides, -exact - 1e-4, math.pi), sides)[0, 0])
-  assert bool(geometry.over_edge(actions(sides, -exact + 1e-3, math.pi), sides)[0, 0])
+  assert not bool(steering.over_edge(actions(sides, -exact - 1e-4, math.pi), sides)[0, 0])
+  assert bool(steering.over_edge(actions(sides, -exact + 1e-3, math.pi), sides)[0, 0])
 
 
 @hypothesis.given(strategies.floats(-9.375, 9.375, width=32))

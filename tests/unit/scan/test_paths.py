@@ -1,12 +1,14 @@
 """Who decides where the beam goes: one face for all."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import actor as actor_lib
-from adaptive_stem_tf.scan import baselines, environment, geometry, partial_scan, paths, rollout
+from adaptive_stem_tf.scan import baselines, environment, partial_scan, paths, rollout, steering
 from tests import tiny
 
 SCAN = tiny.experiment().scan
@@ -17,8 +19,7 @@ def walk_ends(scan, batch, seed=SEED):
   """Returns the ends [B, T, 2] px of a random walk's segments."""
   images = tf.zeros([batch, scan.image_size, scan.image_size, 1])
   actions = paths.RandomWalk(scan).scan(images, None, seed).actions
-  moves = geometry.segment_directions(actions, scan)
-  return (geometry.segment_starts(moves, scan) + scan.probes * moves).numpy()
+  return steering.segments(actions, scan).ends(scan).numpy()
 
 
 @pytest.mark.parametrize("scan", [SCAN, config.Scan()])
@@ -90,3 +91,13 @@ def test_the_adaptive_path_is_a_rollout_of_the_actor(images):
   drawn = path.draw(trajectory.observations, trajectory.actions)
   np.testing.assert_array_equal(drawn[..., :1], images * drawn[..., 1:])
   assert path.learns
+
+
+def test_random_walks_of_waypoints_move_every_corner_within_reach(images):
+  scan = tiny.experiment(steering="waypoints", reach=2.0).scan
+  path = paths.make_path(dataclasses.replace(scan, path="random_walk"), None, None)
+  first, second = (path.scan(images, None, tf.constant([0, seed], tf.int64)).actions.numpy() for seed in (0, 1))
+  assert first.shape == (len(images), scan.segments, 2)
+  assert np.abs(first).max() <= 1
+  assert len(np.unique(first)) == first.size
+  assert (first != second).all()

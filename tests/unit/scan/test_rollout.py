@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf.networks import actor as actor_lib
-from adaptive_stem_tf.scan import environment, geometry, partial_scan, rollout
+from adaptive_stem_tf.scan import environment, partial_scan, rollout, steering
 from tests import tiny
 
 SCAN = tiny.experiment().scan
@@ -38,8 +38,7 @@ def test_a_script_is_followed():
   trajectory = rollout.rollout(scripted, start(), specimens(), SCAN)
   np.testing.assert_array_equal(trajectory.actions[..., 0], np.tile(ANGLES, [2, 1]))
   assert trajectory.observations.shape == [2, SCAN.segments, SCAN.probes]
-  moves = geometry.segment_directions(trajectory.actions, SCAN)
-  np.testing.assert_array_equal(trajectory.positions, geometry.segment_starts(moves, SCAN))
+  np.testing.assert_array_equal(trajectory.positions, steering.segments(trajectory.actions, SCAN).starts)
 
 
 def test_what_is_recorded_is_what_lies_along_the_path():
@@ -71,8 +70,7 @@ def test_noise_is_added_and_wrapped_and_leads_the_scan():
   noisy = rollout.rollout(scripted, start(), specimens(), SCAN, noise)
   expected = [0.75, -4.0 + 2 * math.pi, 4.0 - 2 * math.pi, 1.0]
   np.testing.assert_allclose(noisy.actions[..., 0], [expected] * 2, atol=1e-6)
-  moves = geometry.segment_directions(noisy.actions, SCAN)
-  np.testing.assert_array_equal(noisy.positions, geometry.segment_starts(moves, SCAN))
+  np.testing.assert_array_equal(noisy.positions, steering.segments(noisy.actions, SCAN).starts)
 
 
 def test_nothing_is_differentiated_through_a_scan():
