@@ -24,12 +24,12 @@ class Seeds(NamedTuple):
 class Replay(snt.Module):
   """A fixed number of scans, sampled uniformly or by priority."""
 
-  def __init__(self, settings: config.Replay, scan: config.Scan, name: str = "replay"):
+  def __init__(self, settings: config.Replay, scan: config.Scan, action_size: int = 1, name: str = "replay"):
     super().__init__(name=name)
     self._settings = settings
     capacity = settings.capacity
     self.observations = _storage([capacity, scan.segments, scan.probes], tf.float32, "observations")
-    self.actions = _storage([capacity, scan.segments, 1], tf.float32, "actions")
+    self.actions = _storage([capacity, scan.segments, action_size], tf.float32, "actions")
     self.index = _storage([capacity], tf.int32, "index")
     self.transform = _storage([capacity], tf.int32, "transform")
     self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")

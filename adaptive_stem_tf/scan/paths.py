@@ -16,12 +16,13 @@ class Path(Protocol):
   """A way to scan."""
 
   learns: bool  # whether decisions are made that an actor can learn
+  action_size: int  # numbers A that an action holds: an angle, or the pixels of a segment
 
   def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
     """Scans specimens [B, S, S, 1] with exploration noise [B, T, 1] rad and a random seed [2]."""
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
-    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, 1] rad."""
+    """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
 
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Draws recorded scans as partial scans [B, S, S, 2]."""
@@ -29,6 +30,8 @@ class Path(Protocol):
 
 class _Segmented:
   """What paths of straight segments share."""
+
+  action_size = 1
 
   _scan: config.Scan
 
@@ -97,7 +100,7 @@ class RandomWalk(_Segmented):
 class Fixed:
   """The same probing positions for every specimen."""
 
-  learns = False
+  learns, action_size = False, 1
 
   def __init__(self, positions: np.ndarray, scan: config.Scan):
     """Takes positions [T * n, 2] px in order of time.
@@ -129,23 +132,3 @@ class Fixed:
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Draws recorded scans as partial scans [B, S, S, 2]; `actions` are not used."""
     return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size)
-
-
-def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> Path:
-  """Returns the path that `scan.path` names.
-
-  Args:
-    scan: the geometry.
-    actor: who decides, if adaptive.
-    positions: [T * n, 2] px of a fixed path, else None.
-
-  Raises:
-    ValueError: if a fixed path comes without positions, or with too many or too few.
-  """
-  if scan.path == "adaptive":
-    return Adaptive(actor, scan)
-  if scan.path == "random_walk":
-    return RandomWalk(scan)
-  if positions is None:
-    raise ValueError(f"path={scan.path!r} is a fixed path: its probing positions have to be given.")
-  return Fixed(positions, scan)
