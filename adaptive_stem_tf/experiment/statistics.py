@@ -1,7 +1,7 @@
 """Means with intervals that respect where crops come from (METHOD section 9)."""
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def bootstrap_means(values: np.ndarray, groups: Sequence[Any] | None = None, see
 
 
 @functools.lru_cache(maxsize=8)  # a comparison summarises thousands of metrics of the same images
-def _resample_weights(groups: tuple[Hashable, ...] | None, count: int, seed: int, resamples: int) -> np.ndarray:
+def _resample_weights(groups: tuple[str, ...] | None, count: int, seed: int, resamples: int) -> np.ndarray:
   """Returns the share that each image has in each resample [resamples, count]."""
   rng = np.random.default_rng(seed)
   weights = np.empty([resamples, count])
@@ -40,7 +40,7 @@ def _resample_weights(groups: tuple[Hashable, ...] | None, count: int, seed: int
     for row in weights:
       row[:] = np.bincount(rng.integers(count, size=count), minlength=count) / count
     return weights
-  _, file, counts = np.unique(groups, return_inverse=True, return_counts=True)
+  _, file, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
   crops = np.argsort(file, kind="stable")  # file by file
   starts = np.cumsum(counts) - counts
   for row in weights:
