@@ -56,7 +56,8 @@ class Data(_Section):
   images: str = _field("", "NumPy file [N, S, S, 1] or [N, S, S] of specimens to use instead of a data set: "
                        "its first 80 % train, the rest tests.")
   validation_fraction: float = _field(
-      0.0, "share of the training split, its last part, kept aside for choosing among models", minimum=0.0, below=1.0)
+      0.0, "share of the training split kept aside for choosing among models: whole source files, from the last on, "
+      "where they are known, else the last part", minimum=0.0, below=1.0)
   augment: bool = _field(True, "draw one of the 8 dihedral transforms with each specimen")
   filter_sigma: float = _field(2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none",
                                minimum=0.0)
@@ -71,8 +72,9 @@ class Scan(_Section):
   segments: int = _field(20, "straight segments of a scan; one decision fewer is made", minimum=3)
   probes: int = _field(20, "probing positions per segment", minimum=1)
   spacing: float = _field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
-  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), random_walk, spiral, "
-                     "spiral_polygon (20 chords), zigzag (a line from side to side per segment), run:WORKDIR (a path "
+  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a chord "
+                     "a segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), grid, "
+                     "jittered_grid, random_points, random_walk, mixed (another of these for every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path "
                      "taken from a trained actor), or a .npy FILE of segment angles in rad or probing positions in px")
   pitch: float = _field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
   steering: str = _field("direction", "what a decision sets: the direction of the next segment, probed every "
@@ -214,6 +216,16 @@ class Optimisation(_Section):
   clip: str = _field("none", "gradient clipping of actor and critic: by value, by global norm, or at --clip_threshold "
                      "times a running mean of the norm", choices=("none", "value", "norm", "running_norm"))
   clip_threshold: float = _field(1.0, "threshold of --clip", above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Beam(_Section):
+  """How fast a microscope's beam measures and moves: what a scan costs in time. No part of an experiment."""
+
+  dwell_us: float = _field(10.0, "time that a probing position is measured for, us", above=0.0)
+  beam_speed: float = _field(1.0, "greatest speed of the beam, px per us", above=0.0)
+  settling_us: float = _field(30.0, "time that the beam needs to settle after a jump, us", minimum=0.0)
+  flyback_us: float = _field(300.0, "time from the end of a raster line to the start of the next, us", minimum=0.0)
 
 
 SECTIONS = (Data, Scan, Controller, Memory, Generator, Exploration, Replay, Loss, Optimisation)

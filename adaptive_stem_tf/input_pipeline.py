@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,14 +54,16 @@ def read_images(path: str | os.PathLike) -> np.ndarray:
   return np.array(stored, np.float32)
 
 
-def prepare(train: np.ndarray, test: np.ndarray, image_size: int, validation_fraction: float) -> Splits:
+def prepare(train: np.ndarray, test: np.ndarray, image_size: int, validation_fraction: float,
+            sources: Sequence[str] | None = None) -> Splits:
   """Normalises specimens in place and sets a validation split aside.
 
   Args:
     train: float32 [N, S, S, 1], as stored.
     test: float32 [M, S, S, 1], as stored.
     image_size: side that the scan expects, px.
-    validation_fraction: share of `train`, its last part, set aside.
+    validation_fraction: share of `train` set aside (see `set_aside`).
+    sources: [N], the file each of `train` was cut from; None if unknown.
 
   Raises:
     ValueError: if the size is another, or a split is empty.
@@ -73,10 +75,41 @@ def prepare(train: np.ndarray, test: np.ndarray, image_size: int, validation_fra
       raise ValueError(f"the {name} specimens are {images.shape[1]} px wide and image_size={image_size}: "
                        f"set --image_size={images.shape[1]} or give other images.")
   repairs = [specimens.normalise(images) for images in (train, test)]
-  kept = len(train) - round(validation_fraction * len(train))
-  if not kept:
+  mended = specimens.Repairs(*map(sum, zip(*repairs)))
+  if not validation_fraction:
+    return Splits(train, train[:0], test, mended)  # no copy of a large set
+  aside = set_aside(len(train), validation_fraction, sources)
+  if aside.all():
     raise ValueError(f"validation_fraction={validation_fraction} leaves none of {len(train)} specimens to train on.")
-  return Splits(train[:kept], train[kept:], test, specimens.Repairs(*map(sum, zip(*repairs))))
+  return Splits(train[~aside], train[aside], test, mended)
+
+
+def set_aside(count: int, fraction: float, sources: Sequence[str] | None = None) -> np.ndarray:
+  """Tells [count] which training specimens are for validation (METHOD section 2).
+
+  Whole files, so that crops of one micrograph are all on one side: from the one whose
+  last crop comes last on, each file that still fits into the share. Where sources are
+  unknown, the last part.
+
+  Args:
+    count: of training specimens.
+    fraction: share to set aside; 0 for none.
+    sources: [count], the file of each; None if unknown.
+
+  Raises:
+    ValueError: if no file fits.
+  """
+  wanted, aside = round(fraction * count), np.zeros(count, bool)
+  if sources is None:
+    aside[count - wanted :] = True
+    return aside
+  files = np.asarray([str(source) for source in sources])
+  for file in dict.fromkeys(files[::-1]):
+    if np.count_nonzero(aside) + np.count_nonzero(files == file) <= wanted:
+      aside |= files == file
+  if wanted and not aside.any():
+    raise ValueError(f"validation_fraction={fraction} of {count} specimens holds no whole source file: raise it.")
+  return aside
 
 
 def split_file_order(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

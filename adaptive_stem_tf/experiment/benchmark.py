@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline
-from adaptive_stem_tf.experiment import arithmetic, checkpoint, fixed_path, metrics_writer
+from adaptive_stem_tf.experiment import arithmetic, checkpoint, metrics_writer
 from adaptive_stem_tf.learning.learner import Learner
-from adaptive_stem_tf.scan import baselines
+from adaptive_stem_tf.scan import baselines, path_names
 from adaptive_stem_tf.types import LearnerMetrics
 
 _PEAK_SIZE = 4096
@@ -80,8 +80,9 @@ def _make(experiment, settings, specimens):
   images *= 2
   images -= 1
   path = None
-  if scan.path not in fixed_path.MOVING:
+  if scan.path not in path_names.MOVING:
     path = baselines.spiral(scan, scan.pitch)
+    path = path[None] if scan.path.startswith(path_names.FROM_ACTOR) else path
   learner = Learner(experiment, tf.constant(images), settings.jit, path)
   del images
   if experiment.replay.capacity:

@@ -11,25 +11,39 @@ from adaptive_stem_tf.experiment import statistics
 from adaptive_stem_tf.experiment.model import Model, Scans
 from adaptive_stem_tf.scan import baselines
 
-METRICS = ("ten_mse", "mse", "psnr", "ssim")
+METRICS = ("ten_mse", "mse", "psnr", "ssim", "ms_ssim")
 _OUTLIER = 4.0  # 10 * MSE from which on the paper's plots leave an image out
 _RANGE = 2.0  # of intensities in [-1, 1]
 _BATCH = 64
+_WINDOW = 11  # px, of SSIM
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of multi-scale SSIM (Wang et al. 2003)
 
 
 def image_metrics(completions: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns 10 * MSE, MSE, PSNR in dB and SSIM of each completion, [N] each.
+  """Returns 10 * MSE, MSE, PSNR in dB, SSIM and multi-scale SSIM of each completion, [N] each.
+
+  Multi-scale SSIM has as many of its five scales as the window fits into, with their
+  weights over their sum: four at 96 px, all from 176 px on.
 
   Args:
     completions: [N, S, S, 1], about in [-1, 1].
     targets: [N, S, S, 1], in [-1, 1].
   """
   mse = np.mean(np.square(completions.astype(np.float64) - targets), (1, 2, 3))
-  ssim = np.concatenate([
-      tf.image.ssim(completions[i : i + _BATCH], targets[i : i + _BATCH], _RANGE).numpy()
-      for i in range(0, len(targets), _BATCH)])
+  factors = scale_weights(targets.shape[1])
+  similarity = [[
+      tf.image.ssim(completions[i : i + _BATCH], targets[i : i + _BATCH], _RANGE, _WINDOW).numpy(),
+      tf.image.ssim_multiscale(completions[i : i + _BATCH], targets[i : i + _BATCH], _RANGE, factors, _WINDOW).numpy()]
+      for i in range(0, len(targets), _BATCH)]
+  ssim, ms_ssim = (np.concatenate(parts).astype(np.float64) for parts in zip(*similarity))
   psnr = 10 * np.log10(_RANGE**2 / np.maximum(mse, 1e-12))
-  return {"ten_mse": 10 * mse, "mse": mse, "psnr": psnr, "ssim": ssim.astype(np.float64)}
+  return {"ten_mse": 10 * mse, "mse": mse, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+
+
+def scale_weights(size: int) -> tuple[float, ...]:
+  """Returns the weights of the scales of multi-scale SSIM that fit images of a side in px."""
+  fitting = [weight for scale, weight in enumerate(_SCALE_WEIGHTS) if not scale or size // 2**scale >= _WINDOW]
+  return tuple(weight / sum(fitting) for weight in fitting)
 
 
 def targets_of(images: np.ndarray, filter_sigma: float) -> dict[str, np.ndarray]:

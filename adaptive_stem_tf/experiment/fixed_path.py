@@ -6,11 +6,11 @@ import pathlib
 import numpy as np
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.scan import baselines
+from adaptive_stem_tf.scan import baselines, path_names
 
 _FILE = "path.npy"
 FROM_RUN = "run:"
-MOVING = ("adaptive", "random_walk")  # paths that differ from scan to scan
+_POOL = 256  # scans of an actor that are mixed in
 
 
 def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -> np.ndarray | None:
@@ -25,12 +25,12 @@ def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -
     images: [N, S, S, 1] specimens that a path taken from an actor is chosen on.
 
   Returns:
-    [T * n, 2] px, or None if the path moves.
+    [T * n, 2] px, [K, T * n, 2] if an actor's scans are mixed in, or None if the path moves.
 
   Raises:
     ValueError: if the path cannot be read or does not fit the geometry.
   """
-  if scan.path in MOVING:
+  if scan.path in path_names.MOVING:
     return None
   kept = pathlib.Path(workdir) / _FILE
   if not kept.exists():
@@ -47,7 +47,7 @@ def load(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
   Raises:
     ValueError: if they are missing.
   """
-  if scan.path in MOVING:
+  if scan.path in path_names.MOVING:
     return None
   kept = pathlib.Path(workdir) / _FILE
   if not kept.is_file():
@@ -56,26 +56,23 @@ def load(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
 
 
 def _make(scan, images):
-  if scan.path == "spiral":
-    return baselines.spiral(scan, scan.pitch)
-  if scan.path == "spiral_polygon":
-    return baselines.polygon_positions(baselines.spiral_polygon(scan, scan.pitch), scan)
-  if scan.path == "zigzag":
-    return baselines.polyline(baselines.zigzag_corners(scan), scan)
-  if scan.path.startswith(FROM_RUN):
-    return _from_run(scan, scan.path[len(FROM_RUN) :], images)
+  if scan.path in baselines.KINDS:
+    return baselines.positions_of(scan.path, scan, scan.pitch)
+  for prefix in (FROM_RUN, path_names.FROM_ACTOR):
+    if scan.path.startswith(prefix):
+      taken = _taken_by(scan, scan.path[len(prefix) :], images)
+      return taken[medoid(taken)] if prefix == FROM_RUN else taken  # the path closest to the others, or all
   return _from_file(scan)
 
 
-def _from_run(scan, workdir, images):
-  """Returns the path of a trained actor that is closest to its others: a path it really takes."""
+def _taken_by(scan, workdir, images):
+  """Returns paths [K, T * n, 2] px that a trained actor takes."""
   from adaptive_stem_tf.experiment import model  # it imports runs, which import this module
   trained, _ = model.load(workdir)
   if geometry_of(trained.experiment.scan) != geometry_of(scan):
-    raise ValueError(f"path=run:{workdir} was trained with another geometry: image_size, segments, probes and "
+    raise ValueError(f"path={scan.path} was trained with another geometry: image_size, segments, probes and "
                      "spacing must be the same.")
-  positions = trained.scan_all(images[:256]).positions
-  return positions[medoid(positions)]
+  return trained.scan_all(images[:_POOL]).positions
 
 
 def geometry_of(scan: config.Scan) -> tuple[float, ...]:
@@ -92,9 +89,9 @@ def medoid(paths: np.ndarray) -> int:
 def _from_file(scan):
   path = pathlib.Path(scan.path)
   if not path.is_file():
-    raise ValueError(f"path={scan.path!r} is neither a kind of path (adaptive, random_walk, spiral, "
-                     "spiral_polygon, zigzag), "
-                     "nor run:WORKDIR, nor a file.")
+    kinds = ", ".join((*path_names.MOVING, *baselines.KINDS))
+    raise ValueError(f"path={scan.path!r} is neither a kind of path ({kinds}), "
+                     "nor run:WORKDIR, nor mixed:WORKDIR, nor a file.")
   try:
     stored = np.load(path, allow_pickle=False)
   except (ValueError, EOFError, OSError) as error:

@@ -12,10 +12,10 @@ from adaptive_stem_tf.experiment import checkpoint, fixed_path, run
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import environment, partial_scan, paths
+from adaptive_stem_tf.scan import environment, partial_scan, path_names, paths
 
 _BATCH = 32
-_WALK_SEED = (0, 1)  # of random walks
+_SEED = 1  # of scans that are drawn
 
 
 class Scans(NamedTuple):
@@ -36,9 +36,15 @@ class Model:
     self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
 
-  def scan(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`."""
-    trajectory = self.path.scan(self._observed(images), None, tf.constant(_WALK_SEED, tf.int64))
+  def scan(self, images: tf.Tensor, first: tf.Tensor | int = 0) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`.
+
+    Args:
+      images: the specimens.
+      first: number of the first, so that every batch of a set has scans of its own if they are drawn.
+    """
+    seed = tf.stack([tf.cast(first, tf.int64), tf.constant(_SEED, tf.int64)])
+    trajectory = self.path.scan(self._observed(images), None, seed)
     partial = self.path.draw(trajectory.observations, trajectory.actions)
     positions = self.path.positions(trajectory.actions)
     return trajectory.actions, positions, partial, self.generator(partial, is_training=False)
@@ -50,12 +56,14 @@ class Model:
 
   def scan_all(self, images: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along the model's own path."""
-    return Scans(*_in_batches(lambda batch: self._own(tf.constant(batch)), images))
+    return Scans(*_in_batches(
+        lambda batch, first: self._own(tf.constant(batch), tf.constant(first, tf.int64)), images))
 
   def scan_all_along(self, images: np.ndarray, positions: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along one path of positions [N, 2] px."""
     along = np.broadcast_to(positions, [_BATCH, *positions.shape])
-    partial, completions = _in_batches(lambda batch: self._along(tf.constant(batch), tf.constant(along)), images)
+    partial, completions = _in_batches(
+        lambda batch, _: self._along(tf.constant(batch), tf.constant(along)), images)
     return Scans(np.zeros([len(images), 0, 1], np.float32),
                  np.broadcast_to(positions, [len(images), *positions.shape]), partial, completions)
 
@@ -78,7 +86,7 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, in
   experiment = run.read_experiment(workdir)
   tf.random.set_seed(experiment.seed)  # initial weights are overwritten, but deterministic kernels want a seed
   actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
-  path = paths.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
+  path = path_names.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
   model = Model(experiment, actor, generator, path)
   size = experiment.scan.image_size
   paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)  # creates variables
@@ -93,8 +101,8 @@ def of_learner(learner: Learner) -> Model:
 
 
 def _in_batches(function, images):
-  """Applies `function` to every image in batches of one size; joins each result."""
+  """Applies `function` to batches of one size of all images, and the number of their first; joins each result."""
   results = []
-  for batch, count in input_pipeline.batches(images, _BATCH):
-    results.append([part.numpy()[:count] for part in function(batch)])
+  for number, (batch, count) in enumerate(input_pipeline.batches(images, _BATCH)):
+    results.append([part.numpy()[:count] for part in function(batch, number * _BATCH)])
   return [np.concatenate(parts) for parts in zip(*results)]

@@ -1,5 +1,6 @@
 """Means with intervals that respect where crops come from (METHOD section 9)."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,20 +26,29 @@ def bootstrap_means(values: np.ndarray, groups: Sequence[Any] | None = None, see
   Returns:
     [resamples].
   """
-  rng = np.random.default_rng(seed)
   values = np.asarray(values, np.float64)
+  key = None if groups is None else tuple(str(group) for group in groups)
+  return _resample_weights(key, len(values), seed, resamples) @ values
+
+
+@functools.lru_cache(maxsize=8)  # a comparison summarises thousands of metrics of the same images
+def _resample_weights(groups: tuple[str, ...] | None, count: int, seed: int, resamples: int) -> np.ndarray:
+  """Returns the share that each image has in each resample [resamples, count]."""
+  rng = np.random.default_rng(seed)
+  weights = np.empty([resamples, count])
   if groups is None:
-    return np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)])
-  _, file, counts = np.unique([str(group) for group in groups], return_inverse=True, return_counts=True)
-  crops = values[np.argsort(file, kind="stable")]  # file by file
+    for row in weights:
+      row[:] = np.bincount(rng.integers(count, size=count), minlength=count) / count
+    return weights
+  _, file, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+  crops = np.argsort(file, kind="stable")  # file by file
   starts = np.cumsum(counts) - counts
-  means = np.empty(resamples)
-  for i in range(resamples):
+  for row in weights:
     drawn = rng.integers(len(counts), size=len(counts))
     sizes = np.repeat(counts[drawn], counts[drawn])
     within = (rng.random(len(sizes)) * sizes).astype(int)
-    means[i] = crops[np.repeat(starts[drawn], counts[drawn]) + within].mean()
-  return means
+    row[crops] = np.bincount(np.repeat(starts[drawn], counts[drawn]) + within, minlength=count) / len(sizes)
+  return weights
 
 
 def summarise(values: np.ndarray, groups: Sequence[Any] | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, s
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import partial_scan, paths, steering
+from adaptive_stem_tf.scan import partial_scan, path_names, steering
 from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Trajectory
 
 
@@ -49,7 +49,8 @@ class Learner(snt.Module):
       experiment: the configuration.
       images: [N, S, S, 1] float32 training specimens in [-1, 1]; held, not copied.
       jit: what XLA compiles: `auto`, `all` or `none` (config.Run).
-      path: probing positions [T * n, 2] px of a fixed path; None where the experiment's needs none.
+      path: probing positions [T * n, 2] px of a fixed path, or [K, T * n, 2] of scans that are mixed in; None where
+        the experiment's path needs none.
       name: of the module.
     """
     super().__init__(name=name)
@@ -58,7 +59,9 @@ class Learner(snt.Module):
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self.steering = steering.make_steering(experiment.scan)
     self._make_networks()
-    self.path = paths.make_path(experiment.scan, self.actor, path)
+    self.path = path_names.make_path(experiment.scan, self.actor, path)
+    self.replay = (replay.Replay(experiment.replay, experiment.scan, self.path.action_size)
+                   if experiment.replay.capacity else replay.NoReplay())
     self._make_optimisers()
     self._make_moments()
     self._compile(jit)
@@ -106,7 +109,6 @@ class Learner(snt.Module):
     self.target_actor = actor_lib.Actor(e, name="target_actor") if e.optimisation.target_actor else self.actor
     self.target_generator = (generator_lib.make_generator(e.generator, name="target_generator")
                              if e.optimisation.target_generator else self.generator)
-    self.replay = replay.Replay(e.replay, e.scan) if e.replay.capacity else replay.NoReplay()
     self._create_variables()
 
   def _create_variables(self):

@@ -10,7 +10,6 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.scan import steering
 from adaptive_stem_tf.types import Draw, ReplaySample, Trajectory
 
 
@@ -25,12 +24,12 @@ class Seeds(NamedTuple):
 class Replay(snt.Module):
   """A fixed number of scans, sampled uniformly or by priority."""
 
-  def __init__(self, settings: config.Replay, scan: config.Scan, name: str = "replay"):
+  def __init__(self, settings: config.Replay, scan: config.Scan, action_size: int = 1, name: str = "replay"):
     super().__init__(name=name)
     self._settings = settings
     capacity = settings.capacity
     self.observations = _storage([capacity, scan.segments, scan.probes], tf.float32, "observations")
-    self.actions = _storage([capacity, scan.segments, steering.make_steering(scan).width], tf.float32, "actions")
+    self.actions = _storage([capacity, scan.segments, action_size], tf.float32, "actions")
     self.index = _storage([capacity], tf.int32, "index")
     self.transform = _storage([capacity], tf.int32, "transform")
     self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")

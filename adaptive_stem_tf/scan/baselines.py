@@ -1,9 +1,10 @@
 """Fixed scan paths to compare with: the probing positions of each, in order of time.
 
-Every path starts at the centre unless it says otherwise, has the scan's number of
-probing positions and, where it is contiguous, its spacing (METHOD section 9).
+Spirals start at the centre. Every path has the scan's number of probing positions and,
+where it is contiguous, about its spacing (METHOD section 9).
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry
 
+KINDS = ("spiral", "spiral_polygon", "wide_spiral", "zigzag", "raster", "grid")  # that are the same for every specimen
 PITCHES = (10.0, 11.0, 12.0, 12.8, 14.0, 15.0, 16.3, 18.0)  # px between the turns of a spiral
 
 
@@ -34,6 +36,16 @@ def spiral(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
   return (geometry.start_position(scan) + offsets).astype(np.float32)
 
 
+def wide_spiral(scan: config.Scan) -> np.ndarray:
+  """Returns an Archimedean spiral [T * n, 2] px as wide as the image's area.
+
+  Its probing positions are as far apart along it as its turns are: the spiral of equal
+  dose for a beam that may step further than `spacing`.
+  """
+  apart = scan.image_size / math.sqrt(scan.segments * scan.probes)
+  return spiral(dataclasses.replace(scan, spacing=apart), apart)
+
+
 def spiral_polygon(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
   """Returns the angles [T] rad of a spiral of straight segments: what an actor could imitate.
 
@@ -54,6 +66,59 @@ def spiral_polygon(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
   return np.arctan2(moves[:, 1], moves[:, 0]).astype(np.float32)
 
 
+def raster(scan: config.Scan) -> np.ndarray:
+  """Returns raster lines [T * n, 2] px, each scanned from left to right, evenly apart.
+
+  There are as many lines as leave neighbours on a line about `spacing` apart.
+  """
+  return lattice(scan, max(1, round(scan.segments * scan.probes * scan.spacing / scan.image_size)))
+
+
+def grid(scan: config.Scan) -> np.ndarray:
+  """Returns a uniform grid [T * n, 2] px: 20 x 20 at the defaults (see `lattice`), row by row."""
+  return lattice(scan, grid_rows(scan))
+
+
+def grid_rows(scan: config.Scan) -> int:
+  """Returns the number of rows of the grid whose cells are closest to squares."""
+  return max(1, round(math.sqrt(scan.segments * scan.probes)))
+
+
+def lattice(scan: config.Scan, rows: int) -> np.ndarray:
+  """Returns exactly T * n positions [T * n, 2] px in the centres of the cells of a lattice.
+
+  Where the number of rows does not divide them, some rows have one position more than
+  others, and these rows are evenly spread; positions of a row are evenly apart.
+
+  Args:
+    scan: number of probing positions.
+    rows: of the lattice.
+  """
+  corners, sizes = cells(scan, rows)
+  return (corners + sizes / 2).astype(np.float32)
+
+
+def cells(scan: config.Scan, rows: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns corners and sizes of a lattice's cells, both [T * n, 2] px: one a probing position (see `lattice`)."""
+  count, size = scan.segments * scan.probes, scan.image_size
+  ends = np.arange(1, rows + 1) * count // rows
+  corners, sizes = [], []
+  for row, columns in enumerate(np.diff(ends, prepend=0)):
+    width = size / columns
+    corners.append(np.stack([np.full(columns, row * size / rows), np.arange(columns) * width], -1))
+    sizes.append(np.tile([size / rows, width], [columns, 1]))
+  return np.concatenate(corners), np.concatenate(sizes)
+
+
+def positions_of(kind: str, scan: config.Scan, pitch: float) -> np.ndarray:
+  """Returns the probing positions [T * n, 2] px of a path of `KINDS`, spirals with their pitch in px."""
+  if kind == "spiral":
+    return spiral(scan, pitch)
+  if kind == "spiral_polygon":
+    return polygon_positions(spiral_polygon(scan, pitch), scan)
+  return {"wide_spiral": wide_spiral, "zigzag": zigzag, "raster": raster, "grid": grid}[kind](scan)
+
+
 def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
   """Returns the probing positions [T * n, 2] px of straight segments at `angles` [T] rad."""
   moves = scan.spacing * np.stack([np.cos(angles), np.sin(angles)], -1)
@@ -72,6 +137,11 @@ def zigzag_corners(scan: config.Scan) -> np.ndarray:
   rows = np.linspace(margin, scan.image_size - margin, scan.segments + 1)
   columns = np.where(np.arange(len(rows)) % 2 == 0, margin, scan.image_size - margin)
   return np.stack([rows, columns], -1).astype(np.float32)
+
+
+def zigzag(scan: config.Scan) -> np.ndarray:
+  """Returns the probing positions [T * n, 2] px of the zigzag."""
+  return polyline(zigzag_corners(scan), scan)
 
 
 def polyline(vertices: np.ndarray, scan: config.Scan) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Who decides where the beam goes: an actor, a random walk or nobody. All have one face."""
 
+import dataclasses
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,10 @@ class Path(Protocol):
 
   learns: bool  # whether decisions are made that an actor can learn
 
+  @property
+  def action_size(self) -> int:
+    """Numbers A that an action holds: what steers a segment, or its pixels."""
+
   def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
     """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2]."""
 
@@ -31,6 +36,11 @@ class _Segmented:
   """What paths of straight segments share."""
 
   _scan: config.Scan
+
+  @property
+  def action_size(self) -> int:
+    """Numbers that an action holds."""
+    return steering.make_steering(self._scan).width
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
@@ -68,7 +78,7 @@ class RandomWalk(_Segmented):
   learns = False
 
   def __init__(self, scan: config.Scan):
-    self._scan = scan
+    self._scan = dataclasses.replace(scan, steering="direction")  # whatever an actor would steer
 
   def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
     """Scans along random walks drawn from `seed`; `noise` is not used."""
@@ -94,28 +104,10 @@ class RandomWalk(_Segmented):
     return angle, _WalkState(state.angles, state.time + 1, start)
 
 
-class RandomCorners(_Segmented):
-  """Segments between corners that are moved at random, uniformly within reach, anew for every scan."""
-
-  learns = False
-
-  def __init__(self, scan: config.Scan):
-    self._scan = scan
-
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
-    """Scans with offsets drawn from `seed`; `noise` is not used."""
-    del noise
-    batch = specimens.shape[0] or tf.shape(specimens)[0]
-    offsets = tf.random.stateless_uniform([batch, self._scan.segments, 2], seed, -1.0, 1.0)
-    return rollout.rollout(
-        lambda observation, position, time: (tf.gather(offsets, time, axis=1), time + 1),
-        tf.constant(0), specimens, self._scan)
-
-
 class Fixed:
   """The same probing positions for every specimen."""
 
-  learns = False
+  learns, action_size = False, 1
 
   def __init__(self, positions: np.ndarray, scan: config.Scan):
     """Takes positions [T * n, 2] px in order of time.
@@ -137,7 +129,7 @@ class Fixed:
     observations = environment.read(specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape]))
     starts = tf.broadcast_to(self._positions[:: scan.probes], [batch, scan.segments, 2])
     return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]),
-                      tf.zeros([batch, scan.segments, steering.make_steering(scan).width]), starts)
+                      tf.zeros([batch, scan.segments, self.action_size]), starts)
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the path [B, T * n, 2] px for as many scans as there are in `actions` [B, T, A]."""
@@ -147,23 +139,3 @@ class Fixed:
   def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Draws recorded scans as partial scans [B, S, S, 2]; `actions` are not used."""
     return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size)
-
-
-def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> Path:
-  """Returns the path that `scan.path` names.
-
-  Args:
-    scan: the geometry.
-    actor: who decides, if adaptive.
-    positions: [T * n, 2] px of a fixed path, else None.
-
-  Raises:
-    ValueError: if a fixed path comes without positions, or with too many or too few.
-  """
-  if scan.path == "adaptive":
-    return Adaptive(actor, scan)
-  if scan.path == "random_walk":
-    return RandomWalk(scan) if scan.steering == "direction" else RandomCorners(scan)
-  if positions is None:
-    raise ValueError(f"path={scan.path!r} is a fixed path: its probing positions have to be given.")
-  return Fixed(positions, scan)

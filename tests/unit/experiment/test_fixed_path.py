@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf.experiment import fixed_path
-from adaptive_stem_tf.scan import baselines, paths
+from adaptive_stem_tf.scan import baselines, drawn_paths, path_names, paths
 from tests import tiny
 
 
@@ -76,4 +76,4 @@ def test_the_medoid_is_nearest_to_the_others(rng):
 @pytest.mark.parametrize("kind, made", [
     ("adaptive", paths.Adaptive), ("random_walk", paths.RandomWalk), ("spiral", paths.Fixed)])
 def test_paths_by_name(kind, made):
-  assert isinstance(paths.make_path(scan(kind), None, np.zeros([16, 2])), made)
+  assert isinstance(path_names.make_path(scan(kind), None, np.zeros([16, 2])), made)

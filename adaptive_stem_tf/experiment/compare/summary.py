@@ -1,0 +1,103 @@
+"""Turns measurements into means, intervals and paired differences (METHOD section 9)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adaptive_stem_tf.experiment import evaluation, statistics
+from adaptive_stem_tf.experiment.compare.measure import Contender, Measurements, Metrics
+from adaptive_stem_tf.experiment.compare.plan import SPIRALS
+from adaptive_stem_tf.experiment.compare.scanning import CLEAN
+
+TARGETS = ("filtered", "raw")
+PRIMARY = ("filtered", "ten_mse")
+UNITS = {"ten_mse": "10 * MSE on [-1, 1], the paper's", "mse": "on [-1, 1]", "psnr": "dB, data range 2",
+         "ssim": "11-px window, data range 2", "ms_ssim": "as ssim, on the scales that fit", "time_us": "us"}
+
+
+def build(measured: Measurements, contenders: Sequence[Contender], sources: Sequence[str] | None,
+          kinds: Sequence[str] | None) -> dict[str, Any]:
+  """Returns the comparison, for JSON.
+
+  Args:
+    measured: of every contender.
+    contenders: what was compared.
+    sources: [N], the file of each image; None if unknown.
+    kinds: [N], the kind of source of each; None if unknown.
+  """
+  conditions = {condition: {completion: _completion(scans, sources) for completion, scans in completions.items()}
+                for condition, completions in measured.values.items()}
+  clean = measured.values[CLEAN.name]
+  result: dict[str, Any] = {
+      "units": UNITS,
+      "intervals": ("95 %, bootstrap over source files, then crops" if sources is not None
+                    else "95 %, bootstrap over images: source files are unknown"),
+      "scans": {one.name: {"label": one.label, "adaptive": one.adaptive, "seeds": [entry.seed for entry in one.entries],
+                           **({"pitch": one.scan.pitch} if one.name in SPIRALS else {}), **measured.scans[one.name]}
+                for one in contenders},
+      "conditions": conditions,
+  }
+  for name, groups in (("by_kind", kinds), ("by_file", sources)):
+    if groups is not None:
+      result[name] = {completion: _split(scans, groups, sources) for completion, scans in clean.items()}
+  result["per_image"] = {
+      completion: {name: [seed[PRIMARY[0]][PRIMARY[1]].round(6).tolist() for seed in seeds]
+                   for name, seeds in scans.items()} for completion, scans in clean.items()}
+  return result
+
+
+def better_spiral(scans: Mapping[str, Sequence[Metrics]]) -> str | None:
+  """Returns the spiral of lower mean 10 MSE on filtered targets; None if there is none."""
+  spirals = [name for name in SPIRALS if name in scans]
+  return min(spirals, key=lambda name: float(over_seeds(scans[name], *PRIMARY).mean())) if spirals else None
+
+
+def over_seeds(seeds: Sequence[Metrics], target: str, metric: str) -> np.ndarray:
+  """Returns each image's mean over seeds [N]."""
+  return np.mean([seed[target][metric] for seed in seeds], 0)
+
+
+def _completion(scans: Mapping[str, Sequence[Metrics]], sources: Sequence[str] | None) -> dict[str, Any]:
+  """Summarises all scans with one completion, and their differences from the better spiral."""
+  reference = better_spiral(scans)
+  result: dict[str, Any] = {"better_spiral": reference, "scans": {}}
+  for name, seeds in scans.items():
+    targets = {target: {metric: _values(seeds, target, metric, sources) for metric in evaluation.METRICS}
+               for target in TARGETS}
+    if reference is not None and name != reference:
+      targets["minus_better_spiral"] = {
+          target: {metric: _difference(seeds, scans[reference], target, metric, sources)
+                   for metric in evaluation.METRICS} for target in TARGETS}
+    result["scans"][name] = targets
+  return result
+
+
+def _values(seeds, target, metric, sources):
+  return {**statistics.summarise(over_seeds(seeds, target, metric), sources),
+          "seeds": [float(seed[target][metric].mean()) for seed in seeds]}
+
+
+def _difference(seeds, reference, target, metric, sources):
+  """Summarises paired differences of means over seeds; and seed by seed, in the order given."""
+  difference = over_seeds(seeds, target, metric) - over_seeds(reference, target, metric)
+  pairs = zip(seeds, reference) if len(seeds) == len(reference) else ()
+  return {**statistics.summarise(difference, sources),
+          "seeds": [float((ours[target][metric] - theirs[target][metric]).mean()) for ours, theirs in pairs]}
+
+
+def _split(scans: Mapping[str, Sequence[Metrics]], groups: Sequence[str],
+           sources: Sequence[str] | None) -> dict[str, Any]:
+  """Summarises 10 MSE on filtered targets of each kind or file, and differences from the better spiral of all."""
+  reference = better_spiral(scans)
+  values = {name: over_seeds(seeds, *PRIMARY) for name, seeds in scans.items()}
+  result: dict[str, Any] = {}
+  for group in sorted(set(groups)):
+    chosen = np.flatnonzero(np.asarray(groups) == group)
+    files = [str(file) for file in np.asarray(sources)[chosen]] if sources is not None else None
+    result[group] = {"count": len(chosen), "files": len(set(files)) if files else None, "scans": {
+        name: {"ten_mse": statistics.summarise(one[chosen], files),
+               **({"minus_better_spiral": statistics.summarise((one - values[reference])[chosen], files)}
+                  if reference is not None and name != reference else {})}
+        for name, one in values.items()}}
+  return result

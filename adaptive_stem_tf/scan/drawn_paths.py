@@ -1,0 +1,134 @@
+"""Scans whose probing positions are drawn anew for every specimen, with the face of every path.
+
+A replayed scan has to be drawn where it was measured, so the action of a segment holds
+the numbers of its n pixels: nothing is drawn a second time, and no angle is recorded.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import baselines, environment, geometry, partial_scan, paths
+from adaptive_stem_tf.types import Trajectory
+
+_SEEDS = 2**40  # apart: iterations never meet
+
+
+class _Drawn:
+  """What scans share that draw pixels [B, T * n], row * S + column in order of time, from a seed."""
+
+  learns = False
+
+  def __init__(self, scan: config.Scan):
+    self._scan = scan
+    self.action_size = scan.probes
+
+  def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
+    raise NotImplementedError
+
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+    """Scans at pixels drawn from `seed`; `noise` is not used."""
+    del noise
+    scan, batch = self._scan, specimens.shape[0] or tf.shape(specimens)[0]
+    pixels = self.pixels(batch, seed)
+    actions = tf.reshape(tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes])  # exact up to 2^24
+    positions = self.positions(actions)
+    observations = environment.read(specimens, positions)
+    starts = tf.reshape(positions, [batch, scan.segments, scan.probes, 2])[:, :, 0]
+    return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]), actions, starts)
+
+  def positions(self, actions: tf.Tensor) -> tf.Tensor:
+    """Returns the probing positions [B, T * n, 2] px, centres of pixels, from actions [B, T, n]."""
+    pixels = tf.reshape(tf.cast(actions, tf.int32), [-1, self._scan.segments * self._scan.probes])
+    size = self._scan.image_size
+    return tf.cast(tf.stack([pixels // size, pixels % size], -1), tf.float32) + 0.5
+
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Draws recorded scans as partial scans [B, S, S, 2]."""
+    return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size)
+
+
+class RandomPoints(_Drawn):
+  """Different pixels at random, visited row by row."""
+
+  def __init__(self, scan: config.Scan):
+    """Makes the path.
+
+    Raises:
+      ValueError: if there are more probing positions than pixels.
+    """
+    super().__init__(scan)
+    if scan.coverage > 1:
+      raise ValueError(f"path=random_points has {scan.segments * scan.probes} different pixels and the specimen "
+                       f"{scan.image_size**2}: lower --segments or --probes.")
+
+  def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
+    scan = self._scan
+    ranks = tf.random.stateless_uniform([batch, scan.image_size**2], seed)
+    return tf.sort(tf.math.top_k(ranks, scan.segments * scan.probes, sorted=False).indices, 1)
+
+
+class JitteredGrid(_Drawn):
+  """One position at random in every cell of the uniform grid, visited row by row."""
+
+  def __init__(self, scan: config.Scan):
+    super().__init__(scan)
+    self._corners, self._sizes = (
+        tf.constant(part, tf.float32) for part in baselines.cells(scan, baselines.grid_rows(scan)))
+
+  def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
+    uniform = tf.random.stateless_uniform([batch, *self._corners.shape], seed)
+    return geometry.pixel_index(self._corners + uniform * self._sizes, self._scan.image_size)
+
+
+class Mixed(_Drawn):
+  """Another kind of scan for every specimen, each as likely: what one generator for all of them trains on.
+
+  Spirals and polygon spirals of every pitch, wide spiral and zigzag, raster lines, uniform and jittered grids,
+  random points and random walks; and, if given, scans that an actor made.
+  """
+
+  def __init__(self, scan: config.Scan, made: np.ndarray | None = None):
+    """Makes the path.
+
+    Args:
+      scan: the geometry.
+      made: [K, T * n, 2] px, paths that an actor took; None for none.
+    """
+    super().__init__(scan)
+    self._random, self._jittered, self._walk = RandomPoints(scan), JitteredGrid(scan), paths.RandomWalk(scan)
+    families = [[baselines.positions_of(kind, scan, pitch) for pitch in baselines.PITCHES]
+                for kind in ("spiral", "spiral_polygon")]
+    families += [[baselines.positions_of(kind, scan, 0.0)] for kind in ("wide_spiral", "zigzag", "raster", "grid")]
+    families += [list(made)] if made is not None else []
+    every = np.concatenate([np.stack(family) for family in families])
+    self._fixed = geometry.pixel_index(tf.constant(every, tf.float32), scan.image_size)
+    self._counts = tf.constant([len(family) for family in families])
+
+  @property
+  def kinds(self) -> int:
+    """Number of kinds of scans."""
+    return len(self._counts) + 3
+
+  def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
+    seeds = [seed + tf.constant([0, number * _SEEDS], tf.int64) for number in range(1, 6)]
+    kind = tf.random.stateless_uniform([batch, 1], seeds[0], 0, self.kinds, tf.int32)
+    fixed = len(self._counts)
+    family = tf.minimum(kind[:, 0], fixed - 1)
+    counts = tf.gather(self._counts, family)
+    member = tf.cast(tf.random.stateless_uniform([batch], seeds[1]) * tf.cast(counts, tf.float32), tf.int32)
+    row = tf.gather(tf.cumsum(self._counts, exclusive=True), family) + tf.minimum(member, counts - 1)
+    chosen = tf.gather(self._fixed, row)
+    for number, drawn in enumerate((self._random.pixels(batch, seeds[2]), self._jittered.pixels(batch, seeds[3]),
+                                    self._walked(batch, seeds[4]))):
+      chosen = tf.where(kind == fixed + number, drawn, chosen)
+    return chosen
+
+  def _walked(self, batch, seed):
+    size = self._scan.image_size
+    actions = self._walk.scan(tf.zeros([batch, size, size, 1]), None, seed).actions
+    return geometry.pixel_index(self._walk.positions(actions), size)
