@@ -20,7 +20,7 @@ class Trajectory(NamedTuple):
   """A batch of scans, as recorded."""
 
   observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
-  actions: tf.Tensor  # [B, T, 1], rad; action t starts segment t + 1, the last is unused
+  actions: tf.Tensor  # [B, T, 1], rad; action t starts segment t + 1 (whenever decided), the last is unused
   positions: tf.Tensor  # [B, T, 2], px, start of each segment
 
 

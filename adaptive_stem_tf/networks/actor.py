@@ -9,6 +9,24 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import blocks, cores
 from adaptive_stem_tf.types import Nest
 
+_HEAD_UNITS = 32
+
+
+class ErrorHead(snt.Module):
+  """Predicts the present 10 * MSE, that of a scan which stopped now, from an actor's features.
+
+  Features are not differentiated into: what the actor decides is learnt as without the head.
+  """
+
+  def __init__(self, name: str = "error_head"):
+    super().__init__(name=name)
+    self.hidden, self.output = snt.Linear(_HEAD_UNITS, name="hidden"), snt.Linear(1, name="output")
+
+  def __call__(self, features: tf.Tensor) -> tf.Tensor:
+    """Maps features [..., F] to errors [..., 1], >= 0."""
+    hidden = tf.nn.relu(snt.BatchApply(self.hidden, features.shape.rank - 1)(tf.stop_gradient(features)))
+    return tf.nn.softplus(snt.BatchApply(self.output, features.shape.rank - 1)(hidden))
+
 
 class Actor(snt.Module):
   """Recurrent policy: intensities and start of a segment to the angle of the next.
@@ -22,6 +40,7 @@ class Actor(snt.Module):
     self._scan = experiment.scan
     self.core = cores.make_core(experiment.controller, experiment.memory)
     self.linear = blocks.Projection(1)
+    self.error_head = ErrorHead() if experiment.scan.truncate else None
 
   def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
     """Returns the trainable initial state, tiled over the batch."""
@@ -38,19 +57,33 @@ class Actor(snt.Module):
     Returns:
       Angle of the next segment [B, 1], rad in (-pi, pi], and the next state.
     """
+    angle, _, state = self.decide(observation, position, state)
+    return angle, state
+
+  def decide(self, observation: tf.Tensor, position: tf.Tensor, state: Nest
+             ) -> tuple[tf.Tensor, tf.Tensor | None, Nest]:
+    """As a call, with the predicted 10 * MSE of stopping after this segment [B, 1] in between; None without a head."""
     features, state = self.core(self._inputs(observation, position), state)
-    return self._angle(features), state
+    return self.angle(features), self.predicted_error(features), state
 
   def unroll(self, observations: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     """Returns mu(h_t) [B, T', 1] rad for observations [B, T', n] and starts [B, T', 2] px."""
+    return self.angle(self.features(observations, positions))
+
+  def features(self, observations: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Returns the core's features [B, T', F], which `angle` and `predicted_error` read; arguments as `unroll`."""
     batch = observations.shape[0] or tf.shape(observations)[0]
-    features, _, _ = cores.unroll(self.core, self._inputs(observations, positions), self.initial_state(batch))
-    return self._angle(features)
+    return cores.unroll(self.core, self._inputs(observations, positions), self.initial_state(batch))[0]
+
+  def angle(self, features: tf.Tensor) -> tf.Tensor:
+    """Maps features [..., F] to angles [..., 1], rad in (-pi, pi]."""
+    return math.pi * tf.tanh(self.linear(features))
+
+  def predicted_error(self, features: tf.Tensor) -> tf.Tensor | None:
+    """Maps features [..., F] to predictions of the present 10 * MSE [..., 1]; None without a head."""
+    return self.error_head(features) if self.error_head else None
 
   def _inputs(self, observations, positions):
     n = self._scan.probes
     tiled = tf.tile(positions / n, [1] * (positions.shape.rank - 1) + [n])
     return tf.stop_gradient(tf.concat([observations, tiled], -1))
-
-  def _angle(self, features):
-    return math.pi * tf.tanh(self.linear(features))

@@ -40,9 +40,13 @@ def direction(angle: tf.Tensor, scan: config.Scan) -> tf.Tensor:
 
 
 def segment_directions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Returns u_k of every segment [B, T, 2] px, from actions [B, T, 1] rad (the last is unused)."""
-  first = tf.broadcast_to(first_direction(scan), [actions.shape[0] or tf.shape(actions)[0], 1, 2])
-  return tf.concat([first, direction(actions[:, :-1], scan)], 1)
+  """Returns u_k of every segment [B, T, 2] px, from actions [B, T, 1] rad (the last is unused).
+
+  Action t starts segment t + 1, whenever it was decided. With a delay the second segment's is the first's.
+  """
+  fixed = 1 + scan.decision_delay
+  first = tf.broadcast_to(first_direction(scan), [actions.shape[0] or tf.shape(actions)[0], fixed, 2])
+  return tf.concat([first, direction(actions[:, fixed - 1 : -1], scan)], 1)
 
 
 def segment_starts(directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:

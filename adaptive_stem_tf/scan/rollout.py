@@ -16,6 +16,9 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
             noise: tf.Tensor | None = None) -> Trajectory:
   """Scans a batch of specimens, asking the policy for a direction after each segment.
 
+  With a decision delay of D segments, what the policy decides after segment t starts segment t + 1 + D; segments
+  before that keep the first's direction. Actions are recorded by the segment they start, not by when they were made.
+
   Args:
     policy: maps a segment's intensities, its start and the recurrent state to the
       angle of the next segment and the next state.
@@ -30,18 +33,20 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
   batch = specimens.shape[0] or tf.shape(specimens)[0]
   position = tf.fill([batch, 2], geometry.start_position(scan))
   step = tf.broadcast_to(geometry.first_direction(scan), [batch, 2])
+  coming = ((tf.fill([batch, 1], geometry.FIRST_ANGLE), step),) * scan.decision_delay  # decided, not yet scanned
   columns = [tf.TensorArray(tf.float32, scan.segments, element_shape=[specimens.shape[0], width])
              for width in (scan.probes, 1, 2)]
 
-  def scan_segment(time, position, step, state, observations, actions, positions):
+  def scan_segment(time, position, step, coming, state, observations, actions, positions):
     observation = environment.read(specimens, geometry.probe_positions(position, step, scan))
     angle, state = policy(observation, position, state)
     if noise is not None:
       angle = geometry.wrap_angle(angle + noise[:, time])
-    return (time + 1, position + scan.probes * step, geometry.direction(angle, scan), state,
+    (angle, direction), *coming = (*coming, (angle, geometry.direction(angle, scan)))
+    return (time + 1, position + scan.probes * step, direction, tuple(coming), state,
             observations.write(time, observation), actions.write(time, angle), positions.write(time, position))
 
-  loop = (tf.constant(0), position, step, state, *columns)
+  loop = (tf.constant(0), position, step, coming, state, *columns)
   *_, observations, actions, positions = tf.while_loop(
       lambda time, *_: time < scan.segments, scan_segment, loop, maximum_iterations=scan.segments)
   batch_major = [tf.transpose(column.stack(), [1, 0, 2]) for column in (observations, actions, positions)]

@@ -4,11 +4,14 @@ Signatures, every tensor with the batch B (any size) as its first axis:
 
   complete  partial_scan [B, S, S, 2]              -> completion [B, S, S, 1]
   start     scan_id [B] int64 (only its length)    -> state_* and positions [B, n, 2] px of the first segment
-  step      observation [B, n] and state_*         -> angle [B, 1] rad and positions [B, n, 2] px of the next
+  step      observation [B, n] and state_*         -> angle [B, 1] rad, positions [B, n, 2] px of the next
                                                       segment, and the next state_*
   scan      image [B, S, S, 1]                     -> path [B, T * n, 2] px, partial_scan, completion
 
-The recurrent state travels as tensors named state_*: servers keep none.
+The recurrent state travels as tensors named state_*: servers keep none. `angle` is the direction of the next
+segment; of the one after it if the model was trained with decision_delay=1, whose next segment has its direction
+already (state_pending), so that it may be scanned while `step` computes. Models trained with truncate=True return
+predicted_error [B, 1] as well: the 10 * MSE of a completion of what has been measured so far.
 `serving_default` is `complete`.
 """
 
@@ -22,7 +25,7 @@ import tree
 from adaptive_stem_tf.experiment.model import Model
 from adaptive_stem_tf.scan import geometry
 
-_POSITION, _DIRECTION = "state_position", "state_direction"
+_POSITION, _DIRECTION, _PENDING = "state_position", "state_direction", "state_pending"
 
 
 class ExportError(ValueError):
@@ -70,7 +73,7 @@ class ServedModel(tf.Module):
     def spec(name, *shape, dtype=tf.float32):
       return tf.TensorSpec([None, *shape], dtype, name)
     state = [spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))]
-    state += [spec(_POSITION, 2), spec(_DIRECTION, 2)]
+    state += [spec(_POSITION, 2), spec(_DIRECTION, 2)] + [spec(_PENDING, 2)] * self._scan.decision_delay
     # Positional arguments get their names from their specs: state names are not known beforehand.
     return {
         "complete": tf.function(self.complete, [spec("partial_scan", size, size, 2)]).get_concrete_function(),
@@ -89,24 +92,25 @@ class ServedModel(tf.Module):
     batch = tf.shape(scan_id)[0]
     position = tf.fill([batch, 2], geometry.start_position(self._scan))
     direction = tf.broadcast_to(geometry.first_direction(self._scan), [batch, 2])
-    return {**self._named(self.actor.initial_state(batch), position, direction),
+    return {**self._named(self.actor.initial_state(batch), position, [direction] * (1 + self._scan.decision_delay)),
             "positions": geometry.probe_positions(position, direction, self._scan)}
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
-    position, direction = state[_POSITION], state[_DIRECTION]
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
-    angle, recurrent = self.actor(observation, position, recurrent)
-    position = position + self._scan.probes * direction
-    direction = geometry.direction(angle, self._scan)
-    return {**self._named(recurrent, position, direction), "angle": angle,
-            "positions": geometry.probe_positions(position, direction, self._scan)}
+    angle, error, recurrent = self.actor.decide(observation, state[_POSITION], recurrent)
+    position = state[_POSITION] + self._scan.probes * state[_DIRECTION]
+    coming = [state[name] for name in (_PENDING,) * self._scan.decision_delay] + [geometry.direction(angle, self._scan)]
+    return {**self._named(recurrent, position, coming), "angle": angle,
+            "positions": geometry.probe_positions(position, coming[0], self._scan),
+            **({} if error is None else {"predicted_error": error})}
 
   def scan(self, image):
     """Scans whole images, for use without a microscope."""
     _, path, partial, completion = self._model.scan(image)
     return {"path": path, "partial_scan": partial, "completion": completion}
 
-  def _named(self, recurrent, position, direction):
+  def _named(self, recurrent, position, directions):
+    """Names the state's tensors; `directions` are those of the next segment and, with a delay, of the one after."""
     named = dict(zip(self.state_names, tree.flatten(recurrent)))
-    return {**named, _POSITION: position, _DIRECTION: direction}
+    return {**named, _POSITION: position, **dict(zip((_DIRECTION, _PENDING), directions))}
