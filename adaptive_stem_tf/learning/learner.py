@@ -265,9 +265,9 @@ class Learner(snt.Module):
       bellman = self._targets_of(sample, observations, replayed, starts, live, final)
       critic_loss, td_errors = losses.critic_loss(q, bellman, sample.weights)
       actor_loss = learnt = losses.actor_loss(live_q)
-      if cut is not None:
-        predicted = self.actor.predicted_error(features)
-        learnt += losses.prediction_loss(predicted[self.whole :], cut[self.whole :], errors[self.whole :])
+      if cut is not None and errors is not None:
+        predicted = self.actor.error_head(features[self.whole :])
+        learnt += losses.prediction_loss(predicted, cut[self.whole :], errors[self.whole :])
     return ActionValues(critic_loss, actor_loss, td_errors,
                       tape.gradient(critic_loss, self.critic.trainable_variables),
                       tape.gradient(learnt, self.actor.trainable_variables))

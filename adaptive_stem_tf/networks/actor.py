@@ -1,6 +1,7 @@
 """Chooses the direction of the next segment (METHOD section 4, SI S1)."""
 
 import math
+from typing import Any
 
 import sonnet as snt
 import tensorflow as tf
@@ -40,7 +41,7 @@ class Actor(snt.Module):
     self._scan = experiment.scan
     self.core = cores.make_core(experiment.controller, experiment.memory)
     self.linear = blocks.Projection(1)
-    self.error_head = ErrorHead() if experiment.scan.truncate else None
+    self.error_head: Any = ErrorHead() if experiment.scan.truncate else None
 
   def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
     """Returns the trainable initial state, tiled over the batch."""

@@ -42,8 +42,9 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
     angle, state = policy(observation, position, state)
     if noise is not None:
       angle = geometry.wrap_angle(angle + noise[:, time])
-    (angle, direction), *coming = (*coming, (angle, geometry.direction(angle, scan)))
-    return (time + 1, position + scan.probes * step, direction, tuple(coming), state,
+    coming = coming + ((angle, geometry.direction(angle, scan)),)
+    (angle, direction), coming = coming[0], coming[1:]
+    return (time + 1, position + scan.probes * step, direction, coming, state,
             observations.write(time, observation), actions.write(time, angle), positions.write(time, position))
 
   loop = (tf.constant(0), position, step, coming, state, *columns)
