@@ -83,11 +83,23 @@ class Scan(_Section):
                          choices=("direction", "waypoints"))
   reach: float = _field(8.0, "farthest that a decision moves a corner along each axis, px (steering=waypoints)",
                         above=0.0)
+  decision_delay: int = _field(0, "segments that are scanned between the one an actor sees and the one it directs: 1 "
+                               "lets a microscope scan on while the actor decides; the second segment then keeps the "
+                               "first's direction", minimum=0, maximum=1)
+  truncate: bool = _field(False, "train for scans that may stop early: half of each batch is cut after a random "
+                          "segment, and the actor learns to predict the present 10 MSE")
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name in ("decision_delay", "truncate"):
+      if getattr(self, name) and self.path != "adaptive":
+        raise ValueError(f"{name}={getattr(self, name)} and path={self.path!r} disagree: nobody decides along a fixed "
+                         f"path or a random walk; leave {name} at its default, or set path=adaptive.")
 
   @property
   def decisions(self) -> int:
-    """Number of directions chosen by the actor (T - 1)."""
-    return self.segments - 1
+    """Number of directions chosen by the actor (T - 1, one fewer with a delay)."""
+    return self.segments - 1 - self.decision_delay
 
   @property
   def coverage(self) -> float:
@@ -254,6 +266,11 @@ class Experiment:
     if self.replay.capacity and self.replay.capacity < self.optimisation.batch_size:
       raise ValueError(f"capacity={self.replay.capacity} and batch_size={self.optimisation.batch_size} disagree: "
                        "the replay must hold at least one batch (or be 0 for none).")
+    if self.scan.truncate and self.optimisation.batch_size < 2:
+      raise ValueError("truncate=True and batch_size=1 disagree: half of a batch is truncated; take two scans or more.")
+    if self.scan.truncate and self.replay.prioritised:
+      raise ValueError("truncate=True and prioritised=True disagree: truncated scans have no error that the critic "
+                       "could be wrong about; choose one of them.")
 
   def flat(self) -> dict[str, Any]:
     """Returns every field by its name, which is also its flag's: names are unique."""

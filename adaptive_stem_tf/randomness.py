@@ -23,6 +23,7 @@ class Purpose(enum.IntEnum):
   SAMPLING = 5
   AUGMENTATION = 6
   WALK = 7
+  TRUNCATION = 8
 
 
 def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:

@@ -21,7 +21,8 @@ class Trajectory(NamedTuple):
   """A batch of scans, as recorded."""
 
   observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
-  actions: tf.Tensor  # [B, T, A]; action t steers segment t + 1, the last is unused; pixels [B, T, n] if drawn
+  actions: tf.Tensor  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused; pixels [B, T, n]
+                      # of scans that are drawn
   positions: tf.Tensor  # [B, T, 2], px, start of each segment
 
 

@@ -8,7 +8,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config, randomness, specimens
-from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, schedules, targets
+from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, schedules, targets, truncation
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
 from adaptive_stem_tf.networks import generator as generator_lib
@@ -56,6 +56,7 @@ class Learner(snt.Module):
     super().__init__(name=name)
     self.experiment = experiment
     self.images = images
+    self.whole = truncation.whole(experiment)
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self.steering = steering.make_steering(experiment.scan)
     self._make_networks()
@@ -87,10 +88,11 @@ class Learner(snt.Module):
     draw = Draw(index, transform)
     trajectory = self.scan(self.specimens(draw))
     sample = self.exchange(trajectory, draw)
-    partial, target = self.generator_pair(sample)
+    cut = truncation.draw(self.experiment, self._stream(randomness.Purpose.TRUNCATION))
+    partial, target = self.generator_pair(sample, cut)
     completion = self.complete(partial, target)
-    final = self.reinforcement_loss(completion.reinforcement)
-    recurrent = self.evaluate_actions(sample, final) if self.path.learns else None
+    final = self.reinforcement_loss(completion.reinforcement[: self.whole])
+    recurrent = self.evaluate_actions(sample, final, cut, completion.losses) if self.path.learns else None
     if recurrent:
       self.replay.update_priorities(sample.rows, recurrent.td_errors)
     norms = self.update(completion, recurrent)
@@ -117,7 +119,8 @@ class Learner(snt.Module):
     observations, actions = (tf.zeros([1, scan.decisions, width]) for width in (scan.probes, self.steering.width))
     partial = tf.zeros([1, scan.image_size, scan.image_size, 2])
     for actor in (self.actor, self.target_actor):
-      actor.unroll(observations, tf.zeros([1, scan.decisions, 2]))
+      features = actor.features(observations, tf.zeros([1, scan.decisions, 2]))
+      actor.action(features), actor.predicted_error(features)
     for critic in (self.critic, self.target_critic):
       critic(observations, actions, actions)
     for generator in (self.generator, self.target_generator):
@@ -194,9 +197,9 @@ class Learner(snt.Module):
 
   # Generator.
 
-  def generator_pair(self, sample: ReplaySample) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns partial scans [B, S, S, 2] and targets [B, S, S, 1], under one more common transform."""
-    partial = self.path.draw(sample.observations, sample.actions)
+  def generator_pair(self, sample: ReplaySample, cut: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns partial scans [B, S, S, 2], cut or not, and targets [B, S, S, 1], under one more common transform."""
+    partial = self.path.draw(sample.observations, sample.actions, cut)
     target = self._filter(self.specimens(sample.draw))
     if not self.experiment.data.augment:
       return partial, target
@@ -238,13 +241,25 @@ class Learner(snt.Module):
       self.loss_mean.assign(mean)
     return tf.stop_gradient(per_example)
 
-  def evaluate_actions(self, sample: ReplaySample, final: tf.Tensor) -> ActionValues:
-    """Differentiates the losses of critic and actor on replayed scans with final losses [B]."""
+  def evaluate_actions(self, sample: ReplaySample, final: tf.Tensor, cut: tf.Tensor | None = None,
+                       errors: tf.Tensor | None = None) -> ActionValues:
+    """Differentiates the losses of critic and actor on replayed scans.
+
+    Args:
+      sample: the scans, B of them.
+      final: [whole], losses of those that were not cut.
+      cut: [B] int32, after how many segments they were; None if none was.
+      errors: [B], present 10 * MSE of each, which the actor's head learns where it was cut.
+    """
     scan = self.experiment.scan
-    observations, replayed = sample.observations[:, :-1], sample.actions[:, :-1]
-    starts = steering.segments(sample.actions, scan).starts[:, :-1]
+    observations = sample.observations[:, : scan.decisions]
+    replayed = sample.actions[:, scan.decision_delay : -1]
+    starts = steering.segments(sample.actions, scan).starts[:, : scan.decisions]
+    if cut is not None:
+      sample, final = truncation.weighted(sample, final)
     with tf.GradientTape(persistent=True) as tape:
-      live = self.actor.unroll(observations, starts)
+      features = self.actor.features(observations, starts)
+      live = self.actor.action(features)
       if self.experiment.optimisation.action_gradient == "replayed":
         # SI S3: the derivative at the replayed action, passed to the actor's.
         live_or_replayed = live + tf.stop_gradient(replayed - live)
@@ -253,15 +268,18 @@ class Learner(snt.Module):
       q, live_q = self.critic(observations, replayed, live_or_replayed)
       bellman = self._targets_of(sample, observations, replayed, starts, live, final)
       critic_loss, td_errors = losses.critic_loss(q, bellman, sample.weights)
-      actor_loss = losses.actor_loss(live_q)
+      actor_loss = learnt = losses.actor_loss(live_q)
+      if cut is not None and errors is not None:
+        predicted = self.actor.error_head(features[self.whole :])
+        learnt += losses.prediction_loss(predicted, cut[self.whole :], errors[self.whole :])
     return ActionValues(critic_loss, actor_loss, td_errors,
                       tape.gradient(critic_loss, self.critic.trainable_variables),
-                      tape.gradient(actor_loss, self.actor.trainable_variables))
+                      tape.gradient(learnt, self.actor.trainable_variables))
 
   def _targets_of(self, sample, observations, replayed, starts, live, final):
     """Returns the critic's targets y [B, T-1]."""
     settings = self.experiment.loss
-    outside = steering.over_edge(sample.actions, self.experiment.scan)
+    outside = steering.over_edge(sample.actions, self.experiment.scan)[:, self.experiment.scan.decision_delay :]
     rewards = losses.step_losses(final, outside, settings.over_edge_penalty)
     if self.target_actor is not self.actor:
       live = self.target_actor.unroll(observations, starts)
@@ -307,9 +325,10 @@ class Learner(snt.Module):
     visited = self.path.draw(trajectory.observations, trajectory.actions)
     none = tf.zeros([])
     return LearnerMetrics(
-        tf.reduce_mean(completion.losses), tf.reduce_mean(final), recurrent.critic_loss if recurrent else none,
-        recurrent.actor_loss if recurrent else none, tf.reduce_mean(tf.cast(outside, tf.float32)),
-        tf.reduce_mean(partial_scan.distinct_share(visited)), self.generator_rate.read_value(), *norms)
+        tf.reduce_mean(completion.losses[: self.whole]), tf.reduce_mean(final),
+        recurrent.critic_loss if recurrent else none, recurrent.actor_loss if recurrent else none,
+        tf.reduce_mean(tf.cast(outside, tf.float32)), tf.reduce_mean(partial_scan.distinct_share(visited)),
+        self.generator_rate.read_value(), *norms)
 
 
 def _assign(variables, values):

@@ -97,3 +97,15 @@ def critic_loss(q: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[t
 def actor_loss(live_q: tf.Tensor) -> tf.Tensor:
   """Returns the mean of Q_t(live action) [B, T-1] (SI eq. S1)."""
   return tf.reduce_mean(live_q)
+
+
+def prediction_loss(predicted: tf.Tensor, measured: tf.Tensor, errors: tf.Tensor) -> tf.Tensor:
+  """Returns the mean squared difference of predicted and present errors.
+
+  Args:
+    predicted: [B, T', 1], 10 * MSE of stopping after each segment.
+    measured: [B] int32, segments after which each scan was cut, 1..T'.
+    errors: [B], 10 * MSE of its completion; not differentiated.
+  """
+  present = tf.gather(predicted[..., 0], measured - 1, batch_dims=1)
+  return tf.reduce_mean(tf.math.squared_difference(present, tf.stop_gradient(errors)))

@@ -1,5 +1,7 @@
 """Decides where the beam goes next (METHOD section 4, SI S1)."""
 
+from typing import Any
+
 import sonnet as snt
 import tensorflow as tf
 
@@ -7,6 +9,24 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import blocks, cores
 from adaptive_stem_tf.scan import steering
 from adaptive_stem_tf.types import Nest
+
+_HEAD_UNITS = 32
+
+
+class ErrorHead(snt.Module):
+  """Predicts the present 10 * MSE, that of a scan which stopped now, from an actor's features.
+
+  Features are not differentiated into: what the actor decides is learnt as without the head.
+  """
+
+  def __init__(self, name: str = "error_head"):
+    super().__init__(name=name)
+    self.hidden, self.output = snt.Linear(_HEAD_UNITS, name="hidden"), snt.Linear(1, name="output")
+
+  def __call__(self, features: tf.Tensor) -> tf.Tensor:
+    """Maps features [..., F] to errors [..., 1], >= 0."""
+    hidden = tf.nn.relu(snt.BatchApply(self.hidden, features.shape.rank - 1)(tf.stop_gradient(features)))
+    return tf.nn.softplus(snt.BatchApply(self.output, features.shape.rank - 1)(hidden))
 
 
 class Actor(snt.Module):
@@ -22,6 +42,7 @@ class Actor(snt.Module):
     self.core = cores.make_core(experiment.controller, experiment.memory)
     self._steering = steering.make_steering(experiment.scan)
     self.linear = blocks.Projection(self._steering.width)
+    self.error_head: Any = ErrorHead() if experiment.scan.truncate else None
 
   def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
     """Returns the trainable initial state, tiled over the batch."""
@@ -38,19 +59,33 @@ class Actor(snt.Module):
     Returns:
       Action that steers the next segment [B, A], and the next state.
     """
+    action, _, state = self.decide(observation, position, state)
+    return action, state
+
+  def decide(self, observation: tf.Tensor, position: tf.Tensor, state: Nest
+             ) -> tuple[tf.Tensor, tf.Tensor | None, Nest]:
+    """As a call, with the predicted 10 * MSE of stopping after this segment [B, 1] in between; None without a head."""
     features, state = self.core(self._inputs(observation, position), state)
-    return self._action(features), state
+    return self.action(features), self.predicted_error(features), state
 
   def unroll(self, observations: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     """Returns mu(h_t) [B, T', A] for observations [B, T', n] and starts [B, T', 2] px."""
+    return self.action(self.features(observations, positions))
+
+  def features(self, observations: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Returns the core's features [B, T', F], which `action` and `predicted_error` read; arguments as `unroll`."""
     batch = observations.shape[0] or tf.shape(observations)[0]
-    features, _, _ = cores.unroll(self.core, self._inputs(observations, positions), self.initial_state(batch))
-    return self._action(features)
+    return cores.unroll(self.core, self._inputs(observations, positions), self.initial_state(batch))[0]
+
+  def action(self, features: tf.Tensor) -> tf.Tensor:
+    """Maps features [..., F] to actions [..., A]."""
+    return self._steering.squash(self.linear(features))
+
+  def predicted_error(self, features: tf.Tensor) -> tf.Tensor | None:
+    """Maps features [..., F] to predictions of the present 10 * MSE [..., 1]; None without a head."""
+    return self.error_head(features) if self.error_head else None
 
   def _inputs(self, observations, positions):
     n = self._scan.probes
     tiled = tf.tile(positions / n, [1] * (positions.shape.rank - 1) + [n])
     return tf.stop_gradient(tf.concat([observations, tiled], -1))
-
-  def _action(self, features):
-    return self._steering.squash(self.linear(features))

@@ -49,7 +49,9 @@ class Critic(snt.Module):
     Of directions the fixed first segment is left out, as in the recordings: a constant offset.
     """
     if self._scan.steering == "waypoints":
-      return steering.segments(tf.pad(actions, [[0, 0], [0, 1], [0, 0]]), self._scan).starts[:, 1:]
+      early = self._scan.decision_delay
+      every = tf.pad(actions, [[0, 0], [early, 1], [0, 0]])  # undecided ones are 0, the last is unused
+      return steering.segments(every, self._scan).starts[:, 1 + early :]
     moves = self._scan.probes * geometry.direction(actions, self._scan)
     return geometry.start_position(self._scan) + tf.cumsum(moves, axis=1, exclusive=True)
 

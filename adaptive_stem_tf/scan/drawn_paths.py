@@ -44,9 +44,10 @@ class _Drawn:
     size = self._scan.image_size
     return tf.cast(tf.stack([pixels // size, pixels % size], -1), tf.float32) + 0.5
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """Draws recorded scans as partial scans [B, S, S, 2]."""
-    return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size)
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+    count = None if measured is None else measured * self._scan.probes
+    return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size, count)
 
 
 class RandomPoints(_Drawn):

@@ -12,27 +12,39 @@ def scan_positions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
   return tf.reshape(positions, [-1, scan.segments * scan.probes, 2])
 
 
-def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan,
+                 measured: tf.Tensor | None = None) -> tf.Tensor:
   """Draws a scan: the generator's input.
 
   Args:
     observations: [B, T, n], intensities.
     actions: [B, T, A].
     scan: the geometry.
+    measured: [B] int32, segments that are drawn, the first ones; None for all.
 
   Returns:
     [B, S, S, 2]: intensity (0 where not measured; the last one where measured
     repeatedly) and a binary mask of measured pixels.
   """
-  return draw_at(observations, scan_positions(actions, scan), scan.image_size)
+  count = None if measured is None else measured * scan.probes
+  return draw_at(observations, scan_positions(actions, scan), scan.image_size, count)
 
 
-def draw_at(observations: tf.Tensor, positions: tf.Tensor, size: int) -> tf.Tensor:
-  """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size, 2]."""
+def draw_at(observations: tf.Tensor, positions: tf.Tensor, size: int, drawn: tf.Tensor | None = None) -> tf.Tensor:
+  """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size, 2].
+
+  Args:
+    observations: [B, ...], N intensities each.
+    positions: [B, N, 2] px.
+    size: side of the image, px.
+    drawn: [B] int32, how many of them are drawn, the first ones; None for all.
+  """
   pixels = geometry.pixel_index(positions, size)
   batch, count = pixels.shape[0] or tf.shape(pixels)[0], pixels.shape[1]
   # The greatest visit number wins: unlike a plain scatter, this is the same whatever the order of writes.
   visit = tf.broadcast_to(tf.range(1, count + 1)[None], [batch, count])
+  if drawn is not None:
+    visit = tf.where(visit <= drawn[:, None], visit, 0)
   rows = tf.broadcast_to(tf.range(batch)[:, None], [batch, count])
   last = tf.tensor_scatter_nd_max(
       tf.zeros([batch, size * size], tf.int32), tf.stack([rows, pixels], -1), visit)

@@ -28,8 +28,8 @@ class Path(Protocol):
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """Draws recorded scans as partial scans [B, S, S, 2]."""
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
 
 
 class _Segmented:
@@ -46,9 +46,9 @@ class _Segmented:
     """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
     return partial_scan.scan_positions(actions, self._scan)
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """Draws recorded scans as partial scans [B, S, S, 2]."""
-    return partial_scan.partial_scan(observations, actions, self._scan)
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+    return partial_scan.partial_scan(observations, actions, self._scan, measured)
 
 
 class Adaptive(_Segmented):
@@ -136,6 +136,7 @@ class Fixed:
     batch = actions.shape[0] or tf.shape(actions)[0]
     return tf.broadcast_to(self._positions, [batch, *self._positions.shape])
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """Draws recorded scans as partial scans [B, S, S, 2]; `actions` are not used."""
-    return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size)
+  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+    count = None if measured is None else measured * self._scan.probes
+    return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size, count)

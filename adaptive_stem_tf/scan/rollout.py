@@ -16,6 +16,9 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
             noise: tf.Tensor | None = None) -> Trajectory:
   """Scans a batch of specimens, asking the policy for a decision after each segment.
 
+  With a decision delay of D segments, what the policy decides after segment t starts segment t + 1 + D; segments
+  before that keep the first's direction, or lead to the next corner. Actions are recorded by the segment they start, not by when they were made.
+
   Args:
     policy: maps a segment's intensities, its start and the recurrent state to the
       action that steers the next segment and the next state.
@@ -30,19 +33,25 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
   batch = specimens.shape[0] or tf.shape(specimens)[0]
   steered = steering.make_steering(scan)
   position, step = (tf.broadcast_to(part, [batch, 2]) for part in (steered.start, steered.first_step))
+  coming = (tf.zeros([batch, steered.width]),) * scan.decision_delay  # decided, not yet scanned
   columns = [tf.TensorArray(tf.float32, scan.segments, element_shape=[specimens.shape[0], width])
              for width in (scan.probes, steered.width, 2)]
 
-  def scan_segment(time, position, step, state, observations, actions, positions):
+  def scan_segment(time, position, step, coming, state, observations, actions, positions):
     observation = environment.read(specimens, geometry.probe_positions(position, step, scan))
     action, state = policy(observation, position, state)
     if noise is not None:
       action = steered.perturb(action, noise[:, time])
+    decided = (*coming, action)
+    action, coming = decided[0], decided[1:]
     end = position + scan.probes * step
-    return (time + 1, end, steered.step(action, end, time + 1), state,
+    following = steered.step(action, end, time + 1)
+    if scan.decision_delay:
+      following = tf.where(time < scan.decision_delay, steered.undecided(step, end, time + 1), following)
+    return (time + 1, end, following, coming, state,
             observations.write(time, observation), actions.write(time, action), positions.write(time, position))
 
-  loop = (tf.constant(0), position, step, state, *columns)
+  loop = (tf.constant(0), position, step, coming, state, *columns)
   *_, observations, actions, positions = tf.while_loop(
       lambda time, *_: time < scan.segments, scan_segment, loop, maximum_iterations=scan.segments)
   batch_major = [tf.transpose(column.stack(), [1, 0, 2]) for column in (observations, actions, positions)]

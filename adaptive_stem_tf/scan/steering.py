@@ -43,6 +43,9 @@ class Steering(Protocol):
   def step(self, action: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
     """Returns u_k [B, 2] px of segment k, which starts at `start` [B, 2] px, from the action [B, A] before it."""
 
+  def undecided(self, last: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
+    """Returns u_k [B, 2] px of a segment that nobody decided on, after a segment of step `last` [B, 2] px."""
+
   def segments(self, actions: tf.Tensor) -> Segments:
     """Returns the segments of scans from their actions [B, T, A], rounded as a rollout rounds them."""
 
@@ -70,10 +73,16 @@ class Directions:
     del start, segment
     return geometry.direction(action, self._scan)
 
+  def undecided(self, last: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
+    """Returns the last step: the beam goes straight on."""
+    del start, segment
+    return last
+
   def segments(self, actions: tf.Tensor) -> Segments:
     """Returns the segments of scans from angles [B, T, 1] rad."""
-    first = tf.broadcast_to(self.first_step, [actions.shape[0] or tf.shape(actions)[0], 1, 2])
-    steps = tf.concat([first, geometry.direction(actions[:, :-1], self._scan)], 1)
+    fixed = 1 + self._scan.decision_delay
+    first = tf.broadcast_to(self.first_step, [actions.shape[0] or tf.shape(actions)[0], fixed, 2])
+    steps = tf.concat([first, geometry.direction(actions[:, fixed - 1 : -1], self._scan)], 1)
     starts = [tf.broadcast_to(self.start, tf.shape(steps[:, 0]))]
     for k in range(self._scan.segments - 1):  # one after the other, as a rollout does: probes fall in the same pixels
       starts.append(starts[-1] + self._scan.probes * steps[:, k])
@@ -105,13 +114,19 @@ class Waypoints:
     end = tf.clip_by_value(corner + self._scan.reach * action, 0.0, float(self._scan.image_size))
     return (end - start) / self._scan.probes
 
+  def undecided(self, last: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
+    """Returns the step [B, 2] px to the corner where it is."""
+    return self.step(tf.zeros_like(last), start, segment)
+
   def segments(self, actions: tf.Tensor) -> Segments:
     """Returns the segments of scans from offsets [B, T, 2]."""
     batch = actions.shape[0] or tf.shape(actions)[0]
     starts, steps = ([tf.broadcast_to(part, [batch, 2])] for part in (self.start, self.first_step))
     for k in range(1, self._scan.segments):
       starts.append(starts[-1] + self._scan.probes * steps[-1])
-      steps.append(self.step(actions[:, k - 1], starts[-1], k))
+      decided = k > self._scan.decision_delay
+      steps.append(self.step(actions[:, k - 1], starts[-1], k) if decided else
+                   self.undecided(steps[-1], starts[-1], k))
     return Segments(tf.stack(starts, 1), tf.stack(steps, 1))
 
 

@@ -93,7 +93,9 @@ def test_whole_numbers_are_taken_for_real_ones():
 
 @pytest.mark.parametrize("changes", [
     {"projection": 256, "units": 256}, {"projection": 300, "units": 256}, {"projection": 4, "controller": "gru"},
-    {"prioritised": True, "capacity": 0}, {"capacity": 31, "batch_size": 32}])
+    {"prioritised": True, "capacity": 0}, {"capacity": 31, "batch_size": 32},
+    {"decision_delay": 1, "path": "spiral"}, {"truncate": True, "path": "random_walk"},
+    {"truncate": True, "batch_size": 1}, {"truncate": True, "prioritised": True}])
 def test_fields_that_contradict_each_other_are_both_named(changes):
   with pytest.raises(ValueError) as error:
     config.Experiment().replace(**changes)
@@ -133,5 +135,6 @@ def test_published_values():
   assert {name: flat[name] for name in published} == published
   assert config.Experiment().scan.coverage == pytest.approx(1 / 23.04, rel=1e-12)
   assert config.Experiment().scan.decisions == 19
+  assert config.Experiment().replace(decision_delay=1).scan.decisions == 18
   # A fraction of N: at 10^6 iterations, scans are added ever more rarely from iteration 10^5 on.
   assert flat["adding_decay"] * flat["iterations"] == 1e5

@@ -35,6 +35,13 @@ def test_a_loaded_run_scans_as_the_learner_that_was_saved(tmp_path, path):
     np.testing.assert_array_equal(scans.positions[1], baselines.spiral(scan, scan.pitch))
 
 
+def test_a_run_that_may_stop_early_is_loaded_with_its_head(tmp_path):
+  running = trained(tmp_path, truncate=True, decision_delay=1)
+  loaded, _ = model.load(tmp_path)
+  for ours, theirs in zip(loaded.actor.error_head.variables, running.learner.actor.error_head.variables, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_an_earlier_checkpoint_can_be_loaded(tmp_path):
   trained(tmp_path)
   newest, _ = model.load(tmp_path)

@@ -99,3 +99,23 @@ def test_a_scan_stays_in_the_graph_and_knows_no_batch_size():
     eager = rollout.rollout(actor, actor.initial_state(batch), specimens(batch), SCAN)
     for ours, theirs in zip(scan(specimens(batch)), eager, strict=True):
       np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_with_a_delay_a_decision_is_carried_out_one_segment_late():
+  delayed = tiny.experiment(decision_delay=1).scan
+  trajectory = rollout.rollout(scripted, start(), specimens(), delayed)
+  np.testing.assert_allclose(trajectory.actions[0, :, 0], [0.0, *ANGLES[:3]], rtol=1e-6)
+  # Segments of 4 x sqrt(2) px: two along the diagonal from (8, 8), then at 0.5 rad; the last starts at
+  # (16 + 5.65685 cos 0.5, 16 + 5.65685 sin 0.5).
+  np.testing.assert_allclose(trajectory.positions[0], [[8, 8], [12, 12], [16, 16], [20.96439, 18.71205]], atol=1e-4)
+  starts, moves = steering.segments(trajectory.actions, delayed)
+  np.testing.assert_array_equal(moves[:, :2], 1.0)
+  np.testing.assert_array_equal(trajectory.positions, starts)
+  read = environment.read(specimens(), partial_scan.scan_positions(trajectory.actions, delayed))
+  np.testing.assert_array_equal(tf.reshape(trajectory.observations, [2, -1]), read)
+
+
+def test_with_a_delay_noise_moves_the_decision_it_is_drawn_for():
+  noise = tf.constant([[[0.25], [0.5], [0.0], [0.0]]] * 2)
+  noisy = rollout.rollout(scripted, start(), specimens(), tiny.experiment(decision_delay=1).scan, noise)
+  np.testing.assert_allclose(noisy.actions[0, :, 0], [0.0, 0.75, -1.5, 3.0], rtol=1e-6)

@@ -69,3 +69,36 @@ def test_versions_are_positive_integers_and_never_replaced(exported, tmp_path):
   with pytest.raises(export.ExportError, match="exists: a version is never replaced"):
     export.export(trained, folder)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def stopping(tmp_path_factory):
+  """Returns a model that decides one segment late and predicts its error, and what is loaded from its SavedModel."""
+  trained = model.of_learner(tiny.learner(decision_delay=1, truncate=True))
+  return trained, tf.saved_model.load(str(export.export(trained, tmp_path_factory.mktemp("stopping") / "1")))
+
+
+def test_with_a_delay_the_state_carries_the_direction_that_is_pending(stopping):
+  _, loaded = stopping
+  images = tiny.images(2)
+  whole = call(loaded, "scan", image=tf.constant(images))["path"].numpy().reshape(2, tiny.SEGMENTS, tiny.PROBES, 2)
+  answer = call(loaded, "start", scan_id=tf.range(2, dtype=tf.int64))
+  np.testing.assert_array_equal(answer["state_pending"], 1.0)
+  angles = []
+  for k in range(tiny.SEGMENTS):
+    np.testing.assert_allclose(answer["positions"], whole[:, k], atol=1e-4)
+    if k > 1:  # decided after segment k - 2
+      step = np.sqrt(2) * np.concatenate([np.cos(angles[k - 2]), np.sin(angles[k - 2])], -1)
+      np.testing.assert_allclose(whole[:, k, 1] - whole[:, k, 0], step, atol=1e-4)
+    pixels = np.clip(np.floor(whole[:, k]), 0, tiny.SIZE - 1).astype(int)
+    measured = np.stack([image[rows, columns, 0] for image, (rows, columns) in zip(images, pixels.transpose(0, 2, 1))])
+    state = {name: value for name, value in answer.items() if name.startswith("state_")}
+    answer = call(loaded, "step", observation=tf.constant(measured), **state)
+    angles.append(answer["angle"].numpy())
+    assert answer["predicted_error"].shape == [2, 1] and (answer["predicted_error"].numpy() >= 0).all()
+
+
+def test_models_trained_on_whole_scans_predict_no_error(exported):
+  _, loaded, _ = exported
+  assert "predicted_error" not in loaded.signatures["step"].structured_outputs
+  assert "state_pending" not in loaded.signatures["step"].structured_outputs

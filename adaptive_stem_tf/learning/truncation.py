@@ -1,0 +1,47 @@
+"""Scans that are cut short in training, so that a microscope may stop early.
+
+The first scans of a batch are whole and teach the critic; the others are cut after a
+random segment and teach the actor's head what error stopping there has. The generator
+learns from all of them.
+"""
+
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.types import ReplaySample
+
+
+def whole(experiment: config.Experiment) -> int:
+  """Returns how many scans of a batch are not cut: half of them with `truncate`, else all."""
+  batch = experiment.optimisation.batch_size
+  return batch - batch // 2 if experiment.scan.truncate else batch
+
+
+def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
+  """Draws after how many segments each scan of a batch is cut, [B] int32; None if none is.
+
+  Args:
+    experiment: the configuration.
+    seed: [2] int64.
+  """
+  scan, kept = experiment.scan, whole(experiment)
+  if not scan.truncate:
+    return None
+  drawn = tf.random.stateless_uniform(
+      [experiment.optimisation.batch_size - kept], seed, 1, scan.decisions + 1, tf.int32)
+  return tf.concat([tf.fill([kept], scan.segments), drawn], 0)
+
+
+def weighted(sample: ReplaySample, final: tf.Tensor) -> tuple[ReplaySample, tf.Tensor]:
+  """Gives cut scans, whose final loss nobody knows, no weight in the critic's loss.
+
+  Args:
+    sample: B scans, the first of them whole.
+    final: [whole], their losses.
+
+  Returns:
+    The sample with weights whose mean is that of the whole scans', and losses [B], 0 where unknown.
+  """
+  batch, kept = sample.weights.shape[0], final.shape[0]
+  weights = tf.pad(sample.weights[:kept] * (batch / kept), [[0, batch - kept]])
+  return sample._replace(weights=weights), tf.pad(final, [[0, batch - kept]])

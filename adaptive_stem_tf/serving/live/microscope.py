@@ -1,0 +1,112 @@
+"""The small interface to a microscope, and the clocks that scans are timed by.
+
+Positions are (row, column) in px of the field of view, S px wide, origin top-left;
+times are in us. To drive another microscope, write a class with `probe`, `blank`,
+`park` and `close`.
+"""
+
+import abc
+import collections
+import time
+from typing import Protocol
+
+import numpy as np
+
+
+class MicroscopeError(RuntimeError):
+  """A microscope failed in the middle of a scan."""
+
+
+class Clock(Protocol):
+  """Time, in us."""
+
+  def now(self) -> float:
+    """Returns the time."""
+
+  def wait_until(self, when: float) -> None:
+    """Returns at `when`, at once if that has passed."""
+
+
+class WallClock:
+  """Real time."""
+
+  def now(self) -> float:
+    """Returns the time since some moment, us."""
+    return time.perf_counter_ns() / 1e3
+
+  def wait_until(self, when: float) -> None:
+    """Sleeps until `when`."""
+    time.sleep(max(0.0, when - self.now()) / 1e6)
+
+
+class SimulatedClock:
+  """Time that passes only when somebody waits: scans are as fast as the computer, and late or not by arithmetic."""
+
+  def __init__(self):
+    self._now = 0.0
+
+  def now(self) -> float:
+    """Returns the simulated time, us."""
+    return self._now
+
+  def wait_until(self, when: float) -> None:
+    """Moves on to `when`."""
+    self._now = max(self._now, when)
+
+
+class Microscope(abc.ABC):
+  """A beam that is moved over a field of view, and a detector.
+
+  The beam is on only while it is probing: between segments it is blanked, so that a
+  computer which dies in between leaves no beam on the specimen.
+
+  Attributes:
+    clock: that the microscope's segments are timed by.
+    dwell: us at each position.
+  """
+
+  clock: Clock
+  dwell: float
+
+  @abc.abstractmethod
+  def probe(self, positions: np.ndarray) -> np.ndarray:
+    """Measures intensities [n], in the detector's units, at positions [n, 2] px one after another.
+
+    Raises:
+      MicroscopeError: if they could not be measured; the beam is then blanked or parked.
+    """
+
+  @abc.abstractmethod
+  def blank(self) -> None:
+    """Takes the beam off the specimen."""
+
+  @abc.abstractmethod
+  def park(self) -> None:
+    """Blanks the beam and moves it to the field's corner, where it does least harm if it is not blanked."""
+
+  @abc.abstractmethod
+  def close(self) -> None:
+    """Parks the beam and ends the connection."""
+
+  def submit(self, positions: np.ndarray) -> None:
+    """Queues a segment, to be scanned as soon as those before it are. By default `collect` scans it."""
+    self._queue().append(positions)
+
+  def collect(self) -> np.ndarray:
+    """Returns the intensities of the oldest segment submitted, once it is scanned.
+
+    Raises:
+      MicroscopeError: as `probe`.
+    """
+    return self.probe(self._queue().popleft())
+
+  def _queue(self) -> collections.deque:
+    if "_submitted" not in self.__dict__:
+      self._submitted: collections.deque = collections.deque()
+    return self._submitted
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()

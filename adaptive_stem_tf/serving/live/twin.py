@@ -1,0 +1,112 @@
+"""A digital twin: a micrograph that is scanned as by a microscope with faults of its own."""
+
+import dataclasses
+
+import numpy as np
+
+from adaptive_stem_tf.scan import distortion
+from adaptive_stem_tf.serving.live import microscope
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+  """What a microscope does to a scan; the defaults are a perfect one.
+
+  Raises:
+    ValueError: for values out of range.
+  """
+
+  dwell: float = 10.0  # us at each probing position
+  dose: float = 0.0  # electrons per probing position where the specimen is white; 0 for no shot noise
+  jitter: float = 0.0  # px, standard deviation of each position, per axis
+  lag: float = 0.0  # us, time constant of the scan coils
+  drift: tuple[float, float] = (0.0, 0.0)  # px/ms, of the specimen, (row, column)
+  seed: int = 0  # of noise and jitter
+
+  def __post_init__(self):
+    for name in ("dwell", "dose", "jitter", "lag"):
+      value = getattr(self, name)
+      if not (np.isfinite(value) and (value > 0 if name == "dwell" else value >= 0)):
+        raise ValueError(f"{name}={value:g} is out of range: it must be "
+                         f"{'above 0' if name == 'dwell' else 'at least 0'} and finite.")
+    if len(self.drift) != 2 or not np.isfinite(self.drift).all():
+      raise ValueError(f"drift={self.drift} is no velocity: give a row's and a column's, finite, in px/ms.")
+
+
+class DigitalTwin(microscope.Microscope):
+  """Scans an image.
+
+  Intensities are the image's, in its own units. Dose noise draws N ~ Poisson(N_e (x + 1) / 2) electrons
+  where x in [-1, 1] is the specimen scaled by its minimum and maximum (METHOD section 9). The beam's place is
+  commanded position, coil lag and jitter; under it lies a specimen that drifts. A position reads its
+  pixel, and one outside the image the border, as in training.
+  """
+
+  def __init__(self, image: np.ndarray, faults: Faults = Faults(), clock: microscope.Clock | None = None):
+    """Takes an image [S, S] of finite intensities.
+
+    Raises:
+      ValueError: if it is not square or not finite.
+    """
+    if image.ndim != 2 or image.shape[0] != image.shape[1]:
+      raise ValueError(f"an image of shape {list(image.shape)} was given: a digital twin scans a square one, [S, S].")
+    if not np.isfinite(image).all():
+      raise ValueError("the image has pixels that are NaN or infinite: choose another part of the micrograph.")
+    self.image, self.faults, self.dwell = np.asarray(image, np.float64), faults, faults.dwell
+    self.clock = clock or microscope.SimulatedClock()
+    self.low, self.high = float(self.image.min()), float(self.image.max())
+    self.blanked, self.closed = True, False
+    self._jitter, self._shots = (np.random.default_rng([faults.seed, purpose]) for purpose in range(2))
+    self._began = self._free = self.clock.now()  # when the queue is empty
+    self._beam = np.full(2, image.shape[0] / 2)
+    self._commanded = self._beam
+    self._finished: list[tuple[np.ndarray, float]] = []
+
+  def probe(self, positions: np.ndarray) -> np.ndarray:
+    """Measures intensities [n] at positions [n, 2] px."""
+    self.submit(positions)
+    return self.collect()
+
+  def submit(self, positions: np.ndarray) -> None:
+    """Scans a segment, from now or from the end of the one before; `collect` says when it is done."""
+    if self.closed:
+      raise microscope.MicroscopeError("the digital twin is closed: no more segments can be scanned.")
+    began = max(self.clock.now(), self._free)
+    _, waiting = distortion.settle(self._commanded[None], max(began - self._free, 1e-9), self.faults.lag, self._beam)
+    path = np.clip(np.asarray(positions, np.float64), 0.0, len(self.image) - 1.0)
+    beam, self._beam = distortion.settle(path, self.dwell, self.faults.lag, waiting)
+    times = began - self._began + (np.arange(len(path)) + 0.5) * self.dwell
+    self._free = began + len(path) * self.dwell
+    self._commanded, self.blanked = path[-1], False
+    places = distortion.drifted(beam, times, np.array(self.faults.drift))
+    places = places + self._jitter.normal(0.0, self.faults.jitter, places.shape)
+    self._finished.append((self._detect(places), self._free))
+
+  def collect(self) -> np.ndarray:
+    """Returns the intensities [n] of the oldest segment submitted, at the time when it is done."""
+    intensities, end = self._finished.pop(0)
+    self.clock.wait_until(end)
+    self.blanked = not self._finished
+    return intensities
+
+  def blank(self) -> None:
+    """Blanks the beam."""
+    self.blanked = True
+
+  def park(self) -> None:
+    """Blanks the beam and moves it to the corner."""
+    self.blanked, self._commanded = True, np.zeros(2)
+
+  def close(self) -> None:
+    """Parks the beam."""
+    self.park()
+    self.closed = True
+
+  def _detect(self, places):
+    pixels = np.floor(np.clip(places, 0.0, len(self.image) - 1.0)).astype(int)
+    values = self.image[pixels[:, 0], pixels[:, 1]]
+    if not self.faults.dose or self.high == self.low:
+      return values
+    share = (values - self.low) / (self.high - self.low)
+    counts = self._shots.poisson(self.faults.dose * share)
+    return self.low + (self.high - self.low) * counts / self.faults.dose

@@ -1,0 +1,281 @@
+"""The live scan: order, lateness, stopping, failure."""
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf.experiment import model as model_lib
+from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
+from tests import tiny
+from tests.unit.serving.live.scripted import ANGLES, Scripted
+
+IMAGE = tiny.images(1)[0, ..., 0]
+SEGMENT = 4 * 10.0  # us: probes times dwell
+
+
+def scan(follows, took=0.0, known=(-1.0, 1.0), scope=None, watch=None, **rules):
+  """Scans IMAGE with decisions that take `took` us, or took[k]."""
+  scope = scope or twin.DigitalTwin(IMAGE, twin.Faults(dwell=10.0))
+  duration = (lambda k: took[k]) if isinstance(took, list) else lambda _: took
+  decides = deciding.Simulated(follows, scope.clock, duration)
+  return loop.run(scope, follows, decides, model.IntensityRange(known), loop.Rules(**rules), watch), scope
+
+
+def path_of(*angles):
+  """Returns the positions of segments at angles, from the centre, clipped to the field."""
+  start, segments = np.full(2, 8.0), []
+  for angle in angles:
+    step = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
+    segments.append(start + np.arange(4)[:, None] * step)
+    start = start + 4 * step
+  return np.clip(np.concatenate(segments), 0, 15)
+
+
+DIAGONAL = np.pi / 4
+
+
+@pytest.mark.parametrize("delay, flown", [
+    (0, (DIAGONAL, *ANGLES[:3])), (1, (DIAGONAL, DIAGONAL, *ANGLES[:2]))])
+def test_a_script_is_followed(delay, flown):
+  follows = Scripted(delay=delay)
+  scanned, scope = scan(follows)
+  np.testing.assert_allclose(scanned.positions, path_of(*flown), atol=1e-4)
+  pixels = np.floor(scanned.positions).astype(int)
+  np.testing.assert_allclose(scanned.intensities, IMAGE[pixels[:, 0], pixels[:, 1]])
+  np.testing.assert_allclose(np.concatenate(follows.seen), scanned.intensities[: 4 * len(follows.seen)])
+  assert len(follows.seen) == 3 - delay and [timing.directs for timing in scanned.timings] == [
+      segment + 1 + delay for segment in range(3 - delay)]
+  assert scanned.segments == 4 and not scanned.stopped_early and scope.blanked
+
+
+def test_what_was_measured_is_completed_in_the_detectors_units():
+  follows = Scripted()
+  offset = twin.DigitalTwin(500 + 100 * IMAGE.astype(np.float64), twin.Faults(dwell=10.0))
+  scanned, _ = scan(follows, scope=offset, known=(400.0, 600.0))
+  measured = scanned.partial[..., 1] > 0
+  np.testing.assert_allclose(scanned.partial[..., 0][measured], (500 + 100 * IMAGE)[measured], rtol=1e-5)
+  np.testing.assert_allclose(follows.partial[..., 0][measured], IMAGE[measured], atol=1e-5)
+  np.testing.assert_allclose(scanned.completion[~measured], 550.0)  # 0.5 of -1 to 1
+
+
+def test_without_a_calibration_the_first_segments_range_is_taken_and_kept():
+  follows = Scripted()
+  scanned, _ = scan(follows, known=None)
+  first = scanned.intensities[:4]
+  assert scanned.scale == (first.min(), first.max())
+  assert follows.seen[0].min() == -1 and follows.seen[0].max() == 1
+  assert max(np.abs(np.concatenate(follows.seen))) > 1  # later ones are outside that range
+
+
+def test_a_range_is_frozen_when_it_is_one():
+  ranges = model.IntensityRange()
+  assert (ranges.take(np.full(4, 7.0)) == 0).all()  # vacuum: no range yet
+  np.testing.assert_allclose(ranges.take(np.array([9.0, 5.0, 7.0, 7.0])), [1, -1, 0, 0])
+  np.testing.assert_allclose(ranges.take(np.array([11.0, 7.0])), [2, 0])
+
+
+@pytest.mark.parametrize("known", [(1.0, 1.0), (2.0, 1.0), (0.0, float("inf")), (float("nan"), 1.0)])
+def test_calibrations_that_are_no_range_are_refused(known):
+  with pytest.raises(ValueError, match="intensity_range=.* is no range"):
+    model.IntensityRange(known)
+
+
+# Segments take 40 us, and decisions may take as long.
+
+
+def test_decisions_in_time_let_the_beam_wait_only_without_a_delay():
+  scanned, scope = scan(Scripted(), took=30.0)
+  assert [timing.idle_us for timing in scanned.timings] == [30, 30, 30] and not any(t.late for t in scanned.timings)
+  assert scope.clock.now() == 4 * SEGMENT + 3 * 30
+  scanned, scope = scan(Scripted(delay=1), took=30.0)
+  assert [timing.idle_us for timing in scanned.timings] == [0, 0] and not any(t.late for t in scanned.timings)
+  assert scope.clock.now() == 4 * SEGMENT
+  assert [(t.took_us, t.deadline_us, t.asked_us) for t in scanned.timings] == [(30, 40, 40), (30, 40, 80)]
+
+
+def test_late_decisions_are_waited_for_if_told_so():
+  scanned, scope = scan(Scripted(), took=[10.0, 100.0, 40.0], late="wait")
+  assert [timing.late for timing in scanned.timings] == [False, True, False]
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, *ANGLES[:3]), atol=1e-4)
+  assert scope.clock.now() == 4 * SEGMENT + 150
+  assert [timing.idle_us for timing in scanned.timings] == [10, 100, 40]
+  scanned, scope = scan(Scripted(delay=1), took=[70.0, 10.0], late="wait")
+  assert [timing.idle_us for timing in scanned.timings] == [30, 0]
+  assert scope.clock.now() == 4 * SEGMENT + 30
+
+
+def test_the_last_direction_is_repeated_when_a_decision_is_late():
+  follows = Scripted()
+  scanned, scope = scan(follows, took=[10.0, 60.0, 10.0])
+  # The second decision comes 20 us too late, while the third segment is scanned: the actor's third starts from
+  # the state it left, with the direction that was flown.
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], ANGLES[0], ANGLES[2]), atol=1e-4)
+  assert [timing.late for timing in scanned.timings] == [False, True, False]
+  assert [timing.took_us for timing in scanned.timings] == [10, 60, 10]
+  np.testing.assert_allclose([t.angle for t in scanned.timings], ANGLES[:3], rtol=1e-6)
+  np.testing.assert_allclose([t.flown for t in scanned.timings], [ANGLES[0], ANGLES[0], ANGLES[2]], rtol=1e-6)
+  assert int(follows.states[2]["state_time"][0]) == 2
+  flown = np.sqrt(2) * np.array([np.cos(ANGLES[0]), np.sin(ANGLES[0])])
+  np.testing.assert_allclose(follows.states[2]["state_direction"][0], flown, rtol=1e-6)
+  assert scope.clock.now() == 4 * SEGMENT + 10 + 40 + 10
+
+
+def test_with_a_delay_too_the_last_direction_is_repeated():
+  follows = Scripted(delay=1)
+  scanned, scope = scan(follows, took=[50.0, 10.0])
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL, ANGLES[1]), atol=1e-4)
+  np.testing.assert_allclose(follows.states[1]["state_pending"], 1.0)
+  # Decision 1 is asked for at 80 us, but decision 0 is busy until 90: it takes 20 us, and the beam waits for neither.
+  assert [timing.took_us for timing in scanned.timings] == [50, 20]
+  assert scope.clock.now() == 4 * SEGMENT
+
+
+def test_a_deadline_can_be_given():
+  scanned, _ = scan(Scripted(), took=30.0, deadline=25.0)
+  assert all(timing.late and timing.deadline_us == 25 for timing in scanned.timings)
+  np.testing.assert_allclose(scanned.positions, path_of(*[DIAGONAL] * 4), atol=1e-4)
+
+
+def test_a_scan_stops_when_its_predicted_error_is_low():
+  errors = [3.0, 0.9, 0.2, 0.1]
+  scanned, scope = scan(Scripted(errors), stop_below=1.0)
+  assert scanned.segments == 2 and scanned.stopped_early and len(scanned.positions) == 8 and scope.blanked
+  assert [timing.predicted_error for timing in scanned.timings] == [3.0]
+  scanned, _ = scan(Scripted(errors, delay=1), stop_below=1.0)
+  assert scanned.segments == 3 and scanned.stopped_early  # one was in flight
+  assert scan(Scripted(errors), stop_below=0.05)[0].segments == 4
+  assert not scan(Scripted(errors))[0].stopped_early
+
+
+def test_a_watcher_sees_every_segment():
+  seen = []
+  scan(Scripted(), watch=lambda positions, intensities, scale: seen.append((len(positions), len(intensities))))
+  assert seen == [(4, 4), (8, 8), (12, 12), (16, 16)]
+
+
+class Failing(twin.DigitalTwin):
+  """Fails in its third segment, in a way of one's choice; its blanker may be broken too."""
+
+  def __init__(self, failure, blanker=True):
+    super().__init__(IMAGE, twin.Faults(dwell=10.0))
+    self.failure, self.blanker, self.count, self.parked = failure, blanker, 0, False
+
+  def collect(self):
+    intensities = super().collect()
+    self.blanked = False  # a beam that stays on unless somebody acts
+    self.count += 1
+    return self.failure(intensities) if self.count == 3 else intensities
+
+  def blank(self):
+    if not self.blanker:
+      raise OSError("the blanker is broken too")
+    super().blank()
+
+  def park(self):
+    self.parked = True
+    super().park()
+
+
+def breaks(_):
+  raise microscope.MicroscopeError("the lens blew up")
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+@pytest.mark.parametrize("failure, said", [
+    (breaks, "the lens blew up"), (lambda values: values[:2], "4 positions .* shape \\[2\\]"),
+    (lambda values: values * np.nan, "4 of 4 intensities are NaN")])
+def test_the_beam_is_blanked_when_a_microscope_fails(failure, said, delay):
+  scope = Failing(failure)
+  with pytest.raises(microscope.MicroscopeError, match=said):
+    scan(Scripted(delay=delay), scope=scope)
+  assert scope.blanked and not scope.parked
+  scope = Failing(failure, blanker=False)
+  with pytest.raises(microscope.MicroscopeError, match=said):
+    scan(Scripted(delay=delay), scope=scope)
+  assert scope.parked
+
+
+def test_the_beam_is_blanked_when_the_model_or_a_person_interrupts():
+  for error in (RuntimeError("no more memory"), KeyboardInterrupt()):
+    scope = Failing(lambda values: values)
+
+    def raises(*_, error=error):
+      raise error
+    follows = Scripted()
+    follows.step = raises
+    with pytest.raises(type(error)):
+      scan(follows, scope=scope)
+    assert scope.blanked
+
+
+@pytest.mark.parametrize("rules", [{"late": "hurry"}, {"deadline": -1.0}, {"stop_below": float("nan")}])
+def test_impossible_rules_are_refused(rules):
+  with pytest.raises(ValueError, match=next(iter(rules))):
+    loop.Rules(**rules)
+
+
+class Gated(Scripted):
+  """Takes its second decision only when a gate opens."""
+
+  def __init__(self):
+    super().__init__()
+    self.gate = threading.Event()
+
+  def step(self, observation, answer):
+    if len(self.seen) == 1:
+      assert self.gate.wait(20)
+    return super().step(observation, answer)
+
+
+def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
+  follows = Gated()
+  scope = twin.DigitalTwin(IMAGE, twin.Faults(dwell=4e4), microscope.WallClock())  # segments of 160 ms
+  collect = scope.collect
+
+  def opening():
+    if len(scope._finished) and scope.clock.now() - began > 4e5:  # the third segment is under way
+      follows.gate.set()
+    return collect()
+
+  began, scope.collect = scope.clock.now(), opening
+  decides = deciding.Threaded(follows, scope.clock)
+  scanned = loop.run(scope, follows, decides, model.IntensityRange((-1, 1)))
+  decides.close()
+  assert [timing.late for timing in scanned.timings] == [False, True, False]
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], ANGLES[0], ANGLES[2]), atol=1e-4)
+  assert scanned.timings[1].took_us > scanned.timings[1].deadline_us == 1.6e5
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+  """Folders of exported models, by delay; the one with a delay may stop early."""
+  folders = {}
+  for delay in (0, 1):
+    trained = model_lib.of_learner(tiny.learner(decision_delay=delay, truncate=bool(delay)))
+    folders[delay] = export.export(trained, tmp_path_factory.mktemp(f"delay{delay}") / "1")
+  return folders
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
+  follows = model.SavedModel(exported[delay])
+  assert follows.predicts_errors == bool(delay)
+  scanned, _ = scan(follows, known=(-1.0, 1.0))
+  whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](image=tf.constant(IMAGE[None, ..., None]))
+  np.testing.assert_allclose(scanned.positions, np.clip(whole["path"][0], 0, 15), atol=1e-4)
+  np.testing.assert_allclose(scanned.partial, whole["partial_scan"][0], atol=1e-6)
+  np.testing.assert_allclose(scanned.completion, whole["completion"][0, ..., 0], atol=1e-4)
+  assert all((timing.predicted_error is not None) == bool(delay) for timing in scanned.timings)
+
+
+def test_folders_without_a_model_are_refused(tmp_path, exported):
+  with pytest.raises(ValueError, match="is no exported model"):
+    model.SavedModel(tmp_path)
+  (tmp_path / "assets.extra").mkdir()
+  text = (exported[0] / "assets.extra" / "config.json").read_text()
+  (tmp_path / "assets.extra" / "config.json").write_text(text)
+  with pytest.raises(ValueError, match="is no exported model"):
+    model.SavedModel(tmp_path)
