@@ -85,8 +85,8 @@ def _summary(collection: preparation.Collection, prepared: preparation.Prepared)
   counts = {part: [entry for entry in prepared.provenance if entry["split"] == part] for part in ("train", "test")}
   told = ", ".join(f"{len(entries)} crops of {len({entry['file'] for entry in entries})} files to {part}"
                    for part, entries in counts.items())
-  lines = [f"{len(collection.files)} files read, {len(collection.failed)} skipped, {len(collection.copies)} copies left "
-           f"out; {told}."]
+  lines = [f"{len(collection.files)} files read, {len(collection.failed)} skipped, {len(collection.copies)} copies "
+           f"left out; {told}."]
   for rule in prepared.report["files"][0]["dropped"]:
     count = sum(file["dropped"][rule] for file in prepared.report["files"])
     if count:

@@ -49,7 +49,8 @@ def _draw_file(axes, file, prepared, cutting):
   name = name if len(name) <= _NAME else f"{name[: _NAME - 10]}...{name[-7:]}"
   size = "size of px unknown" if file.pixel_size_nm is None else f"{file.pixel_size_nm:.3g} nm/px"
   kept = len(prepared.placed.get(file.path, []))
-  axes.set_title(f"{name}\n{file.shape[0]} x {file.shape[1]} {file.dtype}, {size}, {kept} crops", fontsize=6, loc="left")
+  text = f"{name}\n{file.shape[0]} x {file.shape[1]} {file.dtype}, {size}, {kept} crops"
+  axes.set_title(text, fontsize=6, loc="left")
   axes.axis("off")
 
 
@@ -60,8 +61,8 @@ def _draw_crops(row, prepared, numbers):
   for axes, number in zip(row, shown):
     entry = prepared.provenance[number]
     axes.imshow(prepared.images[number, ..., 0], cmap="gray", interpolation="nearest")
-    axes.set_title(f"({entry['y']}, {entry['x']})", fontsize=6, pad=2)
     axes.axis("on")
+    axes.set_xlabel(f"row {entry['y']}, column {entry['x']}", fontsize=6, labelpad=2)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
       spine.set(visible=True, color=_COLOURS[entry["split"]], linewidth=1.2)

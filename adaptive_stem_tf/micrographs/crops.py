@@ -1,11 +1,13 @@
 """Cuts square crops from micrographs and drops those that teach nothing.
 
-The rules, in this order; contrast is measured on means of 4 x 4 px, between the quantiles 0.005 and 0.995:
+The rules, in this order. Contrast is the range of 4 x 4 px means, between the quantiles 0.005 and 0.995.
+The noise ratio is how much more block means vary than those of independent noise would: 1 for noise, up
+to 64 for what is smooth over 8 px.
 
   not finite      a pixel is NaN or infinite
   flat            more than half of the pixels have one value: clipped, or outside the field of view
-  vacuum          the contrast is below 1/20 of the whole micrograph's, or no block means (of 2, 4 or 8 px)
-                  vary by 1.5 times what independent noise of the crop's variance would let them
+  vacuum          the contrast is below 2 % of the whole micrograph's; or it is below 8 % of it and the
+                  noise ratio below 16; or the noise ratio is below 1.5
   near-duplicate  means over a twelfth of its side correlate above 0.98 with those of a crop kept before
 """
 
@@ -16,9 +18,8 @@ import numpy as np
 
 _BLOCK = 4  # px, over which contrast is measured
 _QUANTILES = (0.005, 0.995)
-_CONTRAST = 0.05  # of the micrograph's
+_EMPTY = ((np.inf, 1.5), (0.08, 16.0), (0.02, np.inf))  # contrast over the micrograph's and noise ratio, both below
 _NOISE_BLOCKS = (2, 4, 8)  # px
-_NOISE_RATIO = 1.5
 _ONE_VALUE = 0.5  # share of pixels
 _DUPLICATE = 0.98  # correlation
 _SIGNATURE = 12  # block means per side
@@ -108,9 +109,8 @@ def excluded(crop: np.ndarray, contrast: float) -> str | None:
     return "not finite"
   if np.unique(crop, return_counts=True)[1].max() > _ONE_VALUE * crop.size:
     return "flat"
-  if _contrast(crop) < _CONTRAST * contrast or noise_ratio(crop) < _NOISE_RATIO:
-    return "vacuum"
-  return None
+  share, ratio = _contrast(crop) / contrast if contrast else 0.0, noise_ratio(crop)
+  return "vacuum" if any(share < low and ratio < noisy for low, noisy in _EMPTY) else None
 
 
 def noise_ratio(crop: np.ndarray) -> float:

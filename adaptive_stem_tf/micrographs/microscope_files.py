@@ -75,9 +75,8 @@ def _micrograph(signals, frame):
   stacked = [axis["index_in_array"] for axis in axes if axis.get("navigate")] or [0]
   sides = [axis for axis in axes if len(axes) == 2 or axis["index_in_array"] != stacked[0]]
   row, column = sides
-  size, more = None, ()
-  if str(row.get("units")) == str(column.get("units")):
-    size, more = nanometres(float(row.get("scale", 0)), float(column.get("scale", 0)), str(row.get("units")))
+  unit = str(row.get("units")) if str(row.get("units")) == str(column.get("units")) else ""
+  size, more = nanometres(float(row.get("scale", 0)), float(column.get("scale", 0)), unit)
   data = _channels(np.asarray(signal["data"]))
   if len(axes) == 2:
     if frame:

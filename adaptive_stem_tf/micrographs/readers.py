@@ -33,16 +33,16 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
     MicrographError: if the file is broken, of an unknown type or holds no micrograph.
     microscope_files.MissingReaderError: if RosettaSciIO is needed and not installed.
   """
-  path = epath.Path(path)
-  if not path.exists():
+  place = epath.Path(path)
+  if not place.exists():
     raise FileNotFoundError(f"{path} does not exist: give the file of a micrograph.")
-  if path.is_dir():
+  if place.is_dir():
     raise MicrographError(f"{path} is a folder: give the file of a micrograph.")
   try:
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(place.suffix.lower())
     if reader is None:
-      return microscope_files.read(path, frame)
-    with path.open("rb") as file:
+      return microscope_files.read(place, frame)
+    with place.open("rb") as file:
       return reader(file, frame)
   except MicrographError as error:
     raise MicrographError(f"{path}: {error}") from error
@@ -78,7 +78,8 @@ def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
 
 def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
   """Reads a PNG or JPEG of any depth."""
-  with Image.open(file) as picture:
+  with Image.open(file) as opened:
+    picture: Image.Image = opened
     if picture.mode in ("P", "PA"):
       picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     if picture.mode not in ("1", "L", "I", "F", "RGB", "RGBA", "LA", "I;16", "I;16B", "I;16L"):
