@@ -9,6 +9,9 @@ from etils import epath
 
 from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array, from_frames, nanometres
 
+# For which RosettaSciIO is asked for where it is not installed; where it is, it tells what it reads.
+_SUFFIXES = frozenset(("dm3", "dm4", "emd", "ser", "emi", "mib", "hspy", "zspy", "mrc", "mrcz", "bcf", "blo", "nxs",
+                       "h5", "hdf5", "prz", "unf", "tvips", "rpl", "de5", "bmp", "gif"))
 _INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"
 
 
@@ -38,16 +41,16 @@ def read(path: epath.Path, frame: int) -> Micrograph:
 
 def _readers(path):
   """Returns RosettaSciIO's modules for files of this type."""
-  try:
-    rsciio = importlib.import_module("rsciio")
-  except ImportError as error:
-    raise MissingReaderError(f"{path} is a {path.suffix or 'nameless'} file, which RosettaSciIO may read, and that is "
-                             f"not installed: {_INSTALL}.") from error
   suffix = path.suffix.lower().removeprefix(".")
-  found = [plugin["api"] for plugin in rsciio.IO_PLUGINS
-           if suffix in {extension.lower() for extension in plugin["file_extensions"]}]
+  try:
+    plugins = importlib.import_module("rsciio").IO_PLUGINS
+  except ImportError as error:
+    if suffix in _SUFFIXES:
+      raise MissingReaderError(f"{path} is read by RosettaSciIO, which is not installed: {_INSTALL}.") from error
+    plugins = []
+  found = [plugin["api"] for plugin in plugins if suffix in {name.lower() for name in plugin["file_extensions"]}]
   if not found:
-    raise MicrographError(f"{path.suffix or 'a file without suffix'} is no type of micrograph that is known.")
+    raise MicrographError(f"{path.suffix or 'a name without suffix'} is no type of micrograph that is known.")
   return [importlib.import_module(name) for name in found]
 
 
