@@ -86,8 +86,8 @@ def _told(result: outputs.ScanResult, read: readers.Micrograph) -> str:
   count, errors = len(told["windows"]), told["ten_mse"]
   where = f"{count} tiles over {height} x {width} px" if count > 1 else (
       f"window of {height} x {width} px at row {result.origin[0]}, column {result.origin[1]}")
-  lines = [f"{where}: {told['probing_positions']} probing positions, {told['distinct_pixels_share']:.2%} of its pixels, "
-           f"in {told['seconds']} s; intensities normalised by {told['normalise']}.",
+  lines = [f"{where}: {told['probing_positions']} probing positions, {told['distinct_pixels_share']:.2%} of its "
+           f"pixels, in {told['seconds']} s; --normalise={told['normalise']}.",
            f"10 MSE {errors['filtered']:.3f} on the filtered specimen, {errors['raw']:.3f} on the raw one."]
   if result.pixel_size_nm is None:
     lines.append("The size of a pixel is not known: --pixel_size_nm gives it.")

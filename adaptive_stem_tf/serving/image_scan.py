@@ -46,7 +46,7 @@ def tile_corners(shape: tuple[int, int], size: int, overlap: int) -> list[Corner
   """
   _check_size(shape, size)
   if not 0 <= overlap < size / 2:
-    raise ValueError(f"overlap={overlap} is out of range: it must be at least 0 and below half a tile, {size / 2:g} px.")
+    raise ValueError(f"overlap={overlap} is out of range: must be at least 0 and below half a tile, {size // 2} px.")
   starts = [np.linspace(0, side - size, -(-(side - overlap) // (size - overlap))).round().astype(int)
             for side in shape]
   return [(int(row), int(column)) for row in starts[0] for column in starts[1]]

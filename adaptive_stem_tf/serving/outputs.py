@@ -93,5 +93,7 @@ def _probes(result):
 
 
 def _write_tiff(path, image, pixel_size_nm):
-  known = {} if pixel_size_nm is None else {"resolution": (1 / pixel_size_nm,) * 2, "metadata": {"unit": "nm"}}
+  known: dict[str, Any] = {}
+  if pixel_size_nm is not None:
+    known = {"resolution": (1 / pixel_size_nm, 1 / pixel_size_nm), "metadata": {"unit": "nm"}}
   tifffile.imwrite(path, image.astype(np.float32), imagej=True, **known)

@@ -64,7 +64,7 @@ def _draw_path(axes, result):
     path = result.positions[result.windows == window][:, ::-1] - 0.5  # imshow's first pixel is centred on 0
     lines.append(np.stack([path[:-1], path[1:]], 1))
     order.append(np.arange(len(path) - 1))
-  drawn = collections.LineCollection(np.concatenate(lines), cmap="plasma", linewidths=1.3 if len(lines) == 1 else 0.5)
+  drawn = collections.LineCollection(list(np.concatenate(lines)), cmap="plasma", linewidths=1.3 if len(lines) == 1 else 0.5)
   drawn.set_array(np.concatenate(order))
   axes.add_collection(drawn)
   height, width = result.completion.shape

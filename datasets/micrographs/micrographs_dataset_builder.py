@@ -74,12 +74,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Split the files, in the order of their fingerprints: the first 80 % for training, the rest for testing."""
     folder = epath.Path(dl_manager.manual_dir) / 'micrographs'
     if not folder.exists():
-      raise FileNotFoundError(f'micrographs needs the folder {folder}, which does not exist. Make it, or a link of that '
-                              'name, and put the files of micrographs there.')
+      raise FileNotFoundError(f'micrographs needs the folder {folder}, which does not exist. Make it, or a link of '
+                              'that name, and put the files of micrographs there.')
     files = _without_copies(folder)
     if len(files) < 2:
-      raise ValueError(f'{folder} holds {len(files)} different files; training and test share no micrograph, so at least '
-                       '2 are needed.')
+      raise ValueError(f'{folder} holds {len(files)} different files; training and test share no micrograph, so at '
+                       'least 2 are needed.')
     training = int(_TRAIN_SHARE * len(files))
     return {
         'train': self._generate_examples(folder, files[:training]),

@@ -77,7 +77,8 @@ def test_binning_doubles_the_size_of_a_pixel(tmp_path):
     np.testing.assert_allclose(example['image'][3, 5, 0], whole[6:8, 10:12].mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize('count, message', [(None, 'micrographs, which does not exist'), (1, 'holds 1 different files')])
+@pytest.mark.parametrize('count, message', [
+    (None, 'micrographs, which does not exist'), (1, 'holds 1 different files')])
 def test_too_little_is_refused(tmp_path, count, message):
   (tmp_path / 'manual' / 'other').mkdir(parents=True)
   if count:
