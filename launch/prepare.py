@@ -60,7 +60,7 @@ def main() -> None:
   report = output.with_name(f"{output.stem}_report.json")
   report.write_text(json.dumps(prepared.report, indent=1))
   figures.save(contact_sheet.draw(collection.files, prepared, cutting), output.with_suffix(".png"))
-  print(_summary(collection, prepared))
+  print(_summary(prepared))
   print(f"Written: {output}, {output.with_suffix('.json').name} (provenance), {report.name} and "
         f"{output.with_suffix('.png').name} (contact sheet).")
 
@@ -76,21 +76,22 @@ def _collect(paths: list[str], cutting: Cutting) -> preparation.Collection:
       if _STRICT.value:
         raise ValueError(f"{error} (--strict stops here.)") from error
       collection.failed[path] = str(error)
-      said = f"SKIPPED: {error}"
+      said = f"SKIPPED: {str(error).removeprefix(f'{path}: ')}"
     tqdm.tqdm.write(f"{path}: {said}", file=sys.stdout)
+  print(f"{len(collection.files)} files read, {len(collection.failed)} skipped, {len(collection.copies)} copies left "
+        "out.")
   return collection
 
 
-def _summary(collection: preparation.Collection, prepared: preparation.Prepared) -> str:
-  counts = {part: [entry for entry in prepared.provenance if entry["split"] == part] for part in ("train", "test")}
-  told = ", ".join(f"{len(entries)} crops of {len({entry['file'] for entry in entries})} files to {part}"
-                   for part, entries in counts.items())
-  lines = [f"{len(collection.files)} files read, {len(collection.failed)} skipped, {len(collection.copies)} copies "
-           f"left out; {told}."]
+def _summary(prepared: preparation.Prepared) -> str:
+  lines = []
+  for part in ("train", "test"):
+    entries = [entry for entry in prepared.provenance if entry["split"] == part]
+    lines.append(f"{len(entries)} crops of {len({entry['file'] for entry in entries})} files {part}.")
   for rule in prepared.report["files"][0]["dropped"]:
     count = sum(file["dropped"][rule] for file in prepared.report["files"])
     if count:
-      lines.append(f"  {count} crops dropped: {rule}")
+      lines.append(f"{count} crops dropped: {rule}.")
   return "\n".join(lines)
 
 

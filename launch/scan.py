@@ -29,6 +29,7 @@ from absl import flags
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.micrographs import crops, readers
 from adaptive_stem_tf.serving import image_scan, outputs, scanner
+from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import flags as launch_flags
 
 _IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
@@ -80,7 +81,7 @@ def _window() -> tuple[int, int] | None:
   return row, column
 
 
-def _told(result: outputs.ScanResult, read: readers.Micrograph) -> str:
+def _told(result: ScanResult, read: readers.Micrograph) -> str:
   told = outputs.summary(result)
   height, width = told["frame_px"]
   count, errors = len(told["windows"]), told["ten_mse"]

@@ -172,7 +172,9 @@ def _draw(crops, cutting):
 
 
 def _contrast(image):
-  low, high = np.nanquantile(_means(image, _BLOCK), _QUANTILES)
+  means = _means(image, _BLOCK)
+  finite = means[np.isfinite(means)]
+  low, high = np.quantile(finite, _QUANTILES) if finite.size else (0.0, 0.0)
   return float(high - low)
 
 

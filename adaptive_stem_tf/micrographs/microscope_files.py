@@ -40,7 +40,7 @@ def read(path: epath.Path, frame: int) -> Micrograph:
 
 
 def _readers(path):
-  """Returns RosettaSciIO's modules for files of this type."""
+  """Returns the names of RosettaSciIO's modules for files of this type."""
   suffix = path.suffix.lower().removeprefix(".")
   try:
     plugins = importlib.import_module("rsciio").IO_PLUGINS
@@ -51,18 +51,20 @@ def _readers(path):
   found = [plugin["api"] for plugin in plugins if suffix in {name.lower() for name in plugin["file_extensions"]}]
   if not found:
     raise MicrographError(f"{path.suffix or 'a name without suffix'} is no type of micrograph that is known.")
-  return [importlib.import_module(name) for name in found]
+  return found
 
 
-def _signals(readers, path: str) -> list[dict[str, Any]]:
+def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
   """Reads a file with the first reader that can: several formats share a suffix."""
-  errors = []
-  for reader in readers:
+  errors, advice = [], "is it complete?"
+  for name in readers:
     try:
-      return reader.file_reader(path)
+      return importlib.import_module(name).file_reader(path)
     except Exception as error:  # each format has errors of its own
-      errors.append(f"{reader.__name__.rpartition('.')[2]}: {type(error).__name__}: {error}")
-  raise MicrographError(f"it cannot be read ({'; '.join(errors)}): is it complete?")
+      errors.append(f"{name.rpartition('.')[2]}: {type(error).__name__}: {error}")
+      if isinstance(error, ModuleNotFoundError):
+        advice = f"install {error.name} if it is complete."
+  raise MicrographError(f"it cannot be read ({'; '.join(errors)}): {advice}")
 
 
 def _micrograph(signals, frame):
@@ -74,10 +76,9 @@ def _micrograph(signals, frame):
                           "micrographs; save the image of a detector.")
   signal = kept[0]
   notes = (f"first of {len(kept)} images ({_title(signal)})",) if len(kept) > 1 else ()
-  axes = sorted(signal["axes"], key=lambda axis: axis["index_in_array"])
-  stacked = [axis["index_in_array"] for axis in axes if axis.get("navigate")] or [0]
-  sides = [axis for axis in axes if len(axes) == 2 or axis["index_in_array"] != stacked[0]]
-  row, column = sides
+  axes = _axes_in_order(signal)
+  stacked = next((i for i, axis in enumerate(axes) if axis.get("navigate")), 0)
+  row, column = [axis for i, axis in enumerate(axes) if len(axes) == 2 or i != stacked]
   unit = str(row.get("units")) if str(row.get("units")) == str(column.get("units")) else ""
   size, more = nanometres(float(row.get("scale", 0)), float(column.get("scale", 0)), unit)
   data = _channels(np.asarray(signal["data"]))
@@ -85,7 +86,13 @@ def _micrograph(signals, frame):
     if frame:
       raise MicrographError(f"frame={frame} was asked for, and it is a single image.")
     return from_array(data, size, (*notes, *more))
-  return from_frames(np.moveaxis(data, stacked[0], 0), frame, size, (*notes, *more))
+  return from_frames(np.moveaxis(data, stacked, 0), frame, size, (*notes, *more))
+
+
+def _axes_in_order(signal):
+  """Returns the axes of a signal's array; some formats leave their numbers to their order."""
+  numbered = [(axis.get("index_in_array", i), i) for i, axis in enumerate(signal["axes"])]
+  return [signal["axes"][i] for _, i in sorted(numbered)]
 
 
 def _is_image(signal):

@@ -94,7 +94,7 @@ class Collection:
     A copy has the shape of another micrograph, scaled or not, and 12 x 12 block means that correlate above 0.98 with
     its own: the same micrograph in two formats, or two frames of one field of view.
     """
-    original = next((other for other in self.files if _is_copy(file, other)), None)
+    original = next((other for other in self.files if other.cut.crops and _is_copy(file, other)), None)
     if original:
       self.copies[file.path] = original.path
       return f"left out: a copy of {original.path}"
@@ -112,7 +112,7 @@ class Collection:
     """
     used = [file for file in self.files if file.cut.crops]
     division = file_split.split([len(file.cut.crops) for file in used], self._cutting.seed)
-    folder = os.path.commonpath([os.path.dirname(file.path) for file in used])
+    folder = _common_folder([file.path for file in used])
     images, provenance = [], []
     placed: dict[str, list[tuple[int, int, str]]] = {}
     rng = np.random.default_rng(self._cutting.seed)
@@ -136,6 +136,12 @@ class Collection:
     return {"file": file.path, "sha256": readers.sha256(file.path), "shape": list(file.shape), "dtype": file.dtype,
             "pixel_size_nm": file.pixel_size_nm, "notes": list(file.notes), "split": places[0][2] if places else None,
             "crops": len(places), "dropped": {**file.cut.dropped, "for the split": len(file.cut.crops) - len(places)}}
+
+
+def _common_folder(paths):
+  if len({os.path.isabs(path) for path in paths}) > 1:
+    paths = [os.path.abspath(path) for path in paths]
+  return os.path.commonpath([os.path.dirname(path) for path in paths])
 
 
 def _common(file, folder, cutting):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import specimens
 from adaptive_stem_tf.intensities import Normalisation, to_unit
-from adaptive_stem_tf.serving.outputs import ScanResult
+from adaptive_stem_tf.serving.scan_result import ScanResult
 from adaptive_stem_tf.serving.scanner import Scanner
 
 _TOGETHER = 16  # tiles scanned at a time

@@ -1,22 +1,18 @@
 """A picture of one scan: specimen and path, partial scan, completion, error."""
 
-import typing
-
 import numpy as np
 from matplotlib import collections, figure
 from mpl_toolkits.axes_grid1 import anchored_artists
 
 from adaptive_stem_tf.experiment import figures
-
-if typing.TYPE_CHECKING:
-  from adaptive_stem_tf.serving.outputs import ScanResult
+from adaptive_stem_tf.serving.scan_result import ScanResult
 
 _ERROR = 0.5  # of the specimen's range, at the ends of the error's colours
 _BAR = 0.3  # of the width, at most
 _SMALL = 256  # px, up to which a frame is drawn small
 
 
-def draw(result: "ScanResult") -> figure.Figure:
+def draw(result: ScanResult) -> figure.Figure:
   """Draws specimen with the path over it, coloured by time, partial scan, completion and its error.
 
   Where the specimen is not known, the path is drawn over the completion and there is no error.
@@ -33,13 +29,13 @@ def draw(result: "ScanResult") -> figure.Figure:
   _show(axes[0], shown, low, high, "specimen and path" if known else "completion and path")
   path = _draw_path(axes[0], result)
   drawn.colorbar(path, ax=axes[0], location="bottom", label="probing position, in order of time", shrink=0.9)
-  unit = 2 * (result.partial[..., :1] - low) / max(high - low, 1e-30) - 1
+  unit = 2 * (result.partial[..., :1] - low) / (high - low) - 1
   axes[1].imshow(figures.partial_picture(np.concatenate([unit, result.partial[..., 1:]], -1)), interpolation="nearest")
   axes[1].set_title(f"partial scan, {np.mean(result.partial[..., 1]):.1%} of pixels", fontsize=8)
   image = _show(axes[2], result.completion, low, high, "completion")
   drawn.colorbar(image, ax=axes[1:3], location="bottom", label="intensity", shrink=0.45)
   if known:
-    _draw_error(drawn, axes[3], result, max(high - low, 1e-30))
+    _draw_error(drawn, axes[3], result, high - low)
   for panel in axes:
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
@@ -49,12 +45,13 @@ def draw(result: "ScanResult") -> figure.Figure:
 
 def _range(result):
   shown = result.truth if result.truth is not None else result.completion
-  return float(shown.min()), float(shown.max())
+  low, high = float(shown.min()), float(shown.max())
+  return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 def _show(axes, image, low, high, title):
   axes.set_title(title, fontsize=8)
-  return axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-30), interpolation="nearest")
+  return axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
 
 
 def _draw_path(axes, result):
@@ -64,11 +61,12 @@ def _draw_path(axes, result):
     path = result.positions[result.windows == window][:, ::-1] - 0.5  # imshow's first pixel is centred on 0
     lines.append(np.stack([path[:-1], path[1:]], 1))
     order.append(np.arange(len(path) - 1))
-  drawn = collections.LineCollection(list(np.concatenate(lines)), cmap="plasma", linewidths=1.3 if len(lines) == 1 else 0.5)
+  width = 1.3 if len(lines) == 1 else 0.5
+  drawn = collections.LineCollection(list(np.concatenate(lines)), cmap="plasma", linewidths=width)
   drawn.set_array(np.concatenate(order))
   axes.add_collection(drawn)
-  height, width = result.completion.shape
-  axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+  rows, columns = result.completion.shape
+  axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
   return drawn
 
 
