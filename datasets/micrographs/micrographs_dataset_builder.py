@@ -87,12 +87,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(self, folder: epath.Path, files: Sequence[str]) -> Any:
-    """Return (key, features) of every crop of the files, as an iterator or as Beam's transform."""
+    """Return (key, features) of every crop of the files, as an iterator or as Beam's transform.
+
+    Raises:
+      RuntimeError: if Beam is asked for and not installed.
+    """
     config = self.builder_config
     cut = _CutFile(str(folder), crops.Cutting(binning=config.binning, max_crops=config.max_crops))
     if not config.beam:
       return (example for file in files for example in cut(file))
-    beam = tfds.core.lazy_imports.apache_beam
+    try:
+      beam = tfds.core.lazy_imports.apache_beam
+    except ImportError as error:
+      raise RuntimeError(f"micrographs/{config.name} is built on Apache Beam, which is not installed: pip install "
+                         "'adaptive-stem-tf[beam]', or choose crops_96.") from error
     return beam.Create(list(files)) | beam.FlatMap(cut)
 
 

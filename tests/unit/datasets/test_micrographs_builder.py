@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import sys
 from unittest import mock
 
 import numpy as np
@@ -94,6 +95,12 @@ def test_it_can_be_trained_on(tmp_path):
       for split, files in (('train', ['particles.npy', 'survey.tif']), ('test', ['lattice.png']))}), \
       mock.patch.object(Builder, 'MANUAL_DOWNLOAD_INSTRUCTIONS', None):
     assert load.load_split('micrographs', 'train', str(tmp_path)).shape == (3, 96, 96, 1)
+
+
+def test_beam_is_asked_for_only_where_it_is_needed(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'apache_beam', None)  # as if it were not installed
+  with pytest.raises(RuntimeError, match='crops_96_beam is built on Apache Beam, which is not installed: pip install'):
+    _build(tmp_path, config='crops_96_beam')
 
 
 def test_beam_builds_the_same(tmp_path):
