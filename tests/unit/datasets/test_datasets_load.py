@@ -35,11 +35,11 @@ def test_reuses_prepared_data(tmp_path):
 
 
 def test_available_lists_every_builder():
-  assert load.available() == ['simulated_stem', 'wemd_stem']
+  assert load.available() == ['micrographs', 'simulated_stem', 'wemd_stem']
 
 
 @pytest.mark.parametrize('name, message', [
-    ('mnist', r"Unknown data set 'mnist'; choose one of \['simulated_stem', 'wemd_stem'\]"),
+    ('mnist', r"Unknown data set 'mnist'; choose one of \['micrographs', 'simulated_stem', 'wemd_stem'\]"),
     ('wemd_stem/tem', r"Unknown configuration 'tem' of wemd_stem; choose one of \['crops_96', 'downsampled_96'\]"),
     ('simulated_stem/', r"Unknown configuration '' of simulated_stem"),
 ])

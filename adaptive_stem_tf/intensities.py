@@ -1,0 +1,85 @@
+"""Maps a detector's intensities to [-1, 1] and back when a model is deployed (METHOD decision 13).
+
+In training each specimen spans [-1, 1]. A live scan never sees the minimum and maximum of the whole
+image, so it maps a known range (a black and a white calibration), or the range that it has measured.
+What lies outside the range lies outside [-1, 1] here; whoever runs a model says what it can take.
+"""
+
+import dataclasses
+
+import numpy as np
+
+KINDS = ("image", "measured", "known")
+
+
+def to_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+  """Maps intensities [B, ...] linearly, low [B] to -1 and high [B] to 1; 0 where low and high are the same.
+
+  What lies outside the range lies outside [-1, 1]: nothing is clipped.
+  """
+  low, high = (_beside(limit, values) for limit in (low, high))
+  span = np.where(high > low, high - low, 1.0)
+  return np.where(high > low, 2 * (values - low) / span - 1, 0.0).astype(np.float32)
+
+
+def from_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+  """Maps values [B, ...] back to intensities: the inverse of `to_unit`, and low where low and high are the same."""
+  low, high = (_beside(limit, values) for limit in (low, high))
+  return (low + (np.asarray(values, np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+  """Which range of intensities becomes [-1, 1].
+
+  Raises:
+    ValueError: if the kind is unknown, or a known range is not finite or empty.
+  """
+
+  kind: str = "image"  # image: each specimen's own; measured: what was measured; known: low to high
+  low: float = 0.0
+  high: float = 1.0
+
+  def __post_init__(self):
+    if self.kind not in KINDS:
+      raise ValueError(f"normalise={self.kind!r} is unknown: give image, measured, or LOW,HIGH such as 0,65535.")
+    if self.kind == "known" and not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+      raise ValueError(f"normalise={self.low:g},{self.high:g} is no range: give black first, then white, such as "
+                       "0,65535.")
+
+  @classmethod
+  def parse(cls, text: str) -> "Normalisation":
+    """Reads `image`, `measured` or `LOW,HIGH`.
+
+    Raises:
+      ValueError: if it is none of them.
+    """
+    if "," not in text:
+      return cls(text)
+    try:
+      low, high = map(float, text.split(","))
+    except ValueError:
+      raise ValueError(f"normalise={text!r} is no range: give two numbers, LOW,HIGH such as 0,65535.") from None
+    return cls("known", low, high)
+
+  def __str__(self):
+    return f"{self.low:g},{self.high:g}" if self.kind == "known" else self.kind
+
+
+class MeasuredRange:
+  """The range of the probes measured so far, frozen after the first segment whose probes differ."""
+
+  def __init__(self, batch: int):
+    """Starts scans of `batch` specimens, of which nothing is known."""
+    self.low, self.high = np.full(batch, np.inf), np.full(batch, -np.inf)
+
+  def update(self, observations: np.ndarray) -> None:
+    """Takes in the intensities [B, n] of a segment where the range is not frozen yet."""
+    open_ = ~(self.high > self.low)
+    self.low = np.where(open_, np.minimum(self.low, observations.min(1)), self.low)
+    self.high = np.where(open_, np.maximum(self.high, observations.max(1)), self.high)
+
+
+def _beside(limit, values):
+  """Returns limits [B] in float64, shaped to be used with values [B, ...]."""
+  return np.reshape(np.asarray(limit, np.float64), [-1] + [1] * (np.ndim(values) - 1))

@@ -1,0 +1,1 @@
+"""Micrographs as microscopes and people save them: reading files, cutting crops, splitting by file."""

@@ -1,0 +1,183 @@
+"""Cuts square crops from micrographs and drops those that teach nothing.
+
+The rules, in this order. Contrast is the range of 4 x 4 px means, between the quantiles 0.005 and 0.995.
+The noise ratio is how much more block means vary than those of independent noise would: 1 for noise, up
+to 64 for what is smooth over 8 px.
+
+  not finite      a pixel is NaN or infinite
+  flat            more than half of the pixels have one value: clipped, or outside the field of view
+  vacuum          the contrast is below 2 % of the whole micrograph's; or it is below 8 % of it and the
+                  noise ratio below 16; or the noise ratio is below 1.5
+  near-duplicate  means over a twelfth of its side correlate above 0.98 with those of a crop kept before
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+_BLOCK = 4  # px, over which contrast is measured
+_QUANTILES = (0.005, 0.995)
+_EMPTY = ((np.inf, 1.5), (0.08, 16.0), (0.02, np.inf))  # contrast over the micrograph's and noise ratio, both below
+_NOISE_BLOCKS = (2, 4, 8)  # px
+_ONE_VALUE = 0.5  # share of pixels
+_DUPLICATE = 0.98  # correlation
+_SIGNATURE = 12  # block means per side
+
+RULES = ("not finite", "flat", "vacuum", "near-duplicate", "beyond --max_crops")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutting:
+  """How crops are cut.
+
+  Raises:
+    ValueError: for values out of range.
+  """
+
+  size: int = 96  # px, side of a crop after binning
+  stride: int = 0  # px after binning, between neighbouring crops; 0 for the size: no overlap
+  binning: int = 1  # px per side that are averaged into one
+  max_crops: int = 25  # of one file, drawn at random; 0 for no limit
+  seed: int = 0  # of what is drawn at random
+
+  def __post_init__(self):
+    for name, least in (("size", 8), ("stride", 0), ("binning", 1), ("max_crops", 0), ("seed", 0)):
+      if getattr(self, name) < least:
+        raise ValueError(f"{name}={getattr(self, name)} is out of range: it must be at least {least}.")
+
+
+class Crop(NamedTuple):
+  """A square cut from a micrograph."""
+
+  image: np.ndarray  # [S, S] float32, intensities as stored
+  row: int  # px of the file, before binning, of its first row
+  column: int
+
+
+class Cut(NamedTuple):
+  """The crops of one micrograph."""
+
+  crops: list[Crop]
+  dropped: dict[str, int]  # by rule
+
+
+def bin_down(image: np.ndarray, binning: int) -> np.ndarray:
+  """Averages blocks of `binning` x `binning` px of an image [H, W]; what is left over at the far edges is cut off."""
+  if binning == 1:
+    return image
+  rows, columns = (side // binning for side in image.shape)
+  blocks = image[: rows * binning, : columns * binning].reshape(rows, binning, columns, binning)
+  return blocks.mean((1, 3), dtype=np.float64).astype(np.float32)
+
+
+def cut(image: np.ndarray, cutting: Cutting) -> Cut:
+  """Cuts a grid of crops, centred on the micrograph, and drops those that the rules exclude.
+
+  Args:
+    image: [H, W] float32; non-finite pixels allowed.
+    cutting: how.
+
+  Raises:
+    ValueError: if the micrograph is smaller than a crop.
+  """
+  height, width = image.shape
+  image = bin_down(image, cutting.binning)
+  if min(image.shape) < cutting.size:
+    binned = f" binned {cutting.binning} x {cutting.binning}" if cutting.binning > 1 else ""
+    raise ValueError(f"{height} x {width} px{binned} is smaller than a crop of {cutting.size} x {cutting.size} px.")
+  contrast = _contrast(image)
+  dropped, kept = dict.fromkeys(RULES, 0), []
+  for row, column in _grid(image.shape, cutting):
+    crop = image[row : row + cutting.size, column : column + cutting.size]
+    rule = excluded(crop, contrast)
+    if rule:
+      dropped[rule] += 1
+    else:
+      kept.append(Crop(crop.copy(), row * cutting.binning, column * cutting.binning))
+  unlike = Signatures()
+  distinct = [crop for crop in kept if unlike.add(signature(crop.image))]
+  dropped["near-duplicate"] = len(kept) - len(distinct)
+  chosen = _draw(distinct, cutting)
+  dropped["beyond --max_crops"] = len(distinct) - len(chosen)
+  return Cut(chosen, dropped)
+
+
+def excluded(crop: np.ndarray, contrast: float) -> str | None:
+  """Returns the rule that excludes a crop [S, S] of a micrograph of that contrast, None if it may stay."""
+  if not np.isfinite(crop).all():
+    return "not finite"
+  if np.unique(crop, return_counts=True)[1].max() > _ONE_VALUE * crop.size:
+    return "flat"
+  share, ratio = _contrast(crop) / contrast if contrast else 0.0, noise_ratio(crop)
+  return "vacuum" if any(share < low and ratio < noisy for low, noisy in _EMPTY) else None
+
+
+def noise_ratio(crop: np.ndarray) -> float:
+  """Returns how much more the block means of a crop [S, S] vary than independent noise of its variance would: 1 there.
+
+  The largest of k^2 var(means of k x k px) / var(pixels), for k = 2, 4, 8.
+  """
+  crop = crop.astype(np.float64) - crop.mean(dtype=np.float64)
+  return max(float(k * k * _means(crop, k).var() / crop.var()) for k in _NOISE_BLOCKS)
+
+
+def signature(image: np.ndarray) -> np.ndarray:
+  """Returns the means of about 12 x 12 blocks of an image [H, W], centred, of length 1; 0 if they are all the same."""
+  rows, columns = (np.linspace(0, side, min(_SIGNATURE, side) + 1).astype(int)[:-1] for side in image.shape)
+  sums = np.add.reduceat(np.add.reduceat(image.astype(np.float64), rows, 0), columns, 1)
+  areas = np.outer(np.diff(np.append(rows, image.shape[0])), np.diff(np.append(columns, image.shape[1])))
+  means = sums / areas
+  means -= means.mean()
+  length = np.linalg.norm(means)
+  return (means / length if length > 0 else means).ravel().astype(np.float32)
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+  """Tells whether two signatures are of near-duplicates."""
+  return one.size == other.size and float(one @ other) > _DUPLICATE
+
+
+class Signatures:
+  """Signatures of what was kept, of which no two are near-duplicates."""
+
+  def __init__(self):
+    self._kept, self._stacked = 0, np.zeros([0, 0], np.float32)
+
+  def add(self, candidate: np.ndarray) -> bool:
+    """Keeps a signature and returns True, unless it is a near-duplicate of one that was kept."""
+    if self._kept == len(self._stacked):  # doubled, so that a long list is not copied for each
+      more = np.zeros([max(64, self._kept), candidate.size], np.float32)
+      self._stacked = np.concatenate([self._stacked, more]) if self._kept else more
+    if (self._stacked @ candidate > _DUPLICATE).any():
+      return False
+    self._stacked[self._kept] = candidate
+    self._kept += 1
+    return True
+
+
+def _grid(shape, cutting):
+  """Yields the first row and column of each crop, after binning."""
+  stride = cutting.stride or cutting.size
+  starts = [range((side - cutting.size) % stride // 2, side - cutting.size + 1, stride) for side in shape]
+  return [(row, column) for row in starts[0] for column in starts[1]]
+
+
+def _draw(crops, cutting):
+  """Returns at most `max_crops` crops, drawn at random, in order of place."""
+  if not cutting.max_crops or len(crops) <= cutting.max_crops:
+    return crops
+  drawn = np.random.default_rng(cutting.seed).choice(len(crops), cutting.max_crops, replace=False)
+  return [crops[i] for i in sorted(drawn)]
+
+
+def _contrast(image):
+  means = _means(image, _BLOCK)
+  finite = means[np.isfinite(means)]
+  low, high = np.quantile(finite, _QUANTILES) if finite.size else (0.0, 0.0)
+  return float(high - low)
+
+
+def _means(image, block):
+  rows, columns = (side // block for side in image.shape)
+  return image[: rows * block, : columns * block].reshape(rows, block, columns, block).mean((1, 3), dtype=np.float64)

@@ -1,0 +1,113 @@
+"""Reads microscopes' own formats by RosettaSciIO, an optional dependency imported when such a file is met."""
+
+import importlib
+import tempfile
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array, from_frames, nanometres
+
+# For which RosettaSciIO is asked for where it is not installed; where it is, it tells what it reads.
+_SUFFIXES = frozenset(("dm3", "dm4", "emd", "ser", "emi", "mib", "hspy", "zspy", "mrc", "mrcz", "bcf", "blo", "nxs",
+                       "h5", "hdf5", "prz", "unf", "tvips", "rpl", "de5", "bmp", "gif"))
+_INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"
+
+
+class MissingReaderError(RuntimeError):
+  """A file needs RosettaSciIO, which is not installed."""
+
+
+def read(path: epath.Path, frame: int) -> Micrograph:
+  """Reads the first image of a file, or one frame of the first stack of images.
+
+  Args:
+    path: of the file.
+    frame: which frame of a stack, from 0.
+
+  Raises:
+    MissingReaderError: if RosettaSciIO is not installed.
+    MicrographError: if no reader knows the file, or it holds no image.
+  """
+  readers = _readers(path)
+  if "://" not in str(path):
+    return _micrograph(_signals(readers, str(path)), frame)
+  with tempfile.TemporaryDirectory() as folder:  # RosettaSciIO reads local files only
+    local = epath.Path(folder) / path.name
+    path.copy(local)
+    return _micrograph(_signals(readers, str(local)), frame)
+
+
+def _readers(path):
+  """Returns the names of RosettaSciIO's modules for files of this type."""
+  suffix = path.suffix.lower().removeprefix(".")
+  try:
+    plugins = importlib.import_module("rsciio").IO_PLUGINS
+  except ImportError as error:
+    if suffix in _SUFFIXES:
+      raise MissingReaderError(f"{path} is read by RosettaSciIO, which is not installed: {_INSTALL}.") from error
+    plugins = []
+  found = [plugin["api"] for plugin in plugins if suffix in {name.lower() for name in plugin["file_extensions"]}]
+  if not found:
+    raise MicrographError(f"{path.suffix or 'a name without suffix'} is no type of micrograph that is known.")
+  return found
+
+
+def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
+  """Reads a file with the first reader that can: several formats share a suffix."""
+  errors, advice = [], "is it complete?"
+  for name in readers:
+    try:
+      return importlib.import_module(name).file_reader(path)
+    except Exception as error:  # each format has errors of its own
+      errors.append(f"{name.rpartition('.')[2]}: {type(error).__name__}: {error}")
+      if isinstance(error, ModuleNotFoundError):
+        advice = f"install {error.name} if it is complete."
+  raise MicrographError(f"it cannot be read ({'; '.join(errors)}): {advice}")
+
+
+def _micrograph(signals, frame):
+  """Takes the first signal that is an image or a stack of images."""
+  kept = [signal for signal in signals if _is_image(signal)]
+  if not kept:
+    shapes = ", ".join(str(list(np.shape(signal["data"]))) for signal in signals) or "nothing"
+    raise MicrographError(f"it holds no image but {shapes}: spectra and scans of diffraction patterns are no "
+                          "micrographs; save the image of a detector.")
+  signal = kept[0]
+  notes = (f"first of {len(kept)} images ({_title(signal)})",) if len(kept) > 1 else ()
+  axes = _axes_in_order(signal)
+  stacked = next((i for i, axis in enumerate(axes) if axis.get("navigate")), 0)
+  row, column = [axis for i, axis in enumerate(axes) if len(axes) == 2 or i != stacked]
+  unit = str(row.get("units")) if str(row.get("units")) == str(column.get("units")) else ""
+  size, more = nanometres(float(row.get("scale", 0)), float(column.get("scale", 0)), unit)
+  data = _channels(np.asarray(signal["data"]))
+  if len(axes) == 2:
+    if frame:
+      raise MicrographError(f"frame={frame} was asked for, and it is a single image.")
+    return from_array(data, size, (*notes, *more))
+  return from_frames(np.moveaxis(data, stacked, 0), frame, size, (*notes, *more))
+
+
+def _axes_in_order(signal):
+  """Returns the axes of a signal's array; some formats leave their numbers to their order."""
+  numbered = [(axis.get("index_in_array", i), i) for i, axis in enumerate(signal["axes"])]
+  return [signal["axes"][i] for _, i in sorted(numbered)]
+
+
+def _is_image(signal):
+  """Tells images and stacks of them from spectra and from scans of diffraction patterns."""
+  navigated = sum(bool(axis.get("navigate")) for axis in signal["axes"])
+  kind = str(signal.get("metadata", {}).get("Signal", {}).get("signal_type", ""))
+  return "diffraction" not in kind and (len(signal["axes"]), navigated) in ((2, 0), (3, 0), (3, 1))
+
+
+def _channels(data):
+  """Returns colour that is stored as a record per pixel as a last axis."""
+  if data.dtype.names is None:
+    return data
+  return np.stack([data[name] for name in data.dtype.names], -1)
+
+
+def _title(signal):
+  return signal.get("metadata", {}).get("General", {}).get("title") or "untitled"

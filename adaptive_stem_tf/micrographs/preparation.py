@@ -1,0 +1,164 @@
+"""Turns micrograph files into one array of crops, split by file, with the provenance of each."""
+
+import glob
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_stem_tf.micrographs import crops, file_split, readers
+from adaptive_stem_tf.micrographs.micrograph import MicrographError
+
+_THUMBNAIL = 240  # px, at most, of the longer side
+_SAME_SHAPE = 0.02  # relative difference of aspect ratios
+
+
+class FileCrops(NamedTuple):
+  """One micrograph file and its crops."""
+
+  path: str
+  shape: tuple[int, int]  # px
+  dtype: str
+  pixel_size_nm: float | None  # of the file, before binning
+  notes: tuple[str, ...]
+  cut: crops.Cut
+  signature: np.ndarray  # of the whole micrograph
+  thumbnail: np.ndarray  # [h, w] float32
+  thumbnail_binning: int  # px of the file per px of the thumbnail
+
+
+class Prepared(NamedTuple):
+  """Crops in the order of training and test, and where they come from."""
+
+  images: np.ndarray  # [N, S, S, 1] float32, each scaled to [0, 1]
+  provenance: list[dict[str, Any]]  # [N], for the JSON beside the images
+  report: dict[str, Any]
+  placed: dict[str, list[tuple[int, int, str]]]  # first row, column (px of the file) and split of each crop, by file
+
+
+def find(patterns: Sequence[str]) -> list[str]:
+  """Returns the files that patterns match, sorted; of a folder, every file in it and below. Hidden ones are left out.
+
+  Raises:
+    FileNotFoundError: if a pattern matches no file.
+  """
+  found: set[str] = set()
+  for pattern in patterns:
+    place = glob.escape(pattern) if os.path.exists(pattern) else pattern
+    place = os.path.join(place, "**") if os.path.isdir(pattern) else place
+    files = [file for file in glob.glob(place, recursive=True) if not os.path.isdir(file)]
+    if not files:
+      raise FileNotFoundError(f"{pattern} matches no file: give files of micrographs, a pattern such as "
+                              "'micrographs/*.tif' (in quotes), or a folder.")
+    found.update(files)
+  return sorted(found)
+
+
+def crops_of(path: str | os.PathLike, cutting: crops.Cutting, frame: int = 0) -> FileCrops:
+  """Reads a file and cuts its crops.
+
+  Args:
+    path: of the file.
+    cutting: how crops are cut.
+    frame: which frame of a stack, from 0.
+
+  Raises:
+    FileNotFoundError, MicrographError: as `readers.read`; also for a micrograph that is smaller than a crop.
+    microscope_files.MissingReaderError: if RosettaSciIO is needed and not installed.
+  """
+  read = readers.read(path, frame)
+  try:
+    cut = crops.cut(read.image, cutting)
+  except ValueError as error:
+    raise MicrographError(f"{os.fspath(path)}: {error}") from error
+  whole = np.nan_to_num(read.image, nan=float(np.nanmedian(read.image)))
+  binning = max(1, -(-max(whole.shape) // _THUMBNAIL))
+  height, width = read.image.shape
+  return FileCrops(os.fspath(path), (height, width), read.dtype, read.pixel_size_nm, read.notes, cut,
+                   crops.signature(whole), crops.bin_down(whole, binning), binning)
+
+
+class Collection:
+  """Crops of many files, without copies of a micrograph and near-duplicates of a crop."""
+
+  def __init__(self, cutting: crops.Cutting):
+    self.files: list[FileCrops] = []
+    self.failed: dict[str, str] = {}  # why, by file
+    self.copies: dict[str, str] = {}  # of which file, by file
+    self._cutting, self._crops = cutting, crops.Signatures()
+
+  def add(self, file: FileCrops) -> str:
+    """Adds a file unless it is a copy of one that was added; returns what was done, in words.
+
+    A copy has the shape of another micrograph, scaled or not, and 12 x 12 block means that correlate above 0.98 with
+    its own: the same micrograph in two formats, or two frames of one field of view.
+    """
+    original = next((other for other in self.files if other.cut.crops and _is_copy(file, other)), None)
+    if original:
+      self.copies[file.path] = original.path
+      return f"left out: a copy of {original.path}"
+    distinct = [crop for crop in file.cut.crops if self._crops.add(crops.signature(crop.image))]
+    dropped = dict(file.cut.dropped)
+    dropped["near-duplicate"] += len(file.cut.crops) - len(distinct)
+    self.files.append(file._replace(cut=crops.Cut(distinct, dropped)))
+    return f"{len(distinct)} crops" + "".join(f", {count} {rule}" for rule, count in dropped.items() if count)
+
+  def prepare(self) -> Prepared:
+    """Splits what was added by file.
+
+    Raises:
+      ValueError: if crops come from fewer than two files.
+    """
+    used = [file for file in self.files if file.cut.crops]
+    division = file_split.split([len(file.cut.crops) for file in used], self._cutting.seed)
+    folder = _common_folder([file.path for file in used])
+    images, provenance = [], []
+    placed: dict[str, list[tuple[int, int, str]]] = {}
+    rng = np.random.default_rng(self._cutting.seed)
+    for part, numbers in (("train", division.train), ("test", division.test)):
+      for number in numbers:
+        file = used[number]
+        common = _common(file, folder, self._cutting)
+        for i in sorted(rng.choice(len(file.cut.crops), division.kept[number], replace=False)):
+          crop = file.cut.crops[i]
+          image, low, high = _scaled(crop.image)
+          images.append(image)
+          provenance.append({**common, "y": crop.row, "x": crop.column, "min": low, "max": high, "split": part})
+          placed.setdefault(file.path, []).append((crop.row, crop.column, part))
+    return Prepared(np.stack(images)[..., None], provenance, self._report(placed), placed)
+
+  def _report(self, placed):
+    return {"cutting": vars(self._cutting), "rules": crops.__doc__, "copies": self.copies, "failed": self.failed,
+            "files": [self._reported(file, placed.get(file.path, [])) for file in self.files]}
+
+  def _reported(self, file, places):
+    return {"file": file.path, "sha256": readers.sha256(file.path), "shape": list(file.shape), "dtype": file.dtype,
+            "pixel_size_nm": file.pixel_size_nm, "notes": list(file.notes), "split": places[0][2] if places else None,
+            "crops": len(places), "dropped": {**file.cut.dropped, "for the split": len(file.cut.crops) - len(places)}}
+
+
+def _common_folder(paths):
+  if len({os.path.isabs(path) for path in paths}) > 1:
+    paths = [os.path.abspath(path) for path in paths]
+  return os.path.commonpath([os.path.dirname(path) for path in paths])
+
+
+def _common(file, folder, cutting):
+  """Returns what the provenance says of every crop of a file."""
+  size = None if file.pixel_size_nm is None else file.pixel_size_nm * cutting.binning
+  return {"source": folder, "file": os.path.relpath(file.path, folder or "."), "dtype": file.dtype,
+          "notes": "; ".join(file.notes), "bin": cutting.binning,
+          "pixel_size": "unknown" if size is None else f"{size:.4g} nm", "pixel_size_nm": size}
+
+
+def _scaled(image):
+  """Returns a crop scaled to [0, 1], and its minimum and maximum."""
+  low, high = float(image.min()), float(image.max())
+  scaled = (image.astype(np.float64) - low) / (high - low)
+  return scaled.astype(np.float32), low, high
+
+
+def _is_copy(file, other):
+  ratios = [one.shape[0] / one.shape[1] for one in (file, other)]
+  return abs(ratios[0] / ratios[1] - 1) < _SAME_SHAPE and crops.alike(file.signature, other.signature)

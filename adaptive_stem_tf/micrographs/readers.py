@@ -1,0 +1,162 @@
+"""Reads micrograph files: NumPy arrays, TIFF, PNG and JPEG here, microscopes' own formats by RosettaSciIO."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+from etils import epath
+from PIL import Image
+
+from adaptive_stem_tf.micrographs import microscope_files
+from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array, from_frames, nanometres
+
+_MICROSCOPIC = 1e3  # nm: a TIFF's resolution tags that say more are of a printer, not a microscope
+_RESOLUTION_UNITS = {3: "cm", 2: "inch"}
+_CM_PER_INCH = 2.54
+
+
+def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
+  """Reads the micrograph in a file.
+
+  Of several images the first is taken, of a stack one frame; `notes` of the result say so. Colour is
+  accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
+
+  Args:
+    path: .npy, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
+    frame: which frame of a stack, from 0.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    MicrographError: if the file is broken, of an unknown type or holds no micrograph.
+    microscope_files.MissingReaderError: if RosettaSciIO is needed and not installed.
+  """
+  place = epath.Path(path)
+  if not place.exists():
+    raise FileNotFoundError(f"{path} does not exist: give the file of a micrograph.")
+  if place.is_dir():
+    raise MicrographError(f"{path} is a folder: give the file of a micrograph.")
+  try:
+    reader = _READERS.get(place.suffix.lower())
+    if reader is None:
+      return microscope_files.read(place, frame)
+    with place.open("rb") as file:
+      return reader(file, frame)
+  except MicrographError as error:
+    raise MicrographError(f"{path}: {error}") from error
+  except (MemoryError, microscope_files.MissingReaderError):
+    raise
+  except Exception as error:  # each format's decoder has errors of its own
+    raise MicrographError(f"{path} cannot be read ({type(error).__name__}: {error}): is the file complete?") from error
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """Returns the SHA-256 of a file's bytes, in hexadecimal."""
+  digest = hashlib.sha256()
+  with epath.Path(path).open("rb") as file:
+    while block := file.read(1 << 20):
+      digest.update(block)
+  return digest.hexdigest()
+
+
+def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
+  """Reads an image [H, W], a colour picture [H, W, 3 or 4] or a stack [N, H, W]; a last axis of 1 is dropped."""
+  array = np.load(file, allow_pickle=False)
+  if not isinstance(array, np.ndarray):
+    raise MicrographError("it is an archive of several arrays: save one array as .npy.")
+  if array.ndim in (3, 4) and array.shape[-1] == 1:
+    array = array[..., 0]
+  if array.ndim == 3 and array.shape[-1] not in (3, 4):
+    return from_frames(array, frame)
+  if array.ndim == 4:
+    raise MicrographError(f"it holds an array of shape {list(array.shape)}, a scan of diffraction patterns perhaps: "
+                          "save an image [H, W], or a stack of them [N, H, W].")
+  return _only_frame(array, frame)
+
+
+def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
+  """Reads a PNG or JPEG of any depth."""
+  with Image.open(file) as opened:
+    picture: Image.Image = opened
+    if picture.mode in ("P", "PA"):
+      picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    if picture.mode not in ("1", "L", "I", "F", "RGB", "RGBA", "LA", "I;16", "I;16B", "I;16L"):
+      raise MicrographError(f"it is a picture of mode {picture.mode}: save it in grey.")
+    if picture.mode == "LA":
+      picture = picture.convert("RGBA")
+    return _only_frame(np.asarray(picture), frame)
+
+
+def _read_tiff(file: BinaryIO, frame: int) -> Micrograph:
+  """Reads one image of a TIFF's first series."""
+  with tifffile.TiffFile(file) as tiff:
+    series = tiff.series[0]
+    notes = (f"first of {len(tiff.series)} series of images",) if len(tiff.series) > 1 else ()
+    size, more = _tiff_pixel_size(tiff)
+    try:
+      array = series.asarray()
+    except ValueError as error:
+      if "imagecodecs" not in str(error):
+        raise
+      array = _decode_with_pillow(file, frame, series, error)
+      return from_array(array, size, (*notes, *more))
+    axes = series.axes
+    last = [axes.index(axis) for axis in "YXS" if axis in axes]
+    array = np.moveaxis(array, last, range(-len(last), 0))
+    if len(last) == 3 and array.shape[-1] not in (3, 4):
+      raise MicrographError(f"it has {array.shape[-1]} samples per pixel: a micrograph has one.")
+    return from_frames(array.reshape(-1, *array.shape[-len(last):]), frame, size, (*notes, *more))
+
+
+def _decode_with_pillow(file, frame, series, error):
+  """Decodes a page whose compression tifffile leaves to imagecodecs."""
+  file.seek(0)
+  with Image.open(file) as picture:
+    picture.seek(frame)
+    array = np.asarray(picture)
+  if array.dtype == np.int32 and series.dtype == np.uint32:
+    array = array.view(np.uint32)
+  if array.dtype.itemsize != series.dtype.itemsize or array.dtype.kind != series.dtype.kind:
+    raise MicrographError(f"its compression needs imagecodecs ({error}): pip install imagecodecs, or save the file "
+                          "uncompressed.") from error
+  return array
+
+
+def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
+  """Returns the pixel size that FEI's, ImageJ's, OME's or the standard tags give."""
+  scan = (tiff.fei_metadata or {}).get("Scan", {})
+  if scan.get("PixelWidth"):
+    return nanometres(float(scan.get("PixelHeight", scan["PixelWidth"])), float(scan["PixelWidth"]), "m")
+  if tiff.ome_metadata:
+    pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
+    pixels = (pixels[0] if isinstance(pixels, list) else pixels)["Pixels"]
+    if "PhysicalSizeX" in pixels:
+      return nanometres(float(pixels.get("PhysicalSizeY", pixels["PhysicalSizeX"])), float(pixels["PhysicalSizeX"]),
+                        pixels.get("PhysicalSizeXUnit", "µm"))
+  tags = tiff.pages[0].tags
+  if "XResolution" not in tags or "YResolution" not in tags:
+    return None, ()
+  counts = [tags[name].value for name in ("YResolution", "XResolution")]  # px per unit, as fractions
+  if not all(count[0] and count[1] for count in counts):
+    return None, ()
+  row, column = (denominator / numerator for numerator, denominator in counts)
+  unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+  if unit:
+    return nanometres(row, column, unit)
+  unit = _RESOLUTION_UNITS.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1, "")
+  factor = _CM_PER_INCH if unit == "inch" else 1.0
+  size, notes = nanometres(row * factor, column * factor, "cm" if unit else "")
+  return (size, notes) if size is not None and size < _MICROSCOPIC else (None, ())
+
+
+def _only_frame(array, frame):
+  if frame:
+    raise MicrographError(f"frame={frame} was asked for, and it is a single image.")
+  return from_array(array)
+
+
+_READERS: dict[str, Callable[[BinaryIO, int], Micrograph]] = {
+    ".npy": _read_npy, ".tif": _read_tiff, ".tiff": _read_tiff, ".png": _read_picture, ".jpg": _read_picture,
+    ".jpeg": _read_picture}

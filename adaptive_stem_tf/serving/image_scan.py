@@ -1,0 +1,121 @@
+"""Scans one window of a micrograph, or all of it by tiles that overlap and are blended."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import specimens
+from adaptive_stem_tf.intensities import Normalisation, to_unit
+from adaptive_stem_tf.serving.scan_result import ScanResult
+from adaptive_stem_tf.serving.scanner import Scanner
+
+_TOGETHER = 16  # tiles scanned at a time
+
+Corner = tuple[int, int]  # first row and column of a window, px
+
+
+def mend(image: np.ndarray) -> tuple[np.ndarray, int]:
+  """Replaces non-finite pixels by the lowest finite intensity; returns the image and how many there were."""
+  finite = np.isfinite(image)
+  return np.where(finite, image, image[finite].min()), int(finite.size - np.count_nonzero(finite))
+
+
+def window_corner(shape: tuple[int, int], size: int, window: Corner | None) -> Corner:
+  """Returns the first row and column of a window of `size` px; of the central one if `window` is None.
+
+  Raises:
+    ValueError: if the window is not inside the image.
+  """
+  _check_size(shape, size)
+  if window is None:
+    return (shape[0] - size) // 2, (shape[1] - size) // 2
+  last = [side - size for side in shape]
+  if not all(0 <= first <= limit for first, limit in zip(window, last)):
+    raise ValueError(f"window={window[0]},{window[1]} leaves the image of {shape[0]} x {shape[1]} px: its first row "
+                     f"must be 0 to {last[0]} and its first column 0 to {last[1]}.")
+  return window
+
+
+def tile_corners(shape: tuple[int, int], size: int, overlap: int) -> list[Corner]:
+  """Returns the first row and column of tiles that cover an image and overlap by at least `overlap` px.
+
+  Raises:
+    ValueError: if the image is smaller than a tile, or the overlap is not smaller than half a tile.
+  """
+  _check_size(shape, size)
+  if not 0 <= overlap < size / 2:
+    raise ValueError(f"overlap={overlap} is out of range: must be at least 0 and below half a tile, {size // 2} px.")
+  starts = [np.linspace(0, side - size, -(-(side - overlap) // (size - overlap))).round().astype(int)
+            for side in shape]
+  return [(int(row), int(column)) for row in starts[0] for column in starts[1]]
+
+
+def scan(scanner: Scanner, image: np.ndarray, corners: Sequence[Corner], normalisation: Normalisation,
+         pixel_size_nm: float | None = None, progress: Callable[[Iterable], Iterable] = iter) -> ScanResult:
+  """Scans windows of an image and joins their completions, blended linearly where windows overlap.
+
+  Args:
+    scanner: the model.
+    image: [H, W] of finite intensities.
+    corners: first row and column of each window.
+    normalisation: which intensities become [-1, 1]; `image` is each window's own range.
+    pixel_size_nm: side of a px, if known.
+    progress: wraps what is iterated over, to show it.
+
+  Returns:
+    The scan of what the windows cover; errors are means over windows, each on its own range.
+  """
+  started, size = time.monotonic(), scanner.size
+  origin = tuple(min(corner[axis] for corner in corners) for axis in (0, 1))
+  shape = tuple(max(corner[axis] for corner in corners) + size - origin[axis] for axis in (0, 1))
+  partial, total, weight = np.zeros([*shape, 2], np.float32), np.zeros(shape), np.zeros(shape)
+  ramp = _ramp(corners, size)
+  positions, intensities, errors = [], [], []
+  for first in progress(range(0, len(corners), _TOGETHER)):
+    chosen = corners[first : first + _TOGETHER]
+    windows = np.stack([image[row : row + size, column : column + size] for row, column in chosen])
+    scans = scanner.scan(windows, normalisation)
+    errors.append(_errors(scans.completions, windows, scanner.filter_sigma))
+    for i, corner in enumerate(chosen):
+      place = tuple(slice(start - zero, start - zero + size) for start, zero in zip(corner, origin))
+      measured = scans.partial[i, ..., 1] > 0
+      partial[place][measured] = scans.partial[i][measured]
+      total[place] += ramp * scans.completions[i]
+      weight[place] += ramp
+      positions.append(scans.positions[i] + np.subtract(corner, origin))
+      intensities.append(scans.intensities[i])
+  truth = image[origin[0] : origin[0] + shape[0], origin[1] : origin[1] + shape[1]]
+  count = scanner.segments * scanner.probes
+  return ScanResult(
+      np.concatenate(positions), np.concatenate(intensities), np.repeat(np.arange(len(corners)), count),
+      np.tile(np.repeat(np.arange(scanner.segments), scanner.probes), len(corners)), partial,
+      (total / np.maximum(weight, 1e-12)).astype(np.float32), truth, origin, pixel_size_nm,
+      {name: np.concatenate([error[name] for error in errors]) for name in errors[0]},
+      {"model": str(scanner.folder), "normalise": str(normalisation), "windows": [list(corner) for corner in corners],
+       "window_size_px": size, "seconds": round(time.monotonic() - started, 3)})
+
+
+def _ramp(corners, size):
+  """Returns weights [S, S] that rise linearly from each edge to the depth of the overlap of neighbours."""
+  steps = [np.diff(sorted({corner[axis] for corner in corners})) for axis in (0, 1)]
+  depths = [size - step.min() if len(step) else 0 for step in steps]
+  edge = np.minimum(np.arange(size) + 1, size - np.arange(size))
+  rows, columns = (np.minimum(edge, max(depth, 0) + 1) / (max(depth, 0) + 1) for depth in depths)
+  return np.outer(rows, columns)
+
+
+def _errors(completions, windows, sigma):
+  """Returns 10 MSE [B] on the low-pass filtered and the raw window, each window's range being [-1, 1]."""
+  low, high = windows.min((1, 2)), windows.max((1, 2))
+  ours, truth = to_unit(completions, low, high), to_unit(windows, low, high)
+  filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
+  return {name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))
+          for name, target in (("filtered", filtered), ("raw", truth))}
+
+
+def _check_size(shape, size):
+  if min(shape) < size:
+    raise ValueError(f"the image is {shape[0]} x {shape[1]} px, smaller than the {size} x {size} px that the model "
+                     "scans: give a larger one, or less --binning.")

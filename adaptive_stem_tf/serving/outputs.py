@@ -1,0 +1,81 @@
+"""Writes a scan: its path, what was measured, the completion, a summary and a picture."""
+
+import csv
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.serving import scan_picture
+from adaptive_stem_tf.serving.scan_result import ScanResult
+
+
+def write_scan(output_dir: str | os.PathLike, result: ScanResult) -> pathlib.Path:
+  """Writes path.csv, partial_scan and completion (.npy and float32 .tif), scan.json and scan.png to a folder.
+
+  path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a pixel is
+  known. partial_scan.npy is [H, W, 2], intensity and mask; partial_scan.tif has NaN where nothing was measured.
+  ImageJ finds the size of a pixel in the .tif files.
+
+  Args:
+    output_dir: made if it does not exist; files of those names are replaced.
+    result: the scan.
+
+  Returns:
+    The folder.
+  """
+  folder = pathlib.Path(output_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  _write_path(folder / "path.csv", result)
+  np.save(folder / "partial_scan.npy", result.partial)
+  np.save(folder / "completion.npy", result.completion)
+  measured = np.where(result.partial[..., 1] > 0, result.partial[..., 0], np.float32(np.nan))
+  _write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm)
+  _write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm)
+  (folder / "scan.json").write_text(json.dumps(summary(result), indent=1))
+  figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
+  return folder
+
+
+def summary(result: ScanResult) -> dict[str, Any]:
+  """Returns what scan.json says."""
+  distinct = int(np.count_nonzero(result.partial[..., 1]))
+  told = {**result.about, "origin_px": list(result.origin), "frame_px": list(result.completion.shape),
+          "pixel_size_nm": result.pixel_size_nm, "probing_positions": len(result.positions),
+          "distinct_pixels": distinct, "distinct_pixels_share": distinct / result.completion.size}
+  if result.errors is not None:
+    told |= {"ten_mse": {name: float(errors.mean()) for name, errors in result.errors.items()},
+             "ten_mse_units": "10 * MSE on [-1, 1], the range of each window; filtered: low-pass filtered target",
+             "ten_mse_by_window": {name: errors.tolist() for name, errors in result.errors.items()}}
+  return told
+
+
+def _write_path(path, result):
+  rows, size = result.positions.astype(np.float64) + np.asarray(result.origin), result.pixel_size_nm
+  probes = _probes(result)
+  with path.open("w", newline="") as file:
+    writer = csv.writer(file)
+    writer.writerow(["window", "segment", "probe", "row_px", "column_px"] + ["row_nm", "column_nm"] * (size is not None)
+                    + ["intensity"])
+    for i, (row, column) in enumerate(rows):
+      nm = [f"{row * size:.7g}", f"{column * size:.7g}"] if size is not None else []
+      writer.writerow([result.windows[i], result.segments[i], probes[i], f"{row:.4f}", f"{column:.4f}", *nm,
+                       f"{result.intensities[i]:.7g}"])
+
+
+def _probes(result):
+  """Returns the number of each probe within its segment."""
+  new = np.flatnonzero(np.diff(result.windows, prepend=-1) | np.diff(result.segments, prepend=-1))
+  counts = np.diff(np.append(new, len(result.positions)))
+  return np.concatenate([np.arange(count) for count in counts])
+
+
+def _write_tiff(path, image, pixel_size_nm):
+  known: dict[str, Any] = {}
+  if pixel_size_nm is not None:
+    known = {"resolution": (1 / pixel_size_nm, 1 / pixel_size_nm), "metadata": {"unit": "nm"}}
+  tifffile.imwrite(path, image.astype(np.float32), imagej=True, **known)

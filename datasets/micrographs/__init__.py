@@ -1,0 +1,1 @@
+"""Micrographs from a folder of the user's own files."""

@@ -1,0 +1,101 @@
+"""Scans a micrograph file with an exported model, and completes it.
+
+  python -m launch.scan --image=FILE --model=savedmodels/NAME/1 --output_dir=OUT
+
+Reads npy, tif, png and jpg; dm3, dm4, emd, ser and others by RosettaSciIO (pip install
+'adaptive-stem-tf[microscopy]'). Needs the SavedModel, not the run it was trained in. A
+window of the model's size is scanned (the central one unless --window says which), or all
+of the image with --tiles: each tile is a scan of its own, neighbours overlap by --overlap
+px or more, are scanned twice there, and are blended linearly. The folder receives
+
+  path.csv                 window, segment, probe, row and column (px; nm where known), intensity
+  partial_scan.npy, .tif   what was measured: intensity and mask; NaN where not, in the .tif
+  completion.npy, .tif     the completed image, in the file's intensities
+  scan.json                10 MSE, distinct pixels, model, window, seconds
+  scan.png                 specimen and path, partial scan, completion, error
+
+--normalise says which intensities become the model's [-1, 1]: `image` is each window's own
+range, as in training, which a microscope cannot know before it has scanned; `measured` is
+the range of the first segment, which it can; LOW,HIGH is a calibration.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tqdm
+from absl import flags
+
+from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.micrographs import crops, readers
+from adaptive_stem_tf.serving import image_scan, outputs, scanner
+from adaptive_stem_tf.serving.scan_result import ScanResult
+from launch import flags as launch_flags
+
+_IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
+_MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
+_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for path, images, summary and picture", required=True)
+_WINDOW = flags.DEFINE_list("window", None, "first row and column of the window, in px after binning: 120,64. "
+                            "Default: the centre")
+_TILES = flags.DEFINE_boolean("tiles", False, "scan all of the image by tiles")
+_OVERLAP = flags.DEFINE_integer("overlap", 12, "px by which neighbouring tiles overlap at least", lower_bound=0)
+_BINNING = flags.DEFINE_integer("binning", 1, "px per side that are averaged into one before the scan", lower_bound=1)
+_FRAME = flags.DEFINE_integer("frame", 0, "which frame is taken of a file that holds a stack, from 0", lower_bound=0)
+_NORMALISE = flags.DEFINE_string("normalise", "image", "which intensities become [-1, 1]: image, measured, or LOW,HIGH")
+_PIXEL_SIZE = flags.DEFINE_float("pixel_size_nm", None, "side of a px of the file, nm, if the file does not say it",
+                                 lower_bound=0.0)
+_PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar with --tiles")
+
+
+def main() -> None:
+  """Reads, scans and writes."""
+  window, normalisation = _window(), Normalisation.parse(_NORMALISE.value)
+  read = readers.read(_IMAGE.value, _FRAME.value)
+  image, mended = image_scan.mend(crops.bin_down(read.image, _BINNING.value))
+  for note in (*read.notes, *([f"{mended} pixels that are not finite are taken as the darkest"] * bool(mended))):
+    print(f"{_IMAGE.value}: {note}")
+  model = scanner.Scanner(_MODEL.value)
+  corners = (image_scan.tile_corners(image.shape, model.size, _OVERLAP.value) if _TILES.value else
+             [image_scan.window_corner(image.shape, model.size, window)])
+  size = _PIXEL_SIZE.value or read.pixel_size_nm
+  result = image_scan.scan(model, image, corners, normalisation, size and size * _BINNING.value,
+                           lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)))
+  about = {"image": _IMAGE.value, "frame": _FRAME.value, "binning": _BINNING.value, "image_px": list(image.shape),
+           "image_dtype": read.dtype, "pixels_mended": mended, **result.about}
+  folder = outputs.write_scan(_OUTPUT.value, result._replace(about=about))
+  print(_told(result, read))
+  print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and scan.png.")
+
+
+def _window() -> tuple[int, int] | None:
+  if _WINDOW.value is None:
+    return None
+  if _TILES.value:
+    raise ValueError(f"window={','.join(_WINDOW.value)} and tiles=True disagree: tiles cover all of the image; leave "
+                     "one out.")
+  try:
+    row, column = map(int, _WINDOW.value)
+  except ValueError:
+    raise ValueError(f"window={','.join(_WINDOW.value)} is no place: give its first row and column, such as "
+                     "120,64.") from None
+  return row, column
+
+
+def _told(result: ScanResult, read: readers.Micrograph) -> str:
+  told = outputs.summary(result)
+  height, width = told["frame_px"]
+  count, errors = len(told["windows"]), told["ten_mse"]
+  where = f"{count} tiles over {height} x {width} px" if count > 1 else (
+      f"window of {height} x {width} px at row {result.origin[0]}, column {result.origin[1]}")
+  lines = [f"{where}: {told['probing_positions']} probing positions, {told['distinct_pixels_share']:.2%} of its "
+           f"pixels, in {told['seconds']} s; --normalise={told['normalise']}.",
+           f"10 MSE {errors['filtered']:.3f} on the filtered specimen, {errors['raw']:.3f} on the raw one."]
+  if result.pixel_size_nm is None:
+    lines.append("The size of a pixel is not known: --pixel_size_nm gives it.")
+  if result.truth is not None and result.truth.max() == result.truth.min():
+    lines.append("What was scanned is constant: there is nothing to see, and 10 MSE has no meaning.")
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  launch_flags.run(main)
