@@ -1,31 +1,67 @@
 """Exports a run's actor and generator as a SavedModel for deployment.
 
-  python -m launch.export --workdir=runs/small --output=savedmodels/NAME/1
+  python -m launch.export --workdir=runs/small --output=savedmodels/small/1
+  python -m launch.export --workdir=runs/small --output=savedmodels/small/2 --labels=canary
+  python -m launch.export --output=savedmodels/small/2 --labels=stable
 
 The folder needs TensorFlow only, not this package. Its signatures `complete`, `start`,
-`step` and `scan` are documented in adaptive_stem_tf/serving/export.py.
+`step` and `scan` are documented in its assets.extra/manifest.json. A version is written
+whole or not at all, and never replaced. --labels points `stable` or `canary` at it in
+the models.config beside NAME, for TensorFlow Serving: the last form moves a label to a
+version that exists. --litert adds the fast path.
 """
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import pathlib
+
 from absl import flags
 
 from adaptive_stem_tf.experiment import model
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving import export, extra
 from launch import flags as launch_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; none to label a version that exists")
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the SavedModel, NAME/VERSION", required=True)
+_LABELS = flags.DEFINE_list("labels", [], "labels (stable, canary) that models.config points at this version")
 
 
 def main() -> None:
-  """Exports the run in --workdir."""
-  trained, iteration = model.load(_WORKDIR.value)
-  output = export.export(trained, _OUTPUT.value)
-  size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-  print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
+  """Exports the run in --workdir, and labels it."""
+  output = pathlib.Path(_OUTPUT.value)
+  export.check_version(output)
+  _check_labels(output)
+  if _WORKDIR.value:
+    trained, iteration = model.load(_WORKDIR.value)
+    export.export(trained, output, iteration)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
+    if not extra.has_serving_api():
+      print("It has no warm-up requests: these need tensorflow-serving-api (extra `serving`).")
+  if _LABELS.value:
+    _label(output)
+
+
+def _check_labels(output):
+  """Refuses before anything is written what could not be labelled afterwards."""
+  if not _WORKDIR.value and not _LABELS.value:
+    raise ValueError("give --workdir to export a run, or --labels to label a version that exists, or both.")
+  if not _WORKDIR.value and not (output / "saved_model.pb").is_file():
+    raise FileNotFoundError(f"output={output} holds no SavedModel to label: export a run there with --workdir.")
+  if _LABELS.value:
+    if not extra.has_serving_api():
+      raise ValueError("labels need tensorflow-serving-api: pip install tensorflow-serving-api (extra `serving`).")
+    from adaptive_stem_tf.serving import repository
+    repository.check_labels(_LABELS.value)
+
+
+def _label(output):
+  from adaptive_stem_tf.serving import repository
+  path = output.parent.parent / "models.config"
+  repository.add_labels(path, output.parent.name, int(output.name), _LABELS.value)
+  print(f"{path}: {' and '.join(_LABELS.value)} of {output.parent.name} is version {output.name} now.")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,22 @@ Signatures, every tensor with the batch B (any size) as its first axis:
 
 The recurrent state travels as tensors named state_*: servers keep none.
 `serving_default` is `complete`.
+
+Intensities that are not finite, and tensors of other shapes or of batches that disagree,
+are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
 """
 
 import os
 import pathlib
 import shutil
+import uuid
 
 import tensorflow as tf
 import tree
 
 from adaptive_stem_tf.experiment.model import Model
 from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.serving import extra
 
 _POSITION, _DIRECTION = "state_position", "state_direction"
 
@@ -29,29 +34,54 @@ class ExportError(ValueError):
   """The model cannot be exported there."""
 
 
-def export(model: Model, output: str | os.PathLike) -> pathlib.Path:
+def export(model: Model, output: str | os.PathLike, iteration: int | None = None) -> pathlib.Path:
   """Writes a SavedModel to `output` = NAME/VERSION, whole or not at all.
 
-  The configuration travels along as assets.extra/config.json.
+  What `serving.extra` writes travels along in assets.extra: configuration, hashes,
+  documentation of the signatures and, where tensorflow-serving-api is installed,
+  warm-up requests.
+
+  Args:
+    model: what is exported.
+    output: NAME/VERSION, the version a positive integer.
+    iteration: of training, for the record.
 
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
   """
   output = pathlib.Path(output)
-  if not output.name.isdigit() or int(output.name) < 1:
-    raise ExportError(f"output={output} does not end in a version: name it {output}/1, say (a positive integer).")
+  check_version(output)
   if output.exists():
     raise ExportError(f"output={output} exists: a version is never replaced in place; choose the next number.")
-  unfinished = output.with_name(f"{output.name}.tmp")
-  shutil.rmtree(unfinished, ignore_errors=True)
   served = ServedModel(model)
   signatures = served.signatures()
-  tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures["complete"]})
-  extra = unfinished / "assets.extra"
-  extra.mkdir()
-  (extra / "config.json").write_text(model.experiment.to_json())
-  unfinished.rename(output)
+  unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")  # no integer: servers pass it over
+  try:
+    tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures["complete"]})
+    extra.write(unfinished, output, model.experiment, iteration)
+    _move(unfinished, output)
+  finally:
+    shutil.rmtree(unfinished, ignore_errors=True)
   return output
+
+
+def check_version(output: pathlib.Path) -> None:
+  """Refuses folders that are not NAME/VERSION.
+
+  Raises:
+    ExportError: if the version is not a positive integer as servers read it.
+  """
+  # isdigit alone also takes other scripts' digits, and 007 would be version 7 beside another 7.
+  if not (output.name.isascii() and output.name.isdigit()) or output.name.startswith("0"):
+    raise ExportError(f"output={output} does not end in a version: name it {output}/1, say (a positive integer).")
+
+
+def _move(unfinished, output):
+  """Renames a folder that is complete; fails, rather than replaces, if another process was faster."""
+  try:
+    unfinished.rename(output)  # fails where a folder that is not empty exists
+  except OSError:
+    raise ExportError(f"output={output} was written by another process meanwhile: choose the next number.") from None
 
 
 class ServedModel(tf.Module):
@@ -82,7 +112,7 @@ class ServedModel(tf.Module):
 
   def complete(self, partial_scan):
     """Completes partial scans."""
-    return {"completion": self.generator(partial_scan, is_training=False)}
+    return {"completion": self.generator(_finite(partial_scan, "partial_scan"), is_training=False)}
 
   def start(self, scan_id):
     """Starts scans: as many as there are ids."""
@@ -94,9 +124,13 @@ class ServedModel(tf.Module):
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
+    batch = tf.shape(observation)[0]
+    observation = _finite(observation, "observation")
+    state = {name: _of_batch(part, batch) for name, part in state.items()}
     position, direction = state[_POSITION], state[_DIRECTION]
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
     angle, recurrent = self.actor(observation, position, recurrent)
+    angle = tf.debugging.check_numerics(angle, "the state is not finite: give the state_* of the last answer")
     position = position + self._scan.probes * direction
     direction = geometry.direction(angle, self._scan)
     return {**self._named(recurrent, position, direction), "angle": angle,
@@ -104,9 +138,20 @@ class ServedModel(tf.Module):
 
   def scan(self, image):
     """Scans whole images, for use without a microscope."""
-    _, path, partial, completion = self._model.scan(image)
+    _, path, partial, completion = self._model.scan(_finite(image, "image"))
     return {"path": path, "partial_scan": partial, "completion": completion}
 
   def _named(self, recurrent, position, direction):
     named = dict(zip(self.state_names, tree.flatten(recurrent)))
     return {**named, _POSITION: position, _DIRECTION: direction}
+
+
+def _finite(intensities, name):
+  """Refuses NaN and infinite intensities, and other shapes, when the graph runs (servers do not check shapes)."""
+  intensities = tf.ensure_shape(intensities, intensities.shape)
+  return tf.debugging.check_numerics(intensities, f"{name} has intensities that are not finite")
+
+
+def _of_batch(part, batch):
+  """Refuses a part of the state [B, ...] that has another shape or batch, and would be broadcast."""
+  return tf.reshape(tf.ensure_shape(part, part.shape), [batch, *part.shape[1:]])
