@@ -124,9 +124,8 @@ class ServedModel(tf.Module):
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
-    batch = tf.shape(observation)[0]
     observation = _finite(observation, "observation")
-    state = {name: _of_batch(part, batch) for name, part in state.items()}
+    state = _of_batch(state, tf.shape(observation)[0])
     position, direction = state[_POSITION], state[_DIRECTION]
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
     angle, recurrent = self.actor(observation, position, recurrent)
@@ -152,6 +151,10 @@ def _finite(intensities, name):
   return tf.debugging.check_numerics(intensities, f"{name} has intensities that are not finite")
 
 
-def _of_batch(part, batch):
-  """Refuses a part of the state [B, ...] that has another shape or batch, and would be broadcast."""
-  return tf.reshape(tf.ensure_shape(part, part.shape), [batch, *part.shape[1:]])
+def _of_batch(state, batch):
+  """Refuses parts of the state [B, ...] that have another shape or batch, and would be broadcast."""
+  state = {name: tf.ensure_shape(part, part.shape) for name, part in state.items()}
+  batches = tf.stack([tf.shape(part)[0] for part in state.values()])
+  with tf.control_dependencies([tf.debugging.assert_equal(
+      batches, batch, f"the batches of {', '.join(state)} are not the observation's")]):
+    return {name: tf.identity(part) for name, part in state.items()}
