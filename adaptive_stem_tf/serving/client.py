@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_stem_tf.serving import contract, stepping, transport
+from adaptive_stem_tf.serving.geometry import Geometry
 from adaptive_stem_tf.serving.transport import ServingError, Unavailable
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # s, between attempts
@@ -94,7 +95,7 @@ class Client:
     return self._known
 
   @property
-  def geometry(self) -> stepping.Geometry:
+  def geometry(self) -> Geometry:
     """Segments, probing positions and size of the scans that the model makes."""
     offered = self.signatures()
     missing = sorted({"start", "step", "scan", "complete"} - set(offered))

@@ -94,11 +94,11 @@ class ServedModel(tf.Module):
     self._like = self.actor.initial_state(1)
     self.state_names = ["state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)]
 
-  def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-    """Returns the traced signatures by name."""
+  def signatures(self, batch: int | None = None) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """Returns the traced signatures by name, for batches of one size or, with None, of any."""
     size, n = self._scan.image_size, self._scan.probes
     def spec(name, *shape, dtype=tf.float32):
-      return tf.TensorSpec([None, *shape], dtype, name)
+      return tf.TensorSpec([batch, *shape], dtype, name)
     state = [spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))]
     state += [spec(_POSITION, 2), spec(_DIRECTION, 2)]
     # Positional arguments get their names from their specs: state names are not known beforehand.

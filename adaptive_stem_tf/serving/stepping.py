@@ -8,16 +8,9 @@ import tensorflow as tf
 
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import contract
+from adaptive_stem_tf.serving.geometry import Geometry
 
 Answer = dict[str, np.ndarray]  # state_* [B, ...], positions [B, n, 2] px and, after a step, angle [B, 1] rad
-
-
-class Geometry(NamedTuple):
-  """Sizes of a model's scans: S, n and T."""
-
-  size: int
-  probes: int
-  segments: int
 
 
 def geometry_of(signatures: Mapping[str, contract.Signature]) -> Geometry:

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.serving import client, stepping, transport
+from adaptive_stem_tf.serving import client, transport
+from adaptive_stem_tf.serving.geometry import Geometry
 from tests import tiny
 from tests.unit.serving.conftest import free_port
 
@@ -28,7 +29,7 @@ def test_driven_scans_are_the_models_own(connect, exported, name):
   images = tiny.images(5)
   expected = exported[name][0].scan_all(images)
   asked = connect(name, client.Settings(batch=2))  # three calls a step
-  assert asked.geometry == stepping.Geometry(tiny.SIZE, tiny.PROBES, tiny.SEGMENTS)
+  assert asked.geometry == Geometry(tiny.SIZE, tiny.PROBES, tiny.SEGMENTS)
   made, whole = asked.drive(images), asked.scan(images)
   for path, partial, completion in (made, (whole["path"], whole["partial_scan"], whole["completion"])):
     np.testing.assert_allclose(path, expected.positions, atol=1e-4)

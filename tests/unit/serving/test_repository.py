@@ -35,7 +35,7 @@ def test_labels_move_and_only_labelled_versions_are_served(tmp_path):
 
 def test_what_was_written_by_hand_is_kept(tmp_path):
   path = tmp_path / "models.config"
-  path.write_text("model_config_list { config { name: 'mine' base_path: '/elsewhere/mine' model_platform: 'tensorflow' } }")
+  path.write_text("model_config_list { config { name: 'mine' base_path: '/elsewhere/mine' } }")
   repository.add_labels(path, "mine", 3, ["stable"])
   assert repository.models(repository.read(path))["mine"].base_path == "/elsewhere/mine"
   moved = repository.under("/srv", repository.models(repository.read(path)))

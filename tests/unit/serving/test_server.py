@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from adaptive_stem_tf.serving import server, stepping
+from adaptive_stem_tf.serving.geometry import Geometry
 from tests import tiny
 from tests.unit.serving.conftest import wait_until
 
@@ -97,7 +98,7 @@ class Stubs:
 def test_scans_over_grpc_are_the_models_own(served, exported, name):
   images = tiny.images(3)
   expected = exported[name][0].scan_all(images)
-  geometry = stepping.Geometry(tiny.SIZE, tiny.PROBES, tiny.SEGMENTS)
+  geometry = Geometry(tiny.SIZE, tiny.PROBES, tiny.SEGMENTS)
   made = stepping.scan_images(Stubs(served, name), images, geometry)
   whole = arrays(predict(served, {"image": images}, name=name, signature="scan"))
   for path, completion in ((made.path, made.completion), (whole["path"], whole["completion"])):
