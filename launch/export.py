@@ -20,12 +20,16 @@ import pathlib
 from absl import flags
 
 from adaptive_stem_tf.experiment import model
-from adaptive_stem_tf.serving import export, extra
+from adaptive_stem_tf.serving import export, extra, litert
 from launch import flags as launch_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; none to label a version that exists")
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the SavedModel, NAME/VERSION", required=True)
 _LABELS = flags.DEFINE_list("labels", [], "labels (stable, canary) that models.config points at this version")
+
+_LITERT = flags.DEFINE_boolean("litert", False, "also convert step and generator to LiteRT, in assets.extra/litert")
+_PRECISIONS = flags.DEFINE_list("litert_precisions", [], "further LiteRT generators, whose weights are float16 or int8 "
+                                "(launch.compare_litert tells their error); implies --litert")
 
 
 def main() -> None:
@@ -35,13 +39,20 @@ def main() -> None:
   _check_labels(output)
   if _WORKDIR.value:
     trained, iteration = model.load(_WORKDIR.value)
-    export.export(trained, output, iteration)
+    fast = _LITERT.value or _PRECISIONS.value
+    if fast:
+      litert.check(trained, _PRECISIONS.value)
+    export.export(trained, output, iteration, also=_convert(trained) if fast else None)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
     if not extra.has_serving_api():
       print("It has no warm-up requests: these need tensorflow-serving-api (extra `serving`).")
   if _LABELS.value:
     _label(output)
+
+
+def _convert(trained):
+  return lambda folder: litert.convert(trained, folder / litert.FOLDER, _PRECISIONS.value)
 
 
 def _check_labels(output):

@@ -19,6 +19,7 @@ import os
 import pathlib
 import shutil
 import uuid
+from collections.abc import Callable
 
 import tensorflow as tf
 import tree
@@ -34,7 +35,8 @@ class ExportError(ValueError):
   """The model cannot be exported there."""
 
 
-def export(model: Model, output: str | os.PathLike, iteration: int | None = None) -> pathlib.Path:
+def export(model: Model, output: str | os.PathLike, iteration: int | None = None,
+           also: Callable[[pathlib.Path], None] | None = None) -> pathlib.Path:
   """Writes a SavedModel to `output` = NAME/VERSION, whole or not at all.
 
   What `serving.extra` writes travels along in assets.extra: configuration, hashes,
@@ -45,6 +47,7 @@ def export(model: Model, output: str | os.PathLike, iteration: int | None = None
     model: what is exported.
     output: NAME/VERSION, the version a positive integer.
     iteration: of training, for the record.
+    also: writes more into assets.extra, whose path it gets.
 
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
@@ -58,6 +61,9 @@ def export(model: Model, output: str | os.PathLike, iteration: int | None = None
   unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")  # no integer: servers pass it over
   try:
     tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures["complete"]})
+    (unfinished / extra.FOLDER).mkdir()
+    if also:
+      also(unfinished / extra.FOLDER)
     extra.write(unfinished, output, model.experiment, iteration)
     _move(unfinished, output)
   finally:

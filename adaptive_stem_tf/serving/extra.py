@@ -45,7 +45,7 @@ _STATE = "part of the recurrent state: hand back what the last answer gave"
 
 def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: config.Experiment, iteration: int | None
           ) -> None:
-  """Writes assets.extra into a SavedModel.
+  """Writes what describes a SavedModel into its assets.extra, which exists.
 
   Args:
     saved_model: folder that holds the SavedModel.
@@ -54,7 +54,6 @@ def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: config.Ex
     iteration: of training; None if unknown.
   """
   folder = saved_model / FOLDER
-  folder.mkdir()
   (folder / "config.json").write_text(experiment.to_json())
   signatures = {name: contract.of_proto(proto) for name, proto in read_signatures(saved_model).items()}
   if has_serving_api():

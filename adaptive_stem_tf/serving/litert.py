@@ -34,7 +34,7 @@ def check(model: Model, precisions: Sequence[str] = ()) -> None:
   """
   unknown = set(precisions) - set(PRECISIONS)
   if unknown:
-    raise export.ExportError(f"precision {', '.join(sorted(unknown))} is unknown: choose among {', '.join(PRECISIONS)}.")
+    raise export.ExportError(f"precision {', '.join(sorted(unknown))} is unknown: choose {' or '.join(PRECISIONS)}.")
   if model.experiment.generator.precision != "float32":
     raise export.ExportError(f"precision={model.experiment.generator.precision} of the generator has no LiteRT "
                              "arithmetic: train or export with --precision=float32.")
