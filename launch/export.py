@@ -71,8 +71,13 @@ def _check_labels(output):
 def _label(output):
   from adaptive_stem_tf.serving import repository
   path = output.parent.parent / "models.config"
-  repository.add_labels(path, output.parent.name, int(output.name), _LABELS.value)
-  print(f"{path}: {' and '.join(_LABELS.value)} of {output.parent.name} is version {output.name} now.")
+  waiting = repository.add_labels(path, output.parent.name, int(output.name), _LABELS.value)
+  moved = [label for label in _LABELS.value if label not in waiting]
+  if moved:
+    print(f"{path}: {' and '.join(moved)} of {output.parent.name} is version {output.name} now.")
+  if waiting:
+    print(f"{path}: version {output.name} of {output.parent.name} is listed, so that servers load it. When they have, "
+          f"move the label: python -m launch.export --output={output} --labels={','.join(waiting)}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 Images are scanned here, segment by segment: the server decides each direction and
 completes the partial scans (`--how=scan` sends whole images instead). Several scans
-travel in one call. Writes path.npy [N, T * n, 2] px, partial_scan.npy, completion.npy and
+travel in one call. Intensities are scaled by each image's minimum and maximum, which a
+microscope does not know beforehand. Writes path.npy [N, T * n, 2] px, partial_scan.npy, completion.npy and
 examples.png.
 """
 
@@ -61,7 +62,8 @@ def main() -> None:
   folder = pathlib.Path(_OUTPUT.value)
   _write(folder, scans, images)
   error = float(np.mean(evaluation.image_metrics(scans.completion, images)["ten_mse"]))
-  print(f"{len(images)} scans, mean 10 MSE {error:.4f} against the images as they are. Written: {folder}/")
+  print(f"{len(images)} scans of intensities scaled by each image's minimum and maximum, mean 10 MSE {error:.4f} against "
+        f"the images without a filter. Written: {folder}/")
 
 
 def _write(folder, scans, images):

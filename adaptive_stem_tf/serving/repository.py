@@ -70,16 +70,22 @@ def check_labels(labels: Sequence[str]) -> None:
     raise RepositoryError(f"labels={','.join(labels)} is unknown: give stable, canary or stable,canary.")
 
 
-def add_labels(path: str | os.PathLike, name: str, version: int, labels: Sequence[str]) -> None:
+def add_labels(path: str | os.PathLike, name: str, version: int, labels: Sequence[str]) -> list[str]:
   """Points labels of a model at a version, in a models.config that is made if it is missing.
 
-  Only labelled versions are served: one that loses its last label is unloaded.
+  TensorFlow Serving refuses a whole models.config that moves a label in use to a version
+  it has not loaded. Such a label stays where it is: the version is listed, so that
+  servers load it, and the same call again moves the label. Versions that carry no label
+  are listed no longer, and unloaded, once every label has moved.
 
   Args:
     path: of models.config.
     name: of the model.
     version: that the labels move to.
     labels: `stable`, `canary` or both.
+
+  Returns:
+    The labels that wait for the version to be loaded; call again then.
 
   Raises:
     RepositoryError: for other labels, or if the file is damaged.
@@ -90,10 +96,17 @@ def add_labels(path: str | os.PathLike, name: str, version: int, labels: Sequenc
   known = models(config)
   model = known[name] if name in known else config.model_config_list.config.add(
       name=name, base_path=f"{BASE_PATH}/{name}", model_platform="tensorflow")
-  for label in labels:
+  listed = set(model.model_version_policy.specific.versions)
+  waiting = [label for label in labels if version not in listed | {model.version_labels.get(label, version)}]
+  for label in set(labels) - set(waiting):
     model.version_labels[label] = version
-  model.model_version_policy.specific.versions[:] = sorted(set(model.version_labels.values()))
-  text = _HEADER + text_format.MessageToString(config)
+  labelled = set(model.version_labels.values())
+  model.model_version_policy.specific.versions[:] = sorted(labelled | {version} | (listed if waiting else set()))
+  _write(path, config)
+  return waiting
+
+
+def _write(path, config):
   unfinished = path.with_name(f"{path.name}.tmp")
-  unfinished.write_text(text)
+  unfinished.write_text(_HEADER + text_format.MessageToString(config))
   unfinished.replace(path)  # a server that polls the file never sees half of it

@@ -20,17 +20,30 @@ def versions(path, name):
 
 def test_labels_move_and_only_labelled_versions_are_served(tmp_path):
   path = tmp_path / "models.config"
-  repository.add_labels(path, "small", 1, ["stable"])
-  repository.add_labels(path, "small", 2, ["canary"])
-  repository.add_labels(path, "other", 7, ["stable", "canary"])
+  assert repository.add_labels(path, "small", 1, ["stable"]) == []
+  assert repository.add_labels(path, "small", 2, ["canary"]) == []
+  assert repository.add_labels(path, "other", 7, ["stable", "canary"]) == []
   assert labels(path, "small") == {"stable": 1, "canary": 2} and versions(path, "small") == [1, 2]
-  repository.add_labels(path, "small", 2, ["stable"])
+  assert repository.add_labels(path, "small", 2, ["stable"]) == []
   assert labels(path, "small") == {"stable": 2, "canary": 2} and versions(path, "small") == [2]
   assert labels(path, "other") == {"stable": 7, "canary": 7}
   known = repository.models(repository.read(path))
   assert known["small"].base_path == "/models/small" and known["small"].model_platform == "tensorflow"
   assert path.read_text().startswith("# Models for tensorflow_model_server")
   assert [entry.name for entry in tmp_path.iterdir()] == ["models.config"]
+
+
+def test_a_label_in_use_waits_until_the_version_has_been_listed(tmp_path):
+  path = tmp_path / "models.config"
+  repository.add_labels(path, "small", 1, ["stable"])
+  assert repository.add_labels(path, "small", 3, ["stable", "canary"]) == ["stable"]
+  assert labels(path, "small") == {"stable": 1, "canary": 3} and versions(path, "small") == [1, 3]
+  assert repository.add_labels(path, "small", 4, ["canary"]) == ["canary"]
+  assert labels(path, "small") == {"stable": 1, "canary": 3} and versions(path, "small") == [1, 3, 4]
+  assert repository.add_labels(path, "small", 4, ["canary"]) == []
+  assert labels(path, "small") == {"stable": 1, "canary": 4} and versions(path, "small") == [1, 4]
+  assert repository.add_labels(path, "small", 4, ["stable"]) == []
+  assert labels(path, "small") == {"stable": 4, "canary": 4} and versions(path, "small") == [4]
 
 
 def test_what_was_written_by_hand_is_kept(tmp_path):
