@@ -62,8 +62,8 @@ def main() -> None:
   folder = pathlib.Path(_OUTPUT.value)
   _write(folder, scans, images)
   error = float(np.mean(evaluation.image_metrics(scans.completion, images)["ten_mse"]))
-  print(f"{len(images)} scans of intensities scaled by each image's minimum and maximum, mean 10 MSE {error:.4f} against "
-        f"the images without a filter. Written: {folder}/")
+  print(f"{len(images)} scans of intensities scaled by each image's minimum and maximum, mean 10 MSE {error:.4f} "
+        f"against the images without a filter. Written: {folder}/")
 
 
 def _write(folder, scans, images):

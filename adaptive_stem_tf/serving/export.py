@@ -19,7 +19,7 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tree
@@ -100,21 +100,20 @@ class ServedModel(tf.Module):
     self._like = self.actor.initial_state(1)
     self.state_names = ["state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)]
 
-  def signatures(self, batch: int | None = None) -> dict[str, tf.types.experimental.ConcreteFunction]:
-    """Returns the traced signatures by name, for batches of one size or, with None, of any."""
+  def signatures(self, batch: int | None = None, names: Sequence[str] = ("complete", "start", "step", "scan")
+                 ) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """Returns traced signatures by name, for batches of one size or, with None, of any."""
     size, n = self._scan.image_size, self._scan.probes
     def spec(name, *shape, dtype=tf.float32):
       return tf.TensorSpec([batch, *shape], dtype, name)
     state = [spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))]
     state += [spec(_POSITION, 2), spec(_DIRECTION, 2)]
-    # Positional arguments get their names from their specs: state names are not known beforehand.
-    return {
-        "complete": tf.function(self.complete, [spec("partial_scan", size, size, 2)]).get_concrete_function(),
-        "start": tf.function(self.start, [spec("scan_id", dtype=tf.int64)]).get_concrete_function(),
-        "step": tf.function(self.step).get_concrete_function(
-            spec("observation", n), **{part.name: part for part in state}),
-        "scan": tf.function(self.scan, [spec("image", size, size, 1)]).get_concrete_function(),
-    }
+    inputs = {"complete": [spec("partial_scan", size, size, 2)], "start": [spec("scan_id", dtype=tf.int64)],
+              "step": [spec("observation", n)], "scan": [spec("image", size, size, 1)]}
+    # State goes by keyword: its names are not known beforehand.
+    more = {"step": {part.name: part for part in state}}
+    return {name: tf.function(getattr(self, name)).get_concrete_function(*inputs[name], **more.get(name, {}))
+            for name in names}
 
   def complete(self, partial_scan):
     """Completes partial scans."""

@@ -58,7 +58,7 @@ def convert(model: Model, folder: pathlib.Path, precisions: Sequence[str] = ()) 
   scan = model.experiment.scan
   np.savez(folder / "start.npz", size=scan.image_size, probes=scan.probes, segments=scan.segments, **start)
   with tempfile.TemporaryDirectory() as fixed:
-    tf.saved_model.save(served, fixed, signatures=served.signatures(batch=1))
+    tf.saved_model.save(served, fixed, signatures=served.signatures(1, ("step", "complete")))
     for name, precision in [("step", ""), ("complete", ""), *(("complete", kind) for kind in precisions)]:
       content = _converted(fixed, name, precision)
       (folder / f"{name}{precision and '_'}{precision}.tflite").write_bytes(content)
