@@ -1,31 +1,83 @@
 """Exports a run's actor and generator as a SavedModel for deployment.
 
-  python -m launch.export --workdir=runs/small --output=savedmodels/NAME/1
+  python -m launch.export --workdir=runs/small --output=savedmodels/small/1
+  python -m launch.export --workdir=runs/small --output=savedmodels/small/2 --labels=canary
+  python -m launch.export --output=savedmodels/small/2 --labels=stable
 
 The folder needs TensorFlow only, not this package. Its signatures `complete`, `start`,
-`step` and `scan` are documented in adaptive_stem_tf/serving/export.py.
+`step` and `scan` are documented in its assets.extra/manifest.json. A version is written
+whole or not at all, and never replaced. --labels points `stable` or `canary` at it in
+the models.config beside NAME, for TensorFlow Serving: the last form moves a label to a
+version that exists. --litert adds the fast path.
 """
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import pathlib
+
 from absl import flags
 
 from adaptive_stem_tf.experiment import model
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving import export, extra, litert
 from launch import flags as launch_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; none to label a version that exists")
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the SavedModel, NAME/VERSION", required=True)
+_LABELS = flags.DEFINE_list("labels", [], "labels (stable, canary) that models.config points at this version")
+
+_LITERT = flags.DEFINE_boolean("litert", False, "also convert step and generator to LiteRT, in assets.extra/litert")
+_PRECISIONS = flags.DEFINE_list("litert_precisions", [], "further LiteRT generators, whose weights are float16 or int8 "
+                                "(launch.compare_litert tells their error); implies --litert")
 
 
 def main() -> None:
-  """Exports the run in --workdir."""
-  trained, iteration = model.load(_WORKDIR.value)
-  output = export.export(trained, _OUTPUT.value)
-  size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-  print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
+  """Exports the run in --workdir, and labels it."""
+  output = pathlib.Path(_OUTPUT.value)
+  export.check_version(output)
+  _check_labels(output)
+  if _WORKDIR.value:
+    trained, iteration = model.load(_WORKDIR.value)
+    fast = _LITERT.value or _PRECISIONS.value
+    if fast:
+      litert.check(trained, _PRECISIONS.value)
+    export.export(trained, output, iteration, also=_convert(trained) if fast else None)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
+    if not extra.has_serving_api():
+      print("It has no warm-up requests: these need tensorflow-serving-api (extra `serving`).")
+  if _LABELS.value:
+    _label(output)
+
+
+def _convert(trained):
+  return lambda folder: litert.convert(trained, folder / litert.FOLDER, _PRECISIONS.value)
+
+
+def _check_labels(output):
+  """Refuses before anything is written what could not be labelled afterwards."""
+  if not _WORKDIR.value and not _LABELS.value:
+    raise ValueError("give --workdir to export a run, or --labels to label a version that exists, or both.")
+  if not _WORKDIR.value and not (output / "saved_model.pb").is_file():
+    raise FileNotFoundError(f"output={output} holds no SavedModel to label: export a run there with --workdir.")
+  if _LABELS.value:
+    if not extra.has_serving_api():
+      raise ValueError("labels need tensorflow-serving-api: pip install tensorflow-serving-api (extra `serving`).")
+    from adaptive_stem_tf.serving import repository
+    repository.check_labels(_LABELS.value)
+
+
+def _label(output):
+  from adaptive_stem_tf.serving import repository
+  path = output.parent.parent / "models.config"
+  waiting = repository.add_labels(path, output.parent.name, int(output.name), _LABELS.value)
+  moved = [label for label in _LABELS.value if label not in waiting]
+  if moved:
+    print(f"{path}: {' and '.join(moved)} of {output.parent.name} is version {output.name} now.")
+  if waiting:
+    print(f"{path}: version {output.name} of {output.parent.name} is listed, so that servers load it. When they have, "
+          f"move the label: python -m launch.export --output={output} --labels={','.join(waiting)}")
 
 
 if __name__ == "__main__":

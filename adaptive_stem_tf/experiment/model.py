@@ -83,16 +83,27 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, in
     run.WorkdirError: if the folder holds no run.
     checkpoint.CheckpointError: if it holds no readable checkpoint.
   """
-  experiment = run.read_experiment(workdir)
-  tf.random.set_seed(experiment.seed)  # initial weights are overwritten, but deterministic kernels want a seed
+  model = fresh(run.read_experiment(workdir), workdir)
+  iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", step, actor=model.actor,
+                                    generator=model.generator)
+  return model, iteration
+
+
+def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Model:
+  """Returns a model with initial weights, for measuring speed or for weights to be loaded into.
+
+  Args:
+    experiment: its configuration.
+    workdir: where a fixed path was kept, if it has one.
+  """
+  tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
   actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
   path = path_names.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
   model = Model(experiment, actor, generator, path)
   size = experiment.scan.image_size
   paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)  # creates variables
   generator(tf.zeros([1, size, size, 2]), is_training=False)
-  iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", step, actor=actor, generator=generator)
-  return model, iteration
+  return model
 
 
 def of_learner(learner: Learner) -> Model:

@@ -13,17 +13,23 @@ segment; of the one after it if the model was trained with decision_delay=1, who
 already (state_pending), so that it may be scanned while `step` computes. Models trained with truncate=True return
 predicted_error [B, 1] as well: the 10 * MSE of a completion of what has been measured so far.
 `serving_default` is `complete`.
+
+Intensities that are not finite, and tensors of other shapes or of batches that disagree,
+are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
 """
 
 import os
 import pathlib
 import shutil
+import uuid
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tree
 
 from adaptive_stem_tf.experiment.model import Model
 from adaptive_stem_tf.scan import geometry, steering
+from adaptive_stem_tf.serving import extra
 
 _POSITION, _DIRECTION = "state_position", "state_direction"
 _SEGMENT, _PENDING = "state_segment", "state_pending"
@@ -33,29 +39,59 @@ class ExportError(ValueError):
   """The model cannot be exported there."""
 
 
-def export(model: Model, output: str | os.PathLike) -> pathlib.Path:
+def export(model: Model, output: str | os.PathLike, iteration: int | None = None,
+           also: Callable[[pathlib.Path], None] | None = None) -> pathlib.Path:
   """Writes a SavedModel to `output` = NAME/VERSION, whole or not at all.
 
-  The configuration travels along as assets.extra/config.json.
+  What `serving.extra` writes travels along in assets.extra: configuration, hashes,
+  documentation of the signatures and, where tensorflow-serving-api is installed,
+  warm-up requests.
+
+  Args:
+    model: what is exported.
+    output: NAME/VERSION, the version a positive integer.
+    iteration: of training, for the record.
+    also: writes more into assets.extra, whose path it gets.
 
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
   """
   output = pathlib.Path(output)
-  if not output.name.isdigit() or int(output.name) < 1:
-    raise ExportError(f"output={output} does not end in a version: name it {output}/1, say (a positive integer).")
+  check_version(output)
   if output.exists():
     raise ExportError(f"output={output} exists: a version is never replaced in place; choose the next number.")
-  unfinished = output.with_name(f"{output.name}.tmp")
-  shutil.rmtree(unfinished, ignore_errors=True)
   served = ServedModel(model)
   signatures = served.signatures()
-  tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures["complete"]})
-  extra = unfinished / "assets.extra"
-  extra.mkdir()
-  (extra / "config.json").write_text(model.experiment.to_json())
-  unfinished.rename(output)
+  unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")  # no integer: servers pass it over
+  try:
+    tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures["complete"]})
+    (unfinished / extra.FOLDER).mkdir()
+    if also:
+      also(unfinished / extra.FOLDER)
+    extra.write(unfinished, output, model.experiment, iteration)
+    _move(unfinished, output)
+  finally:
+    shutil.rmtree(unfinished, ignore_errors=True)
   return output
+
+
+def check_version(output: pathlib.Path) -> None:
+  """Refuses folders that are not NAME/VERSION.
+
+  Raises:
+    ExportError: if the version is not a positive integer as servers read it.
+  """
+  # isdigit alone also takes other scripts' digits, and 007 would be version 7 beside another 7.
+  if not (output.name.isascii() and output.name.isdigit()) or output.name.startswith("0"):
+    raise ExportError(f"output={output} does not end in a version: name it {output}/1, say (a positive integer).")
+
+
+def _move(unfinished, output):
+  """Renames a folder that is complete; fails, rather than replaces, if another process was faster."""
+  try:
+    unfinished.rename(output)  # fails where a folder that is not empty exists
+  except OSError:
+    raise ExportError(f"output={output} was written by another process meanwhile: choose the next number.") from None
 
 
 class ServedModel(tf.Module):
@@ -70,25 +106,24 @@ class ServedModel(tf.Module):
     self._like = self.actor.initial_state(1)
     self.state_names = ["state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)]
 
-  def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-    """Returns the traced signatures by name."""
+  def signatures(self, batch: int | None = None, names: Sequence[str] = ("complete", "start", "step", "scan")
+                 ) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """Returns traced signatures by name, for batches of one size or, with None, of any."""
     size, n = self._scan.image_size, self._scan.probes
     def spec(name, *shape, dtype=tf.float32):
-      return tf.TensorSpec([None, *shape], dtype, name)
+      return tf.TensorSpec([batch, *shape], dtype, name)
     state = [spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))]
     state += [spec(name, 2) for name in (_POSITION, *self._directions)] + [spec(_SEGMENT, dtype=tf.int32)]
-    # Positional arguments get their names from their specs: state names are not known beforehand.
-    return {
-        "complete": tf.function(self.complete, [spec("partial_scan", size, size, 2)]).get_concrete_function(),
-        "start": tf.function(self.start, [spec("scan_id", dtype=tf.int64)]).get_concrete_function(),
-        "step": tf.function(self.step).get_concrete_function(
-            spec("observation", n), **{part.name: part for part in state}),
-        "scan": tf.function(self.scan, [spec("image", size, size, 1)]).get_concrete_function(),
-    }
+    inputs = {"complete": [spec("partial_scan", size, size, 2)], "start": [spec("scan_id", dtype=tf.int64)],
+              "step": [spec("observation", n)], "scan": [spec("image", size, size, 1)]}
+    # State goes by keyword: its names are not known beforehand.
+    more = {"step": {part.name: part for part in state}}
+    return {name: tf.function(getattr(self, name)).get_concrete_function(*inputs[name], **more.get(name, {}))
+            for name in names}
 
   def complete(self, partial_scan):
     """Completes partial scans."""
-    return {"completion": self.generator(partial_scan, is_training=False)}
+    return {"completion": self.generator(_finite(partial_scan, "partial_scan"), is_training=False)}
 
   def start(self, scan_id):
     """Starts scans: as many as there are ids."""
@@ -104,8 +139,11 @@ class ServedModel(tf.Module):
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
+    observation = _finite(observation, "observation")
+    state = _of_batch(state, tf.shape(observation)[0])
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
     action, error, recurrent = self.actor.decide(observation, state[_POSITION], recurrent)
+    action = tf.debugging.check_numerics(action, "the state is not finite: give the state_* of the last answer")
     directions = [state[name] for name in self._directions]
     position, segment = state[_POSITION] + self._scan.probes * directions[0], state[_SEGMENT] + 1
     start = position
@@ -120,7 +158,7 @@ class ServedModel(tf.Module):
 
   def scan(self, image):
     """Scans whole images, for use without a microscope."""
-    _, path, partial, completion = self._model.scan(image)
+    _, path, partial, completion = self._model.scan(_finite(image, "image"))
     return {"path": path, "partial_scan": partial, "completion": completion}
 
   def _named(self, recurrent, position, directions, segment):
@@ -128,3 +166,18 @@ class ServedModel(tf.Module):
     one after."""
     named = dict(zip(self.state_names, tree.flatten(recurrent)))
     return {**named, _POSITION: position, **dict(zip(self._directions, directions)), _SEGMENT: segment}
+
+
+def _finite(intensities, name):
+  """Refuses NaN and infinite intensities, and other shapes, when the graph runs (servers do not check shapes)."""
+  intensities = tf.ensure_shape(intensities, intensities.shape)
+  return tf.debugging.check_numerics(intensities, f"{name} has intensities that are not finite")
+
+
+def _of_batch(state, batch):
+  """Refuses parts of the state [B, ...] that have another shape or batch, and would be broadcast."""
+  state = {name: tf.ensure_shape(part, part.shape) for name, part in state.items()}
+  batches = tf.stack([tf.shape(part)[0] for part in state.values()])
+  with tf.control_dependencies([tf.debugging.assert_equal(
+      batches, batch, f"the batches of {', '.join(state)} are not the observation's")]):
+    return {name: tf.identity(part) for name, part in state.items()}

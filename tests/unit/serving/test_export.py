@@ -1,20 +1,30 @@
 """SavedModels that need none of our code."""
 
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment import model
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving import contract, export, extra
 from tests import tiny
 
 
 @pytest.fixture(scope="module", params=["lstm", pytest.param("gru", marks=pytest.mark.slow), "dnc"])
-def exported(request, tmp_path_factory):
-  """Returns a model and what is loaded from its SavedModel."""
-  trained = model.of_learner(tiny.learner(controller=request.param))
-  folder = export.export(trained, tmp_path_factory.mktemp(request.param) / "1")
+def loaded_export(request, exported, tmp_path_factory):
+  """Returns a model, what is loaded from its SavedModel, and the folder."""
+  if request.param in exported:
+    trained, folder = exported[request.param]
+  else:
+    trained = model.of_learner(tiny.learner(controller=request.param))
+    folder = export.export(trained, tmp_path_factory.mktemp(request.param) / "1")
   return trained, tf.saved_model.load(str(folder)), folder
 
 
@@ -22,16 +32,16 @@ def call(loaded, name, **inputs):
   return loaded.signatures[name](**inputs)
 
 
-def test_every_signature_takes_any_batch(exported):
-  _, loaded, _ = exported
+def test_every_signature_takes_any_batch(loaded_export):
+  _, loaded, _ = loaded_export
   assert set(loaded.signatures) == {"complete", "start", "step", "scan", "serving_default"}
   for signature in loaded.signatures.values():
     assert all(spec.shape[0] is None for spec in signature.structured_input_signature[1].values())
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_completions_and_scans_are_the_models(exported, batch):
-  trained, loaded, _ = exported
+def test_completions_and_scans_are_the_models(loaded_export, batch):
+  trained, loaded, _ = loaded_export
   images = tf.constant(tiny.images(batch))
   _, path, partial, completion = trained.scan(images)
   ours = call(loaded, "scan", image=images)
@@ -42,8 +52,8 @@ def test_completions_and_scans_are_the_models(exported, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_scanning_step_by_step_equals_a_whole_scan(exported, batch):
-  _, loaded, _ = exported
+def test_scanning_step_by_step_equals_a_whole_scan(loaded_export, batch):
+  _, loaded, _ = loaded_export
   images = tiny.images(batch)
   whole = call(loaded, "scan", image=tf.constant(images))["path"].numpy().reshape(batch, tiny.SEGMENTS, tiny.PROBES, 2)
   answer = call(loaded, "start", scan_id=tf.range(batch, dtype=tf.int64))
@@ -56,14 +66,143 @@ def test_scanning_step_by_step_equals_a_whole_scan(exported, batch):
     assert (np.abs(answer["angle"]) <= np.float32(np.pi)).all()
 
 
-def test_the_configuration_travels_along(exported):
-  trained, _, folder = exported
-  assert config.Experiment.from_json((folder / "assets.extra" / "config.json").read_text()) == trained.experiment
+@pytest.mark.parametrize("name, wrong", [
+    ("state_hidden_0", (1, tiny.UNITS)), ("state_hidden_0", (tiny.UNITS, 3)), ("state_cell_1", (3, 1)),
+    ("state_position", (1, 2)), ("state_direction", (2,)), ("observation", (3, 1)), ("observation", (1, tiny.PROBES))])
+def test_the_graph_itself_refuses_shapes_that_it_would_broadcast(exported, name, wrong):
+  loaded = tf.saved_model.load(str(exported["lstm"][1]))
+  answer = call(loaded, "start", scan_id=tf.range(3, dtype=tf.int64))
+  inputs = {key: value for key, value in answer.items() if key.startswith("state_")}
+  inputs["observation"] = tf.zeros([3, tiny.PROBES])
+  anything = {key: tf.TensorSpec(None, tf.float32) for key in inputs}  # like a server, which checks no shapes
+  step = tf.function(lambda inputs: call(loaded, "step", **inputs), [anything])
+  assert step(inputs)["angle"].shape == [3, 1]
+  with pytest.raises(tf.errors.InvalidArgumentError):
+    step({**inputs, name: tf.zeros(wrong)})
 
 
-def test_versions_are_positive_integers_and_never_replaced(exported, tmp_path):
-  trained, _, folder = exported
-  for name in ("model", "0", "-1", "1.5", "v1"):
+def test_intensities_that_are_not_finite_are_refused(exported):
+  loaded = tf.saved_model.load(str(exported["lstm"][1]))
+  for value in (np.nan, np.inf):
+    image = np.zeros([2, tiny.SIZE, tiny.SIZE, 1], np.float32)
+    image[1, 3, 3] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image has intensities that are not finite"):
+      call(loaded, "scan", image=tf.constant(image))
+
+
+def test_what_travels_along_describes_the_model(loaded_export):
+  trained, loaded, folder = loaded_export
+  text = (folder / extra.FOLDER / "config.json").read_text()
+  assert config.Experiment.from_json(text) == trained.experiment
+  manifest = json.loads((folder / extra.FOLDER / "manifest.json").read_text())
+  assert manifest["config_sha256"] == extra.config_hash(trained.experiment)
+  assert manifest["config_sha256"] != extra.config_hash(trained.experiment.replace(seed=1))
+  assert set(manifest["signatures"]) == set(loaded.signatures)
+  for name, signature in loaded.signatures.items():
+    described = manifest["signatures"][name]
+    assert set(described["takes"]) == set(signature.structured_input_signature[1])
+    assert set(described["gives"]) == set(signature.structured_outputs)
+  assert manifest["signatures"]["step"]["takes"]["observation"].startswith("float32 [B, 4]: intensities")
+
+
+def test_warm_up_requests_run_every_signature(loaded_export):
+  _, loaded, folder = loaded_export
+  path = folder / extra.FOLDER / "tf_serving_warmup_requests"
+  seen = set()
+  for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+    assert request.model_spec.name == folder.parent.name
+    inputs = {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()}
+    outputs = call(loaded, request.model_spec.signature_name, **inputs)
+    assert all(np.isfinite(value).all() for value in outputs.values())
+    seen.add(request.model_spec.signature_name)
+  assert seen == set(loaded.signatures)
+
+
+def test_damage_is_found(exported, tmp_path):
+  folder = shutil.copytree(exported["lstm"][1], tmp_path / "1")
+  assert extra.damage(folder) is None
+  weights = folder / "variables" / "variables.data-00000-of-00001"
+  content = bytearray(weights.read_bytes())
+  content[-1] ^= 1
+  weights.write_bytes(content)
+  assert "variables.data-00000-of-00001 is damaged" in extra.damage(folder)
+  weights.unlink()
+  assert "variables.data-00000-of-00001 is missing" in extra.damage(folder)
+
+
+def test_an_export_that_fails_leaves_nothing(exported, tmp_path, monkeypatch):
+  def fail(*_):
+    raise OSError("no space left")
+  monkeypatch.setattr(extra, "write", fail)
+  monkeypatch.setattr(tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir())
+  monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
+  with pytest.raises(OSError, match="no space left"):
+    export.export(exported["lstm"][0], tmp_path / "1")
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_version_written_meanwhile_is_not_replaced(exported, tmp_path, monkeypatch):
+  def other_was_faster(*_):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_text("theirs")
+  monkeypatch.setattr(extra, "write", other_was_faster)
+  monkeypatch.setattr(tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir())
+  monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
+  with pytest.raises(export.ExportError, match="by another process meanwhile"):
+    export.export(exported["lstm"][0], tmp_path / "1")
+  assert [path.name for path in tmp_path.iterdir()] == ["1"]
+  assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
+
+
+ALONE = """
+import sys
+import numpy as np
+import tensorflow as tf
+folder, size = sys.argv[1], int(sys.argv[2])
+loaded = tf.saved_model.load(folder)
+answer = loaded.signatures["start"](scan_id=tf.range(2, dtype=tf.int64))
+state = {name: value for name, value in answer.items() if name.startswith("state_")}
+answer = loaded.signatures["step"](observation=tf.zeros(answer["positions"].shape[:2]), **state)
+scans = loaded.signatures["scan"](image=tf.zeros([2, size, size, 1]))
+again = loaded.signatures["complete"](partial_scan=scans["partial_scan"])
+np.testing.assert_allclose(again["completion"], scans["completion"], atol=1e-4)
+ours = [name for name, module in sys.modules.items() if module and name.split(".")[0] in ("adaptive_stem_tf", "sonnet")]
+print(ours or "alone")
+"""
+
+
+@pytest.mark.parametrize("name", ["lstm", pytest.param("dnc", marks=pytest.mark.slow)])
+def test_tensorflow_alone_loads_it(exported, name, tmp_path):
+  script = tmp_path / "alone.py"
+  script.write_text("import sys\nsys.modules['adaptive_stem_tf'] = sys.modules['sonnet'] = None\n" + ALONE)
+  # -I: neither the working directory nor PYTHONPATH; None in sys.modules: what is installed cannot be imported either.
+  ended = subprocess.run([sys.executable, "-I", str(script), str(exported[name][1]), str(tiny.SIZE)],
+                         capture_output=True, text=True, cwd=tmp_path, timeout=300)
+  assert ended.returncode == 0 and ended.stdout.strip() == "alone", ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lstm", "dnc"])
+def test_saved_model_cli_runs_every_signature(exported, name, tmp_path):
+  folder = exported[name][1]
+  for signature, proto in extra.read_signatures(folder).items():
+    tensors = contract.of_proto(proto).inputs
+    np.savez(tmp_path / "inputs.npz", **{key: np.zeros([size or 2 for size in tensor.shape],
+                                                       tensor.dtype.as_numpy_dtype) for key, tensor in tensors.items()})
+    inputs = ";".join(f"{key}={tmp_path}/inputs.npz[{key}]" for key in tensors)
+    output = tmp_path / signature
+    ended = subprocess.run(
+        [pathlib.Path(sys.executable).with_name("saved_model_cli"), "run", "--dir", folder, "--tag_set", "serve",
+         "--signature_def", signature, "--inputs", inputs, "--outdir", output],
+        capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert {path.stem for path in output.iterdir()} == set(contract.of_proto(proto).outputs)
+
+
+def test_versions_are_positive_integers_and_never_replaced(loaded_export, tmp_path):
+  trained, _, folder = loaded_export
+  for name in ("model", "0", "-1", "1.5", "v1", "007", "\u0661"):
     with pytest.raises(export.ExportError, match="does not end in a version"):
       export.export(trained, tmp_path / name)
   with pytest.raises(export.ExportError, match="exists: a version is never replaced"):

@@ -1,0 +1,76 @@
+"""What a signature takes and gives, and whether a request keeps to it; the same for client and server."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+
+class Tensor(NamedTuple):
+  """A named tensor of a signature."""
+
+  dtype: tf.DType
+  shape: tuple[int | None, ...]  # None is any size
+
+  def __str__(self) -> str:
+    return f"{self.dtype.name} [{', '.join('B' if size is None else str(size) for size in self.shape)}]"
+
+
+class Signature(NamedTuple):
+  """What a signature takes and gives."""
+
+  inputs: dict[str, Tensor]
+  outputs: dict[str, Tensor]
+
+
+class ContractError(ValueError):
+  """A request does not keep to the signature."""
+
+
+def of_proto(signature: meta_graph_pb2.SignatureDef) -> Signature:
+  """Reads a signature of a SavedModel."""
+  return Signature(_tensors(signature.inputs), _tensors(signature.outputs))
+
+
+def check_known(name: str, signatures: Mapping[str, Signature]) -> None:
+  """Refuses the name of a signature that there is not.
+
+  Raises:
+    ContractError: naming those that there are.
+  """
+  if name not in signatures:
+    raise ContractError(f"Signature {name!r} is unknown: the model has {', '.join(sorted(signatures))}.")
+
+
+def check(name: str, signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
+  """Compares the tensors of a request with a signature.
+
+  Raises:
+    ContractError: for missing or unknown tensors, other types or shapes, batches that are empty or disagree.
+  """
+  known = signature.inputs
+  missing, unknown = sorted(set(known) - set(inputs)), sorted(set(inputs) - set(known))
+  if missing or unknown:
+    raise ContractError(f"{name} takes {', '.join(sorted(known))}; missing: {', '.join(missing) or 'none'}; "
+                        f"unknown: {', '.join(unknown) or 'none'}.")
+  for key, value in inputs.items():
+    if value.dtype != known[key].dtype.as_numpy_dtype or not _fits(value.shape, known[key].shape):
+      raise ContractError(f"{key} is {value.dtype} {list(value.shape)} and {name} takes {known[key]}.")
+  batches = {key: len(value) for key, value in inputs.items()}
+  if len(set(batches.values())) > 1:
+    counts = ", ".join(f"{key} {batch}" for key, batch in sorted(batches.items()))
+    raise ContractError(f"The tensors for {name} differ in their batch: {counts}.")
+  if not all(batches.values()):
+    raise ContractError(f"The batch for {name} is empty: give at least one example.")
+
+
+def _fits(shape, wanted):
+  return len(shape) == len(wanted) and all(size in (None, own) for own, size in zip(shape, wanted))
+
+
+def _tensors(infos):
+  return {name: Tensor(tf.as_dtype(info.dtype), tuple(None if dim.size < 0 else dim.size
+                                                      for dim in info.tensor_shape.dim))
+          for name, info in infos.items()}

@@ -1,0 +1,97 @@
+"""Runs the fast path: one decision in tens of microseconds, without TensorFlow (see `serving.litert`).
+
+Needs ai-edge-litert (extra `edge`).
+"""
+
+import os
+import pathlib
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from adaptive_stem_tf.serving.geometry import Geometry
+
+_STATE = "state_"
+
+
+class EdgeModel:
+  """An actor and a generator in LiteRT; scans one specimen at a time. Not for several threads at once.
+
+  Args:
+    folder: as `litert.convert` writes it, assets.extra/litert of an exported model.
+    threads: for arithmetic. A decision is fastest with one.
+    precision: of the generator: "" (float32), float16 or int8.
+
+  Raises:
+    FileNotFoundError: if the folder holds no such model.
+  """
+
+  def __init__(self, folder: str | os.PathLike, threads: int = 1, precision: str = ""):
+    folder = pathlib.Path(folder)
+    files = {"start": folder / "start.npz", "step": folder / "step.tflite",
+             "complete": folder / f"complete{precision and '_'}{precision}.tflite"}
+    for path in files.values():
+      if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: launch.export --litert writes it (float16 and int8 with "
+                                "--litert_precisions).")
+    with np.load(files["start"]) as start:
+      self._start = {name: start[name] for name in start.files}
+    self.geometry = Geometry(*(int(self._start.pop(name)) for name in Geometry._fields))
+    self._step = _Function(files["step"], "step", 1)
+    self._complete = _Function(files["complete"], "complete", threads)
+
+  def start(self, count: int = 1) -> dict[str, np.ndarray]:
+    """Starts a scan: returns its state and the positions [1, n, 2] px of its first segment."""
+    if count != 1:
+      raise ValueError(f"count={count}: the fast path scans one specimen at a time.")
+    return dict(self._start)
+
+  def step(self, observation: np.ndarray, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Chooses the next segment.
+
+    Args:
+      observation: [1, n] float32, what was measured at the last answer's positions, in [-1, 1].
+      answer: the last answer.
+
+    Returns:
+      State, angle [1, 1] rad and positions [1, n, 2] px.
+
+    Raises:
+      ValueError: for other shapes, or intensities that are not finite.
+    """
+    if not np.isfinite(observation).all():
+      raise ValueError("observation has intensities that are not finite: measure again, or stop the scan.")
+    return self._step({"observation": observation,
+                       **{name: value for name, value in answer.items() if name.startswith(_STATE)}})
+
+  def complete(self, partial_scans: np.ndarray) -> np.ndarray:
+    """Completes a partial scan [1, S, S, 2] float32; returns [1, S, S, 1].
+
+    Raises:
+      ValueError: for other shapes, or intensities that are not finite.
+    """
+    if not np.isfinite(partial_scans).all():
+      raise ValueError("partial_scan has intensities that are not finite: measure again.")
+    return self._complete({"partial_scan": partial_scans})["completion"]
+
+
+class _Function:
+  """One signature of one model."""
+
+  def __init__(self, path, signature, threads):
+    self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    self._interpreter.allocate_tensors()
+    runner = self._interpreter.get_signature_runner(signature)
+    # By index: a signature runner looks every name up at every call.
+    self._inputs = {name: (detail["index"], tuple(detail["shape"])) for name, detail in
+                    runner.get_input_details().items()}
+    self._outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+
+  def __call__(self, inputs):
+    for name, (index, shape) in self._inputs.items():
+      value = inputs[name]
+      if value.shape != shape or value.dtype != np.float32:
+        raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not float32 {list(shape)}: one scan at a time.")
+      self._interpreter.set_tensor(index, value)
+    self._interpreter.invoke()
+    return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}

@@ -1,0 +1,208 @@
+"""Loads versions of exported models and answers requests, as TensorFlow Serving does.
+
+For tests and for machines without tensorflow_model_server: no batching of requests, no
+metrics. What gRPC and HTTP share is here; `server` and `rest` translate. Failures are
+TensorFlow's errors (NotFoundError, InvalidArgumentError, ...), whose codes are gRPC's.
+"""
+
+import pathlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import get_model_status_pb2, model_pb2, prediction_log_pb2
+
+from adaptive_stem_tf.serving import contract, extra
+
+DEFAULT_SIGNATURE = "serving_default"
+Tensors = dict[str, np.ndarray]
+
+
+class Version:
+  """One version of a model: loaded, or not loadable and then with the reason.
+
+  Args:
+    folder: NAME/VERSION.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    self.number = int(folder.name)
+    self.protos: dict[str, meta_graph_pb2.SignatureDef] = {}
+    self.signatures: dict[str, contract.Signature] = {}
+    self.error = ""
+    try:
+      self._load(folder)
+    except Exception as error:  # whatever is wrong with the files must not end the server
+      self.error = f"version {self.number} of {folder.parent.name} cannot be loaded: {error}"
+      logging.error("%s", self.error)
+
+  def _load(self, folder):
+    damage = extra.damage(folder)
+    if damage:
+      raise ValueError(damage)
+    self._loaded = tf.saved_model.load(str(folder))
+    self.protos = extra.read_signatures(folder)
+    self.signatures = {name: contract.of_proto(proto) for name, proto in self.protos.items()}
+    requests = folder / extra.FOLDER / extra.WARM_UP
+    if requests.is_file():
+      for record in tf.data.TFRecordDataset(str(requests)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        self.predict(request.model_spec.signature_name, arrays_of(request.inputs))
+
+  def predict(self, name: str, inputs: Tensors) -> Tensors:
+    """Runs a signature, `serving_default` if the name is empty.
+
+    Raises:
+      FailedPreconditionError: if there is no such signature.
+      InvalidArgumentError: for missing or unknown tensors, other types or shapes, intensities that are not finite.
+    """
+    name = name or DEFAULT_SIGNATURE
+    try:
+      contract.check_known(name, self.signatures)
+    except contract.ContractError as error:
+      raise tf.errors.FailedPreconditionError(None, None, str(error)) from None
+    try:
+      contract.check(name, self.signatures[name], inputs)
+      outputs = self._loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+    except contract.ContractError as error:
+      raise invalid(str(error)) from None
+    except tf.errors.OpError as error:
+      raise type(error)(None, None, _plain(error.message)) from None
+    return {key: value.numpy() for key, value in outputs.items()}
+
+
+def arrays_of(protos: Mapping[str, Any]) -> Tensors:
+  """Decodes tensors.
+
+  Raises:
+    InvalidArgumentError: for one that is damaged.
+  """
+  arrays = {}
+  for name, proto in protos.items():
+    try:
+      arrays[name] = tf.make_ndarray(proto)
+    except (TypeError, ValueError) as error:
+      raise invalid(f"{name} is no valid tensor: {error}.") from None
+  return arrays
+
+
+def invalid(message: str) -> tf.errors.InvalidArgumentError:
+  """Returns the error of a request that is malformed."""
+  return tf.errors.InvalidArgumentError(None, None, message)
+
+
+def _plain(message):
+  """Returns what went wrong, without the places in a graph that nobody outside knows."""
+  lines = [line for line in message.splitlines() if line and not line.startswith(("Graph execution", "Detected at"))]
+  return next((line for line in lines if not line.startswith(("<stack", "\t [[", "  File"))), message)
+
+
+class Servables:
+  """The versions of every model that are served.
+
+  Args:
+    models: configuration of each model by name, as from `repository`.
+  """
+
+  def __init__(self, models: Mapping[str, Any]):
+    self._lock = threading.Lock()
+    self._models = models
+    self._versions: dict[str, dict[int, Version]] = {name: {} for name in models}
+    self.refresh()
+
+  def refresh(self, models: Mapping[str, Any] | None = None) -> None:
+    """Loads what is new in the folders or the configuration, and drops what is no longer wanted.
+
+    Args:
+      models: a new configuration; None keeps the one there is.
+    """
+    with self._lock:
+      models = self._models if models is None else models
+      loaded = {name: self._load(name, model) for name, model in models.items()}
+      self._models, self._versions = models, loaded  # at once: requests see the old versions or the new
+
+  def _load(self, name, model):
+    known = self._versions.get(name, {})
+    wanted = _wanted(model)
+    new = {number: known[number] if number in known else Version(folder) for number, folder in wanted.items()}
+    # The newest that answers stays until another does.
+    if not any(not version.error for version in new.values()):
+      new |= {number: version for number, version in known.items() if not version.error}
+    return new
+
+  def find(self, spec: model_pb2.ModelSpec) -> Version:
+    """Returns the version that a request asks for: by number, by label, or the newest.
+
+    Raises:
+      InvalidArgumentError: without a name, or for an unknown label.
+      NotFoundError: for an unknown model or version, or one that could not be loaded.
+    """
+    if not spec.name:
+      raise invalid("The request names no model: set model_spec.name.")
+    versions = self._versions.get(spec.name, {})
+    number = self._number(spec)
+    usable = {n: version for n, version in versions.items() if not version.error}
+    if number is None and usable:
+      return usable[max(usable)]
+    if number in usable:
+      return usable[number]
+    raise tf.errors.NotFoundError(None, None, self._not_found(spec.name, number))
+
+  def status(self, spec: model_pb2.ModelSpec) -> list[get_model_status_pb2.ModelVersionStatus]:
+    """Returns the state of the version that is asked for, or of all versions of a model.
+
+    Raises:
+      InvalidArgumentError, NotFoundError: as `find`.
+    """
+    versions, number = self._versions.get(spec.name, {}), self._number(spec)
+    chosen = versions.values() if number is None else [versions[number]] if number in versions else []
+    if not chosen:
+      raise tf.errors.NotFoundError(None, None, self._not_found(spec.name, number))
+    return [_state(version) for version in sorted(chosen, key=lambda version: -version.number)]
+
+  def _number(self, spec):
+    choice = spec.WhichOneof("version_choice")
+    if choice == "version":
+      return spec.version.value
+    if choice == "version_label":
+      labels = self._models[spec.name].version_labels if spec.name in self._models else {}
+      if spec.version_label not in labels:
+        known = ", ".join(sorted(labels)) or "none"
+        raise invalid(f"Version label {spec.version_label!r} of {spec.name!r} is unknown: there are {known}.")
+      return labels[spec.version_label]
+    return None
+
+  def _not_found(self, name, number):
+    if name not in self._versions:
+      return f"Model {name!r} is not served: there are {', '.join(sorted(self._versions)) or 'none'}."
+    versions = self._versions[name]
+    if number in versions:
+      return versions[number].error
+    usable = ", ".join(str(n) for n, version in sorted(versions.items()) if not version.error) or "none"
+    wanted = "version that can be served" if number is None else f"version {number}"
+    return f"Model {name!r} has no {wanted}: there are {usable}."
+
+
+def _wanted(model):
+  """Returns the folders {number: folder} of the versions that a model's policy asks for: the newest by default."""
+  base = pathlib.Path(model.base_path)
+  folders = {int(path.name): path for path in base.iterdir() if path.name.isdigit() and path.is_dir()
+             } if base.is_dir() else {}
+  policy = model.model_version_policy
+  choice = policy.WhichOneof("policy_choice")
+  if choice == "specific":
+    return {number: folders[number] for number in policy.specific.versions if number in folders}
+  count = len(folders) if choice == "all" else policy.latest.num_versions or 1
+  return {number: folders[number] for number in sorted(folders)[-count:]}
+
+
+def _state(version):
+  states = get_model_status_pb2.ModelVersionStatus
+  state = states(version=version.number, state=states.END if version.error else states.AVAILABLE)
+  state.status.error_message = version.error
+  state.status.error_code = tf.errors.UNKNOWN if version.error else tf.errors.OK
+  return state

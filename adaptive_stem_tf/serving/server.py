@@ -1,0 +1,156 @@
+"""A small server of TensorFlow Serving's API, over gRPC and HTTP.
+
+For tests and for machines without tensorflow_model_server, which a facility should run
+instead: it batches requests, is faster and has metrics. Offered: Predict and
+GetModelMetadata of PredictionService, GetModelStatus of ModelService, and their HTTP forms.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from typing import Any
+
+import grpc
+import tensorflow as tf
+from absl import logging
+from tensorflow_serving.apis import (
+  get_model_metadata_pb2,
+  get_model_status_pb2,
+  model_pb2,
+  model_service_pb2_grpc,
+  predict_pb2,
+  prediction_service_pb2_grpc,
+)
+
+from adaptive_stem_tf.serving import rest
+from adaptive_stem_tf.serving import servables as servables_lib
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_SIGNATURES = "signature_def"
+_WORKERS = 8
+_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+
+
+class AddressError(ValueError):
+  """The server cannot listen there."""
+
+
+def spec(name: str) -> model_pb2.ModelSpec:
+  """Returns the specification of a model, any version."""
+  return model_pb2.ModelSpec(name=name)
+
+
+class Server:
+  """Serves models until it is stopped.
+
+  Args:
+    models: configuration of each model by name, as from `repository`.
+    address: to listen on.
+    grpc_port: for gRPC; 0 for any free one, then told by the attribute `grpc_port`.
+    rest_port: for HTTP, likewise `rest_port`.
+    poll_seconds: how often the folders are looked through for new versions.
+    reread: returns the configuration anew at each look; None keeps it.
+
+  Raises:
+    AddressError: if a port cannot be had.
+  """
+
+  def __init__(self, models: Mapping[str, Any], address: str = "localhost", grpc_port: int = 8500,
+               rest_port: int = 8501, poll_seconds: float = 1.0, reread: Callable[[], Mapping[str, Any]] | None = None):
+    self.servables = servables_lib.Servables(models)
+    self._reread, self._poll_seconds, self._stopping = reread, poll_seconds, threading.Event()
+    self._grpc = grpc.server(futures.ThreadPoolExecutor(_WORKERS), options=_UNLIMITED)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Predictions(self.servables), self._grpc)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self.servables), self._grpc)
+    try:
+      self.grpc_port = self._grpc.add_insecure_port(f"{address}:{grpc_port}")
+      self._rest = rest.make_server(self.servables, address, rest_port)
+    except (OSError, RuntimeError) as error:
+      raise AddressError(f"ports {grpc_port} (gRPC) and {rest_port} (HTTP) of {address} cannot be had: {error}. "
+                         "Choose others, or stop what listens there.") from None
+    self.rest_port = self._rest.server_address[1]
+    self._threads = [threading.Thread(target=target, daemon=True) for target in (self._rest.serve_forever, self._poll)]
+
+  def start(self) -> "Server":
+    """Begins to answer."""
+    self._grpc.start()
+    for thread in self._threads:
+      thread.start()
+    return self
+
+  def stop(self) -> None:
+    """Ends, after the requests that are being answered."""
+    self._stopping.set()
+    self._rest.shutdown()
+    self._rest.server_close()
+    self._grpc.stop(grace=5).wait()
+    for thread in self._threads:
+      thread.join()
+
+  def _poll(self):
+    while not self._stopping.wait(self._poll_seconds):
+      try:
+        self.servables.refresh(self._reread and self._reread())
+      except (ValueError, OSError) as error:
+        logging.error("What was served before is served on: %s", error)
+
+
+class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+  """PredictionService: Predict and GetModelMetadata; the rest answers UNIMPLEMENTED."""
+
+  def __init__(self, servables: servables_lib.Servables):
+    self._servables = servables
+
+  def Predict(self, request, context):  # noqa: N802 - the protocol's name
+    return _answered(context, lambda: self._predict(request))
+
+  def GetModelMetadata(self, request, context):  # noqa: N802
+    return _answered(context, lambda: self._metadata(request))
+
+  def _predict(self, request):
+    version = self._servables.find(request.model_spec)
+    signature = request.model_spec.signature_name or servables_lib.DEFAULT_SIGNATURE
+    outputs = version.predict(signature, servables_lib.arrays_of(request.inputs))
+    wanted = list(request.output_filter) or list(outputs)
+    unknown = sorted(set(wanted) - set(outputs))
+    if unknown:
+      raise tf.errors.InvalidArgumentError(
+          None, None, f"output_filter names {', '.join(unknown)}: {signature} gives {', '.join(sorted(outputs))}.")
+    response = predict_pb2.PredictResponse()
+    _fill(response.model_spec, request.model_spec.name, version.number, signature)
+    for name in wanted:
+      response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+    return response
+
+  def _metadata(self, request):
+    version = self._servables.find(request.model_spec)
+    if list(request.metadata_field) != [_SIGNATURES]:
+      raise tf.errors.InvalidArgumentError(
+          None, None, f"metadata_field={list(request.metadata_field)} is unknown: ask for {_SIGNATURES}.")
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    _fill(response.model_spec, request.model_spec.name, version.number)
+    response.metadata[_SIGNATURES].Pack(rest.signatures_of(version))
+    return response
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+  """ModelService: GetModelStatus; the configuration is reloaded from its file only."""
+
+  def __init__(self, servables: servables_lib.Servables):
+    self._servables = servables
+
+  def GetModelStatus(self, request, context):  # noqa: N802
+    return _answered(context, lambda: get_model_status_pb2.GetModelStatusResponse(
+        model_version_status=self._servables.status(request.model_spec)))
+
+
+def _answered(context, function):
+  """Returns what a function returns; its failure becomes the call's, and the server stays up."""
+  try:
+    return function()
+  except tf.errors.OpError as error:
+    return context.abort(_CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message)
+
+
+def _fill(spec, name, number, signature=""):
+  spec.name, spec.version.value, spec.signature_name = name, number, signature

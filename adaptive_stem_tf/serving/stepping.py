@@ -1,0 +1,70 @@
+"""Scans images with whatever decides step by step: a server, a SavedModel in this process, or LiteRT."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf.scan import partial_scan
+from adaptive_stem_tf.serving import contract
+from adaptive_stem_tf.serving.geometry import Geometry
+
+Answer = dict[str, np.ndarray]  # state_* [B, ...], positions [B, n, 2] px and, after a step, angle [B, 1] rad
+
+
+def geometry_of(signatures: Mapping[str, contract.Signature]) -> Geometry:
+  """Returns the sizes of a model's scans from its signatures `scan` and `step`."""
+  size, (_, probes) = signatures["scan"].inputs["image"].shape[1], signatures["step"].inputs["observation"].shape
+  count = signatures["scan"].outputs["path"].shape[1]
+  if not size or not probes or not count:
+    raise ValueError("the sizes of the model's scans are not fixed: it was not exported by launch.export.")
+  return Geometry(size, probes, count // probes)
+
+
+class Scan(NamedTuple):
+  """Scans of a batch of images."""
+
+  path: np.ndarray  # [B, T * n, 2] px
+  partial: np.ndarray  # [B, S, S, 2]
+  completion: np.ndarray  # [B, S, S, 1]
+
+
+class Scanner(Protocol):
+  """What decides and completes."""
+
+  def start(self, count: int) -> Answer:
+    """Starts scans."""
+
+  def step(self, observation: np.ndarray, answer: Answer) -> Answer:
+    """Returns the next segment, given what was measured at the last answer's positions."""
+
+  def complete(self, partial_scans: np.ndarray) -> np.ndarray:
+    """Completes partial scans [B, S, S, 2]."""
+
+
+def scan_images(scanner: Scanner, images: np.ndarray, geometry: Geometry) -> Scan:
+  """Scans images [B, S, S, 1] segment by segment, and has the partial scans completed.
+
+  Raises:
+    ValueError: if the images have another size than the model's scans.
+  """
+  if images.shape[1:] != (geometry.size, geometry.size, 1):
+    raise ValueError(f"images have shape {list(images.shape)} and the model scans "
+                     f"[B, {geometry.size}, {geometry.size}, 1]: crop or scale them.")
+  answer = scanner.start(len(images))
+  positions, observations = [], []
+  for segment in range(geometry.segments):
+    positions.append(answer["positions"])
+    observations.append(read(images, answer["positions"]))
+    if segment < geometry.segments - 1:
+      answer = scanner.step(observations[-1], answer)
+  path, measured = np.concatenate(positions, 1), np.concatenate(observations, 1)
+  partial = partial_scan.draw_at(tf.constant(measured), tf.constant(path), geometry.size).numpy()
+  return Scan(path, partial, scanner.complete(partial))
+
+
+def read(images: np.ndarray, positions: np.ndarray) -> np.ndarray:
+  """Measures images [B, S, S, 1] at positions [B, n, 2] px: returns [B, n] (METHOD section 3)."""
+  pixels = np.clip(np.floor(positions), 0, images.shape[1] - 1).astype(int)
+  return images[np.arange(len(images))[:, None], pixels[..., 0], pixels[..., 1], 0]

@@ -1,0 +1,206 @@
+"""How a client speaks to a server of TensorFlow Serving's API: gRPC or HTTP.
+
+Whatever goes wrong is a ServingError that says what, with the server's own words.
+"""
+
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import grpc
+import numpy as np
+import requests
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+  get_model_metadata_pb2,
+  get_model_status_pb2,
+  model_pb2,
+  model_service_pb2_grpc,
+  predict_pb2,
+  prediction_service_pb2_grpc,
+)
+
+from adaptive_stem_tf.serving import contract
+
+_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+              ("grpc.max_reconnect_backoff_ms", 1000)]
+
+
+class ServingError(RuntimeError):
+  """A request failed."""
+
+
+class NotFound(ServingError):
+  """The server has no such model or version."""
+
+
+class BadRequest(ServingError):
+  """The server refused the request."""
+
+
+class Unavailable(ServingError):
+  """The server cannot be reached, or has no time."""
+
+
+class Timeout(ServingError):
+  """The server did not answer in time."""
+
+
+class Which(NamedTuple):
+  """The model that is asked."""
+
+  name: str
+  version: int | None = None
+  label: str | None = None
+
+  def __str__(self) -> str:
+    chosen = f" version {self.version}" if self.version is not None else f" label {self.label}" if self.label else ""
+    return f"model {self.name!r}{chosen}"
+
+
+class Status(NamedTuple):
+  """State of one version."""
+
+  version: int
+  state: str  # AVAILABLE, LOADING, END, ...
+  error: str
+
+
+class Transport(Protocol):
+  """A way to a model on a server; each call takes its timeout in s."""
+
+  def predict(self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
+    """Runs a signature."""
+
+  def signatures(self, timeout: float) -> dict[str, contract.Signature]:
+    """Returns what the model offers."""
+
+  def status(self, timeout: float) -> list[Status]:
+    """Returns the state of the model's versions."""
+
+
+class Grpc:
+  """A gRPC channel.
+
+  Args:
+    target: HOST:PORT.
+    which: the model.
+  """
+
+  def __init__(self, target: str, which: Which):
+    self._target, self._which = target, which
+    channel = grpc.insecure_channel(target, options=_UNLIMITED)
+    self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    self._models = model_service_pb2_grpc.ModelServiceStub(channel)
+
+  def predict(self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
+    """Runs a signature."""
+    request = predict_pb2.PredictRequest(model_spec=self._spec(signature))
+    for name, value in inputs.items():
+      request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    response = self._call(self._predictions.Predict, request, timeout)
+    return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+  def signatures(self, timeout: float) -> dict[str, contract.Signature]:
+    """Returns what the model offers."""
+    request = get_model_metadata_pb2.GetModelMetadataRequest(
+        model_spec=self._spec(), metadata_field=["signature_def"])
+    response = self._call(self._predictions.GetModelMetadata, request, timeout)
+    described = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(described)
+    return {name: contract.of_proto(proto) for name, proto in described.signature_def.items()}
+
+  def status(self, timeout: float) -> list[Status]:
+    """Returns the state of the model's versions."""
+    request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
+    response = self._call(self._models.GetModelStatus, request, timeout)
+    states = get_model_status_pb2.ModelVersionStatus.State
+    return [Status(s.version, states.Name(s.state), s.status.error_message) for s in response.model_version_status]
+
+  def _spec(self, signature=""):
+    name, version, label = self._which
+    spec = model_pb2.ModelSpec(name=name, signature_name=signature)
+    if version is not None:
+      spec.version.value = version
+    elif label:
+      spec.version_label = label
+    return spec
+
+  def _call(self, method, request, timeout):
+    try:
+      return method(request, timeout=timeout)
+    except grpc.RpcError as error:
+      raise self._failure(error.code(), error.details(), timeout) from None
+
+  def _failure(self, code, details, timeout):
+    where = f"grpc://{self._target}"
+    if code == grpc.StatusCode.UNAVAILABLE:
+      return Unavailable(f"{where} is unavailable: {details}.")
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+      return Timeout(f"{where} did not answer in {timeout:g} s: is it overloaded? Give more time, or smaller batches.")
+    kinds = {grpc.StatusCode.NOT_FOUND: NotFound, grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
+             grpc.StatusCode.FAILED_PRECONDITION: BadRequest}
+    return kinds.get(code, ServingError)(f"{where}, {self._which}: {details} ({code.name})")
+
+
+class Rest:
+  """HTTP requests, in columns.
+
+  Args:
+    server: http://HOST:PORT.
+    which: the model.
+  """
+
+  def __init__(self, server: str, which: Which):
+    self._server, self._which = server.rstrip("/"), which
+    quoted = urllib.parse.quote(which.name, safe="")
+    chosen = (f"/versions/{which.version}" if which.version is not None
+              else f"/labels/{urllib.parse.quote(which.label, safe='')}" if which.label else "")
+    self._url = f"{self._server}/v1/models/{quoted}{chosen}"
+    self._session = requests.Session()
+    self._known: dict[str, contract.Signature] = {}
+
+  def predict(self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
+    """Runs a signature."""
+    if not self._known:
+      self._known = self.signatures(timeout)
+    columns = {name: value.tolist() for name, value in inputs.items()}
+    outputs = self._call("POST", f"{self._url}:predict", timeout,
+                         {"signature_name": signature, "inputs": columns})["outputs"]
+    known = self._known[signature].outputs
+    if len(known) == 1:  # a single tensor comes without its name
+      outputs = {next(iter(known)): outputs}
+    return {name: np.array(value, known[name].dtype.as_numpy_dtype) for name, value in outputs.items()}
+
+  def signatures(self, timeout: float) -> dict[str, contract.Signature]:
+    """Returns what the model offers."""
+    described = self._call("GET", f"{self._url}/metadata", timeout)["metadata"]["signature_def"]["signature_def"]
+    return {name: contract.of_proto(json_format.ParseDict(proto, meta_graph_pb2.SignatureDef()))
+            for name, proto in described.items()}
+
+  def status(self, timeout: float) -> list[Status]:
+    """Returns the state of the model's versions."""
+    states = self._call("GET", self._url, timeout)["model_version_status"]
+    return [Status(int(s["version"]), s["state"], s["status"].get("error_message", "")) for s in states]
+
+  def _call(self, method, url, timeout, body=None) -> Any:
+    try:
+      response = self._session.request(method, url, json=body, timeout=timeout)
+      answer = response.json()
+    except requests.Timeout:
+      raise Timeout(f"{self._server} did not answer in {timeout:g} s: is it overloaded? Give more time, or smaller "
+                    "batches.") from None
+    except requests.ConnectionError as error:
+      raise Unavailable(f"{self._server} is unavailable: {error}.") from None
+    except ValueError:
+      raise ServingError(f"{url} did not answer in JSON (HTTP {response.status_code}): is it a model server?") from None
+    if response.ok:
+      return answer
+    said = answer.get("error", answer) if isinstance(answer, dict) else answer
+    if response.status_code == 503:
+      raise Unavailable(f"{self._server} is unavailable: {said}.")
+    kinds = {400: BadRequest, 404: NotFound, 504: Timeout}
+    raise kinds.get(response.status_code, ServingError)(
+        f"{self._server}, {self._which}: {said} (HTTP {response.status_code})")
