@@ -24,7 +24,7 @@ class Rules:
     ValueError: for values out of range or unknown.
   """
 
-  late: str = "repeat"  # a decision that is not there in time: repeat the last direction, or wait for it
+  late: str = "repeat"  # if a decision is not there in time: repeat the last direction, mirrored inside, or wait
   deadline: float = 0.0  # us after a segment's intensities came; 0 for the time that a segment takes
   stop_below: float = 0.0  # stop when the predicted 10 * MSE falls below; 0 never
 
@@ -43,6 +43,7 @@ class Timing(NamedTuple):
   directs: int  # the segment that it should direct
   asked_us: float  # when the segment's intensities came, since the scan began
   took_us: float  # from then to the decision, waiting for the one before included
+  busy_us: float  # that the model was at it
   deadline_us: float  # how long it might take
   late: bool
   idle_us: float  # that the beam stood blanked before the segment it directs
@@ -75,6 +76,12 @@ class _Path:
     self._scan, self._start = scan, np.full(2, geometry.start_position(scan), np.float32)
     self.directions: list[np.ndarray] = []
     self.positions: list[np.ndarray] = []
+
+  def onwards(self) -> np.ndarray:
+    """Returns the last direction, mirrored in each axis where it would lead out of the field."""
+    end = self._start + self._scan.probes * self.directions[-1]
+    outside = (end < 0) | (end > self._scan.image_size)
+    return np.where(outside, -self.directions[-1], self.directions[-1])
 
   def go(self, direction) -> np.ndarray:
     """Returns the next segment's positions [n, 2] px, held inside the field."""
@@ -147,10 +154,10 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
     stopped = _good_enough(decision, rules)
     if stopped:
       continue
-    flown = path.directions[-1] if decision is None else None
+    flown = path.onwards() if decision is None else None
     idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
     moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
-    scope.submit(path.go(path.directions[-1] if decision is None else decision.direction))
+    scope.submit(path.go(flown if decision is None else decision.direction))
   return measured, path, moments, stopped
 
 
@@ -191,6 +198,6 @@ def _completed(model, path, measured, scale, stopped, timings):
 def _timing(moment, decision, began, allowed, path):
   """Joins what the loop saw of a decision with the decision, which may have come later."""
   flown = path.directions[moment.directs]
-  return Timing(moment.segment, moment.directs, moment.collected - began, decision.ready - moment.collected, allowed,
-                moment.late, moment.idle, decision.angle, float(np.arctan2(flown[1], flown[0])),
-                decision.predicted_error)
+  return Timing(moment.segment, moment.directs, moment.collected - began, decision.ready - moment.collected,
+                decision.busy, allowed, moment.late, moment.idle, decision.angle,
+                float(np.arctan2(flown[1], flown[0])), decision.predicted_error)

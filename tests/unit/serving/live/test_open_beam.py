@@ -1,6 +1,7 @@
 """The Open Beam Interface: bytes, a loopback peer, and what happens when it misbehaves."""
 
 import contextlib
+import socket
 import struct
 
 import numpy as np
@@ -136,10 +137,10 @@ def test_a_peer_that_does_not_speak_the_protocol_is_refused():
 
 
 def test_nobody_there():
-  other = peer.Peer()
-  other.close()
-  with pytest.raises(microscope.MicroscopeError, match=f"no Open Beam Interface answers at 127.0.0.1:{other.port}"):
-    open_beam.OpenBeam("127.0.0.1", other.port, FIELD)
+  with socket.create_server(("127.0.0.1", 0)) as listener:
+    port = listener.getsockname()[1]
+  with pytest.raises(microscope.MicroscopeError, match=f"no Open Beam Interface answers at 127.0.0.1:{port}"):
+    open_beam.OpenBeam("127.0.0.1", port, FIELD)
 
 
 @pytest.mark.parametrize("dwell", [0.05, 8192.0])
