@@ -42,12 +42,15 @@ _DEADLINE = flags.DEFINE_float("deadline_us", 0.0, "time that a decision may tak
                                lower_bound=0.0)
 _STOP_BELOW = flags.DEFINE_float("stop_below", 0.0, "stop when the 10 MSE that the model predicts falls below; only "
                                  "for models trained with --truncate. 0: never", lower_bound=0.0)
+_PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
 _SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
 
 
 def main() -> None:
   """Connects, scans, writes."""
   follows = model.SavedModel(_MODEL.value)
+  if _SHOW.value and not _PICTURE.value:
+    raise ValueError("show=True and picture=False disagree: the window shows the picture; leave one out.")
   rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
   if rules.stop_below and not follows.predicts_errors:
     raise ValueError(
@@ -56,11 +59,13 @@ def main() -> None:
         "with --truncate, or leave --stop_below out.")
   with microscopes.Opened(follows.scan.image_size) as subject:
     intensities, decides = microscopes.intensity_range(subject.truth), microscopes.decisions(follows, subject.scope)
-    shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value)
+    shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
     try:
-      scanned = loop.run(subject.scope, follows, decides, intensities, rules, _watcher(shown, follows))
+      scanned = loop.run(subject.scope, follows, decides, intensities, rules,
+                         _watcher(shown, follows) if shown else None)
     except BaseException:
-      shown.close()
+      if shown:
+        shown.close()
       raise
     finally:
       decides.close()
@@ -74,7 +79,7 @@ def _watcher(shown: picture.LivePicture, follows: model.SavedModel) -> loop.Watc
 
 
 def _write(subject: microscopes.Subject, follows: model.SavedModel, scanned: loop.LiveScan, rules: loop.Rules,
-           shown: picture.LivePicture) -> None:
+           shown: picture.LivePicture | None) -> None:
   scan = follows.scan
   about = {"model": _MODEL.value, **microscopes.settings(), "decision_delay": scan.decision_delay,
            "late_rule": rules.late, "stop_below": rules.stop_below, "dwell_us": subject.scope.dwell, **subject.about}
@@ -82,7 +87,7 @@ def _write(subject: microscopes.Subject, follows: model.SavedModel, scanned: loo
                             subject.pixel_size_nm)
   folder = files.write_scan(_OUTPUT.value, result)
   report.write_timings(folder / "timings.csv", scanned.timings)
-  drawn = shown.finish(report.last_frame(scanned, scan.image_size, scan.probes, scan.segments, rules))
+  drawn = shown and shown.finish(report.last_frame(scanned, scan.image_size, scan.probes, scan.segments, rules))
   print(_told(result, scan.segments))
   print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, timings.csv"
         f"{' and live.png' if drawn else ''}.")
