@@ -142,11 +142,13 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
     collected, observation = scope.clock.now(), intensities.take(measured[-1])
-    if watch:
+    more = not stopped and len(path.positions) < scan.segments
+    if more:
+      deciding.ask(observation, flown)
+    if watch:  # while the actor decides
       watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured), intensities.scale)
-    if stopped or len(path.positions) == scan.segments:
+    if not more:
       continue
-    deciding.ask(observation, flown)
     decision = deciding.answer(collected + (rules.deadline or duration))
     late = decision is None
     if late and rules.late == "wait":
