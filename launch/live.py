@@ -28,6 +28,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import numpy as np
 from absl import flags
 
 from adaptive_stem_tf.serving.live import files, loop, model, picture, report
@@ -62,7 +63,7 @@ def main() -> None:
     shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
     try:
       scanned = loop.run(subject.scope, follows, decides, intensities, rules,
-                         _watcher(shown, follows) if shown else None)
+                         _watcher(shown, follows, subject.truth) if shown else None)
     except BaseException:
       if shown:
         shown.close()
@@ -72,10 +73,10 @@ def main() -> None:
   _write(subject, follows, scanned, rules, shown)
 
 
-def _watcher(shown: picture.LivePicture, follows: model.SavedModel) -> loop.Watcher:
+def _watcher(shown: picture.LivePicture, follows: model.SavedModel, truth: np.ndarray | None) -> loop.Watcher:
   scan = follows.scan
   return lambda positions, intensities, _: shown.show(
-      picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments))
+      picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth))
 
 
 def _write(subject: microscopes.Subject, follows: model.SavedModel, scanned: loop.LiveScan, rules: loop.Rules,
@@ -87,7 +88,7 @@ def _write(subject: microscopes.Subject, follows: model.SavedModel, scanned: loo
                             subject.pixel_size_nm)
   folder = files.write_scan(_OUTPUT.value, result)
   report.write_timings(folder / "timings.csv", scanned.timings)
-  drawn = shown and shown.finish(report.last_frame(scanned, scan.image_size, scan.probes, scan.segments, rules))
+  drawn = shown and shown.finish(report.last_frame(scanned, scan, rules, subject.truth))
   print(_told(result, scan.segments))
   print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, timings.csv"
         f"{' and live.png' if drawn else ''}.")

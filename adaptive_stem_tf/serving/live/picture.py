@@ -35,21 +35,27 @@ class Frame(NamedTuple):
   late: np.ndarray | None = None  # [K] bool
   deadline: float = 0.0  # us
   predicted: np.ndarray | None = None  # [K], predicted 10 MSE; None if the model does not predict it
+  truth: np.ndarray | None = None  # [S, S], what was scanned; None if it is not known
 
 
 def draw(frame: Frame) -> figure.Figure:
-  """Draws the partial scan with the beam's path and, at the end, the completion and how long decisions took."""
+  """Draws the partial scan with the beam's path and, at the end, the completion and how long decisions took.
+
+  Where the specimen is known, it comes first.
+  """
+  images = {name: image for name, image in (("specimen", frame.truth), ("completion", frame.completion))
+            if image is not None}
   done = frame.completion is not None
-  drawn = figure.Figure(figsize=(10.2, 3.3) if done else (3.4, 3.6), layout="constrained")
-  axes = drawn.subplots(1, 3 if done else 1, squeeze=False, width_ratios=[1, 1, 1.25] if done else None)[0]
-  _draw_partial(axes[0], frame)
+  panels = 1 + len(images)
+  drawn = figure.Figure(figsize=(3.2 * panels + 3.8 * done, 3.4), layout="constrained")
+  axes = list(drawn.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0])
   if done:
-    axes[1].imshow(_unit(frame, frame.completion), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    axes[1].set_title("completion", fontsize=9)
-    _draw_times(axes[2], frame)
-  for panel in axes[:2]:
-    panel.set(xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
+    _draw_times(axes.pop(), frame)
+  _draw_partial(axes.pop(1 if frame.truth is not None else 0), frame)
+  for panel, (name, image) in zip(axes, images.items()):
+    panel.imshow(_unit(frame, image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    panel.set_title(name, fontsize=9)
+    _bare(panel)
   return drawn
 
 
@@ -135,8 +141,14 @@ def _window():
   return show
 
 
+def _bare(axes):
+  axes.set(xticks=[], yticks=[])
+  axes.spines[:].set_visible(False)
+
+
 def _unit(frame, values):
-  low, high = frame.intensities.min(), frame.intensities.max()
+  seen = frame.intensities if frame.truth is None else frame.truth
+  low, high = seen.min(), seen.max()
   return 2 * (np.asarray(values) - low) / (high - low if high > low else 1.0) - 1
 
 
@@ -151,6 +163,7 @@ def _draw_partial(axes, frame):
   lines.set_clim(0, frame.probes * frame.segments)
   axes.add_collection(lines)
   axes.plot(*path[-1], "o", color="white", markersize=4, markeredgecolor="black", markeredgewidth=0.6)
+  _bare(axes)
   done = len(path) // frame.probes
   axes.set_title(f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels", fontsize=9)
 

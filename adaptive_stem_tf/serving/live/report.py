@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import specimens
+from adaptive_stem_tf import config, specimens
 from adaptive_stem_tf.serving.live import files
 from adaptive_stem_tf.serving.live.loop import LiveScan, Rules, Timing
 from adaptive_stem_tf.serving.live.picture import Frame
@@ -84,10 +84,10 @@ def write_timings(path: str | os.PathLike, timings: Sequence[Timing]) -> None:
                        for value in timing])
 
 
-def last_frame(scanned: LiveScan, size: int, probes: int, segments: int, rules: Rules) -> Frame:
+def last_frame(scanned: LiveScan, scan: config.Scan, rules: Rules, truth: np.ndarray | None) -> Frame:
   """Returns the picture at the end of a scan."""
   timings = scanned.timings
   predicted = [timing.predicted_error for timing in timings if timing.predicted_error is not None]
-  return Frame(size, scanned.positions, scanned.intensities, probes, segments, scanned.completion,
+  return Frame(scan.image_size, scanned.positions, scanned.intensities, scan.probes, scan.segments, scanned.completion,
                np.array([timing.took_us for timing in timings]), np.array([timing.late for timing in timings], bool),
-               timings[0].deadline_us if timings else rules.deadline, np.array(predicted) if predicted else None)
+               timings[0].deadline_us if timings else rules.deadline, np.array(predicted) if predicted else None, truth)
