@@ -49,11 +49,11 @@ _SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
 
 def main() -> None:
   """Connects, scans, writes."""
-  follows = model.SavedModel(_MODEL.value)
+  follows = model.ExportedModel(_MODEL.value)
   if _SHOW.value and not _PICTURE.value:
     raise ValueError("show=True and picture=False disagree: the window shows the picture; leave one out.")
   rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
-  if rules.stop_below and not follows.predicts_errors:
+  if rules.stop_below and not follows.scan.truncate:
     raise ValueError(
         f"stop_below={rules.stop_below:g} and model={_MODEL.value} disagree: it was not trained with --truncate, so "
         "nothing in it predicts the error of stopping now (the critic predicts the loss after all segments); train "
@@ -73,13 +73,13 @@ def main() -> None:
   _write(subject, follows, scanned, rules, shown)
 
 
-def _watcher(shown: picture.LivePicture, follows: model.SavedModel, truth: np.ndarray | None) -> loop.Watcher:
+def _watcher(shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None) -> loop.Watcher:
   scan = follows.scan
   return lambda positions, intensities, _: shown.show(
       picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth))
 
 
-def _write(subject: microscopes.Subject, follows: model.SavedModel, scanned: loop.LiveScan, rules: loop.Rules,
+def _write(subject: microscopes.Subject, follows: model.ExportedModel, scanned: loop.LiveScan, rules: loop.Rules,
            shown: picture.LivePicture | None) -> None:
   scan = follows.scan
   about = {"model": _MODEL.value, **microscopes.settings(), "decision_delay": scan.decision_delay,

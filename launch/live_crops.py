@@ -43,7 +43,7 @@ _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
 def main() -> None:
   """Scans and writes."""
   doses, lags = _numbers(_DOSES), _numbers(_LAGS)
-  models = {_name(folder): model.SavedModel(folder) for folder in _MODELS.value}
+  models = {_name(folder): model.ExportedModel(folder) for folder in _MODELS.value}
   sizes = {follows.scan.image_size for follows in models.values()}
   if len(sizes) > 1:
     raise ValueError(f"models={','.join(models)} scan fields of {sorted(sizes)} px: give models of one size.")
@@ -63,7 +63,7 @@ def main() -> None:
   print(f"Written: {folder}/live_crops.json, live_crops.md and live_crops.png.")
 
 
-def _measure(follows: model.SavedModel, condition: study.Condition, images) -> study.Measured:
+def _measure(follows: model.ExportedModel, condition: study.Condition, images) -> study.Measured:
   faults = twin.Faults(_DWELL.value, dose=condition.dose, lag=condition.lag, seed=_SEED.value)
   bar = lambda steps: tqdm.tqdm(steps, f"{condition.name}, dose {condition.dose:g}, lag {condition.lag:g} us",
                                 disable=not _PROGRESS.value)

@@ -119,8 +119,12 @@ def _decode(path):
   if suffix == ".npy":
     return np.load(path, allow_pickle=False), None
   if suffix in (".tif", ".tiff"):
-    return tifffile.imread(path), None
-  if suffix in (".png", ".jpg", ".jpeg"):
+    try:
+      return tifffile.imread(path), None
+    except ValueError as error:
+      if "imagecodecs" not in str(error):  # compressions that tifffile leaves to it, Pillow reads
+        raise
+  if suffix in (".tif", ".tiff", ".png", ".jpg", ".jpeg"):
     with Image.open(path) as image:
       return np.asarray(image), None
   signal = importlib.import_module(f"rsciio.{_PLUGINS[suffix]}").file_reader(str(path))[0]

@@ -272,8 +272,8 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("delay", [0, 1])
 def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
-  follows = model.SavedModel(exported[delay])
-  assert follows.predicts_errors == bool(delay)
+  follows = model.ExportedModel(exported[delay])
+  assert follows.scan.truncate == bool(delay)
   scanned, _ = scan(follows, known=(-1.0, 1.0))
   whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](image=tf.constant(IMAGE[None, ..., None]))
   np.testing.assert_allclose(scanned.positions, np.clip(whole["path"][0], 0, 15), atol=1e-4)
@@ -284,9 +284,9 @@ def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
 
 def test_folders_without_a_model_are_refused(tmp_path, exported):
   with pytest.raises(ValueError, match="is no exported model"):
-    model.SavedModel(tmp_path)
+    model.ExportedModel(tmp_path)
   (tmp_path / "assets.extra").mkdir()
   text = (exported[0] / "assets.extra" / "config.json").read_text()
   (tmp_path / "assets.extra" / "config.json").write_text(text)
   with pytest.raises(ValueError, match="is no exported model"):
-    model.SavedModel(tmp_path)
+    model.ExportedModel(tmp_path)
