@@ -25,6 +25,11 @@ def define(*sections: type) -> None:
         _define_field(field)
 
 
+def show(name: str) -> None:
+  """Lists a flag that another module defines in the --helpshort of the command that is run."""
+  flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+
+
 def define_experiment() -> None:
   """Defines a flag for every field of an experiment."""
   define(*config.SECTIONS, config.Experiment)
@@ -78,4 +83,4 @@ def _define_field(field):
     limits = field.metadata
     keywords = {"lower_bound": limits.get("minimum"), "upper_bound": limits.get("maximum")}
   define_one(name=field.name, default=field.default, help=field.metadata["help"], **keywords)
-  flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])  # --helpshort shows these
+  show(field.name)

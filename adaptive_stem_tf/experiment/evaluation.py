@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.experiment import statistics
+from adaptive_stem_tf.experiment import statistics, stopping
 from adaptive_stem_tf.experiment.model import Model, Scans
 from adaptive_stem_tf.scan import baselines
 
@@ -82,6 +82,7 @@ def evaluate(model: Model, images: np.ndarray, sources: Sequence[str] | None = N
       "scans": {name: _summary(scans[name], measured[name], sources) for name in scans},
       "own_minus_spiral_ten_mse": statistics.summarise(difference, sources),
       "image_mean_ten_mse": statistics.summarise(image_metrics(flat, targets["filtered"])["ten_mse"], sources),
+      **({"stopping": stopping.evaluate(model, images)} if scan.truncate else {}),
       "per_image": [_row(i, scans, measured, sources) for i in range(len(images))],
   }
   return result, scans

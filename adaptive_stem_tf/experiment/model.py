@@ -36,6 +36,7 @@ class Model:
     self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
 
+<<<<<<< HEAD
   def scan(self, images: tf.Tensor, first: tf.Tensor | int = 0) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`.
 
@@ -45,13 +46,18 @@ class Model:
     """
     seed = tf.stack([tf.cast(first, tf.int64), tf.constant(_SEED, tf.int64)])
     trajectory = self.path.scan(self._observed(images), None, seed)
+=======
+  def scan(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`."""
+    trajectory = self.path.scan(self.observed(images), None, tf.constant(_WALK_SEED, tf.int64))
+>>>>>>> live
     partial = self.path.draw(trajectory.observations, trajectory.actions)
     positions = self.path.positions(trajectory.actions)
     return trajectory.actions, positions, partial, self.generator(partial, is_training=False)
 
   def scan_along(self, images: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Scans images [B, S, S, 1] at positions [B, N, 2] px; returns partial scans and completions."""
-    partial = partial_scan.draw_at(environment.read(self._observed(images), positions), positions, images.shape[1])
+    partial = partial_scan.draw_at(environment.read(self.observed(images), positions), positions, images.shape[1])
     return partial, self.generator(partial, is_training=False)
 
   def scan_all(self, images: np.ndarray) -> Scans:
@@ -67,7 +73,8 @@ class Model:
     return Scans(np.zeros([len(images), 0, 1], np.float32),
                  np.broadcast_to(positions, [len(images), *positions.shape]), partial, completions)
 
-  def _observed(self, images):
+  def observed(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns what a scan measures of images [B, S, S, 1]: low-pass filtered ones with `filter_observations`."""
     data = self.experiment.data
     return specimens.low_pass(images, data.filter_sigma) if data.filter_observations else images
 

@@ -17,6 +17,7 @@ class Decision(NamedTuple):
   angle: float  # rad
   predicted_error: float | None  # 10 * MSE of stopping after the segment; None if the model does not say
   ready: float  # us, when it was there
+  busy: float  # us that the model was at it
 
 
 class Deciding(Protocol):
@@ -80,7 +81,10 @@ class Threaded:
     self._pool.shutdown(cancel_futures=True)
 
   def _decide(self, observation, flown):
-    return Decision(*self._recurrence.decide(observation, flown), self._clock.now())
+    began = self._clock.now()
+    made = self._recurrence.decide(observation, flown)
+    ready = self._clock.now()
+    return Decision(*made, ready, ready - began)
 
 
 class Simulated:
@@ -103,7 +107,7 @@ class Simulated:
     started = wall.now()
     made = self._recurrence.decide(observation, flown)
     took = wall.now() - started if self._duration is None else self._duration(len(self._made))
-    self._made.append(Decision(*made, began + took))
+    self._made.append(Decision(*made, began + took, took))
 
   def answer(self, deadline: float | None) -> Decision | None:
     """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for it."""

@@ -24,7 +24,7 @@ class Rules:
     ValueError: for values out of range or unknown.
   """
 
-  late: str = "repeat"  # a decision that is not there in time: repeat the last direction, or wait for it
+  late: str = "repeat"  # if a decision is not there in time: repeat the last direction, mirrored inside, or wait
   deadline: float = 0.0  # us after a segment's intensities came; 0 for the time that a segment takes
   stop_below: float = 0.0  # stop when the predicted 10 * MSE falls below; 0 never
 
@@ -43,6 +43,7 @@ class Timing(NamedTuple):
   directs: int  # the segment that it should direct
   asked_us: float  # when the segment's intensities came, since the scan began
   took_us: float  # from then to the decision, waiting for the one before included
+  busy_us: float  # that the model was at it
   deadline_us: float  # how long it might take
   late: bool
   idle_us: float  # that the beam stood blanked before the segment it directs
@@ -77,9 +78,21 @@ class _Path:
     self.directions: list[np.ndarray] = []
     self.positions: list[np.ndarray] = []
 
+<<<<<<< HEAD
   def go(self, direction: np.ndarray | None) -> np.ndarray:
     """Returns the next segment's positions [n, 2] px, held inside the field; None if nobody decided on it."""
     direction = np.asarray(self._undecided() if direction is None else direction, np.float32)
+=======
+  def onwards(self) -> np.ndarray:
+    """Returns the last direction, mirrored in each axis where it would lead out of the field."""
+    end = self._start + self._scan.probes * self.directions[-1]
+    outside = (end < 0) | (end > self._scan.image_size)
+    return np.where(outside, -self.directions[-1], self.directions[-1])
+
+  def go(self, direction) -> np.ndarray:
+    """Returns the next segment's positions [n, 2] px, held inside the field."""
+    direction = np.asarray(direction, np.float32)
+>>>>>>> live
     segment = self._start + np.arange(self._scan.probes, dtype=np.float32)[:, None] * direction
     self._start = self._start + np.float32(self._scan.probes) * direction
     self.directions.append(direction)
@@ -142,11 +155,13 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
     collected, observation = scope.clock.now(), intensities.take(measured[-1])
-    if watch:
+    more = not stopped and len(path.positions) < scan.segments
+    if more:
+      deciding.ask(observation, flown)
+    if watch:  # while the actor decides
       watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured), intensities.scale)
-    if stopped or len(path.positions) == scan.segments:
+    if not more:
       continue
-    deciding.ask(observation, flown)
     decision = deciding.answer(collected + (rules.deadline or duration))
     late = decision is None
     if late and rules.late == "wait":
@@ -154,10 +169,17 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
     stopped = _good_enough(decision, rules)
     if stopped:
       continue
+<<<<<<< HEAD
     idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
     moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
     scope.submit(path.go(None if decision is None else decision.direction))
     flown = path.directions[-1] if decision is None else None
+=======
+    flown = path.onwards() if decision is None else None
+    idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
+    moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
+    scope.submit(path.go(flown if decision is None else decision.direction))
+>>>>>>> live
   return measured, path, moments, stopped
 
 
@@ -198,6 +220,6 @@ def _completed(model, path, measured, scale, stopped, timings):
 def _timing(moment, decision, began, allowed, path):
   """Joins what the loop saw of a decision with the decision, which may have come later."""
   flown = path.directions[moment.directs]
-  return Timing(moment.segment, moment.directs, moment.collected - began, decision.ready - moment.collected, allowed,
-                moment.late, moment.idle, decision.angle, float(np.arctan2(flown[1], flown[0])),
-                decision.predicted_error)
+  return Timing(moment.segment, moment.directs, moment.collected - began, decision.ready - moment.collected,
+                decision.busy, allowed, moment.late, moment.idle, decision.angle,
+                float(np.arctan2(flown[1], flown[0])), decision.predicted_error)

@@ -13,6 +13,19 @@ Answer = dict[str, np.ndarray]  # outputs of start or step: state_*, positions, 
 _SIGNATURES = ("start", "step", "complete")
 
 
+class Engine(Protocol):
+  """What runs an exported model, here with batches of one."""
+
+  def start(self, count: int) -> Answer:
+    """Starts scans."""
+
+  def step(self, observation: np.ndarray, answer: Answer) -> Answer:
+    """Takes intensities [1, n] float32 in [-1, 1], and what the call before returned."""
+
+  def complete(self, partial_scans: np.ndarray) -> np.ndarray:
+    """Completes partial scans [1, S, S, 2] float32: returns [1, S, S, 1]."""
+
+
 class Decider(Protocol):
   """What decides and completes, one scan at a time."""
 
@@ -29,11 +42,20 @@ class Decider(Protocol):
     """Completes a partial scan [S, S, 2]: returns [S, S]."""
 
 
-class SavedModel:
-  """A SavedModel that `launch.export` wrote, in this process."""
+class ExportedModel:
+  """A model that `launch.export` wrote, and what runs it.
 
-  def __init__(self, folder: str | os.PathLike):
-    """Loads NAME/VERSION, and calls it once, so that the first decision is no slower than the others.
+  Attributes:
+    scan: its geometry; `scan.truncate` says whether `step` returns predicted_error.
+    filter_sigma: px, of the targets it was trained on.
+  """
+
+  def __init__(self, folder: str | os.PathLike, engine: Engine | None = None):
+    """Reads NAME/VERSION, and calls it once, so that the first decision is no slower than the others.
+
+    Args:
+      folder: of the SavedModel.
+      engine: what runs it; None for TensorFlow in this process.
 
     Raises:
       ValueError: if there is no model, it is not one of ours, or its path is fixed.
@@ -41,38 +63,55 @@ class SavedModel:
     folder = pathlib.Path(folder)
     try:
       experiment = config.Experiment.from_json((folder / "assets.extra" / "config.json").read_text())
-      self._loaded = tf.saved_model.load(str(folder))
+      self._engine: Engine = engine or InProcess(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:
       raise ValueError(f"model={folder} is no exported model ({str(error).splitlines()[0]}): give a folder "
                        "NAME/VERSION that `python -m launch.export` wrote.") from error
-    missing = [name for name in _SIGNATURES if name not in self._loaded.signatures]
-    if missing:
-      raise ValueError(f"model={folder} has no signature {', '.join(missing)}: export it by `python -m launch.export`.")
     if experiment.scan.path != "adaptive":
       raise ValueError(f"model={folder} follows a fixed path ({experiment.scan.path}): a live scan needs an actor.")
     self.scan, self.filter_sigma = experiment.scan, experiment.data.filter_sigma
     self.step(np.zeros(self.scan.probes), self.start())
     self.complete(np.zeros([self.scan.image_size, self.scan.image_size, 2]))
 
-  @property
-  def predicts_errors(self) -> bool:
-    """Whether `step` returns predicted_error: only of models trained with truncate."""
-    return "predicted_error" in self._loaded.signatures["step"].structured_outputs
-
   def start(self) -> Answer:
     """Starts a scan."""
-    return _arrays(self._loaded.signatures["start"](scan_id=tf.zeros([1], tf.int64)))
+    return self._engine.start(1)
 
   def step(self, observation: np.ndarray, answer: Answer) -> Answer:
     """Decides; arguments and results as `Decider.step`."""
-    state = {name: tf.constant(value) for name, value in answer.items() if name.startswith("state_")}
-    return _arrays(self._loaded.signatures["step"](
-        observation=tf.constant(observation[None], tf.float32), **state))
+    return self._engine.step(np.asarray(observation, np.float32)[None], answer)
 
   def complete(self, partial_scan: np.ndarray) -> np.ndarray:
     """Completes a partial scan [S, S, 2]: returns [S, S]."""
-    partial = tf.constant(partial_scan[None], tf.float32)
-    return self._loaded.signatures["complete"](partial_scan=partial)["completion"].numpy()[0, ..., 0]
+    return self._engine.complete(np.asarray(partial_scan, np.float32)[None])[0, ..., 0]
+
+
+class InProcess:
+  """TensorFlow, in this process."""
+
+  def __init__(self, folder: pathlib.Path):
+    """Loads a SavedModel.
+
+    Raises:
+      ValueError: if it has not the signatures of one of ours.
+    """
+    self._loaded = tf.saved_model.load(str(folder))
+    missing = [name for name in _SIGNATURES if name not in self._loaded.signatures]
+    if missing:
+      raise ValueError(f"it has no signature {', '.join(missing)}")
+
+  def start(self, count: int) -> Answer:
+    """Starts scans."""
+    return _arrays(self._loaded.signatures["start"](scan_id=tf.range(count, dtype=tf.int64)))
+
+  def step(self, observation: np.ndarray, answer: Answer) -> Answer:
+    """Decides; arguments and results as `Engine.step`."""
+    state = {name: tf.constant(value) for name, value in answer.items() if name.startswith("state_")}
+    return _arrays(self._loaded.signatures["step"](observation=tf.constant(observation), **state))
+
+  def complete(self, partial_scans: np.ndarray) -> np.ndarray:
+    """Completes; arguments and results as `Engine.complete`."""
+    return self._loaded.signatures["complete"](partial_scan=tf.constant(partial_scans))["completion"].numpy()
 
 
 class Scale(NamedTuple):

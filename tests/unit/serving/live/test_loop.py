@@ -107,36 +107,47 @@ def test_late_decisions_are_waited_for_if_told_so():
   assert scope.clock.now() == 4 * SEGMENT + 30
 
 
+MIRRORED = ANGLES[0] - np.pi  # in both axes
+
+
 def test_the_last_direction_is_repeated_when_a_decision_is_late():
   follows = Scripted()
   scanned, scope = scan(follows, took=[10.0, 60.0, 10.0])
   # The second decision comes 20 us too late, while the third segment is scanned: the actor's third starts from
-  # the state it left, with the direction that was flown.
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], ANGLES[0], ANGLES[2]), atol=1e-4)
+  # the state it left, with the direction that was flown: 0.5 rad, mirrored, since it would end at (21.9, 17.4).
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4)
   assert [timing.late for timing in scanned.timings] == [False, True, False]
   assert [timing.took_us for timing in scanned.timings] == [10, 60, 10]
   np.testing.assert_allclose([t.angle for t in scanned.timings], ANGLES[:3], rtol=1e-6)
-  np.testing.assert_allclose([t.flown for t in scanned.timings], [ANGLES[0], ANGLES[0], ANGLES[2]], rtol=1e-6)
+  np.testing.assert_allclose([t.flown for t in scanned.timings], [ANGLES[0], MIRRORED, ANGLES[2]], rtol=1e-6)
   assert int(follows.states[2]["state_time"][0]) == 2
-  flown = np.sqrt(2) * np.array([np.cos(ANGLES[0]), np.sin(ANGLES[0])])
+  flown = np.sqrt(2) * np.array([np.cos(MIRRORED), np.sin(MIRRORED)])
   np.testing.assert_allclose(follows.states[2]["state_direction"][0], flown, rtol=1e-6)
   assert scope.clock.now() == 4 * SEGMENT + 10 + 40 + 10
+
+
+def test_a_direction_that_is_repeated_is_mirrored_at_the_border():
+  # Four segments along the diagonal from (8, 8) would end at (24, 24): the second ends on the border, at 16.
+  scanned, _ = scan(Scripted(), took=1e6)
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL - np.pi, DIAGONAL - np.pi),
+                             atol=1e-4)
 
 
 def test_with_a_delay_too_the_last_direction_is_repeated():
   follows = Scripted(delay=1)
   scanned, scope = scan(follows, took=[50.0, 10.0])
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL, ANGLES[1]), atol=1e-4)
-  np.testing.assert_allclose(follows.states[1]["state_pending"], 1.0)
+  # Two segments along the diagonal end on the border: the third, repeated, is mirrored there.
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL - np.pi, ANGLES[1]), atol=1e-4)
+  np.testing.assert_allclose(follows.states[1]["state_pending"], -1.0)
   # Decision 1 is asked for at 80 us, but decision 0 is busy until 90: it takes 20 us, and the beam waits for neither.
-  assert [timing.took_us for timing in scanned.timings] == [50, 20]
+  assert [(timing.took_us, timing.busy_us) for timing in scanned.timings] == [(50, 50), (20, 10)]
   assert scope.clock.now() == 4 * SEGMENT
 
 
 def test_a_deadline_can_be_given():
   scanned, _ = scan(Scripted(), took=30.0, deadline=25.0)
   assert all(timing.late and timing.deadline_us == 25 for timing in scanned.timings)
-  np.testing.assert_allclose(scanned.positions, path_of(*[DIAGONAL] * 4), atol=1e-4)
+  np.testing.assert_allclose(scanned.positions[:8], path_of(DIAGONAL, DIAGONAL), atol=1e-4)
 
 
 def test_a_scan_stops_when_its_predicted_error_is_low():
@@ -245,7 +256,7 @@ def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
   scanned = loop.run(scope, follows, decides, model.IntensityRange((-1, 1)))
   decides.close()
   assert [timing.late for timing in scanned.timings] == [False, True, False]
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], ANGLES[0], ANGLES[2]), atol=1e-4)
+  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4)
   assert scanned.timings[1].took_us > scanned.timings[1].deadline_us == 1.6e5
 
 
@@ -261,8 +272,8 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("delay", [0, 1])
 def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
-  follows = model.SavedModel(exported[delay])
-  assert follows.predicts_errors == bool(delay)
+  follows = model.ExportedModel(exported[delay])
+  assert follows.scan.truncate == bool(delay)
   scanned, _ = scan(follows, known=(-1.0, 1.0))
   whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](image=tf.constant(IMAGE[None, ..., None]))
   np.testing.assert_allclose(scanned.positions, np.clip(whole["path"][0], 0, 15), atol=1e-4)
@@ -273,9 +284,9 @@ def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
 
 def test_folders_without_a_model_are_refused(tmp_path, exported):
   with pytest.raises(ValueError, match="is no exported model"):
-    model.SavedModel(tmp_path)
+    model.ExportedModel(tmp_path)
   (tmp_path / "assets.extra").mkdir()
   text = (exported[0] / "assets.extra" / "config.json").read_text()
   (tmp_path / "assets.extra" / "config.json").write_text(text)
   with pytest.raises(ValueError, match="is no exported model"):
-    model.SavedModel(tmp_path)
+    model.ExportedModel(tmp_path)

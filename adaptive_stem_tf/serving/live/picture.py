@@ -1,0 +1,189 @@
+"""The live picture: a PNG that is refreshed, or a window, drawn by a process of its own.
+
+Drawing takes a hundred times as long as a decision: it must not happen where decisions are made.
+"""
+
+import contextlib
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+import threading
+from typing import IO, NamedTuple
+
+import numpy as np
+from matplotlib import collections, figure
+
+from adaptive_stem_tf.experiment import figures
+
+_SERVE = "from adaptive_stem_tf.serving.live import picture; picture.serve()"
+_PATIENCE = 60.0  # s, for the last picture
+_TIME_UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
+
+
+class Frame(NamedTuple):
+  """What is shown of a scan, so far or at its end."""
+
+  size: int  # px, side of the field
+  positions: np.ndarray  # [N, 2] px
+  intensities: np.ndarray  # [N]
+  probes: int  # per segment
+  segments: int  # of a whole scan
+  completion: np.ndarray | None = None  # [S, S]; None while scanning
+  took: np.ndarray | None = None  # [K] us, decision times; None while scanning
+  late: np.ndarray | None = None  # [K] bool
+  deadline: float = 0.0  # us
+  predicted: np.ndarray | None = None  # [K], predicted 10 MSE; None if the model does not predict it
+  truth: np.ndarray | None = None  # [S, S], what was scanned; None if it is not known
+
+
+def draw(frame: Frame) -> figure.Figure:
+  """Draws the partial scan with the beam's path and, at the end, the completion and how long decisions took.
+
+  Where the specimen is known, it comes first.
+  """
+  images = {name: image for name, image in (("specimen", frame.truth), ("completion", frame.completion))
+            if image is not None}
+  done = frame.completion is not None
+  panels = 1 + len(images)
+  drawn = figure.Figure(figsize=(3.2 * panels + 3.8 * done, 3.4), layout="constrained")
+  axes = list(drawn.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0])
+  if done:
+    _draw_times(axes.pop(), frame)
+  _draw_partial(axes.pop(1 if frame.truth is not None else 0), frame)
+  for panel, (name, image) in zip(axes, images.items()):
+    panel.imshow(_unit(frame, image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    panel.set_title(name, fontsize=9)
+    _bare(panel)
+  return drawn
+
+
+def serve() -> None:
+  """Draws frames that come on standard input; answers a byte for each. Started by `LivePicture`."""
+  path, window = pickle.load(sys.stdin.buffer)
+  show = _window() if window else None
+  while True:
+    try:
+      frame = pickle.load(sys.stdin.buffer)
+    except EOFError:
+      return
+    drawn = draw(frame)
+    figures.save(drawn, path, dpi=130)
+    if show:
+      show(figures.pixels(drawn, dpi=130))
+    sys.stdout.buffer.write(b".")
+    sys.stdout.buffer.flush()
+
+
+class LivePicture:
+  """Shows a scan while it goes on; pictures that would come faster than they are drawn are left out.
+
+  Args:
+    path: of the PNG.
+    window: whether it is shown in a window as well.
+  """
+
+  def __init__(self, path: str | os.PathLike, window: bool = False):
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    search = os.pathsep.join(entry for entry in sys.path if entry)
+    self._process = subprocess.Popen([sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     env={**os.environ, "PYTHONPATH": search}, start_new_session=True)
+    self._input: IO[bytes] = self._process.stdin  # type: ignore[assignment]
+    self._idle = threading.Event()
+    threading.Thread(target=self._listen, daemon=True).start()
+    self._write((str(path), window))
+    self._idle.set()
+
+  def show(self, frame: Frame) -> None:
+    """Has a frame drawn, unless one is being drawn."""
+    if self._idle.is_set():
+      self._idle.clear()
+      self._write(frame)
+
+  def finish(self, frame: Frame) -> bool:
+    """Has the last frame drawn, and ends the process; tells whether it could draw."""
+    self._idle.wait(_PATIENCE)
+    self._write(frame)
+    with contextlib.suppress(OSError):
+      self._input.close()
+    return self._process.wait(_PATIENCE) == 0
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._process.kill()
+    self._process.wait()
+
+  def _write(self, what):
+    with contextlib.suppress(OSError):  # if it died, the scan goes on without a picture
+      self._input.write(pickle.dumps(what))
+      self._input.flush()
+
+  def _listen(self):
+    while self._process.stdout and self._process.stdout.read(1):
+      self._idle.set()
+    self._idle.set()
+
+
+def _window():
+  """Opens a window; returns what shows pixels in it."""
+  from matplotlib import pyplot  # needs a display
+  pyplot.switch_backend("TkAgg")
+  shown = pyplot.figure("live scan", layout="constrained")
+
+  def show(pixels):
+    shown.clear()
+    shown.set_size_inches(pixels.shape[1] / shown.dpi, pixels.shape[0] / shown.dpi)
+    axes = shown.add_axes((0, 0, 1, 1))
+    axes.imshow(pixels)
+    axes.axis("off")
+    pyplot.pause(0.001)
+  return show
+
+
+def _bare(axes):
+  axes.set(xticks=[], yticks=[])
+  axes.spines[:].set_visible(False)
+
+
+def _unit(frame, values):
+  seen = frame.intensities if frame.truth is None else frame.truth
+  low, high = seen.min(), seen.max()
+  return 2 * (np.asarray(values) - low) / (high - low if high > low else 1.0) - 1
+
+
+def _draw_partial(axes, frame):
+  partial = np.zeros([frame.size, frame.size, 2])
+  rows, columns = np.floor(np.clip(frame.positions, 0, frame.size - 1)).astype(int).T
+  partial[rows, columns] = np.stack([_unit(frame, frame.intensities), np.ones(len(rows))], -1)
+  axes.imshow(figures.partial_picture(partial), interpolation="nearest")
+  path = frame.positions[:, ::-1] - 0.5  # imshow's first pixel is centred on 0
+  lines = collections.LineCollection(list(np.stack([path[:-1], path[1:]], 1)), cmap="plasma", linewidths=0.5, alpha=0.7)
+  lines.set_array(np.arange(len(path) - 1))
+  lines.set_clim(0, frame.probes * frame.segments)
+  axes.add_collection(lines)
+  axes.plot(*path[-1], "o", color="white", markersize=4, markeredgecolor="black", markeredgewidth=0.6)
+  _bare(axes)
+  done = len(path) // frame.probes
+  axes.set_title(f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels", fontsize=9)
+
+
+def _draw_times(axes, frame):
+  """Draws how long each decision took, and what the model predicted."""
+  longest = max(frame.deadline, *frame.took) if len(frame.took) else frame.deadline
+  scale, unit = next((entry for entry in _TIME_UNITS if longest >= entry[0]), _TIME_UNITS[-1])
+  decisions, late = np.arange(1, len(frame.took) + 1), np.asarray(frame.late, bool)
+  for chosen, colour, label in ((~late, "C0", "in time"), (late, "C3", "late")):
+    if chosen.any():
+      axes.bar(decisions[chosen], frame.took[chosen] / scale, color=colour, label=label)
+  axes.axhline(frame.deadline / scale, color="0.3", linestyle="--", linewidth=1, label="deadline")
+  axes.set(xlabel="decision", ylabel=f"time, {unit}", xlim=(0.3, max(len(decisions), 1) + 0.7))
+  axes.set_ylim(0, 1.35 * longest / scale)
+  axes.locator_params(axis="x", integer=True)
+  axes.legend(loc="upper right", fontsize=7, ncols=3, frameon=False)
+  if frame.predicted is not None and len(frame.predicted):
+    beside = axes.twinx()
+    beside.plot(decisions, frame.predicted, "o-", color="C1", markersize=3)
+    beside.set_ylabel("predicted 10 MSE", color="C1")
+    beside.set_ylim(bottom=0)
+    beside.spines["right"].set_visible(True)

@@ -1,0 +1,114 @@
+"""Scans live: an exported actor steers a microscope, or a digital twin of one.
+
+  python -m launch.live --model=savedmodels/NAME/1 --microscope=file:FILE --output_dir=OUT
+  python -m launch.live --model=savedmodels/NAME/1 --microscope=obi:HOST:PORT --pixel_size_nm=0.1 \\
+      --full_field_nm=100 --output_dir=OUT
+
+`file:FILE` scans a micrograph (npy, tif, png, jpg; dm4 and others with RosettaSciIO) as a
+microscope would: --dose, --jitter_px, --lag_us and --drift_px_per_ms say what is wrong with
+it. Its clock is simulated, so that the scan is as fast as the computer and a decision is
+late by arithmetic; --real_time lets time pass. `obi:HOST:PORT` is an Open Beam Interface,
+an open-hardware scan generator.
+
+A direction is due when a segment's time has passed since the last one was measured (or
+--deadline_us). If it is late, --late=repeat goes on in the last direction, mirrored where
+that would leave the field, and the actor catches up; --late=wait blanks the beam until it
+is there. Models trained with --decision_delay=1 decide while the beam scans, which then
+never waits.
+
+--normalise says which intensities become the model's [-1, 1]: `measured`, the range of the
+first segment; LOW,HIGH, a calibration of black and white; `image` (file: only) the window's
+own range, as in training, which a microscope cannot know.
+
+The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
+timings.csv (one row a decision) and live.png, which is refreshed during the scan.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from absl import flags
+
+from adaptive_stem_tf.serving.live import files, loop, model, picture, report
+from launch import flags as launch_flags
+from launch import microscopes
+
+_MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
+_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for path, images, timings and picture", required=True)
+_LATE = flags.DEFINE_enum("late", "repeat", list(loop.LATE), "what to do when a decision is late: repeat the last "
+                          "direction, or wait")
+_DEADLINE = flags.DEFINE_float("deadline_us", 0.0, "time that a decision may take, us; 0 for that of a segment",
+                               lower_bound=0.0)
+_STOP_BELOW = flags.DEFINE_float("stop_below", 0.0, "stop when the 10 MSE that the model predicts falls below; only "
+                                 "for models trained with --truncate. 0: never", lower_bound=0.0)
+_PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
+_SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
+
+
+def main() -> None:
+  """Connects, scans, writes."""
+  follows = model.ExportedModel(_MODEL.value)
+  if _SHOW.value and not _PICTURE.value:
+    raise ValueError("show=True and picture=False disagree: the window shows the picture; leave one out.")
+  rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
+  if rules.stop_below and not follows.scan.truncate:
+    raise ValueError(
+        f"stop_below={rules.stop_below:g} and model={_MODEL.value} disagree: it was not trained with --truncate, so "
+        "nothing in it predicts the error of stopping now (the critic predicts the loss after all segments); train "
+        "with --truncate, or leave --stop_below out.")
+  with microscopes.Opened(follows.scan.image_size) as subject:
+    intensities, decides = microscopes.intensity_range(subject.truth), microscopes.decisions(follows, subject.scope)
+    shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
+    try:
+      scanned = loop.run(subject.scope, follows, decides, intensities, rules,
+                         _watcher(shown, follows, subject.truth) if shown else None)
+    except BaseException:
+      if shown:
+        shown.close()
+      raise
+    finally:
+      decides.close()
+  _write(subject, follows, scanned, rules, shown)
+
+
+def _watcher(shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None) -> loop.Watcher:
+  scan = follows.scan
+  return lambda positions, intensities, _: shown.show(
+      picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth))
+
+
+def _write(subject: microscopes.Subject, follows: model.ExportedModel, scanned: loop.LiveScan, rules: loop.Rules,
+           shown: picture.LivePicture | None) -> None:
+  scan = follows.scan
+  about = {"model": _MODEL.value, **microscopes.settings(), "decision_delay": scan.decision_delay,
+           "late_rule": rules.late, "stop_below": rules.stop_below, "dwell_us": subject.scope.dwell, **subject.about}
+  result = report.result_of(scanned, scan.probes, subject.truth, follows.filter_sigma, about, subject.origin,
+                            subject.pixel_size_nm)
+  folder = files.write_scan(_OUTPUT.value, result)
+  report.write_timings(folder / "timings.csv", scanned.timings)
+  drawn = shown and shown.finish(report.last_frame(scanned, scan, rules, subject.truth))
+  print(_told(result, scan.segments))
+  print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, timings.csv"
+        f"{' and live.png' if drawn else ''}.")
+
+
+def _told(result: files.ScanResult, segments: int) -> str:
+  about, times = result.about, result.about["decision_us"]
+  stopped = f" of {segments}, stopped early" if about["stopped_early"] else ""
+  lines = [f"{about['segments']} segments{stopped}, {len(result.positions)} probing positions of {about['dwell_us']:g} "
+           f"us, {result.partial[..., 1].mean():.2%} of the pixels; --normalise={about['normalise']}."]
+  if times:
+    lines.append(f"{about['decisions']} decisions: p50 {times['p50']:.0f} us, p99 {times['p99']:.0f} us; "
+                 f"{about['late']} later than {about['deadline_us']:g} us (--late={about['late_rule']}); the beam "
+                 f"waited {about['beam_waited_us']:.0f} us.")
+  if result.errors is not None:
+    filtered, raw = (result.errors[name][0] for name in ("filtered", "raw"))
+    lines.append(f"10 MSE {filtered:.3f} on the filtered specimen, {raw:.3f} on the raw one.")
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  microscopes.define()
+  launch_flags.run(main)

@@ -1,0 +1,191 @@
+"""The flags of microscopes, real and simulated, and how one is opened from them."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from adaptive_stem_tf.scan import distortion
+from adaptive_stem_tf.serving.live import deciding, field, files, microscope, model, open_beam, twin
+from launch import flags as launch_flags
+
+FLAGS = flags.FLAGS
+
+_OF_FILE = ("window", "binning", "frame", "dose", "jitter_px", "lag_us", "drift_px_per_ms", "drift_nm_per_s",
+            "twin_seed", "decision_us", "real_time")
+_OF_BEAM = ("full_field_nm", "field_centre_nm", "sample_bits", "timeout_s")
+_OF_BOTH = ("microscope", "dwell_us", "pixel_size_nm", "normalise")
+
+
+class Subject(NamedTuple):
+  """A microscope that is open, and what is known of what it looks at."""
+
+  scope: microscope.Microscope
+  truth: np.ndarray | None  # [S, S]
+  origin: tuple[int, int]  # (row, column) of its first pixel in the file
+  pixel_size_nm: float | None
+  about: dict[str, Any]
+
+
+def define() -> None:
+  """Defines the flags of microscopes, shown by --helpshort."""
+  flags.DEFINE_string("microscope", None, "file:FILE, or obi:HOST:PORT", required=True)
+  flags.DEFINE_string("normalise", "measured", "which intensities become [-1, 1]: measured, LOW,HIGH, or image (file: "
+                      "only)")
+  real: dict[str, tuple[float | None, str]] = {
+      "dwell_us": (10.0, "time at each probing position, us"),
+      "pixel_size_nm": (None, "side of a network px on the specimen, nm; of a px of the file, if the file does not say "
+                        "it"),
+      "dose": (0.0, "file: electrons per probing position where the window is white; 0 for no shot noise"),
+      "jitter_px": (0.0, "file: standard deviation of positions, px"),
+      "lag_us": (0.0, "file: time constant of the scan coils, us"),
+      "decision_us": (0.0, "file: time that every decision takes by the simulated clock, us; 0 for what it takes here"),
+      "full_field_nm": (None, "obi: width that the scan generator's whole range covers at the present magnification, "
+                        "nm"),
+      "timeout_s": (2.0, "obi: how long an answer may be overdue, s")}
+  for name, (default, text) in real.items():
+    flags.DEFINE_float(name, default, text, lower_bound=0.0)
+  lists: dict[str, tuple[list[str], str]] = {
+      "window": ([], "file: first row and column of the field, in px after binning: 120,64. Default: the centre"),
+      "drift_px_per_ms": ([], "file: row's and column's velocity of the specimen"),
+      "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
+      "field_centre_nm": (["0", "0"], "obi: row and column of the field's centre, nm from the centre of the range")}
+  for name, (pair, text) in lists.items():
+    flags.DEFINE_list(name, pair, text)
+  flags.DEFINE_integer("binning", 1, "file: px per side that are averaged into one", lower_bound=1)
+  flags.DEFINE_integer("frame", 0, "file: which frame of a stack, from 0", lower_bound=0)
+  flags.DEFINE_integer("twin_seed", 0, "file: seed of noise and jitter", lower_bound=0)
+  flags.DEFINE_boolean("real_time", False, "file: let time pass as on a microscope")
+  flags.DEFINE_enum("sample_bits", "16", ["16", "8"], "obi: bits of a sample")
+  for name in (*_OF_BOTH, *_OF_FILE, *_OF_BEAM):
+    launch_flags.show(name)
+
+
+class Opened:
+  """Opens the microscope that --microscope names; closes it, whatever happens.
+
+  Args:
+    size: px, side of the field.
+
+  Raises:
+    ValueError: for flags that contradict each other or are missing.
+    MicroscopeError: if the microscope does not answer.
+  """
+
+  def __init__(self, size: int):
+    kind, _, rest = FLAGS.microscope.partition(":")
+    makers = {"file": (_twin, _OF_BEAM, "obi"), "obi": (_beam, _OF_FILE, "file")}
+    if kind not in makers or not rest:
+      raise ValueError(f"microscope={FLAGS.microscope} is unknown: give file:FILE, or obi:HOST:PORT.")
+    make, others, other = makers[kind]
+    for name, value in launch_flags.given(others).items():
+      raise ValueError(f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {other}: only; "
+                       "leave it out.")
+    self._subject = make(rest, size)
+
+  def __enter__(self) -> Subject:
+    return self._subject
+
+  def __exit__(self, kind, *_):
+    try:
+      self._subject.scope.close()
+    except microscope.MicroscopeError:
+      if kind is None:  # else the first error is told
+        raise
+
+
+def settings() -> dict[str, Any]:
+  """Returns what the summary says of the flags."""
+  return {"microscope": FLAGS.microscope, "normalise": FLAGS.normalise}
+
+
+def intensity_range(truth: np.ndarray | None) -> model.IntensityRange:
+  """Returns what --normalise asks for.
+
+  Raises:
+    ValueError: if it is no range, or not one that can be known.
+  """
+  text = FLAGS.normalise
+  if text == "measured":
+    return model.IntensityRange()
+  if text == "image":
+    if truth is None:
+      raise ValueError(f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "
+                       "image before it is scanned; calibrate black and white (LOW,HIGH), or choose measured.")
+    low, high = float(truth.min()), float(truth.max())
+    return model.IntensityRange((low, high) if high > low else None)
+  try:
+    low, high = map(float, text.split(","))
+  except ValueError:
+    raise ValueError(f"normalise={text!r} is unknown: give measured, image, or LOW,HIGH such as 0,65535.") from None
+  return model.IntensityRange((low, high))
+
+
+def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.Deciding:
+  """Returns what asks the model: a thread where time is real, else arithmetic."""
+  if not isinstance(scope.clock, microscope.SimulatedClock):
+    return deciding.Threaded(follows, scope.clock)
+  fixed = FLAGS.decision_us
+  return deciding.Simulated(follows, scope.clock, (lambda _: fixed) if fixed else None)
+
+
+def _twin(path: str, size: int) -> Subject:
+  if FLAGS.real_time and FLAGS.decision_us:
+    raise ValueError(f"real_time=True and decision_us={FLAGS.decision_us:g} disagree: in real time a decision takes "
+                     "what it takes; leave one out.")
+  read = files.read(path, FLAGS.frame)
+  image = files.bin_down(read.image, FLAGS.binning)
+  row, column = files.window_corner(image.shape, size, _window())
+  pixel = FLAGS.pixel_size_nm or read.pixel_size_nm
+  pixel = pixel and pixel * FLAGS.binning
+  faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, FLAGS.lag_us, _drift(pixel), FLAGS.twin_seed)
+  truth = image[row : row + size, column : column + size]
+  scope = twin.DigitalTwin(truth, faults, microscope.WallClock() if FLAGS.real_time else None)
+  return Subject(scope, truth, (row, column), pixel,
+                 {"twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time})
+
+
+def _window() -> tuple[int, int] | None:
+  if not FLAGS.window:
+    return None
+  row, column = _pair("window")
+  return int(row), int(column)
+
+
+def _drift(pixel_size_nm: float | None) -> tuple[float, float]:
+  """Returns the specimen's velocity in px/ms."""
+  if FLAGS.drift_px_per_ms and FLAGS.drift_nm_per_s:
+    raise ValueError(f"drift_px_per_ms={','.join(FLAGS.drift_px_per_ms)} and "
+                     f"drift_nm_per_s={','.join(FLAGS.drift_nm_per_s)} disagree: give one of them.")
+  if not FLAGS.drift_nm_per_s:
+    return _pair("drift_px_per_ms") if FLAGS.drift_px_per_ms else (0.0, 0.0)
+  if not pixel_size_nm:
+    raise ValueError(f"drift_nm_per_s={','.join(FLAGS.drift_nm_per_s)} needs the size of a px, which the file does not "
+                     "say: give --pixel_size_nm, or --drift_px_per_ms.")
+  row, column = distortion.pixels_per_ms(np.array(_pair("drift_nm_per_s")), pixel_size_nm)
+  return float(row), float(column)
+
+
+def _beam(place: str, size: int) -> Subject:
+  host, _, port = place.rpartition(":")
+  if not host or not port.isdigit():
+    raise ValueError(f"microscope=obi:{place} names no peer: give obi:HOST:PORT.")
+  if FLAGS.pixel_size_nm is None or FLAGS.full_field_nm is None:
+    raise ValueError("obi: needs --pixel_size_nm, the side of a network px, and --full_field_nm, the width that the "
+                     "scan generator's whole range covers: without them nobody knows where the beam would go.")
+  where = field.Field(size, FLAGS.pixel_size_nm, FLAGS.full_field_nm, _pair("field_centre_nm"))
+  bits = open_beam.SIXTEEN_BIT if FLAGS.sample_bits == "16" else open_beam.EIGHT_BIT
+  scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s)
+  about = {"full_field_nm": FLAGS.full_field_nm, "first_code": where.first.tolist(), "last_code": where.last.tolist()}
+  return Subject(scope, None, (0, 0), FLAGS.pixel_size_nm, about)
+
+
+def _pair(name: str) -> tuple[float, float]:
+  texts = list(FLAGS[name].value or [])
+  try:
+    row, column = map(float, texts)
+  except ValueError:
+    raise ValueError(f"{name}={','.join(texts)} is no pair: give a row's and a column's number, such as "
+                     "12,-3.") from None
+  return row, column
