@@ -36,7 +36,6 @@ class Model:
     self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
 
-<<<<<<< HEAD
   def scan(self, images: tf.Tensor, first: tf.Tensor | int = 0) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`.
 
@@ -45,12 +44,7 @@ class Model:
       first: number of the first, so that every batch of a set has scans of its own if they are drawn.
     """
     seed = tf.stack([tf.cast(first, tf.int64), tf.constant(_SEED, tf.int64)])
-    trajectory = self.path.scan(self._observed(images), None, seed)
-=======
-  def scan(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`."""
-    trajectory = self.path.scan(self.observed(images), None, tf.constant(_WALK_SEED, tf.int64))
->>>>>>> live
+    trajectory = self.path.scan(self.observed(images), None, seed)
     partial = self.path.draw(trajectory.observations, trajectory.actions)
     positions = self.path.positions(trajectory.actions)
     return trajectory.actions, positions, partial, self.generator(partial, is_training=False)

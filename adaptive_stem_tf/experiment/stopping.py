@@ -8,7 +8,7 @@ import tensorflow as tf
 from adaptive_stem_tf import input_pipeline, specimens
 from adaptive_stem_tf.experiment.model import Model
 from adaptive_stem_tf.learning import losses
-from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.scan import steering
 
 _BATCH = 32
 _LENGTHS = 4  # numbers of segments that are looked at
@@ -37,7 +37,7 @@ def _measure(model, images, lengths):
   """Returns present and predicted errors [B, K] of stopping after `lengths` [K] segments."""
   scan, path = model.experiment.scan, model.path
   trajectory = path.scan(model.observed(images), None, None)
-  starts = geometry.segment_starts(geometry.segment_directions(trajectory.actions, scan), scan)
+  starts = steering.segments(trajectory.actions, scan).starts
   features = model.actor.features(trajectory.observations[:, : scan.decisions], starts[:, : scan.decisions])
   predicted = tf.gather(model.actor.error_head(features)[..., 0], lengths - 1, axis=1)
   targets = specimens.low_pass(images, model.experiment.data.filter_sigma)

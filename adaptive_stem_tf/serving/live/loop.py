@@ -78,32 +78,26 @@ class _Path:
     self.directions: list[np.ndarray] = []
     self.positions: list[np.ndarray] = []
 
-<<<<<<< HEAD
-  def go(self, direction: np.ndarray | None) -> np.ndarray:
-    """Returns the next segment's positions [n, 2] px, held inside the field; None if nobody decided on it."""
-    direction = np.asarray(self._undecided() if direction is None else direction, np.float32)
-=======
   def onwards(self) -> np.ndarray:
-    """Returns the last direction, mirrored in each axis where it would lead out of the field."""
-    end = self._start + self._scan.probes * self.directions[-1]
-    outside = (end < 0) | (end > self._scan.image_size)
-    return np.where(outside, -self.directions[-1], self.directions[-1])
+    """Returns the step [2] px of a segment that nobody decided on.
 
-  def go(self, direction) -> np.ndarray:
+    It is what the steering says, mirrored in each axis where it would lead out of the field.
+    """
+    if not self.directions:
+      return self._steering.first_step
+    last, start = self.directions[-1][None], self._start[None]
+    step = np.asarray(self._steering.undecided(last, start, len(self.directions)))[0]
+    end = self._start + self._scan.probes * step
+    return np.where((end < 0) | (end > self._scan.image_size), -step, step)
+
+  def go(self, direction: np.ndarray) -> np.ndarray:
     """Returns the next segment's positions [n, 2] px, held inside the field."""
     direction = np.asarray(direction, np.float32)
->>>>>>> live
     segment = self._start + np.arange(self._scan.probes, dtype=np.float32)[:, None] * direction
     self._start = self._start + np.float32(self._scan.probes) * direction
     self.directions.append(direction)
     self.positions.append(np.clip(segment, 0.0, self._scan.image_size - 1.0))
     return self.positions[-1]
-
-  def _undecided(self):
-    if not self.directions:
-      return self._steering.first_step
-    last, start = self.directions[-1][None], self._start[None]
-    return np.asarray(self._steering.undecided(last, start, len(self.directions)))[0]
 
 
 def run(scope: microscope.Microscope, model: Decider, deciding: Deciding, intensities: IntensityRange,
@@ -151,7 +145,7 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
   path, measured, moments = _Path(scan), list[np.ndarray](), list[_Moment]()
   flown, stopped = None, False
   for _ in range(ahead):
-    scope.submit(path.go(None))
+    scope.submit(path.go(path.onwards()))
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
     collected, observation = scope.clock.now(), intensities.take(measured[-1])
@@ -169,17 +163,10 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
     stopped = _good_enough(decision, rules)
     if stopped:
       continue
-<<<<<<< HEAD
     idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
     moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
-    scope.submit(path.go(None if decision is None else decision.direction))
+    scope.submit(path.go(path.onwards() if decision is None else decision.direction))
     flown = path.directions[-1] if decision is None else None
-=======
-    flown = path.onwards() if decision is None else None
-    idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
-    moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
-    scope.submit(path.go(flown if decision is None else decision.direction))
->>>>>>> live
   return measured, path, moments, stopped
 
 

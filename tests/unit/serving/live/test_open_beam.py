@@ -137,14 +137,8 @@ def test_a_peer_that_does_not_speak_the_protocol_is_refused():
 
 
 def test_nobody_there():
-<<<<<<< HEAD
-  with socket.socket() as free:  # a port that was free a moment ago
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-=======
   with socket.create_server(("127.0.0.1", 0)) as listener:
     port = listener.getsockname()[1]
->>>>>>> live
   with pytest.raises(microscope.MicroscopeError, match=f"no Open Beam Interface answers at 127.0.0.1:{port}"):
     open_beam.OpenBeam("127.0.0.1", port, FIELD)
 
