@@ -56,8 +56,8 @@ class Data(_Section):
   images: str = _field("", "NumPy file [N, S, S, 1] or [N, S, S] of specimens to use instead of a data set: "
                        "its first 80 % train, the rest tests.")
   validation_fraction: float = _field(
-      0.0, "share of the training split kept aside for choosing among models: whole source files, from the last on, where "
-      "they are known, else the last part", minimum=0.0, below=1.0)
+      0.0, "share of the training split kept aside for choosing among models: whole source files, from the last on, "
+      "where they are known, else the last part", minimum=0.0, below=1.0)
   augment: bool = _field(True, "draw one of the 8 dihedral transforms with each specimen")
   filter_sigma: float = _field(2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none",
                                minimum=0.0)
@@ -72,10 +72,10 @@ class Scan(_Section):
   segments: int = _field(20, "straight segments of a scan; one decision fewer is made", minimum=3)
   probes: int = _field(20, "probing positions per segment", minimum=1)
   spacing: float = _field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
-  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a chord a "
-                     "segment), raster (lines), grid, jittered_grid, random_points, random_walk, mixed (another of "
-                     "these for every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path "
-                     "taken from a trained actor), or a .npy FILE of segment angles in rad or probing positions in px")
+  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a "
+                     "chord a segment), raster (lines), grid, jittered_grid, random_points, random_walk, mixed "
+                     "(another of these for every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path "
+                     "taken from a trained actor), or a .npy FILE of segment angles in rad or positions in px")
   pitch: float = _field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
 
   @property

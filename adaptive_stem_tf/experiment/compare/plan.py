@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment.compare import classical
@@ -18,6 +18,12 @@ OWN, ALL = "own", "all"
 COMPLETIONS = {
     OWN: "a generator of its own", ALL: "one generator for all scans",
     **{name: name.replace("_", " ") for name in classical.METHODS}}
+_FIRST = (OWN, ALL, "total_variation", "biharmonic", "linear", "nearest")  # what is shown first
+
+
+def shown_first(completions: Iterable[str]) -> str:
+  """Returns the completion that pictures and short tables show."""
+  return min(completions, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 @dataclasses.dataclass(frozen=True)
