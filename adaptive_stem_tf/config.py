@@ -74,8 +74,8 @@ class Scan(_Section):
   spacing: float = _field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
   path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a "
                      "chord a segment), raster (lines), grid, jittered_grid, random_points, random_walk, mixed "
-                     "(another of these for every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path "
-                     "taken from a trained actor), or a .npy FILE of segment angles in rad or positions in px")
+                     "(another of these for every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR "
+                     "(a path taken from a trained actor), or a .npy FILE of segment angles in rad or positions in px")
   pitch: float = _field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
 
   @property

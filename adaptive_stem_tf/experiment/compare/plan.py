@@ -59,18 +59,18 @@ class Plan:
     scan = self.scan(name, pitches)
     label = f"{name}-pitch{scan.pitch:g}" if name in SPIRALS else name
     label += f"-{scan.segments * scan.probes}" if name in self.segments else ""
-    return self._job(label, self._experiment(scan, seed), None)
+    return self._job(label, self._experiment(scan, seed))
 
   def everything(self, seed: int) -> Job:
     """Returns what trains the generator of all scans; it sees the scans of one of the models, too."""
     actor = self.group.workdirs[self.seeds.index(seed) % len(self.group.workdirs)].resolve()
     scan = dataclasses.replace(self.base.scan, path=f"{path_names.FROM_ACTOR}{actor}")
-    return self._job(path_names.MIXED, self._experiment(scan, seed), None)
+    return self._job(f"{path_names.MIXED}-{self.group.name}", self._experiment(scan, seed))
 
   def candidate(self, name: str, pitch: float, iterations: int) -> Job:
     """Returns what trains a generator for a few iterations, to choose a spiral's pitch."""
     experiment = self._experiment(self.scan(name, {name: pitch}), self.seeds[0])
-    return self._job(f"candidate-{name}-pitch{pitch:g}", experiment.replace(iterations=iterations), None)
+    return self._job(f"candidate-{name}-pitch{pitch:g}", experiment.replace(iterations=iterations))
 
   def candidates(self, iterations: int) -> dict[tuple[str, float], Job]:
     """Returns what trains generators for every pitch of the spirals that are compared."""
@@ -80,10 +80,10 @@ class Plan:
   def _experiment(self, scan: config.Scan, seed: int) -> config.Experiment:
     return dataclasses.replace(self.base, scan=scan, seed=seed)
 
-  def _job(self, label: str, experiment: config.Experiment, needs: pathlib.Path | None) -> Job:
+  def _job(self, label: str, experiment: config.Experiment) -> Job:
     last = experiment.optimisation.iterations
     settings = dataclasses.replace(self.settings, picture_every=last) if self.settings.picture_every else self.settings
-    return Job(self.folder / f"{label}-seed{experiment.seed}", experiment, settings, needs)
+    return Job(self.folder / f"{label}-seed{experiment.seed}", experiment, settings, None)
 
 
 def check(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
