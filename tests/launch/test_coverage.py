@@ -27,7 +27,7 @@ def test_other_coverages(tmp_path, size, segments, probes, share):
   assert evaluated["probing_positions_per_pixel"] == pytest.approx(share, rel=0.03)
   ended = commands.launch(
       "compare", f"--models={run}", f"--images={crops}", f"--output_dir={tmp_path / 'out'}", "--in_process",
-      f"--threads={tiny.THREADS}", "--completions=own,all,linear")
+      f"--threads={tiny.THREADS}", "--completions=own,all,linear", "--scans=spiral,grid,random_points")
   assert ended.code == 0, ended.err
   result = json.loads((tmp_path / "out" / "compare.json").read_text())
   assert {scan["probing_positions"] for scan in result["scans"].values()} == {segments * probes}
