@@ -72,10 +72,11 @@ class Scan(_Section):
   segments: int = _field(20, "straight segments of a scan; one decision fewer is made", minimum=3)
   probes: int = _field(20, "probing positions per segment", minimum=1)
   spacing: float = _field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
-  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a chord "
-                     "a segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), grid, "
-                     "jittered_grid, random_points, random_walk, mixed (another of these for every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path "
-                     "taken from a trained actor), or a .npy FILE of segment angles in rad or probing positions in px")
+  path: str = _field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a "
+                     "chord a segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), "
+                     "grid, jittered_grid, random_points, random_walk, mixed (another of these for every specimen), "
+                     "mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path taken from a trained actor), "
+                     "or a .npy FILE of segment angles in rad or positions in px")
   pitch: float = _field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
   steering: str = _field("direction", "what a decision sets: the direction of the next segment, probed every "
                          "--spacing px; or where it ends, as an offset from the next corner of a zigzag over "

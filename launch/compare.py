@@ -76,8 +76,8 @@ def _request(groups: list[groups_lib.Group]) -> compare_report.Request:
   if _HERE.value and _PARALLEL.value > 1:
     raise ValueError(f"in_process and parallel={_PARALLEL.value} contradict each other: leave one of them out.")
   if _PITCH.value and _POLYGON.value and _PITCH_ITERATIONS.value:
-    raise ValueError(f"pitch_iterations={_PITCH_ITERATIONS.value} and both pitches given contradict each other: there is "
-                     "nothing to choose; leave --pitch_iterations out.")
+    raise ValueError(f"pitch_iterations={_PITCH_ITERATIONS.value} and both pitches given contradict each other: there "
+                     "is nothing to choose; leave --pitch_iterations out.")
   size = groups[0].experiments[0].scan.image_size
   return compare_report.Request(
       images=_IMAGES.value, split=_SPLIT.value, output=pathlib.Path(_OUTPUT.value), completions=completions,

@@ -22,7 +22,7 @@ from adaptive_stem_tf.experiment.compare import (
 )
 from adaptive_stem_tf.experiment.compare.groups import Group
 from adaptive_stem_tf.experiment.compare.measure import Contender, Entry, Inputs
-from adaptive_stem_tf.experiment.compare.plan import ALL, OWN, SCANS, SPIRALS, Plan
+from adaptive_stem_tf.experiment.compare.plan import ALL, COMPLETIONS, OWN, SCANS, SPIRALS, Plan, shown_first
 from adaptive_stem_tf.experiment.reproduction_plan import Job
 from launch import data, runner
 
@@ -109,7 +109,7 @@ def _train(request: Request, plan: Plan, jobs: Sequence[Job]) -> None:
                        "with a lower --generator_rate.")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _load(workdir: pathlib.Path) -> model.Model:
   return model.load(workdir)[0]
 
@@ -201,7 +201,7 @@ def _draw(request: Request, result: Mapping[str, Any], contenders: Sequence[Cont
   targets = evaluation.targets_of(part.images[rows], inputs.data.filter_sigma)["filtered"]
   titles = [part.kinds[row] if part.kinds else f"image {row}" for row in rows]
   shown = [(one.label, measured.examples[one.name]) for one in contenders if one.name in measured.examples]
-  figures.save(drawings.examples(targets, shown, titles), request.output / "examples.png")
+  figures.save(drawings.examples(part.images[rows], targets, shown, titles), request.output / "examples.png")
   first = contenders[0]
   entry, observed = first.entries[0], scanning.observe(part.images, inputs.data, scanning.CLEAN)[rows[:_ANIMATED]]
   positions = scanning.scan_all(entry.path, observed, False).positions
@@ -211,12 +211,16 @@ def _draw(request: Request, result: Mapping[str, Any], contenders: Sequence[Cont
 
 def _told(request: Request, result: Mapping[str, Any]) -> str:
   """Returns the first table in few words, and what was written."""
-  completion, made = next(iter(result["conditions"][scanning.CLEAN.name].items()))
+  clean = result["conditions"][scanning.CLEAN.name]
+  completion = shown_first(clean)
+  made = clean[completion]
   lines = [f"{result['count']} images, {result['probing_positions']} probing positions; 10 MSE on filtered targets, "
-           f"completion: {completion}; in brackets the 95 % interval, then the paired difference from the better spiral:"]
+           f"completed by {COMPLETIONS[completion]}; in brackets the 95 % interval, then the paired difference from "
+           "the better spiral:"]
   for name, values in made["scans"].items():
     minus = values.get("minus_better_spiral")
     difference = tables.interval(minus["filtered"]["ten_mse"]) if minus else "reference"
-    lines.append(f"  {result['scans'][name]['label']:16} {tables.interval(values['filtered']['ten_mse'])}  {difference}")
+    label, ten_mse = result["scans"][name]["label"], values["filtered"]["ten_mse"]
+    lines.append(f"  {label:16} {tables.interval(ten_mse)}  {difference}")
   return "\n".join([*lines, f"Written: {request.output}/compare.json, .csv and .md, differences.png, examples.png and "
                     "scan.gif."])

@@ -90,8 +90,8 @@ def _from_file(scan):
   path = pathlib.Path(scan.path)
   if not path.is_file():
     kinds = ", ".join((*path_names.MOVING, *baselines.KINDS))
-    raise ValueError(f"path={scan.path!r} is neither a kind of path ({kinds}), "
-                     "nor run:WORKDIR, nor mixed:WORKDIR, nor a file.")
+    raise ValueError(f"path={scan.path!r} is neither a kind of path ({kinds}), nor run:WORKDIR, "
+                     "nor mixed:WORKDIR, nor a file.")
   try:
     stored = np.load(path, allow_pickle=False)
   except (ValueError, EOFError, OSError) as error:

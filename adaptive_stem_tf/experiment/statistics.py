@@ -31,7 +31,7 @@ def bootstrap_means(values: np.ndarray, groups: Sequence[Any] | None = None, see
   return _resample_weights(key, len(values), seed, resamples) @ values
 
 
-@functools.lru_cache(maxsize=8)  # a comparison summarises thousands of metrics of the same images
+@functools.lru_cache(maxsize=64)  # a comparison summarises thousands of metrics of the same images
 def _resample_weights(groups: tuple[str, ...] | None, count: int, seed: int, resamples: int) -> np.ndarray:
   """Returns the share that each image has in each resample [resamples, count]."""
   rng = np.random.default_rng(seed)

@@ -141,3 +141,31 @@ def test_images_of_another_size_are_refused():
   some = np.zeros([3, 8, 8, 1], np.float32)
   with pytest.raises(ValueError, match="training specimens are 8 px wide and image_size=16: set --image_size=8"):
     input_pipeline.prepare(some, some, 16, 0.0)
+
+
+def test_whole_files_are_set_aside_from_the_last_on():
+  # The last crop of c comes last, then b's, a's, d's. Of 10, 4 are wanted: c fits, b (3) does not, a does, d does not.
+  sources = list("daabdbacbc")
+  aside = input_pipeline.set_aside(10, 0.5, sources)  # 5: c (2), b (3)
+  assert "".join(np.array(sources)[aside]) == "bbcbc"
+  aside = input_pipeline.set_aside(10, 0.4, sources)  # 4: c (2), not b (3), not a (3), d (2)
+  assert "".join(np.array(sources)[aside]) == "ddcc"
+
+
+def test_without_sources_the_last_part_is_set_aside():
+  np.testing.assert_array_equal(np.flatnonzero(input_pipeline.set_aside(10, 0.3)), [7, 8, 9])
+  assert not input_pipeline.set_aside(10, 0.0, ["a"] * 10).any()
+
+
+def test_a_share_that_holds_no_file_is_refused():
+  with pytest.raises(ValueError, match="validation_fraction=0.2 of 10 specimens holds no whole source file"):
+    input_pipeline.set_aside(10, 0.2, ["a"] * 5 + ["b"] * 5)
+
+
+def test_prepare_keeps_files_whole():
+  train = np.arange(6 * 64, dtype=np.float32).reshape(6, 8, 8, 1)
+  for number in (1, 4):  # upside down: normalised, the others are all alike
+    train[number] = train[number, ::-1]
+  splits = input_pipeline.prepare(train.copy(), train[:1].copy(), 8, 0.4, list("abaaba"))
+  assert len(splits.train) == 4 and len(splits.validation) == 2
+  assert (splits.validation[:, 0, 0, 0] > 0).all() and (splits.train[:, 0, 0, 0] == -1).all()

@@ -85,3 +85,21 @@ def test_low_pass_keeps_constants_and_sigma_0_keeps_everything(rng):
   np.testing.assert_allclose(specimens.low_pass(tf.fill([1, 8, 8, 1], 0.3), 2.5), 0.3, rtol=1e-6)
   images = tf.constant(rng.standard_normal([1, 8, 8, 1]), tf.float32)
   assert specimens.low_pass(images, 0.0) is images
+
+
+def test_the_measured_range_by_hand():
+  middle, half = specimens.measured_range(tf.constant([[[0.2, -0.4], [0.0, 0.6]], [[0.3, 0.3], [0.3, 0.3]]]))
+  np.testing.assert_allclose(middle[:, 0, 0, 0], [0.1, 0.3], atol=1e-7)
+  np.testing.assert_allclose(half[:, 0, 0, 0], [0.5, 1.0], atol=1e-7)  # nothing is divided by a range of 0
+
+
+def test_dose_noise_has_the_mean_and_variance_of_counts():
+  images = np.full([1, 300, 300, 1], 0.5, np.float32)
+  noisy = specimens.with_dose_noise(images, 20, seed=1)
+  assert noisy.dtype == np.float32
+  counts = 10 * (noisy + 1)  # N_e / 2 of them at 0
+  np.testing.assert_allclose(counts, counts.round(), atol=1e-4)
+  assert counts.mean() == pytest.approx(15, rel=0.01) and counts.var() == pytest.approx(15, rel=0.03)
+  assert (specimens.with_dose_noise(-np.ones([1, 4, 4, 1]), 20, 0) == -1).all()  # black stays black
+  np.testing.assert_array_equal(noisy, specimens.with_dose_noise(images, 20, seed=1))
+  assert (noisy != specimens.with_dose_noise(images, 20, seed=2)).any()

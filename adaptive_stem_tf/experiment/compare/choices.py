@@ -59,7 +59,8 @@ def equal_time(names: Sequence[str], scan: config.Scan, beam: config.Beam, budge
                     if _time(name, scan, beam, count) <= budget * (1 + 1e-9)), None)
     if fitting is None:
       raise ValueError(f"scan {name} takes longer than the {budget / 1000:.2f} ms of the adaptive scan even with "
-                       f"{_FEWEST * scan.probes} probing positions: leave it out of --scans, or change the beam's times.")
+                       f"{_FEWEST * scan.probes} probing positions: leave it out of --scans, or change the beam's "
+                       "times.")
     if fitting < scan.segments:
       segments[name] = fitting
   return segments

@@ -15,7 +15,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 
 
 def forest(result: Mapping[str, Any]) -> figure.Figure | None:
-  """Draws each scan's paired difference from the better spiral, with its interval and each seed's; None if no spiral."""
+  """Draws each scan's paired difference from the better spiral, its interval and each seed's; None without spirals."""
   clean = result["conditions"][CLEAN.name]
   shown = [name for name in _shown(clean) if clean[name]["better_spiral"] is not None]
   if not shown:
@@ -41,11 +41,13 @@ def forest(result: Mapping[str, Any]) -> figure.Figure | None:
   return drawn
 
 
-def examples(targets: np.ndarray, rows: Sequence[tuple[str, Example]], titles: Sequence[str]) -> figure.Figure:
+def examples(images: np.ndarray, targets: np.ndarray, rows: Sequence[tuple[str, Example]],
+             titles: Sequence[str]) -> figure.Figure:
   """Draws scans of the same specimens: a row a scan, and of each specimen partial scan and completion.
 
   Args:
-    targets: [E, S, S, 1], filtered, in the first row.
+    images: [E, S, S, 1], in the first row.
+    targets: [E, S, S, 1], filtered, beside them.
     rows: label and example of each scan.
     titles: E, of the specimens.
   """
@@ -55,9 +57,10 @@ def examples(targets: np.ndarray, rows: Sequence[tuple[str, Example]], titles: S
   for axes in grid.flat:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-  for column, (target, title) in enumerate(zip(targets, titles)):
-    _show(grid[0, 2 * column + 1], target[..., 0])
-    grid[0, 2 * column + 1].set_title(f"{title}\ntarget", fontsize=7, pad=2)
+  for column, (image, target, title) in enumerate(zip(images, targets, titles)):
+    for axes, shown, text in zip(grid[0, 2 * column :], (image, target), (f"{title}", "filtered target")):
+      _show(axes, shown[..., 0])
+      axes.set_title(text, fontsize=7, pad=2)
   for row, (label, example) in enumerate(rows, 1):
     grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     for column in range(count):
@@ -65,6 +68,8 @@ def examples(targets: np.ndarray, rows: Sequence[tuple[str, Example]], titles: S
       _show(grid[row, 2 * column + 1], example.completions[column, ..., 0])
       error = 10 * np.mean(np.square(example.completions[column] - targets[column]))
       grid[row, 2 * column + 1].set_title(f"10 MSE {error:.3f}", fontsize=6.5, pad=2)
+  completions = dict.fromkeys(_completion_label(example.completion) for _, example in rows)
+  drawn.suptitle(f"Partial scans, and completions by {', '.join(completions)}", fontsize=9)
   return drawn
 
 

@@ -9,7 +9,7 @@ import tqdm
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment import evaluation
 from adaptive_stem_tf.experiment.compare import classical, scanning
-from adaptive_stem_tf.experiment.compare.plan import ALL, OWN
+from adaptive_stem_tf.experiment.compare.plan import ALL, OWN, shown_first
 from adaptive_stem_tf.experiment.compare.scanning import Condition, Scanned
 from adaptive_stem_tf.scan import paths, travel
 
@@ -109,7 +109,7 @@ def _complete(entry: Entry, scanned: Scanned, inputs: Inputs, condition: Conditi
 
 
 def _example(scanned: Scanned, completions: Mapping[str, np.ndarray], chosen: np.ndarray) -> Example:
-  name = next(iter(completions))
+  name = shown_first(completions)
   return Example(scanned.partial[chosen], completions[name][chosen], name)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment.compare import classical
@@ -19,6 +19,12 @@ OWN, ALL = "own", "all"
 COMPLETIONS = {
     OWN: "a generator of its own", ALL: "one generator for all scans",
     **{name: name.replace("_", " ") for name in classical.METHODS}}
+_FIRST = (OWN, ALL, "total_variation", "biharmonic", "linear", "nearest")  # what is shown first
+
+
+def shown_first(completions: Iterable[str]) -> str:
+  """Returns the completion that pictures and short tables show."""
+  return min(completions, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +60,18 @@ class Plan:
     scan = self.scan(name, pitches)
     label = f"{name}-pitch{scan.pitch:g}" if name in SPIRALS else name
     label += f"-{scan.segments * scan.probes}" if name in self.segments else ""
-    return self._job(label, self._experiment(scan, seed), None)
+    return self._job(label, self._experiment(scan, seed))
 
   def everything(self, seed: int) -> Job:
     """Returns what trains the generator of all scans; it sees the scans of one of the models, too."""
     actor = self.group.workdirs[self.seeds.index(seed) % len(self.group.workdirs)].resolve()
     scan = dataclasses.replace(self.base.scan, path=f"{path_names.FROM_ACTOR}{actor}")
-    return self._job(path_names.MIXED, self._experiment(scan, seed), None)
+    return self._job(f"{path_names.MIXED}-{self.group.name}", self._experiment(scan, seed))
 
   def candidate(self, name: str, pitch: float, iterations: int) -> Job:
     """Returns what trains a generator for a few iterations, to choose a spiral's pitch."""
     experiment = self._experiment(self.scan(name, {name: pitch}), self.seeds[0])
-    return self._job(f"candidate-{name}-pitch{pitch:g}", experiment.replace(iterations=iterations), None)
+    return self._job(f"candidate-{name}-pitch{pitch:g}", experiment.replace(iterations=iterations))
 
   def candidates(self, iterations: int) -> dict[tuple[str, float], Job]:
     """Returns what trains generators for every pitch of the spirals that are compared."""
@@ -75,10 +81,10 @@ class Plan:
   def _experiment(self, scan: config.Scan, seed: int) -> config.Experiment:
     return dataclasses.replace(self.base, scan=scan, seed=seed)
 
-  def _job(self, label: str, experiment: config.Experiment, needs: pathlib.Path | None) -> Job:
+  def _job(self, label: str, experiment: config.Experiment) -> Job:
     last = experiment.optimisation.iterations
     settings = dataclasses.replace(self.settings, picture_every=last) if self.settings.picture_every else self.settings
-    return Job(self.folder / f"{label}-seed{experiment.seed}", experiment, settings, needs)
+    return Job(self.folder / f"{label}-seed{experiment.seed}", experiment, settings, None)
 
 
 def check(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """Scans specimens under a condition, and completes what was measured."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -74,36 +73,26 @@ def scan_all(path: paths.Path, observed: np.ndarray, measured_range: bool) -> Sc
   first segment, as a live scan is; others by the range of all that they measure, since
   nothing has to be normalised before they end.
   """
-  scanned = [[part.numpy()[:count] for part in _scan(path, measured_range)(
-      tf.constant(batch), tf.constant(number * _BATCH, tf.int64))]
+  scanned = [[part.numpy()[:count] for part in _scan(path, tf.constant(batch), number * _BATCH, measured_range)]
              for number, (batch, count) in enumerate(input_pipeline.batches(observed, _BATCH))]
   return Scanned(*(np.concatenate(parts) for parts in zip(*scanned)))
 
 
 def complete_all(generator: Callable[..., tf.Tensor], scanned: Scanned) -> np.ndarray:
   """Completes scans [N, S, S, 1] with a generator; intensities are those of the images again."""
-  function = _completer(generator)
-  completions = np.concatenate([function(tf.constant(batch)).numpy()[:count]
+  completions = np.concatenate([generator(tf.constant(batch), is_training=False).numpy()[:count]
                                 for batch, count in input_pipeline.batches(scanned.partial, _BATCH)])
   return completions * scanned.half + scanned.middle
 
 
-@functools.lru_cache(maxsize=64)
-def _scan(path: Any, measured_range: bool) -> Callable[..., Any]:
-  def scan(images, first):
-    seed = tf.stack([first, tf.constant(_SEED, tf.int64)])
-    batch = images.shape[0]
-    middle, half = tf.zeros([batch, 1, 1, 1]), tf.ones([batch, 1, 1, 1])
-    trajectory = path.scan(images, None, seed)
-    if measured_range:
-      known = trajectory.observations[:, :1] if path.learns else trajectory.observations
-      middle, half = specimens.measured_range(known)
-      trajectory = path.scan((images - middle) / half, None, seed)
-    partial = path.draw(trajectory.observations, trajectory.actions)
-    return path.positions(trajectory.actions), partial, middle, half
-  return tf.function(scan, autograph=False)
-
-
-@functools.lru_cache(maxsize=64)
-def _completer(generator: Any) -> Callable[..., Any]:
-  return tf.function(lambda partial: generator(partial, is_training=False), autograph=False)
+def _scan(path: paths.Path, images: tf.Tensor, first: int, measured_range: bool) -> tuple[tf.Tensor, ...]:
+  """Scans a batch, whose first image has a number, so that every batch has scans of its own if they are drawn."""
+  seed = tf.constant([first, _SEED], tf.int64)
+  batch = images.shape[0]
+  middle, half = tf.zeros([batch, 1, 1, 1]), tf.ones([batch, 1, 1, 1])
+  trajectory = path.scan(images, None, seed)
+  if measured_range:
+    middle, half = specimens.measured_range(
+        trajectory.observations[:, :1] if path.learns else trajectory.observations)
+    trajectory = path.scan((images - middle) / half, None, seed)
+  return path.positions(trajectory.actions), path.draw(trajectory.observations, trajectory.actions), middle, half

@@ -10,7 +10,7 @@ from typing import Any
 from adaptive_stem_tf.experiment import evaluation
 from adaptive_stem_tf.experiment.compare import classical
 from adaptive_stem_tf.experiment.compare.measure import FILTERED
-from adaptive_stem_tf.experiment.compare.plan import ALL, COMPLETIONS, OWN
+from adaptive_stem_tf.experiment.compare.plan import ALL, COMPLETIONS, OWN, shown_first
 from adaptive_stem_tf.experiment.compare.scanning import CLEAN
 from adaptive_stem_tf.experiment.compare.summary import TARGETS
 
@@ -71,11 +71,13 @@ def interval(summary: Mapping[str, Any], digits: int = 3) -> str:
 
 
 def _made(result: Mapping[str, Any]) -> str:
+  seeds = ", ".join(map(str, result["seeds"]))
   pitches = ", ".join(f"{name.replace('_', ' ')} {pitch:g} px" for name, pitch in result["pitches"].items())
   return (f"{result['count']} images of the {result['split']} split of `{result['images']}`"
           + (f" from {result['files']} files" if result["files"] else "")
-          + f"; intervals: {result['intervals']}. Generators: {result['generator_iterations']:,} iterations, seeds "
-          f"{', '.join(map(str, result['seeds']))}; means over seeds. "
+          + f"; intervals: {result['intervals']}. "
+          + (f"Generators: {result['generator_iterations']:,} iterations, seeds {seeds}; means over seeds. "
+             if {OWN, ALL} & set(result["conditions"][CLEAN.name]) else "")
           + (f"Pitches: {pitches}, {result['pitches_chosen']}. " if pitches else "")
           + "10 MSE on [-1, 1]; differences are paired, from the better spiral with the same completion.")
 
@@ -85,8 +87,8 @@ def _scans(result: Mapping[str, Any]) -> list[str]:
   lines += [f"| {one['label']} | {one['probing_positions']} | {one['distinct_pixels']:.0f} "
             f"({one['distinct_share']:.2%}) | {one['time_us'] / 1000:.2f} |" for one in result["scans"].values()]
   beam = result["beam"]
-  return [*lines, "", f"Times: dwell {beam['dwell_us']:g} us, beam speed {beam['beam_speed']:g} px/us, settling after a "
-          f"jump {beam['settling_us']:g} us, flyback of a raster line {beam['flyback_us']:g} us."]
+  return [*lines, "", f"Times: dwell {beam['dwell_us']:g} us, beam speed {beam['beam_speed']:g} px/us, settling after "
+          f"a jump {beam['settling_us']:g} us, flyback of a raster line {beam['flyback_us']:g} us."]
 
 
 def _metrics(result: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
@@ -106,8 +108,9 @@ def _classical(result: Mapping[str, Any], clean: Mapping[str, Any]) -> list[str]
   names = [name + ending for name in classical.METHODS for ending in ("", FILTERED) if name + ending in clean]
   if not names:
     return []
-  lines = ["", "## Classical completions", "", "10 MSE, filtered target; `+ filter`: with the target's low-pass filter.",
-           "", "| scan | " + " | ".join(name.replace("_", " ") for name in names) + " |",
+  lines = ["", "## Classical completions", "",
+           "10 MSE, filtered target; `+ filter`: with the target's low-pass filter.", "",
+           "| scan | " + " | ".join(name.replace("_", " ") for name in names) + " |",
            "|---" * (len(names) + 1) + "|"]
   return lines + [f"| {one['label']} | " + " | ".join(
       interval(clean[name]["scans"][scan]["filtered"]["ten_mse"]) for name in names) + " |"
@@ -116,14 +119,14 @@ def _classical(result: Mapping[str, Any], clean: Mapping[str, Any]) -> list[str]
 
 def _conditions(result: Mapping[str, Any]) -> list[str]:
   """Returns 10 MSE under each condition, with the first completion there is."""
-  completion = next(iter(result["conditions"][CLEAN.name]))
+  completion = shown_first(result["conditions"][CLEAN.name])
   names = [name for name, made in result["conditions"].items() if completion in made]
   if len(names) < 2:
     return []
   lines = ["", "## Intensity range and dose noise", "",
-           f"10 MSE, filtered target, completed by {COMPLETIONS[completion]}, and in brackets the paired difference from "
-           "the better spiral. `measured range`: normalised by the range of the first segment (adaptive) or of all that "
-           "was measured (others), not of the whole image.", "",
+           f"10 MSE, filtered target, completed by {COMPLETIONS[completion]}, and in brackets the paired difference "
+           "from the better spiral. `measured range`: normalised by the range of the first segment (adaptive) or of "
+           "all that was measured (others), not of the whole image.", "",
            "| scan | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
   for scan, one in result["scans"].items():
     cells = []
@@ -138,9 +141,10 @@ def _kinds(result: Mapping[str, Any]) -> list[str]:
   """Returns 10 MSE of each kind of source."""
   if "by_kind" not in result:
     return []
-  completion = next(iter(result["by_kind"]))
+  completion = shown_first(result["by_kind"])
   kinds = result["by_kind"][completion]
-  headings = [f"{kind} ({one['count']} images, {one['files']} files)" for kind, one in kinds.items()]
+  headings = [f"{kind} ({_count(one['count'], 'image')}, {_count(one['files'], 'file')})"
+              for kind, one in kinds.items()]
   lines = ["", "## By kind of source", "", f"10 MSE, filtered target, completed by {COMPLETIONS[completion]}, and the "
            "paired difference from the better spiral.", "", "| scan | " + " | ".join(headings) + " |",
            "|---" * (len(kinds) + 1) + "|"]
@@ -163,6 +167,10 @@ def _difference(values: Mapping[str, Any]) -> str:
   if "minus_better_spiral" not in values:
     return "reference"
   return interval(values["minus_better_spiral"]["filtered"]["ten_mse"])
+
+
+def _count(number: int | None, noun: str) -> str:
+  return f"{number} {noun}" if number == 1 else f"{'?' if number is None else number} {noun}s"
 
 
 def _seeds(summary: Mapping[str, Any]) -> str:

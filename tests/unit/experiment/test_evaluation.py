@@ -109,3 +109,23 @@ def test_evaluating_does_not_depend_on_the_batch(eagerly, trained):
   for ours, theirs in zip(whole, some, strict=True):
     assert len(ours) == 40
     np.testing.assert_allclose(ours[30:], theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("size, scales", [(16, 1), (24, 2), (96, 4), (176, 5), (192, 5), (512, 5)])
+def test_as_many_scales_as_the_image_allows(size, scales):
+  weights = evaluation.scale_weights(size)
+  assert len(weights) == scales and sum(weights) == pytest.approx(1)
+
+
+def test_one_scale_of_multi_scale_ssim_is_ssim(rng):
+  completions, targets = pair(rng, size=16)
+  metrics = evaluation.image_metrics(completions, targets)
+  np.testing.assert_allclose(metrics["ms_ssim"], metrics["ssim"], atol=1e-5)
+
+
+def test_multi_scale_ssim_forgives_fine_noise(rng):
+  smooth = tiny.images(3, 96)
+  noisy = np.float32(smooth + 0.2 * rng.standard_normal(smooth.shape))
+  metrics = evaluation.image_metrics(noisy, smooth)
+  assert (metrics["ms_ssim"] > metrics["ssim"]).all() and (metrics["ms_ssim"] < 1).all()
+  np.testing.assert_allclose(evaluation.image_metrics(smooth, smooth)["ms_ssim"], 1, atol=1e-6)

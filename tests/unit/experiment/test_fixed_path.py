@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf.experiment import fixed_path
-from adaptive_stem_tf.scan import baselines, drawn_paths, path_names, paths
+from adaptive_stem_tf.scan import baselines, path_names, paths
 from tests import tiny
 
 

@@ -2,8 +2,10 @@
 
 import math
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import baselines, geometry, partial_scan
@@ -69,6 +71,46 @@ def test_polygon_positions_are_those_of_an_adaptive_scan():
   actions = np.roll(angles, -1)[None, :, None]  # action t starts segment t + 1
   np.testing.assert_allclose(
       baselines.polygon_positions(angles, scan), partial_scan.scan_positions(actions, scan)[0], atol=1e-5)
+
+
+def test_a_grid_of_400_positions_is_20_by_20_and_centred():
+  positions = baselines.grid(PAPER)
+  assert positions.shape == (400, 2) and positions.dtype == np.float32
+  np.testing.assert_allclose(np.unique(positions[:, 0]), 2.4 + 4.8 * np.arange(20), rtol=1e-6)
+  np.testing.assert_allclose(positions[:20, 1], 2.4 + 4.8 * np.arange(20), rtol=1e-6)
+  assert len(np.unique(positions.astype(int), axis=0)) == 400
+
+
+def test_raster_lines_are_evenly_apart_and_about_a_spacing_along():
+  positions = baselines.raster(PAPER)  # 400 sqrt(2) px make 5.9 lines of 96 px
+  np.testing.assert_allclose(np.unique(positions[:, 0]), [8, 24, 40, 56, 72, 88])
+  counts = [np.count_nonzero(positions[:, 0] == row) for row in (8, 24, 40, 56, 72, 88)]
+  assert counts == [66, 67, 67, 66, 67, 67]
+  along = np.diff(positions[:66, 1])
+  np.testing.assert_allclose(along, 96 / 66, rtol=1e-4)
+
+
+def test_a_lattice_by_hand():
+  scan = config.Scan(image_size=12, segments=7, probes=1)  # 7 positions in 3 rows: 2, 2, 3
+  np.testing.assert_allclose(baselines.lattice(scan, 3), [
+      [2, 3], [2, 9], [6, 3], [6, 9], [10, 2], [10, 6], [10, 10]])
+
+
+@hypothesis.given(segments=st.integers(3, 40), probes=st.integers(1, 40), quarter=st.integers(2, 60))
+def test_lattices_have_exactly_the_positions_of_the_scan(segments, probes, quarter):
+  scan = config.Scan(image_size=4 * quarter, segments=segments, probes=probes)
+  for positions in (baselines.grid(scan), baselines.raster(scan)):
+    assert positions.shape == (segments * probes, 2)
+    assert positions.min() > 0 and positions.max() < scan.image_size
+    assert np.ptp(np.unique(positions[:, 0], return_counts=True)[1]) <= 1
+
+
+@hypothesis.given(segments=st.integers(3, 40), probes=st.integers(1, 40))
+def test_cells_cover_the_specimen_once(segments, probes):
+  scan = config.Scan(segments=segments, probes=probes)
+  corners, sizes = baselines.cells(scan, baselines.grid_rows(scan))
+  assert sizes.prod(1).sum() == pytest.approx(96**2)
+  assert (corners + sizes).max() == pytest.approx(96)
 
 
 def test_the_zigzag_is_nearly_a_grid_of_all_the_image():
