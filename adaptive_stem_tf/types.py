@@ -2,7 +2,8 @@
 
 B is the batch, T the number of segments, n the probing positions per segment, S the
 side of a specimen in px and A the components of an action: 1 (rad) if directions are
-steered, else 2 (`scan.steering`).
+steered, 2 if waypoints are (`scan.steering`), n pixels where scans are drawn
+(`scan.drawn_paths`).
 """
 
 from typing import Any, NamedTuple
@@ -21,8 +22,7 @@ class Trajectory(NamedTuple):
   """A batch of scans, as recorded."""
 
   observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
-  actions: tf.Tensor  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused; pixels [B, T, n]
-                      # of scans that are drawn
+  actions: tf.Tensor  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused
   positions: tf.Tensor  # [B, T, 2], px, start of each segment
 
 

@@ -16,8 +16,9 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
             noise: tf.Tensor | None = None) -> Trajectory:
   """Scans a batch of specimens, asking the policy for a decision after each segment.
 
-  With a decision delay of D segments, what the policy decides after segment t starts segment t + 1 + D; segments
-  before that keep the first's direction, or lead to the next corner. Actions are recorded by the segment they start, not by when they were made.
+  With a decision delay of D segments, what the policy decides after segment t starts
+  segment t + 1 + D; segments before that go where the steering leads undecided. Actions
+  are recorded by the segment they start, not by when they were made.
 
   Args:
     policy: maps a segment's intensities, its start and the recurrent state to the
