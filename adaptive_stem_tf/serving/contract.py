@@ -29,9 +29,10 @@ class ContractError(ValueError):
   """A request does not keep to the signature."""
 
 
-def of_proto(signature: meta_graph_pb2.SignatureDef) -> Signature:
-  """Reads a signature of a SavedModel."""
-  return Signature(_tensors(signature.inputs), _tensors(signature.outputs))
+def of_protos(protos: Mapping[str, meta_graph_pb2.SignatureDef]) -> dict[str, Signature]:
+  """Reads the signatures of a SavedModel, without those that TensorFlow keeps for itself (__saved_model_init_op)."""
+  return {name: Signature(_tensors(protos[name].inputs), _tensors(protos[name].outputs)) for name in protos
+          if not name.startswith("__")}
 
 
 def check_known(name: str, signatures: Mapping[str, Signature]) -> None:

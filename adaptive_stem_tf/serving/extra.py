@@ -55,7 +55,7 @@ def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: config.Ex
   """
   folder = saved_model / FOLDER
   (folder / "config.json").write_text(experiment.to_json())
-  signatures = {name: contract.of_proto(proto) for name, proto in read_signatures(saved_model).items()}
+  signatures = contract.of_protos(read_protos(saved_model))
   if has_serving_api():
     write_warm_up(folder / WARM_UP, output.parent.name, signatures)
   (folder / "manifest.json").write_text(json.dumps({
@@ -87,11 +87,10 @@ def damage(saved_model: pathlib.Path) -> str | None:
   return None
 
 
-def read_signatures(saved_model: pathlib.Path) -> dict[str, meta_graph_pb2.SignatureDef]:
+def read_protos(saved_model: pathlib.Path) -> dict[str, meta_graph_pb2.SignatureDef]:
   """Returns the signatures of a SavedModel by name, without loading it."""
   proto = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
-  signatures = proto.meta_graphs[0].signature_def
-  return {name: signatures[name] for name in signatures if not name.startswith("__")}
+  return dict(proto.meta_graphs[0].signature_def)
 
 
 def describe(signatures: Mapping[str, contract.Signature]) -> dict[str, Any]:

@@ -28,8 +28,7 @@ class LocalModel:
       raise FileNotFoundError(f"{folder} holds no SavedModel: launch.export writes one.")
     self._loaded = tf.saved_model.load(str(folder))
     self._run = dict(self._loaded.signatures)
-    self.geometry: Geometry = stepping.geometry_of(
-        {name: contract.of_proto(proto) for name, proto in extra.read_signatures(folder).items()})
+    self.geometry: Geometry = stepping.geometry_of(contract.of_protos(extra.read_protos(folder)))
 
   def start(self, count: int) -> dict[str, np.ndarray]:
     """Starts scans."""

@@ -45,8 +45,8 @@ class Version:
     if damage:
       raise ValueError(damage)
     self._loaded = tf.saved_model.load(str(folder))
-    self.protos = extra.read_signatures(folder)
-    self.signatures = {name: contract.of_proto(proto) for name, proto in self.protos.items()}
+    self.protos = extra.read_protos(folder)
+    self.signatures = contract.of_protos(self.protos)
     requests = folder / extra.FOLDER / extra.WARM_UP
     if requests.is_file():
       for record in tf.data.TFRecordDataset(str(requests)).as_numpy_iterator():

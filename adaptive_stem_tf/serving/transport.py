@@ -110,7 +110,7 @@ class Grpc:
     response = self._call(self._predictions.GetModelMetadata, request, timeout)
     described = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(described)
-    return {name: contract.of_proto(proto) for name, proto in described.signature_def.items()}
+    return contract.of_protos(described.signature_def)
 
   def status(self, timeout: float) -> list[Status]:
     """Returns the state of the model's versions."""
@@ -177,8 +177,9 @@ class Rest:
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
     """Returns what the model offers."""
     described = self._call("GET", f"{self._url}/metadata", timeout)["metadata"]["signature_def"]["signature_def"]
-    return {name: contract.of_proto(json_format.ParseDict(proto, meta_graph_pb2.SignatureDef()))
-            for name, proto in described.items()}
+    return contract.of_protos({
+        name: json_format.ParseDict(proto, meta_graph_pb2.SignatureDef(), ignore_unknown_fields=True)
+        for name, proto in described.items()})
 
   def status(self, timeout: float) -> list[Status]:
     """Returns the state of the model's versions."""

@@ -186,8 +186,7 @@ def test_tensorflow_alone_loads_it(exported, name, tmp_path):
 @pytest.mark.parametrize("name", ["lstm", "dnc"])
 def test_saved_model_cli_runs_every_signature(exported, name, tmp_path):
   folder = exported[name][1]
-  for signature, proto in extra.read_signatures(folder).items():
-    tensors = contract.of_proto(proto).inputs
+  for signature, (tensors, outputs) in contract.of_protos(extra.read_protos(folder)).items():
     np.savez(tmp_path / "inputs.npz", **{key: np.zeros([size or 2 for size in tensor.shape],
                                                        tensor.dtype.as_numpy_dtype) for key, tensor in tensors.items()})
     inputs = ";".join(f"{key}={tmp_path}/inputs.npz[{key}]" for key in tensors)
@@ -197,7 +196,7 @@ def test_saved_model_cli_runs_every_signature(exported, name, tmp_path):
          "--signature_def", signature, "--inputs", inputs, "--outdir", output],
         capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert ended.returncode == 0, ended.stderr
-    assert {path.stem for path in output.iterdir()} == set(contract.of_proto(proto).outputs)
+    assert {path.stem for path in output.iterdir()} == set(outputs)
 
 
 def test_versions_are_positive_integers_and_never_replaced(loaded_export, tmp_path):
