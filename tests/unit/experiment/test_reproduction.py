@@ -70,7 +70,7 @@ def test_the_supplements_values():
 
 def test_replays_keep_their_ratios_at_smaller_scales():
   small = [plan("small").experiment(name, 0).replay.capacity for name in ("replay_quarter", "lstm", "replay_double")]
-  assert small == [1000, 4000, 8000]
+  assert small == [500, 2000, 4000]
 
 
 def test_an_unknown_run_is_refused():
