@@ -55,8 +55,8 @@ def test_what_the_workdir_holds_wins(tmp_path, rng):
 
 
 def test_mistakes_are_named(tmp_path, rng):
-  with pytest.raises(ValueError, match="path='zigzag' is neither a kind of path"):
-    resolve(scan("zigzag"), tmp_path)
+  with pytest.raises(ValueError, match="path='meander' is neither a kind of path"):
+    resolve(scan("meander"), tmp_path)
   np.save(tmp_path / "wrong.npy", rng.random([7, 2]))
   with pytest.raises(ValueError, match=r"shape \[7, 2\]: give \[4\] angles in rad, or \[16, 2\] positions"):
     resolve(scan(tmp_path / "wrong.npy"), tmp_path)

@@ -66,8 +66,8 @@ def test_shorter_scans_live_in_folders_of_their_own():
 def test_lists_keep_their_order_and_refuse_the_unknown():
   assert plan.check("scans", ["grid", "spiral"], list(plan.SCANS)) == ("spiral", "grid")
   assert plan.check("scans", [], ["a", "b"]) == ("a", "b")
-  with pytest.raises(ValueError, match="scans=zigzag is unknown: choose among spiral,"):
-    plan.check("scans", ["zigzag"], list(plan.SCANS))
+  with pytest.raises(ValueError, match="scans=meander is unknown: choose among spiral,"):
+    plan.check("scans", ["meander"], list(plan.SCANS))
 
 
 def finished(folder, **changes):
