@@ -178,7 +178,7 @@ def test_pitches_can_be_chosen_with_generators_of_their_own(tmp_path, models, cr
 
 
 @pytest.mark.parametrize("flags, said", [
-    (["--scans=zigzag"], "scans=zigzag is unknown: choose among spiral, spiral_polygon, raster"),
+    (["--scans=meander"], "scans=meander is unknown: choose among spiral, spiral_polygon, wide_spiral"),
     (["--completions=magic"], "completions=magic is unknown: choose among own, all, nearest"),
     (["--equal_time", "--completions=all"], "equal_time and completions=all contradict"),
     (["--parallel=2"], "in_process and parallel=2 contradict"),
