@@ -11,6 +11,8 @@ from adaptive_stem_tf.serving.geometry import Geometry
 from tests import tiny
 from tests.unit.serving.conftest import free_port
 
+PATIENT = client.Settings(timeout=300)  # a busy machine is no failure
+
 
 def address(served, kind):
   return f"grpc://{served.grpc}" if kind == "grpc" else served.rest
@@ -19,7 +21,7 @@ def address(served, kind):
 @pytest.fixture(params=["grpc", "http"])
 def connect(request, served):
   """Connects to a model of the server over one of the protocols."""
-  def connected(model="lstm", settings=client.DEFAULTS, **which):
+  def connected(model="lstm", settings=PATIENT, **which):
     return client.connect(address(served, request.param), model, settings=settings, **which)
   return connected
 
@@ -28,7 +30,7 @@ def connect(request, served):
 def test_driven_scans_are_the_models_own(connect, exported, name):
   images = tiny.images(5)
   expected = exported[name][0].scan_all(images)
-  asked = connect(name, client.Settings(batch=2))  # three calls a step
+  asked = connect(name, PATIENT._replace(batch=2))  # three calls a step
   assert asked.geometry == Geometry(tiny.SIZE, tiny.PROBES, tiny.SEGMENTS)
   made, whole = asked.drive(images), asked.scan(images)
   for path, partial, completion in (made, (whole["path"], whole["partial_scan"], whole["completion"])):
