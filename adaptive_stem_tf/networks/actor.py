@@ -41,7 +41,8 @@ class Actor(snt.Module):
     self._scan = experiment.scan
     self.core = cores.make_core(experiment.controller, experiment.memory)
     self._steering = steering.make_steering(experiment.scan)
-    self.linear = blocks.Projection(self._steering.width)
+    # Waypoints are first left where they are: an actor starts from a path that is good on its own.
+    self.linear = blocks.Projection(self._steering.width, zeros=experiment.scan.steering == "waypoints")
     self.error_head: Any = ErrorHead() if experiment.scan.truncate else None
 
   def initial_state(self, batch_size: int | tf.Tensor) -> Nest:

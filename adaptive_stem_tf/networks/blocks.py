@@ -13,16 +13,17 @@ _KERNEL = 3  # px
 
 
 class Projection(snt.Module):
-  """Dense layer without bias; truncated normal weights of standard deviation 1/sqrt(inputs)."""
+  """Dense layer without bias; truncated normal weights of standard deviation 1/sqrt(inputs), or zeros."""
 
-  def __init__(self, output_size: int, name: str = "linear"):
+  def __init__(self, output_size: int, zeros: bool = False, name: str = "linear"):
     super().__init__(name=name)
-    self.output_size = output_size
+    self.output_size, self._zeros = output_size, zeros
 
   @snt.once
   def _initialize(self, inputs):
     size = inputs.shape[-1]
-    init = snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(size))
+    init = (snt.initializers.Zeros() if self._zeros else
+            snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(size)))
     self.w = tf.Variable(init([size, self.output_size], tf.float32), name="w")
 
   def __call__(self, inputs: tf.Tensor) -> tf.Tensor:

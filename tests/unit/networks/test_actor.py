@@ -79,3 +79,8 @@ def test_nothing_is_differentiated_into_the_inputs(rng):
   gradients = tape.gradient(angles, [observations, positions, *actor.trainable_variables])
   assert gradients[:2] == [None, None]
   assert all(gradient is not None for gradient in gradients[2:])
+
+
+def test_an_actor_of_waypoints_starts_by_leaving_them_where_they_are(rng):
+  actor = actor_lib.Actor(tiny.experiment(steering="waypoints"))
+  np.testing.assert_array_equal(actor.unroll(*scans(rng)), np.zeros([3, SCAN.decisions, 2]))
