@@ -62,22 +62,53 @@ class Normalisation:
       raise ValueError(f"normalise={text!r} is no range: give two numbers, LOW,HIGH such as 0,65535.") from None
     return cls("known", low, high)
 
+  def start(self, count: int, images: np.ndarray | None = None) -> "IntensityRange":
+    """Returns the ranges that `count` scans begin with.
+
+    Args:
+      count: B, how many specimens are scanned.
+      images: [B, ...], what they look like, if that is known; needed for their own ranges only.
+
+    Raises:
+      ValueError: if their own ranges are asked for and they are not known.
+    """
+    if self.kind == "known":
+      return IntensityRange(np.full(count, self.low), np.full(count, self.high))
+    if self.kind == "measured":
+      return IntensityRange(np.full(count, np.inf), np.full(count, -np.inf))
+    if images is None:
+      raise ValueError("normalise=image needs an image whose range is known before it is scanned: calibrate black and "
+                       "white (LOW,HIGH), or choose measured.")
+    flat = images.reshape(count, -1).astype(np.float64)
+    return IntensityRange(flat.min(1), flat.max(1))
+
   def __str__(self):
     return f"{self.low:g},{self.high:g}" if self.kind == "known" else self.kind
 
 
-class MeasuredRange:
-  """The range of the probes measured so far, frozen after the first segment whose probes differ."""
+class IntensityRange:
+  """The intensities low and high [B] that become -1 and 1.
 
-  def __init__(self, batch: int):
-    """Starts scans of `batch` specimens, of which nothing is known."""
-    self.low, self.high = np.full(batch, np.inf), np.full(batch, -np.inf)
+  A range that is empty yet grows with the probes measured so far, and is frozen after the first segment
+  whose probes differ.
+  """
+
+  def __init__(self, low: np.ndarray, high: np.ndarray):
+    self.low, self.high = low, high
 
   def update(self, observations: np.ndarray) -> None:
     """Takes in the intensities [B, n] of a segment where the range is not frozen yet."""
     open_ = ~(self.high > self.low)
     self.low = np.where(open_, np.minimum(self.low, observations.min(1)), self.low)
     self.high = np.where(open_, np.maximum(self.high, observations.max(1)), self.high)
+
+  def to_unit(self, values: np.ndarray) -> np.ndarray:
+    """Maps intensities [B, ...] as the function `to_unit`."""
+    return to_unit(values, self.low, self.high)
+
+  def from_unit(self, values: np.ndarray) -> np.ndarray:
+    """Maps values [B, ...] back as the function `from_unit`."""
+    return from_unit(values, self.low, self.high)
 
 
 def _beside(limit, values):

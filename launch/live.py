@@ -20,6 +20,9 @@ never waits.
 first segment; LOW,HIGH, a calibration of black and white; `image` (file: only) the window's
 own range, as in training, which a microscope cannot know.
 
+--engine=litert runs the model's fast path (launch.export --litert) instead of TensorFlow: a
+decision takes a small part of the time, and the directions are the same but for rounding.
+
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
 timings.csv (one row a decision) and live.png, which is refreshed during the scan.
 """
@@ -31,7 +34,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf.serving.live import files, loop, model, picture, report
+from adaptive_stem_tf.serving import outputs
+from adaptive_stem_tf.serving.live import loop, model, picture, report
+from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import flags as launch_flags
 from launch import microscopes
 
@@ -43,13 +48,15 @@ _DEADLINE = flags.DEFINE_float("deadline_us", 0.0, "time that a decision may tak
                                lower_bound=0.0)
 _STOP_BELOW = flags.DEFINE_float("stop_below", 0.0, "stop when the 10 MSE that the model predicts falls below; only "
                                  "for models trained with --truncate. 0: never", lower_bound=0.0)
+_ENGINE = flags.DEFINE_enum("engine", "savedmodel", list(model.ENGINES), "what decides and completes: TensorFlow, or "
+                            "LiteRT, for models exported with --litert: faster")
 _PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
 _SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
 
 
 def main() -> None:
   """Connects, scans, writes."""
-  follows = model.ExportedModel(_MODEL.value)
+  follows, normalisation = model.ExportedModel(_MODEL.value, _ENGINE.value), microscopes.normalisation()
   if _SHOW.value and not _PICTURE.value:
     raise ValueError("show=True and picture=False disagree: the window shows the picture; leave one out.")
   rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
@@ -59,7 +66,8 @@ def main() -> None:
         "nothing in it predicts the error of stopping now (the critic predicts the loss after all segments); train "
         "with --truncate, or leave --stop_below out.")
   with microscopes.Opened(follows.scan.image_size) as subject:
-    intensities, decides = microscopes.intensity_range(subject.truth), microscopes.decisions(follows, subject.scope)
+    truth = None if subject.truth is None else subject.truth[None]
+    intensities, decides = normalisation.start(1, truth), microscopes.decisions(follows, subject.scope)
     shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
     try:
       scanned = loop.run(subject.scope, follows, decides, intensities, rules,
@@ -75,18 +83,19 @@ def main() -> None:
 
 def _watcher(shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None) -> loop.Watcher:
   scan = follows.scan
-  return lambda positions, intensities, _: shown.show(
+  return lambda positions, intensities: shown.show(
       picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth))
 
 
 def _write(subject: microscopes.Subject, follows: model.ExportedModel, scanned: loop.LiveScan, rules: loop.Rules,
            shown: picture.LivePicture | None) -> None:
   scan = follows.scan
-  about = {"model": _MODEL.value, **microscopes.settings(), "decision_delay": scan.decision_delay,
-           "late_rule": rules.late, "stop_below": rules.stop_below, "dwell_us": subject.scope.dwell, **subject.about}
+  about = {"model": _MODEL.value, "engine": _ENGINE.value, **microscopes.settings(),
+           "decision_delay": scan.decision_delay, "late_rule": rules.late, "stop_below": rules.stop_below,
+           "dwell_us": subject.scope.dwell, **subject.about}
   result = report.result_of(scanned, scan.probes, subject.truth, follows.filter_sigma, about, subject.origin,
                             subject.pixel_size_nm)
-  folder = files.write_scan(_OUTPUT.value, result)
+  folder = outputs.write_scan(_OUTPUT.value, result, picture=False)
   report.write_timings(folder / "timings.csv", scanned.timings)
   drawn = shown and shown.finish(report.last_frame(scanned, scan, rules, subject.truth))
   print(_told(result, scan.segments))
@@ -94,7 +103,7 @@ def _write(subject: microscopes.Subject, follows: model.ExportedModel, scanned: 
         f"{' and live.png' if drawn else ''}.")
 
 
-def _told(result: files.ScanResult, segments: int) -> str:
+def _told(result: ScanResult, segments: int) -> str:
   about, times = result.about, result.about["decision_us"]
   stopped = f" of {segments}, stopped early" if about["stopped_early"] else ""
   lines = [f"{about['segments']} segments{stopped}, {len(result.positions)} probing positions of {about['dwell_us']:g} "

@@ -21,6 +21,7 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving.live import loop, model, study, twin
 from launch import data
 from launch import flags as launch_flags
@@ -68,7 +69,7 @@ def _measure(follows: model.ExportedModel, condition: study.Condition, images) -
   bar = lambda steps: tqdm.tqdm(steps, f"{condition.name}, dose {condition.dose:g}, lag {condition.lag:g} us",
                                 disable=not _PROGRESS.value)
   return study.scan_all(follows, images, faults, loop.Rules(_LATE.value), _DECISION.value,
-                        _NORMALISE.value == "image", bar)
+                        Normalisation(_NORMALISE.value), bar)
 
 
 def _name(folder: str) -> str:

@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
+from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import distortion
-from adaptive_stem_tf.serving.live import deciding, field, files, microscope, model, open_beam, twin
+from adaptive_stem_tf.serving import image_scan
+from adaptive_stem_tf.serving.live import deciding, field, microscope, model, open_beam, twin
 from launch import flags as launch_flags
+from launch import micrograph_file
 
 FLAGS = flags.FLAGS
 
@@ -100,26 +103,17 @@ def settings() -> dict[str, Any]:
   return {"microscope": FLAGS.microscope, "normalise": FLAGS.normalise}
 
 
-def intensity_range(truth: np.ndarray | None) -> model.IntensityRange:
+def normalisation() -> Normalisation:
   """Returns what --normalise asks for.
 
   Raises:
     ValueError: if it is no range, or not one that can be known.
   """
-  text = FLAGS.normalise
-  if text == "measured":
-    return model.IntensityRange()
-  if text == "image":
-    if truth is None:
-      raise ValueError(f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "
-                       "image before it is scanned; calibrate black and white (LOW,HIGH), or choose measured.")
-    low, high = float(truth.min()), float(truth.max())
-    return model.IntensityRange((low, high) if high > low else None)
-  try:
-    low, high = map(float, text.split(","))
-  except ValueError:
-    raise ValueError(f"normalise={text!r} is unknown: give measured, image, or LOW,HIGH such as 0,65535.") from None
-  return model.IntensityRange((low, high))
+  asked = Normalisation.parse(FLAGS.normalise)
+  if asked.kind == "image" and not FLAGS.microscope.startswith("file:"):
+    raise ValueError(f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "
+                     "image before it is scanned; calibrate black and white (LOW,HIGH), or choose measured.")
+  return asked
 
 
 def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.Deciding:
@@ -134,23 +128,14 @@ def _twin(path: str, size: int) -> Subject:
   if FLAGS.real_time and FLAGS.decision_us:
     raise ValueError(f"real_time=True and decision_us={FLAGS.decision_us:g} disagree: in real time a decision takes "
                      "what it takes; leave one out.")
-  read = files.read(path, FLAGS.frame)
-  image = files.bin_down(read.image, FLAGS.binning)
-  row, column = files.window_corner(image.shape, size, _window())
-  pixel = FLAGS.pixel_size_nm or read.pixel_size_nm
-  pixel = pixel and pixel * FLAGS.binning
+  window = micrograph_file.window(FLAGS.window)
+  image, pixel, about = micrograph_file.read(path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm)
+  row, column = image_scan.window_corner(image.shape, size, window)
   faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, FLAGS.lag_us, _drift(pixel), FLAGS.twin_seed)
   truth = image[row : row + size, column : column + size]
   scope = twin.DigitalTwin(truth, faults, microscope.WallClock() if FLAGS.real_time else None)
   return Subject(scope, truth, (row, column), pixel,
-                 {"twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time})
-
-
-def _window() -> tuple[int, int] | None:
-  if not FLAGS.window:
-    return None
-  row, column = _pair("window")
-  return int(row), int(column)
+                 {**about, "twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time})
 
 
 def _drift(pixel_size_nm: float | None) -> tuple[float, float]:

@@ -27,10 +27,10 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf.intensities import Normalisation
-from adaptive_stem_tf.micrographs import crops, readers
 from adaptive_stem_tf.serving import image_scan, outputs, scanner
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import flags as launch_flags
+from launch import micrograph_file
 
 _IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
 _MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
@@ -50,38 +50,26 @@ _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar with --t
 def main() -> None:
   """Reads, scans and writes."""
   window, normalisation = _window(), Normalisation.parse(_NORMALISE.value)
-  read = readers.read(_IMAGE.value, _FRAME.value)
-  image, mended = image_scan.mend(crops.bin_down(read.image, _BINNING.value))
-  for note in (*read.notes, *([f"{mended} pixels that are not finite are taken as the darkest"] * bool(mended))):
-    print(f"{_IMAGE.value}: {note}")
+  image, size, about = micrograph_file.read(_IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value)
   model = scanner.Scanner(_MODEL.value)
   corners = (image_scan.tile_corners(image.shape, model.size, _OVERLAP.value) if _TILES.value else
              [image_scan.window_corner(image.shape, model.size, window)])
-  size = _PIXEL_SIZE.value or read.pixel_size_nm
-  result = image_scan.scan(model, image, corners, normalisation, size and size * _BINNING.value,
+  result = image_scan.scan(model, image, corners, normalisation, size,
                            lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)))
-  about = {"image": _IMAGE.value, "frame": _FRAME.value, "binning": _BINNING.value, "image_px": list(image.shape),
-           "image_dtype": read.dtype, "pixels_mended": mended, **result.about}
-  folder = outputs.write_scan(_OUTPUT.value, result._replace(about=about))
-  print(_told(result, read))
+  folder = outputs.write_scan(_OUTPUT.value, result._replace(about={**about, **result.about}))
+  print(_told(result))
   print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and scan.png.")
 
 
 def _window() -> tuple[int, int] | None:
-  if _WINDOW.value is None:
-    return None
-  if _TILES.value:
-    raise ValueError(f"window={','.join(_WINDOW.value)} and tiles=True disagree: tiles cover all of the image; leave "
-                     "one out.")
-  try:
-    row, column = map(int, _WINDOW.value)
-  except ValueError:
-    raise ValueError(f"window={','.join(_WINDOW.value)} is no place: give its first row and column, such as "
-                     "120,64.") from None
-  return row, column
+  window = micrograph_file.window(_WINDOW.value)
+  if window is not None and _TILES.value:
+    raise ValueError(f"window={','.join(map(str, window))} and tiles=True disagree: tiles cover all of the image; "
+                     "leave one out.")
+  return window
 
 
-def _told(result: ScanResult, read: readers.Micrograph) -> str:
+def _told(result: ScanResult) -> str:
   told = outputs.summary(result)
   height, width = told["frame_px"]
   count, errors = len(told["windows"]), told["ten_mse"]

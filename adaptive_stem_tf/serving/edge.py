@@ -83,15 +83,15 @@ class _Function:
     self._interpreter.allocate_tensors()
     runner = self._interpreter.get_signature_runner(signature)
     # By index: a signature runner looks every name up at every call.
-    self._inputs = {name: (detail["index"], tuple(detail["shape"])) for name, detail in
-                    runner.get_input_details().items()}
+    self._inputs = {name: (detail["index"], tuple(map(int, detail["shape"])), np.dtype(detail["dtype"]))
+                    for name, detail in runner.get_input_details().items()}
     self._outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
 
   def __call__(self, inputs):
-    for name, (index, shape) in self._inputs.items():
+    for name, (index, shape, dtype) in self._inputs.items():
       value = inputs[name]
-      if value.shape != shape or value.dtype != np.float32:
-        raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not float32 {list(shape)}: one scan at a time.")
+      if value.shape != shape or value.dtype != dtype:
+        raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not {dtype} {list(shape)}: one scan at a time.")
       self._interpreter.set_tensor(index, value)
     self._interpreter.invoke()
     return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}

@@ -33,7 +33,8 @@ def compare(folder: pathlib.Path, images: np.ndarray, sources: Sequence[str] | N
     inputs; the share of paths that are identical to the pixel; mean errors.
 
   Raises:
-    FileNotFoundError: if the folder holds no SavedModel or no fast path.
+    local.ModelError: if the folder holds no SavedModel of ours.
+    FileNotFoundError: if it holds no fast path.
   """
   slow, fast = local.LocalModel(folder), edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)
   experiment = config.Experiment.from_json((folder / extra.FOLDER / "config.json").read_text())

@@ -77,7 +77,7 @@ def scan(scanner: Scanner, image: np.ndarray, corners: Sequence[Corner], normali
     chosen = corners[first : first + _TOGETHER]
     windows = np.stack([image[row : row + size, column : column + size] for row, column in chosen])
     scans = scanner.scan(windows, normalisation)
-    errors.append(_errors(scans.completions, windows, scanner.filter_sigma))
+    errors.append(ten_mse(scans.completions, windows, scanner.filter_sigma))
     for i, corner in enumerate(chosen):
       place = tuple(slice(start - zero, start - zero + size) for start, zero in zip(corner, origin))
       measured = scans.partial[i, ..., 1] > 0
@@ -97,6 +97,21 @@ def scan(scanner: Scanner, image: np.ndarray, corners: Sequence[Corner], normali
        "window_size_px": size, "seconds": round(time.monotonic() - started, 3)})
 
 
+def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[str, np.ndarray]:
+  """Returns 10 MSE [B] on the low-pass `filtered` and the `raw` window, each window's range being [-1, 1].
+
+  Args:
+    completions: [B, S, S], in the windows' units.
+    windows: [B, S, S], what was scanned.
+    sigma: px, of the low-pass filter.
+  """
+  low, high = windows.min((1, 2)), windows.max((1, 2))
+  ours, truth = to_unit(completions, low, high), to_unit(windows, low, high)
+  filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
+  return {name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))
+          for name, target in (("filtered", filtered), ("raw", truth))}
+
+
 def _ramp(corners, size):
   """Returns weights [S, S] that rise linearly from each edge to the depth of the overlap of neighbours."""
   steps = [np.diff(sorted({corner[axis] for corner in corners})) for axis in (0, 1)]
@@ -104,15 +119,6 @@ def _ramp(corners, size):
   edge = np.minimum(np.arange(size) + 1, size - np.arange(size))
   rows, columns = (np.minimum(edge, max(depth, 0) + 1) / (max(depth, 0) + 1) for depth in depths)
   return np.outer(rows, columns)
-
-
-def _errors(completions, windows, sigma):
-  """Returns 10 MSE [B] on the low-pass filtered and the raw window, each window's range being [-1, 1]."""
-  low, high = windows.min((1, 2)), windows.max((1, 2))
-  ours, truth = to_unit(completions, low, high), to_unit(windows, low, high)
-  filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
-  return {name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))
-          for name, target in (("filtered", filtered), ("raw", truth))}
 
 
 def _check_size(shape, size):

@@ -10,6 +10,25 @@ from adaptive_stem_tf.serving import contract, extra, stepping
 from adaptive_stem_tf.serving.geometry import Geometry
 
 _STATE = "state_"
+_SIGNATURES = ("start", "step", "complete", "scan")
+
+
+class ModelError(ValueError):
+  """The folder holds no model that scans."""
+
+
+def check_folder(folder: pathlib.Path) -> None:
+  """Refuses folders that are no exported model, without loading anything.
+
+  Raises:
+    ModelError: if there is no SavedModel in the folder.
+  """
+  if (folder / "saved_model.pb").is_file():
+    return
+  versions = sorted(path.name for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+  hint = f"give a version of it, such as {folder}/{versions[-1]}" if versions else (
+      "give a folder NAME/VERSION that `python -m launch.export` wrote")
+  raise ModelError(f"model={folder} {'holds no saved_model.pb' if folder.exists() else 'does not exist'}: {hint}.")
 
 
 class LocalModel:
@@ -19,16 +38,19 @@ class LocalModel:
     folder: NAME/VERSION.
 
   Raises:
-    FileNotFoundError: if there is none.
+    ModelError: if there is none, or it has not the signatures of one of ours.
   """
 
   def __init__(self, folder: str | os.PathLike):
     folder = pathlib.Path(folder)
-    if not (folder / "saved_model.pb").is_file():
-      raise FileNotFoundError(f"{folder} holds no SavedModel: launch.export writes one.")
+    check_folder(folder)
+    signatures = contract.of_protos(extra.read_protos(folder))
+    missing = [name for name in _SIGNATURES if name not in signatures]
+    if missing:
+      raise ModelError(f"model={folder} has no signature {', '.join(missing)}: export it by `python -m launch.export`.")
     self._loaded = tf.saved_model.load(str(folder))
     self._run = dict(self._loaded.signatures)
-    self.geometry: Geometry = stepping.geometry_of(contract.of_protos(extra.read_protos(folder)))
+    self.geometry: Geometry = stepping.geometry_of(signatures)
 
   def start(self, count: int) -> dict[str, np.ndarray]:
     """Starts scans."""
@@ -42,6 +64,10 @@ class LocalModel:
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
     """Completes partial scans [B, S, S, 2]."""
     return self._run["complete"](partial_scan=tf.convert_to_tensor(partial_scans))["completion"].numpy()
+
+  def scan(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Scans whole images [B, S, S, 1] at once: path, partial_scan and completion."""
+    return _arrays(self._run["scan"](image=tf.convert_to_tensor(images)))
 
 
 def _arrays(tensors):

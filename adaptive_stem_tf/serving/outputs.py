@@ -14,7 +14,7 @@ from adaptive_stem_tf.serving import scan_picture
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
 
-def write_scan(output_dir: str | os.PathLike, result: ScanResult) -> pathlib.Path:
+def write_scan(output_dir: str | os.PathLike, result: ScanResult, picture: bool = True) -> pathlib.Path:
   """Writes path.csv, partial_scan and completion (.npy and float32 .tif), scan.json and scan.png to a folder.
 
   path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a pixel is
@@ -24,6 +24,7 @@ def write_scan(output_dir: str | os.PathLike, result: ScanResult) -> pathlib.Pat
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
     result: the scan.
+    picture: whether scan.png is drawn.
 
   Returns:
     The folder.
@@ -37,7 +38,8 @@ def write_scan(output_dir: str | os.PathLike, result: ScanResult) -> pathlib.Pat
   _write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm)
   _write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm)
   (folder / "scan.json").write_text(json.dumps(summary(result), indent=1))
-  figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
+  if picture:
+    figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
   return folder
 
 

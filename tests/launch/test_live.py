@@ -11,7 +11,7 @@ from matplotlib import image
 from PIL import Image
 
 from adaptive_stem_tf.experiment import model as model_lib
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving import export, litert
 from tests import tiny
 from tests.launch import commands
 from tests.unit.serving.live import peer
@@ -24,10 +24,12 @@ FILES = {"path.csv", "partial_scan.npy", "partial_scan.tif", "completion.npy", "
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, pathlib.Path]:
-  """A model as published, and one that decides late and may stop early."""
-  made = {"plain": {}, "stopping": {"decision_delay": 1, "truncate": True}}
-  return {name: export.export(model_lib.of_learner(tiny.learner(**changes)), tmp_path_factory.mktemp(name) / "1")
-          for name, changes in made.items()}
+  """A model as published, and one that decides late, may stop early and has a fast path."""
+  made = {name: model_lib.of_learner(tiny.learner(**changes)) for name, changes in (
+      ("plain", {}), ("stopping", {"decision_delay": 1, "truncate": True}))}
+  fast = {"stopping": lambda folder: litert.convert(made["stopping"], folder / litert.FOLDER)}
+  return {name: export.export(trained, tmp_path_factory.mktemp(name) / "1", also=fast.get(name))
+          for name, trained in made.items()}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,20 @@ def test_a_scan_stops_early_with_a_model_that_can(tmp_path, models, micrograph):
   assert "the critic predicts the loss after all segments" in refused.err
 
 
+def test_engines_scan_alike(tmp_path, models, micrograph):
+  paths = {}
+  for engine in ("savedmodel", "litert"):
+    ended = live(models, f"file:{micrograph}", tmp_path / engine, "--decision_us=10", f"--engine={engine}",
+                 model="stopping")
+    assert ended.code == 0, ended.err
+    told = json.loads((tmp_path / engine / "scan.json").read_text())
+    assert told["engine"] == engine and told["segments"] == 4 and told["decisions"] == 2
+    paths[engine] = [(float(row["row_px"]), float(row["column_px"])) for row in rows(tmp_path / engine / "path.csv")]
+  np.testing.assert_allclose(paths["litert"], paths["savedmodel"], atol=1e-3)
+  completions = [np.load(tmp_path / engine / "completion.npy") for engine in paths]
+  np.testing.assert_allclose(*completions, rtol=1e-4)
+
+
 def test_in_real_time(tmp_path, models, micrograph):
   ended = live(models, f"file:{micrograph}", tmp_path, "--real_time", "--dwell_us=20000", model="stopping")
   assert ended.code == 0, ended.err
@@ -143,13 +159,15 @@ def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
     ("obi:localhost:1", ["--pixel_size_nm=9", "--full_field_nm=100"], "is not inside the range of 100 nm"),
     ("obi:localhost:1", ["--pixel_size_nm=1", "--full_field_nm=100"], "no Open Beam Interface answers"),
     ("file:FILE", ["--window=30,4"], "window=30,4 leaves the image of 40 x 30 px"),
-    ("file:FILE", ["--window=30"], "window=30 is no pair"),
+    ("file:FILE", ["--window=30"], "window=30 is no place"),
     ("file:FILE", ["--binning=2"], "give a larger one, or less --binning"),
     ("file:FILE", ["--drift_nm_per_s=1,1"], "drift_nm_per_s=1,1 needs the size of a px"),
     ("file:FILE", ["--drift_nm_per_s=1,1", "--drift_px_per_ms=0,1"], "disagree: give one of them"),
     ("file:FILE", ["--real_time", "--decision_us=5"], "real_time=True and decision_us=5 disagree"),
     ("file:FILE", ["--normalise=dark"], "normalise='dark' is unknown"),
-    ("file:FILE", ["--normalise=5,5"], "intensity_range=5,5 is no range"),
+    ("file:FILE", ["--normalise=5,5"], "normalise=5,5 is no range"),
+    ("obi:localhost:1", ["--normalise=image"], "normalise=image and microscope=obi:localhost:1 disagree"),
+    ("file:FILE", ["--engine=litert"], "litert/start.npz is missing: launch.export --litert writes it"),
     ("file:FILE", ["--dwell_us=0"], "dwell=0 is out of range"),
 ])
 def test_mistakes_are_sentences(tmp_path, models, micrograph, microscope, flags, said):

@@ -56,9 +56,26 @@ def test_what_they_get_wrong(text, words):
 
 
 def test_the_measured_range_is_frozen_after_the_first_segment_that_shows_one():
-  measured = intensities.MeasuredRange(3)
+  measured = Normalisation("measured").start(3)
   measured.update(np.array([[1.0, 5.0], [2.0, 2.0], [4.0, 4.0]]))
   measured.update(np.array([[0.0, 9.0], [2.0, 3.0], [4.0, 4.0]]))
   measured.update(np.array([[-9.0, 9.0], [-9.0, 9.0], [4.0, 4.0]]))
   np.testing.assert_array_equal(measured.low, [1, 2, 4])
   np.testing.assert_array_equal(measured.high, [5, 3, 4])
+  np.testing.assert_array_equal(measured.to_unit(np.array([[7.0, 5.0], [3.0, 2.0], [4.0, 9.0]])),
+                                [[2, 1], [1, -1], [0, 0]])
+  np.testing.assert_array_equal(measured.from_unit(np.array([[0.0], [-1.0], [0.3]])), [[3], [2], [4]])
+
+
+def test_a_range_that_is_known_stays():
+  images = np.array([[[2.0, 6.0]], [[-4.0, 0.0]]])
+  for ranges, low, high in ((Normalisation("known", 0.0, 8.0).start(2), [0, 0], [8, 8]),
+                            (Normalisation("image").start(2, images), [2, -4], [6, 0])):
+    ranges.update(np.array([[-9.0, 9.0], [-9.0, 9.0]]))
+    np.testing.assert_array_equal(ranges.low, low)
+    np.testing.assert_array_equal(ranges.high, high)
+
+
+def test_nobody_knows_an_images_range_before_it_is_scanned():
+  with pytest.raises(ValueError, match="normalise=image needs an image whose range is known before"):
+    Normalisation("image").start(1)

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from adaptive_stem_tf.intensities import IntensityRange
 from adaptive_stem_tf.scan import partial_scan, steering
 from adaptive_stem_tf.serving.live import microscope
 from adaptive_stem_tf.serving.live.deciding import Deciding, Decision
-from adaptive_stem_tf.serving.live.model import Decider, IntensityRange, Scale
+from adaptive_stem_tf.serving.live.model import Decider
 
 LATE = ("repeat", "wait")
 
@@ -59,13 +60,13 @@ class LiveScan(NamedTuple):
   intensities: np.ndarray  # [N]
   partial: np.ndarray  # [S, S, 2], intensity (0 where not measured) and mask
   completion: np.ndarray  # [S, S]
-  scale: Scale  # how intensities were mapped to [-1, 1]
+  black_and_white: tuple[float, float]  # the intensities that became -1 and 1
   segments: int  # that were scanned
   stopped_early: bool
   timings: list[Timing]
 
 
-Watcher = Callable[[np.ndarray, np.ndarray, Scale], None]  # positions [N, 2], intensities [N], their scale
+Watcher = Callable[[np.ndarray, np.ndarray], None]  # positions [N, 2], intensities [N]
 
 
 class _Path:
@@ -111,7 +112,7 @@ def run(scope: microscope.Microscope, model: Decider, deciding: Deciding, intens
     scope: the microscope.
     model: completes; its geometry is the scan's.
     deciding: asks the same model for directions.
-    intensities: how the detector's are mapped.
+    intensities: how the detector's are mapped, those of one specimen.
     rules: of lateness and stopping.
     watch: called after every segment, for a live picture.
 
@@ -126,7 +127,7 @@ def run(scope: microscope.Microscope, model: Decider, deciding: Deciding, intens
   except BaseException:
     _secure(scope)
     raise
-  return _completed(model, path, measured, intensities.scale, stopped, timings)
+  return _completed(model, path, measured, intensities, stopped, timings)
 
 
 class _Moment(NamedTuple):
@@ -148,12 +149,13 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
     scope.submit(path.go(path.onwards()))
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
-    collected, observation = scope.clock.now(), intensities.take(measured[-1])
+    collected = scope.clock.now()
+    intensities.update(measured[-1][None])
     more = not stopped and len(path.positions) < scan.segments
     if more:
-      deciding.ask(observation, flown)
+      deciding.ask(intensities.to_unit(measured[-1][None])[0], flown)
     if watch:  # while the actor decides
-      watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured), intensities.scale)
+      watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured))
     if not more:
       continue
     decision = deciding.answer(collected + (rules.deadline or duration))
@@ -195,13 +197,14 @@ def _secure(scope):
       return
 
 
-def _completed(model, path, measured, scale, stopped, timings):
+def _completed(model, path, measured, intensities, stopped, timings):
   positions, size = np.concatenate(path.positions[: len(measured)]), model.scan.image_size
-  raw = np.concatenate(measured)
-  draw = lambda values: partial_scan.draw_at(tf.constant(values[None], tf.float32),
+  raw = np.concatenate(measured)[None]
+  draw = lambda values: partial_scan.draw_at(tf.constant(values, tf.float32),
                                              tf.constant(positions[None], tf.float32), size)[0].numpy()
-  completion = scale.from_unit(model.complete(draw(scale.to_unit(raw))))
-  return LiveScan(positions, raw, draw(raw), completion, scale, len(measured), stopped, timings)
+  completion = intensities.from_unit(model.complete(draw(intensities.to_unit(raw)))[None])[0]
+  return LiveScan(positions, raw[0], draw(raw), completion, (float(intensities.low[0]), float(intensities.high[0])),
+                  len(measured), stopped, timings)
 
 
 def _timing(moment, decision, began, allowed, path):

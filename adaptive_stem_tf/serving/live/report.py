@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from adaptive_stem_tf import config, specimens
-from adaptive_stem_tf.serving.live import files
+from adaptive_stem_tf import config
+from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live.loop import LiveScan, Rules, Timing
 from adaptive_stem_tf.serving.live.picture import Frame
+from adaptive_stem_tf.serving.scan_result import ScanResult
 
 
 def decision_times(timings: Sequence[Timing]) -> dict[str, Any]:
@@ -34,25 +34,8 @@ def _quantiles(times):
   return {"p50": float(np.quantile(times, 0.5)), "p99": float(np.quantile(times, 0.99)), "max": float(max(times))}
 
 
-def ten_mse(completion: np.ndarray, truth: np.ndarray, filter_sigma: float) -> dict[str, float]:
-  """Returns 10 * MSE on [-1, 1], the truth's own range, on the filtered and the raw truth.
-
-  Args:
-    completion: [S, S], in the truth's units.
-    truth: [S, S].
-    filter_sigma: px, of the low-pass filter.
-  """
-  unit = np.array(truth, np.float32)[None, ..., None]
-  specimens.normalise(unit)
-  low, high = float(truth.min()), float(truth.max())
-  ours = 2 * (completion - low) / (high - low if high > low else 1.0) - 1
-  filtered = specimens.low_pass(tf.constant(unit), filter_sigma).numpy()[0, ..., 0]
-  return {"filtered": float(10 * np.mean((ours - filtered) ** 2)),
-          "raw": float(10 * np.mean((ours - unit[0, ..., 0]) ** 2))}
-
-
 def result_of(scanned: LiveScan, probes: int, truth: np.ndarray | None, filter_sigma: float, about: dict[str, Any],
-              origin: tuple[int, int] = (0, 0), pixel_size_nm: float | None = None) -> files.ScanResult:
+              origin: tuple[int, int] = (0, 0), pixel_size_nm: float | None = None) -> ScanResult:
   """Makes what is written of a live scan.
 
   Args:
@@ -64,14 +47,13 @@ def result_of(scanned: LiveScan, probes: int, truth: np.ndarray | None, filter_s
     origin: first row and column of the field in the image that it is part of.
     pixel_size_nm: side of a px, if it is known.
   """
-  errors = None if truth is None else {
-      name: np.array([value]) for name, value in ten_mse(scanned.completion, truth, filter_sigma).items()}
+  errors = None if truth is None else image_scan.ten_mse(scanned.completion[None], truth[None], filter_sigma)
   about = {**about, "segments": scanned.segments, "stopped_early": scanned.stopped_early,
-           "intensities_of_black_and_white": [float(limit) for limit in scanned.scale],
+           "intensities_of_black_and_white": list(scanned.black_and_white),
            **decision_times(scanned.timings)}
   numbers = np.arange(len(scanned.positions)) // probes
-  return files.ScanResult(scanned.positions, scanned.intensities, np.zeros_like(numbers), numbers, scanned.partial,
-                          scanned.completion, truth, origin, pixel_size_nm, errors, about)
+  return ScanResult(scanned.positions, scanned.intensities, np.zeros_like(numbers), numbers, scanned.partial,
+                    scanned.completion, truth, origin, pixel_size_nm, errors, about)
 
 
 def write_timings(path: str | os.PathLike, timings: Sequence[Timing]) -> None:

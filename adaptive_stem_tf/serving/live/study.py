@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib import figure
 
 from adaptive_stem_tf.experiment import statistics
+from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live import deciding, loop, model, report, twin
 
 
@@ -30,7 +32,7 @@ class Measured(NamedTuple):
 
 
 def scan_all(follows: model.Decider, images: np.ndarray, faults: twin.Faults, rules: loop.Rules, decision_us: float,
-             own_range: bool, progress: Callable[[Iterable], Iterable] = iter) -> Measured:
+             normalisation: Normalisation, progress: Callable[[Iterable], Iterable] = iter) -> Measured:
   """Scans every image [N, S, S, 1] as a digital twin; specimen i has noise of the seed faults.seed + i.
 
   Args:
@@ -39,19 +41,18 @@ def scan_all(follows: model.Decider, images: np.ndarray, faults: twin.Faults, ru
     faults: of the microscope.
     rules: of the scan.
     decision_us: that every decision takes.
-    own_range: whether intensities are mapped by each image's own range, as in training, or by the measured one.
+    normalisation: which intensities become [-1, 1].
     progress: wraps what is iterated over.
   """
   rows = []
   for i in progress(range(len(images))):
     truth = images[i, ..., 0]
     scope = twin.DigitalTwin(truth, dataclasses.replace(faults, seed=faults.seed + i))
-    known = (scope.low, scope.high) if own_range and scope.high > scope.low else None
     decides = deciding.Simulated(follows, scope.clock, lambda _: decision_us)
-    scanned = loop.run(scope, follows, decides, model.IntensityRange(known), rules)
-    errors = report.ten_mse(scanned.completion, truth, follows.filter_sigma)
+    scanned = loop.run(scope, follows, decides, normalisation.start(1, truth[None]), rules)
+    errors = image_scan.ten_mse(scanned.completion[None], truth[None], follows.filter_sigma)
     times = report.decision_times(scanned.timings)
-    rows.append((errors["filtered"], errors["raw"], scanned.segments, times["late"], times["beam_waited_us"]))
+    rows.append((errors["filtered"][0], errors["raw"][0], scanned.segments, times["late"], times["beam_waited_us"]))
   return Measured(*np.array(rows, np.float64).T)
 
 

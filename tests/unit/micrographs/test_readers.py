@@ -36,11 +36,12 @@ def test_tiff_of_any_depth(tmp_path, dtype, compression):
   assert read.dtype == np.dtype(dtype).name
 
 
-@pytest.mark.parametrize("mode, compression", [
-    ("L", "tiff_lzw"), ("I;16", "tiff_lzw"), ("F", "tiff_lzw"), ("F", "tiff_adobe_deflate")])
-def test_tiff_compressions_that_tifffile_leaves_to_another_package(tmp_path, mode, compression):
+@pytest.mark.parametrize("mode, compression, predictor", [
+    ("L", "tiff_lzw", 1), ("I;16", "tiff_lzw", 1), ("F", "tiff_lzw", 1), ("F", "tiff_adobe_deflate", 1),
+    ("I;16", "tiff_lzw", 2), ("F", "tiff_lzw", 3), ("F", "tiff_adobe_deflate", 3)])  # 2: differences; 3: of floats
+def test_tiff_compressions_that_tifffile_leaves_to_another_package(tmp_path, mode, compression, predictor):
   stored = PIXELS.astype({"L": np.uint8, "I;16": np.uint16, "F": np.float32}[mode])
-  Image.fromarray(stored).save(tmp_path / "image.tiff", compression=compression)
+  Image.fromarray(stored).save(tmp_path / "image.tiff", compression=compression, tiffinfo={317: predictor})
   np.testing.assert_array_equal(readers.read(tmp_path / "image.tiff").image, stored)
 
 

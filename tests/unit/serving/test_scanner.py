@@ -10,7 +10,8 @@ import tensorflow as tf
 from adaptive_stem_tf import intensities
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import baselines
-from adaptive_stem_tf.serving.scanner import Scanner, ScannerError
+from adaptive_stem_tf.serving.local import ModelError
+from adaptive_stem_tf.serving.scanner import Scanner
 from tests import tiny
 from tests.unit.serving import scanning
 
@@ -106,15 +107,15 @@ def test_other_windows_are_refused(scanner):
 
 def test_folders_without_a_model_are_refused(adaptive, tmp_path):
   _, folder = adaptive
-  with pytest.raises(ScannerError, match="none does not exist: give a folder NAME/VERSION"):
+  with pytest.raises(ModelError, match="none does not exist: give a folder NAME/VERSION"):
     Scanner(tmp_path / "none")
-  with pytest.raises(ScannerError, match="holds no saved_model.pb: give a folder NAME/VERSION"):
+  with pytest.raises(ModelError, match="holds no saved_model.pb: give a folder NAME/VERSION"):
     Scanner(tmp_path)
-  with pytest.raises(ScannerError, match="holds no saved_model.pb: give a version of it, such as .*/1"):
+  with pytest.raises(ModelError, match="holds no saved_model.pb: give a version of it, such as .*/1"):
     Scanner(folder.parent)
   shutil.copytree(folder, tmp_path / "1")
   (tmp_path / "1" / "assets.extra" / "config.json").write_text("{}")
-  with pytest.raises(ScannerError, match="config.json is missing or not the configuration of a model"):
+  with pytest.raises(ModelError, match="config.json is missing or not the configuration of a model"):
     Scanner(tmp_path / "1")
 
 
@@ -123,5 +124,5 @@ def test_a_model_of_something_else_is_refused(adaptive, tmp_path):
   module.call = tf.function(lambda x: x, [tf.TensorSpec([], tf.float32)])
   tf.saved_model.save(module, str(tmp_path / "1"))
   shutil.copytree(adaptive[1] / "assets.extra", tmp_path / "1" / "assets.extra")
-  with pytest.raises(ScannerError, match="has no signature start, step, complete, scan"):
+  with pytest.raises(ModelError, match="has no signature start, step, complete, scan"):
     Scanner(tmp_path / "1")

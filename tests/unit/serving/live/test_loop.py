@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf.experiment import model as model_lib
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving import export, litert
 from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
 from tests import tiny
 from tests.unit.serving.live.scripted import ANGLES, Scripted
@@ -21,7 +22,12 @@ def scan(follows, took=0.0, known=(-1.0, 1.0), scope=None, watch=None, **rules):
   scope = scope or twin.DigitalTwin(IMAGE, twin.Faults(dwell=10.0))
   duration = (lambda k: took[k]) if isinstance(took, list) else lambda _: took
   decides = deciding.Simulated(follows, scope.clock, duration)
-  return loop.run(scope, follows, decides, model.IntensityRange(known), loop.Rules(**rules), watch), scope
+  return loop.run(scope, follows, decides, mapping(known), loop.Rules(**rules), watch), scope
+
+
+def mapping(known):
+  """Returns a range of intensities, for one specimen: a known one, or that of what is measured."""
+  return (Normalisation("known", *known) if known else Normalisation("measured")).start(1)
 
 
 def path_of(*angles):
@@ -65,22 +71,16 @@ def test_without_a_calibration_the_first_segments_range_is_taken_and_kept():
   follows = Scripted()
   scanned, _ = scan(follows, known=None)
   first = scanned.intensities[:4]
-  assert scanned.scale == (first.min(), first.max())
+  assert scanned.black_and_white == (first.min(), first.max())
   assert follows.seen[0].min() == -1 and follows.seen[0].max() == 1
   assert max(np.abs(np.concatenate(follows.seen))) > 1  # later ones are outside that range
 
 
-def test_a_range_is_frozen_when_it_is_one():
-  ranges = model.IntensityRange()
-  assert (ranges.take(np.full(4, 7.0)) == 0).all()  # vacuum: no range yet
-  np.testing.assert_allclose(ranges.take(np.array([9.0, 5.0, 7.0, 7.0])), [1, -1, 0, 0])
-  np.testing.assert_allclose(ranges.take(np.array([11.0, 7.0])), [2, 0])
-
-
-@pytest.mark.parametrize("known", [(1.0, 1.0), (2.0, 1.0), (0.0, float("inf")), (float("nan"), 1.0)])
-def test_calibrations_that_are_no_range_are_refused(known):
-  with pytest.raises(ValueError, match="intensity_range=.* is no range"):
-    model.IntensityRange(known)
+def test_vacuum_becomes_0_until_there_is_a_range():
+  follows, image = Scripted(), np.full([16, 16], 7.0)
+  image[13:] = 9.0  # under the second segment, but for its first probe
+  scan(follows, known=None, scope=twin.DigitalTwin(image, twin.Faults(dwell=10.0)))
+  assert (follows.seen[0] == 0).all() and set(follows.seen[1]) == {-1.0, 1.0}
 
 
 # Segments take 40 us, and decisions may take as long.
@@ -163,7 +163,7 @@ def test_a_scan_stops_when_its_predicted_error_is_low():
 
 def test_a_watcher_sees_every_segment():
   seen = []
-  scan(Scripted(), watch=lambda positions, intensities, scale: seen.append((len(positions), len(intensities))))
+  scan(Scripted(), watch=lambda positions, intensities: seen.append((len(positions), len(intensities))))
   assert seen == [(4, 4), (8, 8), (12, 12), (16, 16)]
 
 
@@ -253,7 +253,7 @@ def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
 
   began, scope.collect = scope.clock.now(), opening
   decides = deciding.Threaded(follows, scope.clock)
-  scanned = loop.run(scope, follows, decides, model.IntensityRange((-1, 1)))
+  scanned = loop.run(scope, follows, decides, mapping((-1, 1)))
   decides.close()
   assert [timing.late for timing in scanned.timings] == [False, True, False]
   np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4)
@@ -262,17 +262,18 @@ def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-  """Folders of exported models, by delay; the one with a delay may stop early."""
+  """Folders of exported models, by delay; the one with a delay may stop early, and has a fast path."""
   folders = {}
   for delay in (0, 1):
     trained = model_lib.of_learner(tiny.learner(decision_delay=delay, truncate=bool(delay)))
-    folders[delay] = export.export(trained, tmp_path_factory.mktemp(f"delay{delay}") / "1")
+    fast = (lambda folder, made=trained: litert.convert(made, folder / litert.FOLDER)) if delay else None
+    folders[delay] = export.export(trained, tmp_path_factory.mktemp(f"delay{delay}") / "1", also=fast)
   return folders
 
 
-@pytest.mark.parametrize("delay", [0, 1])
-def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
-  follows = model.ExportedModel(exported[delay])
+@pytest.mark.parametrize("delay, engine", [(0, "savedmodel"), (1, "savedmodel"), (1, "litert")])
+def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay, engine):
+  follows = model.ExportedModel(exported[delay], engine)
   assert follows.scan.truncate == bool(delay)
   scanned, _ = scan(follows, known=(-1.0, 1.0))
   whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](image=tf.constant(IMAGE[None, ..., None]))
@@ -283,10 +284,12 @@ def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay):
 
 
 def test_folders_without_a_model_are_refused(tmp_path, exported):
-  with pytest.raises(ValueError, match="is no exported model"):
+  with pytest.raises(ValueError, match="holds no saved_model.pb: give a folder NAME/VERSION"):
     model.ExportedModel(tmp_path)
-  (tmp_path / "assets.extra").mkdir()
-  text = (exported[0] / "assets.extra" / "config.json").read_text()
-  (tmp_path / "assets.extra" / "config.json").write_text(text)
-  with pytest.raises(ValueError, match="is no exported model"):
+  (tmp_path / "saved_model.pb").write_bytes(b"")
+  with pytest.raises(ValueError, match="has no configuration of ours"):
     model.ExportedModel(tmp_path)
+  with pytest.raises(ValueError, match="engine='gpu' is unknown: choose savedmodel or litert"):
+    model.ExportedModel(exported[0], "gpu")
+  with pytest.raises(FileNotFoundError, match="litert/start.npz is missing: launch.export --litert writes it"):
+    model.ExportedModel(exported[0], "litert")

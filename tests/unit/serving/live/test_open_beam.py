@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_stem_tf.serving.live import deciding, field, loop, microscope, model, open_beam
+from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving.live import deciding, field, loop, microscope, open_beam
 from tests.unit.serving.live import peer
 from tests.unit.serving.live.scripted import Scripted
 
@@ -153,7 +154,7 @@ def live(scope, delay=0):
   follows = Scripted(delay=delay)
   decides = deciding.Threaded(follows, scope.clock)
   try:
-    return loop.run(scope, follows, decides, model.IntensityRange((0, 65532)), loop.Rules(late="wait"))
+    return loop.run(scope, follows, decides, Normalisation("known", 0, 65532).start(1), loop.Rules(late="wait"))
   finally:
     decides.close()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from adaptive_stem_tf.serving.live import files, loop, picture, report
+from adaptive_stem_tf.serving.live import loop, picture, report
 from tests import tiny
 
 POSITIONS = np.stack([np.linspace(0, 15, 16), np.linspace(3, 12, 16)], 1)
@@ -70,22 +70,3 @@ def test_times_by_hand():
   assert told["latency_us"] == pytest.approx({"p50": 40, "p99": 40 + 0.98 * 160, "max": 200})
   assert told["decision_us"]["p50"] == 20
   assert report.decision_times([])["decision_us"] == {}
-
-
-def test_ten_mse_is_in_the_truths_own_range():
-  truth = 100 + 50 * tiny.images(1)[0, ..., 0]  # from 50 to 150
-  perfect, off = report.ten_mse(truth, truth, 2.5), report.ten_mse(truth + 5, truth, 0.0)
-  assert perfect["raw"] == pytest.approx(0, abs=1e-9) and perfect["filtered"] > 1e-4
-  assert off["raw"] == pytest.approx(10 * 0.1**2, rel=1e-4) == off["filtered"]
-
-
-def test_windows_are_inside_the_image():
-  assert files.window_corner((40, 30), 16, None) == (12, 7)
-  assert files.window_corner((40, 30), 16, (24, 14)) == (24, 14)
-  for window in ((25, 0), (0, -1)):
-    with pytest.raises(ValueError, match="leaves the image"):
-      files.window_corner((40, 30), 16, window)
-
-
-def test_binning_averages_blocks():
-  np.testing.assert_array_equal(files.bin_down(np.arange(30.0).reshape(5, 6), 2), [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]])
