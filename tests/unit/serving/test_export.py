@@ -74,7 +74,7 @@ def test_the_graph_itself_refuses_shapes_that_it_would_broadcast(exported, name,
   answer = call(loaded, "start", scan_id=tf.range(3, dtype=tf.int64))
   inputs = {key: value for key, value in answer.items() if key.startswith("state_")}
   inputs["observation"] = tf.zeros([3, tiny.PROBES])
-  anything = {key: tf.TensorSpec(None, tf.float32) for key in inputs}  # like a server, which checks no shapes
+  anything = {key: tf.TensorSpec(None, value.dtype) for key, value in inputs.items()}  # a server checks no shapes
   step = tf.function(lambda inputs: call(loaded, "step", **inputs), [anything])
   assert step(inputs)["angle"].shape == [3, 1]
   with pytest.raises(tf.errors.InvalidArgumentError):
@@ -237,6 +237,6 @@ def test_with_a_delay_the_state_carries_the_direction_that_is_pending(stopping):
 
 
 def test_models_trained_on_whole_scans_predict_no_error(exported):
-  _, loaded, _ = exported
+  loaded = tf.saved_model.load(str(exported["lstm"][1]))
   assert "predicted_error" not in loaded.signatures["step"].structured_outputs
   assert "state_pending" not in loaded.signatures["step"].structured_outputs
