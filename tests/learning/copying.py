@@ -16,8 +16,8 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import controller as controllers
 from adaptive_stem_tf.networks import cores
 
-BITS = 8
-MEMORY = config.Memory(memory_slots=16, word_size=12, read_heads=1, write_heads=1)
+BITS = 6
+MEMORY = config.Memory(memory_slots=16, word_size=8, read_heads=1, write_heads=1)
 _BATCH = 32
 
 
@@ -73,7 +73,7 @@ def train(core: snt.RNNCore, length: int, iterations: int, rate: float = 3e-3) -
 
 def make_dnc() -> snt.RNNCore:
   """Returns a small differentiable neural computer."""
-  return cores.make_core(config.Controller(controller="dnc", depth=1, units=48), MEMORY)
+  return cores.make_core(config.Controller(controller="dnc", depth=1, units=16), MEMORY)
 
 
 def make_lstm(parameters: int) -> snt.RNNCore:

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tests.learning import copying
 
-_LENGTH, _ITERATIONS = 14, 4000
+_LENGTH, _ITERATIONS = 10, 4000
 
 
 @pytest.mark.slow
