@@ -77,10 +77,10 @@ def make_dnc() -> snt.RNNCore:
 
 
 def make_lstm(parameters: int) -> snt.RNNCore:
-  """Returns the LSTM whose copier has the number of weights nearest to `parameters`."""
+  """Returns the smallest LSTM whose copier has at least `parameters` weights."""
   def count(units):
     return 4 * units * (BITS + 1 + units + 1) + 2 * units + units * BITS + BITS
-  return controllers.LSTM(min(range(8, 512), key=lambda units: abs(count(units) - parameters)), depth=1)
+  return controllers.LSTM(next(units for units in range(1, 512) if count(units) >= parameters), depth=1)
 
 
 def _accuracy(copier, length):

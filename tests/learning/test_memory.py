@@ -15,7 +15,7 @@ def test_dnc_copies_what_an_lstm_of_equal_size_cannot_and_only_by_reading():
   lstm = copying.train(copying.make_lstm(dnc.parameters), _LENGTH, _ITERATIONS)
   print(f"\n{_LENGTH} items of {copying.BITS} bits: DNC {dnc.accuracy:.3f} ({dnc.parameters} weights), without words "
         f"{dnc.without_words:.3f}; LSTM {lstm.accuracy:.3f} ({lstm.parameters} weights)")
-  assert abs(lstm.parameters / dnc.parameters - 1) < 0.02
+  assert dnc.parameters <= lstm.parameters < 1.05 * dnc.parameters
   assert dnc.accuracy >= 0.95
   assert lstm.accuracy < 0.8
   assert dnc.without_words < 0.6  # chance is 0.5
