@@ -92,3 +92,20 @@ def test_a_step_trains_an_actor_that_moves_waypoints(controller):
   assert float(metrics.over_edge) == 0.0
   assert learner.traces == 1
   assert any((a != b.numpy()).any() for a, b in zip(before, learner.actor.trainable_variables))
+
+
+def test_with_a_delay_the_second_segment_goes_to_its_corner_where_that_is(rng):
+  delayed = tiny.experiment(steering="waypoints", reach=3.0, decision_delay=1).scan
+  taken = offsets(rng, delayed, 2)
+
+  def policy(observation, position, time):
+    del observation, position
+    return tf.gather(taken, time, axis=1), time + 1
+
+  trajectory = rollout.rollout(policy, tf.constant(0), tf.constant(tiny.images(2)), delayed)
+  np.testing.assert_array_equal(trajectory.actions[:, 1:], taken[:, :-1])  # each steers one segment later
+  starts = steering.segments(trajectory.actions, delayed).starts
+  np.testing.assert_array_equal(trajectory.positions, starts)
+  corners = baselines.zigzag_corners(delayed)
+  np.testing.assert_allclose(starts[:, 2], np.tile(corners[2], [2, 1]), atol=1e-5)
+  assert np.abs(starts[:, 3] - corners[3]).max() > 0.1  # decided
