@@ -67,7 +67,7 @@ def run_here(jobs: Sequence[Job]) -> None:
     print(f"[{number + 1}/{len(jobs)}] {job.workdir.name}", flush=True)
     write_flagfile(job)
     splits = load_splits(job.experiment.data, job.experiment.scan.image_size)
-    running = run.Run(job.experiment, job.settings, splits, job.workdir)
+    running = run.scanner(job.experiment, job.settings, splits, job.workdir)
     shown = splits.validation if len(splits.validation) else splits.train
     try:
       if not training.train(running, pictures.Refresher(shown)):

@@ -34,7 +34,7 @@ def main() -> None:
   settings = launch_flags.section(config.Run)
   run.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
-  running = run.Run(experiment, settings, splits, workdir)
+  running = run.scanner(experiment, settings, splits, workdir)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   refresh = pictures.Refresher(splits.validation if len(splits.validation) else splits.train)

@@ -1,6 +1,7 @@
 """One training iteration: scan, replay, and update generator, critic and actor."""
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,16 @@ class Learner(snt.Module):
       The iteration's metrics.
     """
     return self._step(draw.index, draw.transform)
+
+  @property
+  def drawn(self) -> int:
+    """How many specimens draws are made from."""
+    return self.images.shape[0]
+
+  def status(self, row: Mapping[str, float]) -> str:
+    """Says in a few words how training goes, from the mean metrics of some iterations."""
+    return (f"10 MSE {row['generator_loss']:.3f}, critic {row['critic_loss']:.3f}, "
+            f"actor {row['actor_loss']:.3f}")
 
   @property
   def traces(self) -> int:

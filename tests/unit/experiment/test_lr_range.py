@@ -84,7 +84,7 @@ def test_the_lowest_finite_error_is_recommended():
 
 def running(workdir, settings=None, **changes):
   settings = settings or config.Run(threads=tiny.THREADS, jit="none", log_every=1, progress=False)
-  return run.Run(tiny.experiment(**changes), settings, tiny.splits(), workdir)
+  return run.scanner(tiny.experiment(**changes), settings, tiny.splits(), workdir)
 
 
 def test_a_sweep_that_is_not_finite_ends_normally_and_keeps_its_curve(tmp_path, eagerly):

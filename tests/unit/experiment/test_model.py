@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.filterwarnings("ig
 
 def trained(workdir, **changes):
   settings = config.Run(jit="none", progress=False, log_every=2, checkpoint_every=2, picture_every=0)
-  running = run.Run(tiny.experiment(iterations=4, **changes), settings, tiny.splits(), workdir)
+  running = run.scanner(tiny.experiment(iterations=4, **changes), settings, tiny.splits(), workdir)
   assert running.train()
   return running
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.filterwarnings("ig
 
 def make(workdir, experiment=None, **settings):
   chosen = {"jit": "none", "log_every": 2, "checkpoint_every": 2, "picture_every": 0, "progress": False} | settings
-  return run.Run(experiment or tiny.experiment(), config.Run(**chosen), tiny.splits(), workdir)
+  return run.scanner(experiment or tiny.experiment(), config.Run(**chosen), tiny.splits(), workdir)
 
 
 def variables(running):
