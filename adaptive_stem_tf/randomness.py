@@ -24,6 +24,8 @@ class Purpose(enum.IntEnum):
   AUGMENTATION = 6
   WALK = 7
   TRUNCATION = 8
+  RASTER = 9
+  HISTORY = 10
 
 
 def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,8 @@ from matplotlib.backends import backend_agg
 
 matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
+_PANELS = (("generator_loss", "generator loss, 10 MSE"), ("critic_loss", "critic loss"),
+           ("actor_loss", "actor loss, predicted"), ("over_edge", "segments that end outside"))
 _SHEET_COLUMNS = ("partial scan", "target output", "generated output")
 
 
@@ -29,21 +31,22 @@ def boxcar(values: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
   return (total - total_before) / (mass - mass_before)
 
 
-def learning_curves(rows: Sequence[Mapping[str, float]], title: str, width: float = 2500) -> figure.Figure:
+def learning_curves(rows: Sequence[Mapping[str, float]], title: str, width: float = 2500,
+                    panels: Sequence[tuple[str, str]] = _PANELS) -> figure.Figure:
   """Draws the losses of a run over its iterations, boxcar averaged (SI fig. S2).
 
   Args:
     rows: of metrics.csv.
     title: of the figure.
     width: iterations averaged over; at most a twentieth of the run.
+    panels: (column, label) of each panel.
   """
   iterations = np.array([row["iteration"] for row in rows])
   weights = np.diff(iterations, prepend=0)
   width = min(width, max(iterations[-1] / 20, 1))
-  panels = (("generator_loss", "generator loss, 10 MSE"), ("critic_loss", "critic loss"),
-            ("actor_loss", "actor loss, predicted"), ("over_edge", "segments that end outside"))
-  drawn = figure.Figure(figsize=(9, 6), layout="constrained")
-  for axes, (name, label) in zip(drawn.subplots(2, 2).flat, panels):
+  lines = -(-len(panels) // 2)
+  drawn = figure.Figure(figsize=(9, 3 * lines), layout="constrained")
+  for axes, (name, label) in zip(drawn.subplots(lines, 2).flat, panels):
     values = np.array([row[name] for row in rows])
     axes.plot(iterations, values, color="0.85", linewidth=0.7)
     smooth = boxcar(values, weights, width)

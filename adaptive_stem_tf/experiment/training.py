@@ -28,7 +28,7 @@ def train(running: run.Run, picture: Callable[[run.Run, int], None] | None = Non
   except run.NotFiniteError as error:
     found = {"iteration": error.iteration, "error": str(error)}
     (running.workdir / _DIVERGED).write_text(json.dumps(found, indent=1))
-    if running.learner.experiment.optimisation.schedule == "sweep":
+    if getattr(running.learner.experiment.optimisation, "schedule", None) == "sweep":
       return True
     raise
 

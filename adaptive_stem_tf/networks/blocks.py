@@ -33,15 +33,16 @@ class Projection(snt.Module):
 
 
 class Convolution(snt.Module):
-  """3x3 convolution, SAME padding, Xavier weights, zero biases."""
+  """3x3 convolution, SAME padding, Xavier weights or zeros, zero biases."""
 
-  def __init__(self, channels: int, stride: int = 1, with_bias: bool = True, name: str = "conv"):
+  def __init__(self, channels: int, stride: int = 1, with_bias: bool = True, zeros: bool = False, name: str = "conv"):
     super().__init__(name=name)
-    self._channels, self.stride, self._with_bias = channels, stride, with_bias
+    self._channels, self.stride, self._with_bias, self._zeros = channels, stride, with_bias, zeros
 
   @snt.once
   def _initialize(self, inputs):
-    self.w = tf.Variable(_xavier([_KERNEL, _KERNEL, inputs.shape[-1], self._channels]), name="w")
+    shape = [_KERNEL, _KERNEL, inputs.shape[-1], self._channels]
+    self.w = tf.Variable(tf.zeros(shape) if self._zeros else _xavier(shape), name="w")
     if self._with_bias:
       self.b = tf.Variable(tf.zeros([self._channels]), name="b")
 

@@ -15,7 +15,15 @@ def make_generator(settings: config.Generator, name: str = "generator") -> snt.M
 class Generator(snt.Module):
   """Convolutional generator: a partial scan to a completed image."""
 
-  def __init__(self, settings: config.Generator, name: str = "generator"):
+  def __init__(self, settings: config.Generator, name: str = "generator", outputs: int = 1, zeros: bool = False):
+    """Makes the generator.
+
+    Args:
+      settings: its sizes.
+      name: of the module.
+      outputs: channels C that it gives.
+      zeros: start with weights of zero in the last layer, so that it first gives 0.
+    """
     super().__init__(name=name)
     decay, c = settings.batch_norm_decay, settings.channels
     self._dtype, self._interpolates = tf.as_dtype(settings.precision), settings.interpolate
@@ -24,7 +32,7 @@ class Generator(snt.Module):
     self.layers += [blocks.ResidualBlock(4 * c, decay) for _ in range(settings.blocks)]
     layers = [blocks.TransposedConvolution(2 * c), blocks.TransposedConvolution(c), blocks.Convolution(c)]
     self.layers += [blocks.ConvolutionBlock(layer, decay) for layer in layers]
-    self.output = blocks.Convolution(1, with_bias=False, name="output")
+    self.output = blocks.Convolution(outputs, with_bias=False, zeros=zeros, name="output")
 
   def __call__(self, partial_scan: tf.Tensor, is_training: bool) -> tf.Tensor:
     """Completes scans.
@@ -34,7 +42,7 @@ class Generator(snt.Module):
       is_training: normalise by the batch, and move the statistics used otherwise.
 
     Returns:
-      [B, S, S, 1] float32, about in [-1, 1].
+      [B, S, S, C] float32, about in [-1, 1].
     """
     inputs = partial_scan
     if self._interpolates:

@@ -1,0 +1,135 @@
+"""The run that trains a distortion correction, and the corrector that it ends with (METHOD section 10)."""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf.correction_config import Correction
+from adaptive_stem_tf.experiment import checkpoint, model, run
+from adaptive_stem_tf.learning import targets
+from adaptive_stem_tf.learning.cycle_gan import CycleLearner, UnpairedScans
+from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.scan import distorted
+
+_SCANS = "scans.npz"
+
+# Wraps a sequence in a progress bar, or does nothing.
+Bar = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def configure(completer: str, **changes: Any) -> Correction:
+  """Returns the configuration that corrects the scans of a completer: its specimens, scan and generator.
+
+  Args:
+    completer: workdir of a run of launch.train.
+    **changes: of the configuration, by field.
+
+  Raises:
+    ValueError: if there is no completer, or none whose scans can be corrected.
+  """
+  if not completer:
+    raise ValueError("completer is missing: give the workdir of a run (launch.train) whose scans are to be corrected.")
+  held = run.read_experiment(completer)
+  kept = {name: value for section in (held.data, held.scan, held.generator) for name, value in vars(section).items()}
+  resolved = str(pathlib.Path(completer).resolve())
+  return Correction().replace(**{**kept, "seed": held.seed, "completer": resolved, **changes})
+
+
+def start(experiment: Correction, settings: config.Run, splits: input_pipeline.Splits, workdir: str | os.PathLike,
+          bar: Bar = iter) -> run.Run:
+  """Returns the run that trains a corrector in a workdir, resumed if it was begun there.
+
+  What the microscope scanned is kept in the workdir: one that is resumed learns from the same scans.
+
+  Args:
+    experiment: the configuration.
+    settings: how it is trained.
+    splits: specimens; every other one of the training split is scanned, the others are rastered.
+    workdir: of the run.
+    bar: shows the progress of scanning.
+
+  Raises:
+    run.WorkdirError: if the workdir holds another experiment.
+    checkpoint.CheckpointError: if it holds only damaged checkpoints.
+    ValueError: if there are fewer than two specimens.
+  """
+  workdir = pathlib.Path(workdir)
+  run.open_workdir(workdir, experiment)
+  scanned, rasters = halves(splits.train)
+  completer, _ = model.load(experiment.cycle.completer)
+  nominal, intensities = _kept_scans(workdir, completer, scanned, experiment, bar)
+  scans = UnpairedScans(*map(tf.constant, (nominal, intensities, scanned, rasters)))
+  learner = CycleLearner(experiment, scans, settings.jit)
+  if experiment.cycle.warm_start:
+    targets.copy(completer.generator, learner.corrector)
+  return run.Run(learner, settings, workdir)
+
+
+def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns every other specimen, to be scanned, and the others, to be rastered: no specimen is in both.
+
+  Raises:
+    ValueError: if there are fewer than two.
+  """
+  if len(images) < 2:
+    raise ValueError(f"{len(images)} specimens cannot be halved: unpaired scans and rasters need two or more.")
+  return images[::2], images[1::2]
+
+
+def _kept_scans(workdir, completer, images, experiment, bar):
+  path = workdir / _SCANS
+  if not path.exists():
+    nominal, intensities = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
+    with open(path.with_suffix(".tmp"), "wb") as file:
+      np.savez(file, nominal=nominal, intensities=intensities)
+    path.with_suffix(".tmp").rename(path)
+  with np.load(path) as kept:
+    return kept["nominal"], kept["intensities"]
+
+
+def scan_crops(scanner: model.Model, images: np.ndarray, system: config.ScanSystem, dwell_us: float, bar: Bar = iter
+               ) -> tuple[np.ndarray, np.ndarray]:
+  """Scans every crop under each dihedral transform, as if the specimen had been turned on the stage.
+
+  Args:
+    scanner: whose path is taken; an actor sees what the distorted scan measures.
+    images: [N, S, S, 1].
+    system: of the microscope.
+    dwell_us: us at each probing position.
+    bar: shows the progress.
+
+  Returns:
+    Nominal positions [N, K, P, 2] px and intensities [N, K, P], for the K = 8 transforms.
+  """
+  turned = []
+  for which in bar(range(specimens.TRANSFORMS)):
+    shown = specimens.transform(tf.constant(images), tf.fill([len(images)], which)).numpy()
+    scans = distorted.distorted_scan(scanner.path, shown, system, dwell_us, seed=which)
+    turned.append((scans.nominal, scans.intensities))
+  nominal, intensities = (np.stack(part, 1) for part in zip(*turned))
+  return nominal.astype(np.float32), intensities.astype(np.float32)
+
+
+def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[generator_lib.Generator, Correction, int]:
+  """Loads a trained corrector, its configuration, and the iteration it was saved at.
+
+  Args:
+    workdir: of the run.
+    step: iteration whose checkpoint is loaded; None for the newest.
+
+  Raises:
+    run.WorkdirError: if the folder holds no such run.
+    checkpoint.CheckpointError: if it holds no readable checkpoint.
+  """
+  experiment = run.read_config(workdir, Correction)
+  tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
+  corrector = generator_lib.Generator(experiment.generator, name="corrector")
+  size = experiment.scan.image_size
+  corrector(tf.zeros([1, size, size, 2]), is_training=False)  # creates variables
+  iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", step, corrector=corrector)
+  return corrector, experiment, iteration

@@ -1,0 +1,39 @@
+"""Tells generated images from real ones (METHOD section 10, SI S5)."""
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf.networks import blocks
+
+_LAYERS = 3
+_SLOPE = 0.2  # of leaky ReLUs below 0
+
+
+class Discriminator(snt.Module):
+  """Predicts the loss of an image, patch by patch: 0 for real ones, 1 for generated ones.
+
+  Three convolutions of stride 2, each with a leaky ReLU, then one without (a patch of 22 x 22 px is what
+  one prediction sees). Without batch normalisation: real and generated images come in batches of their
+  own, which it would make alike.
+  """
+
+  def __init__(self, channels: int, sigmoid: bool = False, name: str = "discriminator"):
+    """Makes the discriminator.
+
+    Args:
+      channels: of the first layer; twice as many in each that follows.
+      sigmoid: end in a sigmoid, so that predictions lie in (0, 1).
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._sigmoid = sigmoid
+    self.layers = [blocks.Convolution(channels * 2**layer, stride=2) for layer in range(_LAYERS)]
+    self.output = blocks.Convolution(1, name="output")
+
+  def __call__(self, images: tf.Tensor) -> tf.Tensor:
+    """Maps images [B, S, S, C] to predicted losses [B, S / 8, S / 8, 1]; S / 8 is rounded up."""
+    outputs = images
+    for layer in self.layers:
+      outputs = tf.nn.leaky_relu(layer(outputs), _SLOPE)
+    outputs = self.output(outputs)
+    return tf.sigmoid(outputs) if self._sigmoid else outputs

@@ -1,0 +1,67 @@
+"""Trains a correction of scan distortions: a cyclic GAN on unpaired partial scans and rasters.
+
+  python -m launch.train_distortion --flagfile=launch/flagfiles/distortion.cfg --completer=runs/zigzag \
+      --workdir=runs/correction
+
+--completer is a finished run of launch.train: its specimens are halved, one half is scanned along its
+path (its actor's, a spiral, any) by a microscope with the distortions of the flags below, the
+other half is rastered slowly. The corrector, which then replaces its generator, learns from both without
+knowing which belong together. --paired trains its bound instead, with the truth of every scan.
+
+The workdir receives config.json, scans.npz, checkpoints/, metrics.csv, tensorboard/, learning_curves.png
+and examples.png. Run the command again to resume what is there: flags that are not given keep the values
+they had. SIGTERM or Ctrl-C saves and stops.
+"""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tqdm
+from absl import flags
+
+from adaptive_stem_tf import config, correction_config
+from adaptive_stem_tf.experiment import correction, correction_pictures, run, training
+from launch import data
+from launch import flags as launch_flags
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; resumed if it holds one", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "NumPy file of specimens; its training split is scanned. Default: what the "
+                              "completer was trained on")
+_SECTIONS = (config.ScanSystem, config.Beam, correction_config.Cycle, correction_config.CycleOptimisation)
+
+
+def main() -> None:
+  """Trains or resumes the run in --workdir."""
+  workdir = pathlib.Path(_WORKDIR.value)
+  experiment = _experiment(workdir)
+  if (workdir / "config.json").exists():
+    run.open_workdir(workdir, experiment)
+  settings = launch_flags.section(config.Run)
+  run.set_up_tensorflow(settings)
+  splits = data.load(experiment.data, experiment.scan.image_size)
+  bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
+  running = correction.start(experiment, settings, splits, workdir, bar)
+  if running.started_at:
+    print(f"Resuming {workdir} at iteration {running.started_at}.")
+  finished = training.train(running, correction_pictures.Refresher())
+  print(f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are in "
+        f"{workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}.")
+  sys.exit(0)
+
+
+def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
+  """Builds the configuration from the flags, and what the run or the completer holds."""
+  given = launch_flags.given(correction_config.Correction().flat())
+  if "completer" in given:
+    given["completer"] = str(pathlib.Path(given["completer"]).resolve())
+  if (workdir / "config.json").exists():
+    return run.read_config(workdir, correction_config.Correction).replace(**given)
+  return correction.configure(given.pop("completer", ""), **given)
+
+
+if __name__ == "__main__":
+  launch_flags.define(*_SECTIONS, config.Run, correction_config.Correction)
+  launch_flags.run(main)
