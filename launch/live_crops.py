@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _measure(follows: model.ExportedModel, condition: study.Condition, images) -> study.Measured:
-  faults = twin.Faults(_DWELL.value, dose=condition.dose, lag=condition.lag, seed=_SEED.value)
+  faults = twin.Faults(_DWELL.value, condition.dose, system=config.ScanSystem(lag_us=condition.lag), seed=_SEED.value)
   bar = lambda steps: tqdm.tqdm(steps, f"{condition.name}, dose {condition.dose:g}, lag {condition.lag:g} us",
                                 disable=not _PROGRESS.value)
   return study.scan_all(follows, images, faults, loop.Rules(_LATE.value), _DECISION.value,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
+from adaptive_stem_tf import config
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving import image_scan
@@ -15,8 +16,9 @@ from launch import micrograph_file
 
 FLAGS = flags.FLAGS
 
-_OF_FILE = ("window", "binning", "frame", "dose", "jitter_px", "lag_us", "drift_px_per_ms", "drift_nm_per_s",
-            "twin_seed", "decision_us", "real_time")
+_SYSTEM = tuple(part.name for part in dataclasses.fields(config.ScanSystem))
+_OF_FILE = ("window", "binning", "frame", "dose", "jitter_px", "drift_px_per_ms", "drift_nm_per_s", "twin_seed",
+            "decision_us", "real_time", *_SYSTEM)
 _OF_BEAM = ("full_field_nm", "field_centre_nm", "sample_bits", "timeout_s")
 _OF_BOTH = ("microscope", "dwell_us", "pixel_size_nm", "normalise")
 
@@ -42,7 +44,6 @@ def define() -> None:
                         "it"),
       "dose": (0.0, "file: electrons per probing position where the window is white; 0 for no shot noise"),
       "jitter_px": (0.0, "file: standard deviation of positions, px"),
-      "lag_us": (0.0, "file: time constant of the scan coils, us"),
       "decision_us": (0.0, "file: time that every decision takes by the simulated clock, us; 0 for what it takes here"),
       "full_field_nm": (None, "obi: width that the scan generator's whole range covers at the present magnification, "
                         "nm"),
@@ -51,7 +52,7 @@ def define() -> None:
     flags.DEFINE_float(name, default, text, lower_bound=0.0)
   lists: dict[str, tuple[list[str], str]] = {
       "window": ([], "file: first row and column of the field, in px after binning: 120,64. Default: the centre"),
-      "drift_px_per_ms": ([], "file: row's and column's velocity of the specimen"),
+      "drift_px_per_ms": ([], "file: --drift_row and --drift_column together"),
       "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
       "field_centre_nm": (["0", "0"], "obi: row and column of the field's centre, nm from the centre of the range")}
   for name, (pair, text) in lists.items():
@@ -61,6 +62,7 @@ def define() -> None:
   flags.DEFINE_integer("twin_seed", 0, "file: seed of noise and jitter", lower_bound=0)
   flags.DEFINE_boolean("real_time", False, "file: let time pass as on a microscope")
   flags.DEFINE_enum("sample_bits", "16", ["16", "8"], "obi: bits of a sample")
+  launch_flags.define(config.ScanSystem)
   for name in (*_OF_BOTH, *_OF_FILE, *_OF_BEAM):
     launch_flags.show(name)
 
@@ -131,20 +133,31 @@ def _twin(path: str, size: int) -> Subject:
   window = micrograph_file.window(FLAGS.window)
   image, pixel, about = micrograph_file.read(path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm)
   row, column = image_scan.window_corner(image.shape, size, window)
-  faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, FLAGS.lag_us, _drift(pixel), FLAGS.twin_seed)
+  faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, _system(pixel), FLAGS.twin_seed)
   truth = image[row : row + size, column : column + size]
   scope = twin.DigitalTwin(truth, faults, microscope.WallClock() if FLAGS.real_time else None)
   return Subject(scope, truth, (row, column), pixel,
                  {**about, "twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time})
 
 
+def _system(pixel_size_nm: float | None) -> config.ScanSystem:
+  """Returns the scan system, whatever unit the drift is given in."""
+  system = launch_flags.section(config.ScanSystem)
+  pairs = [f"{name}={','.join(texts)}" for name in ("drift_px_per_ms", "drift_nm_per_s")
+           if (texts := FLAGS[name].value)]
+  singles = [f"{name}={value:g}" for name, value in launch_flags.given(("drift_row", "drift_column")).items()]
+  if len(pairs) > 1 or (pairs and singles):
+    raise ValueError(f"{' and '.join(pairs + singles)} disagree: give one of them.")
+  if not pairs:
+    return system
+  row, column = _drift(pixel_size_nm)
+  return dataclasses.replace(system, drift_row=row, drift_column=column)
+
+
 def _drift(pixel_size_nm: float | None) -> tuple[float, float]:
   """Returns the specimen's velocity in px/ms."""
-  if FLAGS.drift_px_per_ms and FLAGS.drift_nm_per_s:
-    raise ValueError(f"drift_px_per_ms={','.join(FLAGS.drift_px_per_ms)} and "
-                     f"drift_nm_per_s={','.join(FLAGS.drift_nm_per_s)} disagree: give one of them.")
   if not FLAGS.drift_nm_per_s:
-    return _pair("drift_px_per_ms") if FLAGS.drift_px_per_ms else (0.0, 0.0)
+    return _pair("drift_px_per_ms")
   if not pixel_size_nm:
     raise ValueError(f"drift_nm_per_s={','.join(FLAGS.drift_nm_per_s)} needs the size of a px, which the file does not "
                      "say: give --pixel_size_nm, or --drift_px_per_ms.")

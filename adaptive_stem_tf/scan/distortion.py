@@ -1,47 +1,162 @@
-"""Where a beam really stands: scan coils that lag behind, and specimens that drift (METHOD section 10).
+"""Where a beam really stands: what a scan system does to the positions it is sent to (METHOD section 10).
 
+From a nominal position to the place of the specimen under the beam, in this order:
+
+  1. hysteresis: a play operator on the command, per axis;
+  2. scan coils: a first-order lag, then a second-order response, to commands that hold for a dwell each;
+  3. miscalibration: scaled, sheared, then turned about the centre of the image;
+  4. pickup from the mains is added;
+  5. drift of the specimen is taken away.
+
+Intensities are measured all through a dwell, so that mean positions during dwells count.
 Physics in NumPy, in physical units: positions (row, column) in px, times in us.
 """
 
+import functools
+import math
+from typing import NamedTuple
+
 import numpy as np
-from scipy import signal
+from scipy import linalg
+
+from adaptive_stem_tf import config
 
 
-def settle(targets: np.ndarray, dwell: float, time_constant: float, start: np.ndarray
-           ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns where a beam stands whose coils are a first-order low-pass, tau dx/dt = target - x.
+class State(NamedTuple):
+  """Where a scan system stands between two movements, in the order in which a command passes it.
+
+  Attributes:
+    played: [B, 2] px, the last command after hysteresis.
+    coils: [B, 2, K], of each axis what the lag lets through, px, if there is one; then, if there is a resonance, its
+      position, px, and its velocity times `resonance_us`, px. The last position is the beam's.
+    time_us: since the scan began.
+    size: side of the image, px.
+  """
+
+  played: np.ndarray
+  coils: np.ndarray
+  time_us: float
+  size: int
+
+
+def start(system: config.ScanSystem, positions: np.ndarray, size: int) -> State:
+  """Returns the state of a scan that begins: the beam has settled at its first positions [B, 2] px.
 
   Args:
-    targets: [N, 2] px, commanded one after another.
-    dwell: us at each of them.
-    time_constant: tau, us; 0 for coils that follow at once.
-    start: [2] px, where the beam stands at first.
+    system: of the microscope.
+    positions: where scans begin.
+    size: side of the image, px, whose centre scans are miscalibrated about.
+  """
+  positions = np.asarray(positions, np.float64)
+  return State(positions, positions[..., None] * _settled(system), 0.0, size)
+
+
+def move(system: config.ScanSystem, state: State, targets: np.ndarray, dwell_us: float) -> tuple[np.ndarray, State]:
+  """Sends beams along positions, one dwell at each.
+
+  A scan may be moved along segment by segment: that is the same as in one go.
+
+  Args:
+    system: of the microscope.
+    state: after `start`, or an earlier movement.
+    targets: [B, n, 2] px, nominal positions.
+    dwell_us: us at each of them.
 
   Returns:
-    Mean positions during each dwell [N, 2], target + (x0 - target) tau / dwell (1 - e^(-dwell / tau)), and the
-    position at the end [2]. Intensities are measured all through a dwell, so that its mean is what counts.
+    The places of the specimen that are under the beams [B, n, 2] px, means over the dwells, and the next state.
   """
-  targets, start = np.asarray(targets, np.float64), np.asarray(start, np.float64)
-  if not time_constant:
-    return targets, targets[-1] if len(targets) else start
-  kept = np.exp(-dwell / time_constant)
-  ends, _ = signal.lfilter([1 - kept], [1, -kept], targets, axis=0, zi=kept * start[None])
-  entering = np.concatenate([start[None], ends[:-1]])[: len(targets)]
-  means = targets + (entering - targets) * (time_constant / dwell) * (1 - kept)
-  return means, ends[-1] if len(targets) else start
+  targets = np.asarray(targets, np.float64)
+  played, coils, beam = state.played, state.coils, np.empty_like(targets)
+  settled, (decay, integral) = _settled(system), _response(system, dwell_us)
+  for i in range(targets.shape[1]):
+    played = _play(system, played, targets[:, i])
+    lacking = coils - played[..., None] * settled
+    beam[:, i] = played + lacking @ integral / dwell_us
+    coils = played[..., None] * settled + lacking @ decay.T
+  middles = state.time_us + (np.arange(targets.shape[1]) + 0.5) * dwell_us
+  places = _miscalibrated(system, beam, state.size) + _pickup(system, middles, dwell_us)
+  after = State(played, coils, state.time_us + targets.shape[1] * dwell_us, state.size)
+  return places - _drift(system, middles, dwell_us), after
 
 
-def drifted(positions: np.ndarray, times: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-  """Returns which places of a specimen lie under positions [N, 2] px at times [N] us.
+def rest(system: config.ScanSystem, state: State, duration_us: float, at: np.ndarray | None = None) -> State:
+  """Lets time pass without measuring, while coils settle and the specimen drifts on.
 
   Args:
-    positions: of the beam.
-    times: since the specimen was where its image shows it.
-    velocity: [2] px/ms, of the specimen.
+    system: of the microscope.
+    state: after `start`, or an earlier movement.
+    duration_us: us.
+    at: [B, 2] px, where beams are sent to rest; None for where they were sent last.
   """
-  return positions - np.asarray(times)[:, None] * 1e-3 * np.asarray(velocity)
+  played = state.played if at is None else _play(system, state.played, np.asarray(at, np.float64))
+  goal = played[..., None] * _settled(system)
+  coils = goal + (state.coils - goal) @ _response(system, duration_us)[0].T
+  return State(played, coils, state.time_us + duration_us, state.size)
+
+
+def affine(system: config.ScanSystem) -> np.ndarray:
+  """Returns the matrix [2, 2] of the miscalibration: offsets (row, column) from the centre are multiplied by it."""
+  turn, lean = system.rotation_mrad * 1e-3, math.tan(system.shear_mrad * 1e-3)
+  rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+  shear = np.array([[1.0, 0.0], [lean, 1.0]])
+  return rotation @ shear @ np.diag([1 + system.scale_row_percent / 100, 1 + system.scale_column_percent / 100])
 
 
 def pixels_per_ms(nm_per_s: np.ndarray, pixel_size_nm: float) -> np.ndarray:
   """Converts velocities from nm/s to px/ms."""
   return np.asarray(nm_per_s, np.float64) / pixel_size_nm * 1e-3
+
+
+def _play(system, played, command):
+  """Follows a command [B, 2] px with backlash: the output moves only when pushed."""
+  return np.clip(played, command - system.hysteresis_px, command + system.hysteresis_px)
+
+
+def _settled(system):
+  """Returns the coils' state [K] px of a beam at rest at 1 px."""
+  return np.array([1.0] * bool(system.lag_us) + [1.0, 0.0] * bool(system.resonance_us))
+
+
+def _response(system, duration_us):
+  """Returns what becomes of the coils' deviation from where they settle, [K, K], and the beam's integral, [K] us."""
+  return _solution(system.lag_us, system.resonance_us, system.damping, float(duration_us))
+
+
+@functools.lru_cache(maxsize=64)
+def _solution(lag_us, resonance_us, damping, duration_us):
+  """Solves the linear system, deviations and the integral of the last position together, by one exponential."""
+  lag = int(lag_us > 0)
+  count = lag + 2 * int(resonance_us > 0)
+  rates = np.zeros([count + 1, count + 1])  # 1/us, and 1 for the integral
+  if lag:
+    rates[0, 0] = -1 / lag_us
+  if resonance_us:  # d position = velocity; d velocity = entering - position - 2 damping velocity, times omega_0
+    rates[lag, lag + 1] = 1 / resonance_us
+    rates[lag + 1, lag : lag + 2] = -1 / resonance_us, -2 * damping / resonance_us
+    if lag:
+      rates[lag + 1, 0] = 1 / resonance_us
+  if count:
+    rates[count, lag if resonance_us else 0] = 1
+  solved = linalg.expm(rates * duration_us)
+  return solved[:count, :count], solved[count, :count]
+
+
+def _miscalibrated(system, positions, size):
+  """Returns positions [B, n, 2] px that are displaced about the centre: exactly the same ones if calibrated."""
+  return positions + (positions - size / 2) @ (affine(system) - np.eye(2)).T
+
+
+def _pickup(system, middles, dwell_us):
+  """Returns the beam's movement with the mains [n, 2] px, means over dwells around their middles [n] us."""
+  angle, phase = np.random.default_rng(system.microscope_seed).uniform(0, 2 * np.pi, 2)
+  per_us = system.line_hz * 1e-6
+  wave = np.sin(2 * np.pi * per_us * middles + phase) * np.sinc(per_us * dwell_us)
+  return system.pickup_px * wave[:, None] * np.array([np.cos(angle), np.sin(angle)])
+
+
+def _drift(system, middles, dwell_us):
+  """Returns how far the specimen has moved [n, 2] px: v t + a t^2 / 2, means over dwells around middles [n] us."""
+  times, dwell = middles[:, None] * 1e-3, dwell_us * 1e-3
+  velocity = np.array([system.drift_row, system.drift_column])
+  change = np.array([system.drift_change_row, system.drift_change_column])
+  return velocity * times + change * (times**2 + dwell**2 / 12) / 2

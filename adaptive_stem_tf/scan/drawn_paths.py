@@ -27,14 +27,15 @@ class _Drawn:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
     raise NotImplementedError
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
+           read: environment.Reader = environment.read) -> Trajectory:
     """Scans at pixels drawn from `seed`; `noise` is not used."""
     del noise
     scan, batch = self._scan, specimens.shape[0] or tf.shape(specimens)[0]
     pixels = self.pixels(batch, seed)
     actions = tf.reshape(tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes])  # exact up to 2^24
     positions = self.positions(actions)
-    observations = environment.read(specimens, positions)
+    observations = read(specimens, positions)
     starts = tf.reshape(positions, [batch, scan.segments, scan.probes, 2])[:, :, 0]
     return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]), actions, starts)
 

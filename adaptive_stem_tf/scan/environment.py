@@ -1,8 +1,13 @@
 """Reads intensities from specimens."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from adaptive_stem_tf.scan import geometry
+
+# (specimens [B, S, S, 1], positions [B, n, 2] px) -> intensities [B, n]
+Reader = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def read(specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
@@ -18,3 +23,31 @@ def read(specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
   size = specimens.shape[1]
   pixels = tf.reshape(specimens, [-1, size * size])
   return tf.gather(pixels, geometry.pixel_index(positions, size), batch_dims=1)
+
+
+def read_between(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+  """Measures between pixels, bilinearly: differentiable with respect to specimens and places.
+
+  Here a place counts pixels: at (i, j) lies exactly the value of pixel (i, j), and places outside [0, S - 1]
+  read the border. `read` takes the whole pixel that holds a position instead; a beam that misses its
+  position by some displacement reads at that pixel + displacement (`distorted.DistortedReader`), so that
+  both agree where nothing is displaced.
+
+  Args:
+    specimens: [B, S, S, 1], intensities in [-1, 1].
+    places: [B, n, 2], px.
+
+  Returns:
+    Intensities [B, n].
+  """
+  size = specimens.shape[1]
+  pixels = tf.reshape(specimens, [-1, size * size])
+  inside = tf.clip_by_value(places, 0.0, size - 1.0)
+  floors = tf.stop_gradient(tf.floor(inside))
+  share = inside - floors  # 0 on the border, so that the pixel beyond it does not count
+  first = tf.cast(floors, tf.int32)
+  second = tf.minimum(first + 1, size - 1)
+  corner = lambda row, column: tf.gather(pixels, row[..., 0] * size + column[..., 1], batch_dims=1)
+  upper, lower = (corner(row, first) + share[..., 1] * (corner(row, second) - corner(row, first))
+                  for row in (first, second))
+  return upper + share[..., 0] * (lower - upper)

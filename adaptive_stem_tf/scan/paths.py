@@ -22,8 +22,9 @@ class Path(Protocol):
   def action_size(self) -> int:
     """Numbers A that an action holds: what steers a segment, or its pixels."""
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
-    """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2]."""
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
+           read: environment.Reader = environment.read) -> Trajectory:
+    """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2], measured by `read`."""
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
@@ -59,11 +60,12 @@ class Adaptive(_Segmented):
   def __init__(self, actor, scan: config.Scan):
     self._actor, self._scan = actor, scan
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
+           read: environment.Reader = environment.read) -> Trajectory:
     """Scans with the actor; `seed` is not used."""
     del seed
     batch = specimens.shape[0] or tf.shape(specimens)[0]
-    return rollout.rollout(self._actor, self._actor.initial_state(batch), specimens, self._scan, noise)
+    return rollout.rollout(self._actor, self._actor.initial_state(batch), specimens, self._scan, noise, read)
 
 
 class _WalkState(NamedTuple):
@@ -80,14 +82,15 @@ class RandomWalk(_Segmented):
   def __init__(self, scan: config.Scan):
     self._scan = dataclasses.replace(scan, steering="direction")  # whatever an actor would steer
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
+           read: environment.Reader = environment.read) -> Trajectory:
     """Scans along random walks drawn from `seed`; `noise` is not used."""
     del noise
     batch = specimens.shape[0] or tf.shape(specimens)[0]
     angles = tf.random.stateless_uniform([batch, self._scan.segments, _TRIES], seed, -np.pi, np.pi)
     start = geometry.start_position(self._scan) + self._scan.probes * geometry.first_direction(self._scan)
     state = _WalkState(angles, tf.zeros([batch], tf.int32), tf.broadcast_to(start, [batch, 2]))
-    return rollout.rollout(self._choose, state, specimens, self._scan)
+    return rollout.rollout(self._choose, state, specimens, self._scan, read=read)
 
   def _choose(self, observation: tf.Tensor, position: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
     """Takes the first candidate whose segment ends inside; heads for the centre if none does."""
@@ -121,12 +124,13 @@ class Fixed:
                        f"positions, so it must be [{count}, 2].")
     self._positions, self._scan = tf.constant(positions, tf.float32), scan
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor) -> Trajectory:
+  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
+           read: environment.Reader = environment.read) -> Trajectory:
     """Scans along the path; `noise` and `seed` are not used."""
     del noise, seed
     scan = self._scan
     batch = specimens.shape[0] or tf.shape(specimens)[0]
-    observations = environment.read(specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape]))
+    observations = read(specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape]))
     starts = tf.broadcast_to(self._positions[:: scan.probes], [batch, scan.segments, 2])
     return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]),
                       tf.zeros([batch, scan.segments, self.action_size]), starts)

@@ -13,7 +13,7 @@ Policy = Callable[[tf.Tensor, tf.Tensor, Nest], tuple[tf.Tensor, Nest]]
 
 
 def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan,
-            noise: tf.Tensor | None = None) -> Trajectory:
+            noise: tf.Tensor | None = None, read: environment.Reader = environment.read) -> Trajectory:
   """Scans a batch of specimens, asking the policy for a decision after each segment.
 
   With a decision delay of D segments, what the policy decides after segment t starts
@@ -27,6 +27,7 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
     specimens: [B, S, S, 1], intensities in [-1, 1].
     scan: the geometry.
     noise: [B, T, A] in the actions' units, added to them (`steering.Steering.perturb`); None for none.
+    read: measures a segment after the other, in order of time.
 
   Returns:
     The scans; nothing is differentiated through them.
@@ -39,7 +40,7 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
              for width in (scan.probes, steered.width, 2)]
 
   def scan_segment(time, position, step, coming, state, observations, actions, positions):
-    observation = environment.read(specimens, geometry.probe_positions(position, step, scan))
+    observation = read(specimens, geometry.probe_positions(position, step, scan))
     action, state = policy(observation, position, state)
     if noise is not None:
       action = steered.perturb(action, noise[:, time])

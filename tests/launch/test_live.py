@@ -59,7 +59,8 @@ def test_a_digital_twin_is_scanned(tmp_path, models, micrograph):
   told = json.loads((tmp_path / "scan.json").read_text())
   assert told["segments"] == 4 and told["probing_positions"] == 16 and told["late"] == 0
   assert told["decision_us"] == {"p50": 15, "p99": 15, "max": 15} and told["beam_waited_us"] == 45
-  assert told["twin"]["drift"] == [0.2, 0.0] and told["twin"]["dose"] == 400 and told["origin_px"] == [10, 4]
+  assert told["twin"]["system"]["drift_row"] == 0.2 and told["twin"]["system"]["lag_us"] == 5
+  assert told["twin"]["dose"] == 400 and told["origin_px"] == [10, 4]
   assert set(told["ten_mse"]) == {"filtered", "raw"}
   path, timings = rows(tmp_path / "path.csv"), rows(tmp_path / "timings.csv")
   assert [int(row["probe"]) for row in path] == [0, 1, 2, 3] * 4 and len(timings) == 3
@@ -163,6 +164,8 @@ def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
     ("file:FILE", ["--binning=2"], "give a larger one, or less --binning"),
     ("file:FILE", ["--drift_nm_per_s=1,1"], "drift_nm_per_s=1,1 needs the size of a px"),
     ("file:FILE", ["--drift_nm_per_s=1,1", "--drift_px_per_ms=0,1"], "disagree: give one of them"),
+    ("file:FILE", ["--drift_row=2", "--drift_px_per_ms=0,1"], "0,1 and drift_row=2 disagree: give one of them"),
+    ("file:FILE", ["--resonance_us=3", "--damping=0"], "damping=0.0 is out of range: it must be above 0"),
     ("file:FILE", ["--real_time", "--decision_us=5"], "real_time=True and decision_us=5 disagree"),
     ("file:FILE", ["--normalise=dark"], "normalise='dark' is unknown"),
     ("file:FILE", ["--normalise=5,5"], "normalise=5,5 is no range"),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from adaptive_stem_tf import config
@@ -138,3 +139,20 @@ def test_published_values():
   assert config.Experiment().replace(decision_delay=1).scan.decisions == 18
   # A fraction of N: at 10^6 iterations, scans are added ever more rarely from iteration 10^5 on.
   assert flat["adding_decay"] * flat["iterations"] == 1e5
+
+
+def test_scan_systems_are_scaled_in_what_they_distort():
+  names = [field.name for field in dataclasses.fields(config.ScanSystem)]
+  kinds = {"damping": 0.3, "line_hz": 60.0, "microscope_seed": 4}
+  system = config.ScanSystem(**{name: kinds.get(name, 2.0) for name in names})
+  assert dataclasses.asdict(system.scaled(np.float64(1.5))) == {name: kinds.get(name, 3.0) for name in names}
+  assert system.scaled(0) == config.ScanSystem(**kinds)  # perfect
+  assert not set(names) & set(config.Experiment().flat())  # all of them can be flags of one command
+
+
+@pytest.mark.parametrize("strength, said", [
+    (-1.0, "strength=-1.0 is out of range"), (float("nan"), "strength=nan is out of range"),
+    (1000.0, "scale_row_percent=2000.0 is out of range: it must be at most 50")])
+def test_strengths_that_cannot_be_are_refused(strength, said):
+  with pytest.raises(ValueError, match=said):
+    config.ScanSystem(scale_row_percent=2.0).scaled(strength)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving.live import microscope
 
@@ -19,18 +20,15 @@ class Faults:
   dwell: float = 10.0  # us at each probing position
   dose: float = 0.0  # electrons per probing position where the specimen is white; 0 for no shot noise
   jitter: float = 0.0  # px, standard deviation of each position, per axis
-  lag: float = 0.0  # us, time constant of the scan coils
-  drift: tuple[float, float] = (0.0, 0.0)  # px/ms, of the specimen, (row, column)
+  system: config.ScanSystem = config.ScanSystem()  # lag, drift and whatever else displaces the beam
   seed: int = 0  # of noise and jitter
 
   def __post_init__(self):
-    for name in ("dwell", "dose", "jitter", "lag"):
+    for name in ("dwell", "dose", "jitter"):
       value = getattr(self, name)
       if not (np.isfinite(value) and (value > 0 if name == "dwell" else value >= 0)):
         raise ValueError(f"{name}={value:g} is out of range: it must be "
                          f"{'above 0' if name == 'dwell' else 'at least 0'} and finite.")
-    if len(self.drift) != 2 or not np.isfinite(self.drift).all():
-      raise ValueError(f"drift={self.drift} is no velocity: give a row's and a column's, finite, in px/ms.")
 
 
 class DigitalTwin(microscope.Microscope):
@@ -38,8 +36,8 @@ class DigitalTwin(microscope.Microscope):
 
   Intensities are the image's, in its own units. Dose noise draws N ~ Poisson(N_e (x + 1) / 2) electrons
   where x in [-1, 1] is the specimen scaled by its minimum and maximum (METHOD section 9). The beam's place is
-  commanded position, coil lag and jitter; under it lies a specimen that drifts. A position reads its
-  pixel, and one outside the image the border, as in training.
+  what the scan system makes of the commanded position (`scan.distortion`; time counts from when the twin is made),
+  and jitter. A place reads its pixel, and one outside the image the border, as in training.
   """
 
   def __init__(self, image: np.ndarray, faults: Faults = Faults(), clock: microscope.Clock | None = None):
@@ -57,9 +55,9 @@ class DigitalTwin(microscope.Microscope):
     self.low, self.high = float(self.image.min()), float(self.image.max())
     self.blanked, self.closed = True, False
     self._jitter, self._shots = (np.random.default_rng([faults.seed, purpose]) for purpose in range(2))
-    self._began = self._free = self.clock.now()  # when the queue is empty
-    self._beam = np.full(2, image.shape[0] / 2)
-    self._commanded = self._beam
+    self._free = self.clock.now()  # when the queue is empty
+    self._scanning = distortion.start(faults.system, np.full([1, 2], image.shape[0] / 2), image.shape[0])
+    self._resting: np.ndarray | None = None  # [1, 2] px, where the beam is parked
     self._finished: list[tuple[np.ndarray, float]] = []
 
   def probe(self, positions: np.ndarray) -> np.ndarray:
@@ -72,15 +70,13 @@ class DigitalTwin(microscope.Microscope):
     if self.closed:
       raise microscope.MicroscopeError("the digital twin is closed: no more segments can be scanned.")
     began = max(self.clock.now(), self._free)
-    _, waiting = distortion.settle(self._commanded[None], max(began - self._free, 1e-9), self.faults.lag, self._beam)
+    waited = distortion.rest(self.faults.system, self._scanning, began - self._free, self._resting)
     path = np.clip(np.asarray(positions, np.float64), 0.0, len(self.image) - 1.0)
-    beam, self._beam = distortion.settle(path, self.dwell, self.faults.lag, waiting)
-    times = began - self._began + (np.arange(len(path)) + 0.5) * self.dwell
+    places, self._scanning = distortion.move(self.faults.system, waited, path[None], self.dwell)
     self._free = began + len(path) * self.dwell
-    self._commanded, self.blanked = path[-1], False
-    places = distortion.drifted(beam, times, np.array(self.faults.drift))
-    places = places + self._jitter.normal(0.0, self.faults.jitter, places.shape)
-    self._finished.append((self._detect(places), self._free))
+    self._resting, self.blanked = None, False
+    self._finished.append((self._detect(places[0] + self._jitter.normal(0.0, self.faults.jitter, path.shape)),
+                           self._free))
 
   def collect(self) -> np.ndarray:
     """Returns the intensities [n] of the oldest segment submitted, at the time when it is done."""
@@ -95,7 +91,7 @@ class DigitalTwin(microscope.Microscope):
 
   def park(self) -> None:
     """Blanks the beam and moves it to the corner."""
-    self.blanked, self._commanded = True, np.zeros(2)
+    self.blanked, self._resting = True, np.zeros([1, 2])
 
   def close(self) -> None:
     """Parks the beam."""

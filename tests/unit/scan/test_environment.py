@@ -16,3 +16,33 @@ def test_outside_the_border_is_read():
   specimens = tf.reshape(tf.range(16, dtype=tf.float32), [1, 4, 4, 1])
   positions = tf.constant([[[-3.0, 1.0], [9.0, 9.0], [2.0, -0.1], [-1.0, 40.0]]])
   np.testing.assert_array_equal(environment.read(specimens, positions), [[1, 15, 8, 3]])
+
+
+def test_between_pixels_planes_are_exact():
+  rows, columns = np.meshgrid(np.arange(8.0), np.arange(8.0), indexing="ij")
+  plane = tf.constant((2 * rows - 3 * columns)[None, ..., None], tf.float32)
+  places = tf.constant(np.random.default_rng(0).uniform(0, 7, [1, 40, 2]), tf.float32)
+  with tf.GradientTape() as tape:
+    tape.watch(places)
+    read = environment.read_between(plane, places)
+  np.testing.assert_allclose(read, 2 * places[..., 0] - 3 * places[..., 1], atol=1e-5)
+  np.testing.assert_allclose(tape.gradient(read, places), np.tile([2.0, -3.0], [1, 40, 1]), atol=1e-5)
+
+
+def test_between_pixels_twists_are_bilinear():
+  corners = tf.constant([[[[1.0], [2.0]], [[4.0], [16.0]]]])
+  with tf.GradientTape() as tape:
+    tape.watch(corners)
+    read = environment.read_between(corners, tf.constant([[[0.25, 0.5]]]))
+  np.testing.assert_allclose(read, [[0.75 * 1.5 + 0.25 * 10]])
+  np.testing.assert_allclose(tape.gradient(read, corners)[0, ..., 0], [[0.375, 0.375], [0.125, 0.125]])
+
+
+def test_whole_places_read_their_pixels_and_the_border_goes_on(rng):
+  specimens = tf.constant(rng.normal(size=[3, 9, 9, 1]), tf.float32)
+  positions = tf.constant(rng.uniform(-4, 13, [3, 50, 2]), tf.float32)
+  places = tf.floor(tf.clip_by_value(positions, 0, 8))
+  np.testing.assert_array_equal(environment.read_between(specimens, places), environment.read(specimens, positions))
+  outside = tf.constant([[[-3.0, 4.0], [20.0, -1.0], [8.4, 2.0]]] * 3)
+  inside = tf.constant([[[0.0, 4.0], [8.0, 0.0], [8.0, 2.0]]] * 3)
+  np.testing.assert_array_equal(environment.read_between(specimens, outside), environment.read(specimens, inside))

@@ -1,0 +1,127 @@
+"""Scans as a microscope makes them, whose beam is not where it is sent (METHOD section 10).
+
+Paths decide from what a reader measures. A reader that remembers where the beam stands
+distorts any of them, also one that is steered by what it measured; NumPy's physics runs
+between the steps of an eager scan.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import distortion, environment, paths
+
+_BATCH = 32
+
+
+class DistortedScans(NamedTuple):
+  """Scans of N specimens, P positions each, float32."""
+
+  nominal: np.ndarray  # [N, P, 2] px, where the beam was sent: it is never sent outside the image
+  actual: np.ndarray  # [N, P, 2] px, which places of the specimen were under it
+  intensities: np.ndarray  # [N, P]
+
+
+class DistortedReader:
+  """Measures what lies under a beam that is not where it is sent; stands for `environment.read` in one scan.
+
+  Nominal positions are clamped to the image before the beam is sent there. Specimens are read between pixels at
+  (the pixel that holds the nominal position) + (actual - nominal): without distortion that is `environment.read`.
+  """
+
+  def __init__(self, system: config.ScanSystem, dwell_us: float):
+    """Makes a reader of a scan that begins with the first call, with the beam settled at its first position."""
+    self._system, self._dwell_us = system, dwell_us
+    self._state: distortion.State | None = None
+    self._nominal: list[np.ndarray] = []
+    self._actual: list[np.ndarray] = []
+
+  @property
+  def nominal(self) -> np.ndarray:
+    """Where the beam was sent so far, [B, P, 2] px, float32."""
+    return np.concatenate(self._nominal, 1)
+
+  @property
+  def actual(self) -> np.ndarray:
+    """Which places of the specimens were under it, [B, P, 2] px, float32."""
+    return np.concatenate(self._actual, 1).astype(np.float32)
+
+  def __call__(self, specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Measures specimens [B, S, S, 1] at the next nominal positions [B, n, 2] px, as intensities [B, n].
+
+    Raises:
+      RuntimeError: inside a tf.function.
+    """
+    if not tf.executing_eagerly():
+      raise RuntimeError("a distorted scan was traced into a graph: its physics runs step by step; call scan outside "
+                         "of tf.function.")
+    size = specimens.shape[1]
+    nominal = np.clip(positions.numpy(), 0, size - 1)
+    if self._state is None:
+      self._state = distortion.start(self._system, nominal[:, 0], size)
+    actual, self._state = distortion.move(self._system, self._state, nominal, self._dwell_us)
+    self._nominal.append(nominal)
+    self._actual.append(actual)
+    return environment.read_between(specimens, tf.constant(_places(nominal, actual)))
+
+
+def distorted_scan(path: paths.Path, images: np.ndarray, system: config.ScanSystem, dwell_us: float, seed: int = 0
+                   ) -> DistortedScans:
+  """Scans images as a microscope does.
+
+  Args:
+    path: who decides where the beam goes; sees distorted intensities.
+    images: [N, S, S, 1] in [-1, 1].
+    system: of the microscope.
+    dwell_us: us at each probing position.
+    seed: of paths that are drawn; each batch of images has its own.
+  """
+  scanned = []
+  for first in range(0, len(images), _BATCH):
+    batch = tf.constant(images[first : first + _BATCH], tf.float32)
+    read = DistortedReader(system, dwell_us)
+    trajectory = path.scan(batch, None, tf.constant([first, seed], tf.int64), read)
+    intensities = trajectory.observations.numpy().reshape(len(batch), -1)
+    scanned.append(DistortedScans(read.nominal, read.actual, intensities))
+  return DistortedScans(*map(np.concatenate, zip(*scanned)))
+
+
+def raster(size: int, system: config.ScanSystem, dwell_us: float, flyback_us: float) -> tuple[np.ndarray, np.ndarray]:
+  """Returns where a raster scan of every pixel is sent and what is under it, both [size^2, 2] px.
+
+  Lines run from left to right, from the top down. After each the beam is sent back to the start of the next and
+  rests there for the flyback time, in which the coils settle more or less, and the specimen drifts on.
+
+  Args:
+    size: side of the image, px.
+    system: of the microscope.
+    dwell_us: us at each pixel.
+    flyback_us: from the end of a line to the start of the next.
+  """
+  nominal = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1) + 0.5
+  state = distortion.start(system, nominal[:1, 0], size)
+  lines = []
+  for number, line in enumerate(nominal[:, None]):
+    if number:
+      state = distortion.rest(system, state, flyback_us, line[:, 0])
+    actual, state = distortion.move(system, state, line, dwell_us)
+    lines.append(actual[0])
+  return nominal.reshape(-1, 2), np.concatenate(lines)
+
+
+def distorted_raster(images: np.ndarray, system: config.ScanSystem, dwell_us: float, flyback_us: float
+                     ) -> DistortedScans:
+  """Scans every pixel of images [N, S, S, 1] by `raster`: intensities [N, S * S] are the raster image, row by row."""
+  nominal, actual = raster(images.shape[1], system, dwell_us, flyback_us)
+  places = _places(nominal, actual)
+  scanned = [environment.read_between(tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1])))
+             for batch in (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))]
+  sent, reached = (np.broadcast_to(part.astype(np.float32), [len(images), *part.shape]) for part in (nominal, actual))
+  return DistortedScans(sent, reached, np.concatenate(scanned))
+
+
+def _places(nominal, actual):
+  """Returns where specimens are read: the pixel of the nominal position, and by how much it is missed."""
+  return (np.floor(nominal) + (actual - nominal)).astype(np.float32)
