@@ -13,8 +13,8 @@ class Cycle(Section):
   completer: str = field("", "workdir of a run (launch.train): its scans are what the microscope distorts, its "
                          "generator completes them uncorrected, and is what the corrector starts from")
   warm_start: bool = field(True, "start the corrector from the completer's generator rather than from nothing")
-  paired: bool = field(False, "train the corrector with the undistorted image of every scan instead, which no microscope "
-                       "gives: the bound of what a correction could reach")
+  paired: bool = field(False, "train the corrector with the undistorted image of every scan instead, which no "
+                       "microscope gives: the bound of what a correction could reach")
   distorter: str = field("warp", "how rasters become partial scans: read between their pixels at displacements that a "
                          "network gives, or at the pixels themselves, plus what a network adds",
                          choices=("warp", "residual"))
@@ -26,7 +26,8 @@ class Cycle(Section):
                            "end in a sigmoid and learn by cross-entropy", choices=("least_squares", "plain"))
   cycle_weight: float = field(10.0, "b, weight of cycle losses beside adversarial ones (SI eqs. S8, S9)", minimum=0.0)
   joint: bool = field(False, "let both generators minimise the sum of both totals, not each its own")
-  history: int = field(48, "generated images kept for the discriminators, each kind; 0 shows them new ones only", minimum=0)
+  history: int = field(48, "generated images kept for the discriminators, each kind; 0 shows them new ones only",
+                       minimum=0)
   correction_alrc: bool = field(False, "adaptive learning rate clipping of the generators' totals")
 
 

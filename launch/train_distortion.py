@@ -28,8 +28,8 @@ from launch import data
 from launch import flags as launch_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; resumed if it holds one", required=True)
-_IMAGES = flags.DEFINE_string("images", None, "NumPy file of specimens; its training split is scanned. Default: what the "
-                              "completer was trained on")
+_IMAGES = flags.DEFINE_string("images", None, "NumPy file of specimens; its training split is scanned. Default: what "
+                              "the completer was trained on")
 _SECTIONS = (config.ScanSystem, config.Beam, correction_config.Cycle, correction_config.CycleOptimisation)
 
 

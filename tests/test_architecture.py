@@ -14,7 +14,8 @@ MODULES = [path for path in FILES if path.name != "__init__.py"]
 _BASE = {"fields", "config", "correction_config", "types", "specimens", "randomness"}
 _DATA = _BASE | {"scan", "input_pipeline", "intensities"}
 ALLOWED = {
-    "fields": set(), "config": {"fields"}, "correction_config": {"config", "fields"}, "types": set(), "specimens": _BASE, "randomness": _BASE,
+    "fields": set(), "config": {"fields"}, "correction_config": {"config", "fields"}, "types": set(),
+    "specimens": _BASE, "randomness": _BASE,
     "intensities": _BASE, "micrographs": _BASE,
     "input_pipeline": _BASE, "scan": _BASE,
     "networks": _BASE | {"scan.geometry", "scan.steering"},

@@ -172,8 +172,14 @@ class CycleLearner(snt.Module):
             self.partial_history.exchange(partial, self._stream(randomness.Purpose.HISTORY)))
     discriminated, of_discriminators = self._discriminate(batch, *seen)
     norms = self._apply(corrector=gradients[0], distorter=gradients[1], discriminators=of_discriminators)
-    moved = tf.reduce_mean(tf.abs(simulated - self.distorter.unmoved(batch.rasters, batch.nominal)))
-    return self._metrics(batch, corrected, *map(tf.reduce_mean, (*deceived, *cycles)), *discriminated, moved, *norms)
+    deceits, cycled = ([tf.reduce_mean(part) for part in parts] for parts in (deceived, cycles))
+    return CycleMetrics(
+        error=tf.reduce_mean(losses.completion_loss(corrected, batch.truth)),
+        raster_adversarial=deceits[0], partial_adversarial=deceits[1], partial_cycle=cycled[0], raster_cycle=cycled[1],
+        raster_discriminator=discriminated[0], partial_discriminator=discriminated[1],
+        distortion=tf.reduce_mean(tf.abs(simulated - self.distorter.unmoved(batch.rasters, batch.nominal))),
+        corrector_gradient=norms[0], distorter_gradient=norms[1], discriminator_gradient=norms[2],
+        corrector_rate=self.rates["corrector"].read_value())
 
   def _totals(self, deceived, cycles):
     """Returns what corrector and distorter minimise: SI eqs. S8 and S9, or their sum."""
@@ -205,7 +211,9 @@ class CycleLearner(snt.Module):
       corrected = self.corrector(batch.partial, is_training=True)
       total = tf.reduce_mean(losses.completion_loss(corrected, batch.truth))
     norms = self._apply(corrector=tape.gradient(total, self._weights("corrector")))
-    return self._metrics(batch, corrected, *[tf.zeros([])] * 7, *norms, tf.zeros([]), tf.zeros([]))
+    not_trained = dict.fromkeys(CycleMetrics._fields, tf.zeros([]))
+    return CycleMetrics(**{**not_trained, "error": total, "corrector_gradient": norms[0],
+                           "corrector_rate": self.rates["corrector"].read_value()})
 
   # Updates.
 
@@ -218,10 +226,6 @@ class CycleLearner(snt.Module):
       self.rates[name].assign(self.rate_share * self._trained[name][1])
       self.optimisers[name].apply(gradient, self._weights(name))
     return [tf.linalg.global_norm(gradient) for gradient in gradients.values()]
-
-  def _metrics(self, batch, corrected, *more) -> CycleMetrics:
-    error = tf.reduce_mean(losses.completion_loss(corrected, batch.truth))
-    return CycleMetrics(error, *more, self.rates["corrector"].read_value())
 
 
 def _shown(partial):
