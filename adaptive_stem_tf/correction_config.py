@@ -15,17 +15,23 @@ class Cycle(Section):
   warm_start: bool = field(True, "start the corrector from the completer's generator rather than from nothing")
   paired: bool = field(False, "train the corrector with the undistorted image of every scan instead, which no "
                        "microscope gives: the bound of what a correction could reach")
-  distorter: str = field("warp", "how rasters become partial scans: read between their pixels at displacements that a "
-                         "network gives, or at the pixels themselves, plus what a network adds",
-                         choices=("warp", "residual"))
+  distorter: str = field("causal", "how rasters become partial scans: read between their pixels, displaced by what a "
+                         "network makes of where the beam was sent so far (causal) or of the mask (warp); or at the "
+                         "pixels, plus what a network adds (residual)", choices=("causal", "warp", "residual"))
   distorter_channels: int = field(8, "channels of that network at full resolution", minimum=1)
-  distorter_blocks: int = field(1, "its residual blocks", minimum=0)
-  greatest_displacement: float = field(8.0, "bound of displacements, px (distorter=warp)", above=0.0)
+  distorter_blocks: int = field(1, "its residual blocks (not of causal)", minimum=0)
+  greatest_displacement: float = field(8.0, "bound of displacements along each axis, px (not of residual)", above=0.0)
   discriminator_channels: int = field(16, "channels of a discriminator's first layer; 2x and 4x deeper down", minimum=1)
   adversarial: str = field("least_squares", "adversarial loss: least squares (Zhu et al. 2017), or discriminators that "
                            "end in a sigmoid and learn by cross-entropy", choices=("least_squares", "plain"))
   cycle_weight: float = field(10.0, "b, weight of cycle losses beside adversarial ones (SI eqs. S8, S9)", minimum=0.0)
-  joint: bool = field(False, "let both generators minimise the sum of both totals, not each its own")
+  raster_adversarial_weight: float = field(
+      1.0, "weight of what the corrector's images look like: a discriminator also wants detail that nobody measured, "
+      "which costs squared error", minimum=0.0)
+  totals: str = field("printed", "which cycle loss a generator minimises: that in which it comes first (printed, SI eqs. "
+                      "S8 and S9), all (joint, as Zhu et al. 2017), or that in which it comes last, the other "
+                      "generator giving it examples (back, back-translation: Sennrich et al. 2016)",
+                      choices=("printed", "joint", "back"))
   history: int = field(48, "generated images kept for the discriminators, each kind; 0 shows them new ones only",
                        minimum=0)
   correction_alrc: bool = field(False, "adaptive learning rate clipping of the generators' totals")

@@ -55,13 +55,13 @@ class CycleMetrics(NamedTuple):
   """Scalars of one training iteration of a distortion correction; those of networks that are not trained are 0."""
 
   error: tf.Tensor  # mean 10 * MSE of corrected scans to what was scanned: watched, and learnt by the paired bound only
+  displacement_error: tf.Tensor  # rms px by which the distorter's displacements miss the microscope's: watched
   raster_adversarial: tf.Tensor  # mean losses that the corrector's and the distorter's images are given
   partial_adversarial: tf.Tensor
   partial_cycle: tf.Tensor
   raster_cycle: tf.Tensor
   raster_discriminator: tf.Tensor
   partial_discriminator: tf.Tensor
-  distortion: tf.Tensor  # mean absolute change that the distorter makes to intensities
   corrector_gradient: tf.Tensor  # global norms
   distorter_gradient: tf.Tensor
   discriminator_gradient: tf.Tensor

@@ -62,9 +62,8 @@ def start(experiment: Correction, settings: config.Run, splits: input_pipeline.S
   run.open_workdir(workdir, experiment)
   scanned, rasters = halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
-  nominal, intensities = _kept_scans(workdir, completer, scanned, experiment, bar)
-  scans = UnpairedScans(*map(tf.constant, (nominal, intensities, scanned, rasters)))
-  learner = CycleLearner(experiment, scans, settings.jit)
+  kept = _kept_scans(workdir, completer, scanned, experiment, bar)
+  learner = CycleLearner(experiment, UnpairedScans(*map(tf.constant, (*kept, scanned, rasters))), settings.jit)
   if experiment.cycle.warm_start:
     targets.copy(completer.generator, learner.corrector)
   return run.Run(learner, settings, workdir)
@@ -84,16 +83,17 @@ def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _kept_scans(workdir, completer, images, experiment, bar):
   path = workdir / _SCANS
   if not path.exists():
-    nominal, intensities = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
+    nominal, intensities, displacements = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us,
+                                                     bar)
     with open(path.with_suffix(".tmp"), "wb") as file:
-      np.savez(file, nominal=nominal, intensities=intensities)
+      np.savez(file, nominal=nominal, intensities=intensities, displacements=displacements)
     path.with_suffix(".tmp").rename(path)
   with np.load(path) as kept:
-    return kept["nominal"], kept["intensities"]
+    return kept["nominal"], kept["intensities"], kept["displacements"]
 
 
 def scan_crops(scanner: model.Model, images: np.ndarray, system: config.ScanSystem, dwell_us: float, bar: Bar = iter
-               ) -> tuple[np.ndarray, np.ndarray]:
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Scans every crop under each dihedral transform, as if the specimen had been turned on the stage.
 
   Args:
@@ -104,15 +104,16 @@ def scan_crops(scanner: model.Model, images: np.ndarray, system: config.ScanSyst
     bar: shows the progress.
 
   Returns:
-    Nominal positions [N, K, P, 2] px and intensities [N, K, P], for the K = 8 transforms.
+    Nominal positions [N, K, P, 2] px, intensities [N, K, P] and by how much nominal positions were missed
+    [N, K, P, 2] px, for the K = 8 transforms.
   """
   turned = []
   for which in bar(range(specimens.TRANSFORMS)):
     shown = specimens.transform(tf.constant(images), tf.fill([len(images)], which)).numpy()
     scans = distorted.distorted_scan(scanner.path, shown, system, dwell_us, seed=which)
-    turned.append((scans.nominal, scans.intensities))
-  nominal, intensities = (np.stack(part, 1) for part in zip(*turned))
-  return nominal.astype(np.float32), intensities.astype(np.float32)
+    turned.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
+  nominal, intensities, displacements = (np.stack(part, 1).astype(np.float32) for part in zip(*turned))
+  return nominal, intensities, displacements
 
 
 def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[generator_lib.Generator, Correction, int]:

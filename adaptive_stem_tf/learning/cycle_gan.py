@@ -9,7 +9,7 @@ import tensorflow as tf
 from adaptive_stem_tf import config, randomness, specimens
 from adaptive_stem_tf.correction_config import Correction
 from adaptive_stem_tf.learning import adversarial, alrc, history, losses
-from adaptive_stem_tf.networks import discriminator, distorter, generator, interpolation
+from adaptive_stem_tf.networks import discriminator, distorter, generator, infill
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.types import CycleMetrics, Draw
 
@@ -19,6 +19,7 @@ class UnpairedScans(NamedTuple):
 
   nominal: tf.Tensor  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
   intensities: tf.Tensor  # [N, K, P], as measured, distorted
+  displacements: tf.Tensor  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
   scanned: tf.Tensor  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
   rasters: tf.Tensor  # [M, S, S, 1], other crops
 
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
 
   nominal: tf.Tensor  # [B, P, 2] px
   intensities: tf.Tensor  # [B, P]
+  displacements: tf.Tensor  # [B, P, 2] px, unknown to who learns
   partial: tf.Tensor  # [B, S, S, 2], these drawn: I_partial and M
   truth: tf.Tensor  # [B, S, S, 1], what was scanned, filtered as targets are
   rasters: tf.Tensor  # [B, S, S, 1], of other crops
@@ -99,20 +101,22 @@ class CycleLearner(snt.Module):
     cycle, size = e.cycle, self._size
     tf.random.set_seed(e.seed)  # of weights; nothing else draws from the global generator
     self.corrector = generator.Generator(e.generator, name="corrector")
-    self.distorter = distorter.Distorter(
-        cycle.distorter, config.Generator(channels=cycle.distorter_channels, blocks=cycle.distorter_blocks,
-                                          batch_norm_decay=e.generator.batch_norm_decay), cycle.greatest_displacement)
+    sizes = config.Generator(channels=cycle.distorter_channels, blocks=cycle.distorter_blocks,
+                             batch_norm_decay=e.generator.batch_norm_decay)
+    self.distorter = distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement)
     plain = cycle.adversarial == "plain"
     self.raster_discriminator, self.partial_discriminator = (
         discriminator.Discriminator(cycle.discriminator_channels, plain, name)
         for name in ("raster_discriminator", "partial_discriminator"))
     shapes = ((size, size, 1), (size, size, 2))
     self.raster_history, self.partial_history = (
-        history.History(cycle.history, shape) if cycle.history else history.NoHistory() for shape in shapes)
+        history.History(cycle.history, (size, size, channels)) if cycle.history else history.NoHistory()
+        for channels in (1, View.channels))
     raster, partial = (tf.zeros([1, *shape]) for shape in shapes)
     self.corrector(partial, is_training=False)
     self.distorter(raster, raster, self.scans.nominal[:1, 0], is_training=False)
-    self.raster_discriminator(raster), self.partial_discriminator(_shown(partial))
+    nominal = self.scans.nominal[:1, 0]
+    self.raster_discriminator(raster), self.partial_discriminator(View(nominal, size).show(partial))
 
   def _make_optimisers(self):
     o = self.experiment.optimisation
@@ -139,13 +143,14 @@ class CycleLearner(snt.Module):
     """Returns the drawn partial scans, and as many rasters of other crops."""
     scans, sigma = self.scans, self.experiment.data.filter_sigma
     rows = tf.stack([draw.index, draw.transform % scans.intensities.shape[1]], 1)
-    nominal, intensities = tf.gather_nd(scans.nominal, rows), tf.gather_nd(scans.intensities, rows)
+    nominal, intensities, displacements = (
+        tf.gather_nd(part, rows) for part in (scans.nominal, scans.intensities, scans.displacements))
     truth = specimens.transform(tf.gather(scans.scanned, draw.index), rows[:, 1])
     count, seed = draw.index.shape[0], self._stream(randomness.Purpose.RASTER)
     chosen = tf.random.stateless_uniform([2, count], seed, 0, 2**30, tf.int32)
     rasters = tf.gather(scans.rasters, chosen[0] % scans.rasters.shape[0])
     rasters = specimens.transform(rasters, chosen[1] % specimens.TRANSFORMS)
-    return Batch(nominal, intensities, partial_scan.draw_at(intensities, nominal, self._size),
+    return Batch(nominal, intensities, displacements, partial_scan.draw_at(intensities, nominal, self._size),
                  specimens.low_pass(truth, sigma), rasters, specimens.low_pass(rasters, sigma))
 
   def _stream(self, purpose):
@@ -154,51 +159,59 @@ class CycleLearner(snt.Module):
   # The cyclic GAN.
 
   def _learn_unpaired(self, batch: Batch) -> CycleMetrics:
-    kind = self.experiment.cycle.adversarial
+    kind, back = self.experiment.cycle.adversarial, self.experiment.cycle.totals == "back"
+    given = tf.stop_gradient if back else tf.identity  # what one generator gives the other to learn from
+    view = View(batch.nominal, self._size)
+    mask = batch.partial[..., 1:]
     with tf.GradientTape(persistent=True) as tape:
       corrected = self.corrector(batch.partial, is_training=True)
-      mask = batch.partial[..., 1:]
       simulated = self.distorter(batch.rasters, mask, batch.nominal, is_training=True)
       partial = partial_scan.draw_at(simulated, batch.nominal, self._size)
-      cycles = (
-          adversarial.partial_cycle_loss(self.distorter(corrected, mask, batch.nominal, is_training=True),
-                                         batch.intensities),
-          adversarial.raster_cycle_loss(self.corrector(partial, is_training=True), batch.targets))
+      returned = self.distorter(given(corrected), mask, batch.nominal, is_training=True)
+      cycles = (adversarial.partial_cycle_loss(returned, batch.intensities),
+                adversarial.raster_cycle_loss(self.corrector(given(partial), is_training=True), batch.targets))
       deceived = (adversarial.generator_loss(self.raster_discriminator(corrected), kind),
-                  adversarial.generator_loss(self.partial_discriminator(_shown(partial)), kind))
+                  adversarial.generator_loss(self.partial_discriminator(view.show(partial)), kind))
       totals = self._totals(deceived, cycles)
     gradients = [tape.gradient(total, self._weights(name)) for total, name in zip(totals, ("corrector", "distorter"))]
     seen = (self.raster_history.exchange(corrected, self._stream(randomness.Purpose.HISTORY)),
-            self.partial_history.exchange(partial, self._stream(randomness.Purpose.HISTORY)))
-    discriminated, of_discriminators = self._discriminate(batch, *seen)
+            self.partial_history.exchange(view.show(partial), self._stream(randomness.Purpose.HISTORY)))
+    discriminated, of_discriminators = self._discriminate(batch.targets, view.show(batch.partial), *seen)
     norms = self._apply(corrector=gradients[0], distorter=gradients[1], discriminators=of_discriminators)
     deceits, cycled = ([tf.reduce_mean(part) for part in parts] for parts in (deceived, cycles))
     return CycleMetrics(
-        error=tf.reduce_mean(losses.completion_loss(corrected, batch.truth)),
+        error=tf.reduce_mean(losses.completion_loss(corrected, batch.truth)), displacement_error=self._missed(batch),
         raster_adversarial=deceits[0], partial_adversarial=deceits[1], partial_cycle=cycled[0], raster_cycle=cycled[1],
         raster_discriminator=discriminated[0], partial_discriminator=discriminated[1],
-        distortion=tf.reduce_mean(tf.abs(simulated - self.distorter.unmoved(batch.rasters, batch.nominal))),
         corrector_gradient=norms[0], distorter_gradient=norms[1], discriminator_gradient=norms[2],
         corrector_rate=self.rates["corrector"].read_value())
 
   def _totals(self, deceived, cycles):
-    """Returns what corrector and distorter minimise: SI eqs. S8 and S9, or their sum."""
+    """Returns what corrector and distorter minimise: SI eqs. S8 and S9, their sum, or with the cycles exchanged."""
     cycle = self.experiment.cycle
-    totals = [of_deceit + cycle.cycle_weight * of_cycle for of_deceit, of_cycle in zip(deceived, cycles)]
+    cycles = cycles[::-1] if cycle.totals == "back" else cycles
+    weights = (cycle.raster_adversarial_weight, 1.0)
+    totals = [weight * of_deceit + cycle.cycle_weight * of_cycle
+              for weight, of_deceit, of_cycle in zip(weights, deceived, cycles)]
     if cycle.correction_alrc:
       for number, moments in enumerate(self.moments):
         totals[number], moved = alrc.clip(totals[number], moments, config.Loss().alrc_deviations)
         for variable, value in zip(moments, moved, strict=True):
           variable.assign(value)
     totals = [tf.reduce_mean(total) for total in totals]
-    return [sum(totals)] * 2 if cycle.joint else totals
+    return [sum(totals)] * 2 if cycle.totals == "joint" else totals
 
-  def _discriminate(self, batch, corrected, partial):
-    """Returns the losses of both discriminators, on rasters and on partial scans, and the gradients of their sum."""
+  def _missed(self, batch):
+    """Returns by how many px (rms) the distorter's displacements miss those of the microscope."""
+    found = self.distorter.displacements(batch.partial[..., 1:], batch.nominal, is_training=False)
+    return tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(found, batch.displacements), -1)))
+
+  def _discriminate(self, rasters, partial, generated_rasters, generated_partial):
+    """Returns the losses of both discriminators, and the gradients of their sum."""
     kind = self.experiment.cycle.adversarial
     with tf.GradientTape() as tape:
-      pairs = ((self.raster_discriminator, batch.targets, corrected),
-               (self.partial_discriminator, _shown(batch.partial), _shown(partial)))
+      pairs = ((self.raster_discriminator, rasters, generated_rasters),
+               (self.partial_discriminator, partial, generated_partial))
       discriminated = [adversarial.discriminator_loss(network(real), network(generated), kind)
                        for network, real, generated in pairs]
       total = tf.add_n(discriminated)
@@ -228,6 +241,24 @@ class CycleLearner(snt.Module):
     return [tf.linalg.global_norm(gradient) for gradient in gradients.values()]
 
 
-def _shown(partial):
-  """Returns a partial scan [B, S, S, 2] and its interpolations: what its discriminator is shown."""
-  return tf.concat([partial, interpolation.normalised_convolution(partial)], -1)
+class View:
+  """How the discriminator of partial scans sees them.
+
+  Infilled from the nearest probe, with the mask, and with the direction in which the beam moved at that probe:
+  lines that are displaced against each other then have ragged edges, and which way is seen.
+  """
+
+  channels = 4
+
+  def __init__(self, positions: tf.Tensor, size: int):
+    """Takes nominal positions [B, P, 2] px and the side of an image, px."""
+    steps = distorter.steps(positions)
+    heading = steps / (tf.norm(steps, axis=-1, keepdims=True) + 1e-6)
+    drawn = [partial_scan.draw_at(heading[..., axis], positions, size) for axis in range(2)]
+    self._mask = drawn[0][..., 1:]
+    self._nearest = infill.nearest(self._mask[..., 0])
+    self._heading = infill.at(tf.concat([part[..., :1] for part in drawn], -1), self._nearest)
+
+  def show(self, partial: tf.Tensor) -> tf.Tensor:
+    """Returns what is seen of partial scans [B, S, S, 2]: [B, S, S, 4]."""
+    return tf.concat([infill.at(partial[..., :1], self._nearest), self._mask, self._heading], -1)

@@ -1,4 +1,8 @@
-"""Scans rasters as a microscope would distort them: G_rp of METHOD section 10 (SI S5)."""
+"""Scans rasters as a microscope would distort them: G_rp of METHOD section 10 (SI S5).
+
+The supplement's M G_rp(I_raster, M) is needed where M is 1 only, so intensities at the probing positions are
+what distorters give; `partial_scan.draw_at` makes the image. All start as a perfect microscope.
+"""
 
 import sonnet as snt
 import tensorflow as tf
@@ -7,29 +11,14 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import generator
 from adaptive_stem_tf.scan import environment, geometry
 
+KINDS = ("causal", "warp", "residual")
+_TAPS = 6  # commands that a causal network sees at once
+_LARGEST_STEP = 4.0  # px, to which steps between probing positions are scaled
+_GAIN = 4.0  # px: displacements are of some pixels, and few thousand iterations have to find them
+
 
 class Distorter(snt.Module):
-  """Maps a raster and a mask of nominal probing positions to the intensities of a distorted partial scan.
-
-  The supplement's M G_rp(I_raster, M) is needed where M is 1 only, so intensities at the probing positions
-  are what this gives; `partial_scan.draw_at` makes the image. A network sees raster and mask. Its outputs at
-  a probing position are a displacement, at which the raster is read bilinearly (`warp`: what a scan system
-  does), or an intensity that is added to the raster's (`residual`: any change whatever). Both start with
-  none, as a perfect microscope.
-  """
-
-  def __init__(self, kind: str, settings: config.Generator, greatest: float, name: str = "distorter"):
-    """Makes the distorter.
-
-    Args:
-      kind: `warp` or `residual`.
-      settings: sizes of the network.
-      greatest: bound of a displacement along each axis, px.
-      name: of the module.
-    """
-    super().__init__(name=name)
-    self._warps, self._greatest = kind == "warp", greatest
-    self.network = generator.Generator(settings, outputs=2 if self._warps else 1, zeros=True)
+  """Maps rasters and nominal probing positions to the intensities of distorted partial scans."""
 
   def __call__(self, raster: tf.Tensor, mask: tf.Tensor, positions: tf.Tensor, is_training: bool) -> tf.Tensor:
     """Scans rasters.
@@ -37,25 +26,106 @@ class Distorter(snt.Module):
     Args:
       raster: [B, S, S, 1], about in [-1, 1].
       mask: [B, S, S, 1], 1 at the pixels of nominal probing positions, else 0.
-      positions: [B, P, 2] px, nominal probing positions.
+      positions: [B, P, 2] px, nominal probing positions in order of time.
       is_training: normalise by the batch, and move the statistics used otherwise.
 
     Returns:
       Intensities [B, P].
     """
-    changes = self._at(self.network(tf.concat([raster, mask], -1), is_training), positions)
-    if not self._warps:
-      return self.unmoved(raster, positions) + changes[..., 0]
-    size = raster.shape[1]
-    pixels = tf.floor(tf.clip_by_value(positions, 0.0, size - 1.0))
-    return environment.read_between(raster, pixels + self._greatest * tf.tanh(changes / self._greatest))
+    raise NotImplementedError
 
-  def unmoved(self, raster: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Returns what a perfect microscope would measure: intensities [B, P]."""
-    return environment.read(raster, positions)
+  def displacements(self, mask: tf.Tensor, positions: tf.Tensor, is_training: bool) -> tf.Tensor:
+    """Returns how far from its nominal positions the beam is taken to be, [B, P, 2] px."""
+    del mask, is_training
+    return tf.zeros_like(positions)
 
-  def _at(self, images, positions):
-    """Returns images [B, S, S, C] at the pixels of positions [B, P, 2]: [B, P, C]."""
-    size, channels = images.shape[1], images.shape[3]
-    pixels = tf.reshape(images, [-1, size * size, channels])
-    return tf.gather(pixels, geometry.pixel_index(positions, size), batch_dims=1)
+
+class Residual(Distorter):
+  """Adds to each intensity what a convolutional network makes of raster and mask: any change whatever."""
+
+  def __init__(self, settings: config.Generator, name: str = "distorter"):
+    super().__init__(name=name)
+    self.network = generator.Generator(settings, outputs=1, zeros=True)
+
+  def __call__(self, raster, mask, positions, is_training):
+    """Scans rasters (see `Distorter`)."""
+    change = self.network(tf.concat([raster, mask], -1), is_training)
+    return environment.read(raster, positions) + _at(change, positions)[..., 0]
+
+
+class _Displaced(Distorter):
+  """Reads rasters bilinearly at displaced positions, which is what a scan system does."""
+
+  def __call__(self, raster, mask, positions, is_training):
+    """Scans rasters (see `Distorter`)."""
+    pixels = tf.floor(tf.clip_by_value(positions, 0.0, raster.shape[1] - 1.0))
+    return environment.read_between(raster, pixels + self.displacements(mask, positions, is_training))
+
+
+class Warp(_Displaced):
+  """Displacements are what a convolutional network makes of the mask, which tells neither order nor direction."""
+
+  def __init__(self, settings: config.Generator, greatest: float, name: str = "distorter"):
+    """Makes the distorter; displacements are less than `greatest` px along each axis."""
+    super().__init__(name=name)
+    self._greatest = greatest
+    self.network = generator.Generator(settings, outputs=2, zeros=True)
+
+  def displacements(self, mask, positions, is_training):
+    """Returns displacements [B, P, 2] px (see `Distorter`)."""
+    field = self.network(tf.concat([mask, mask], -1), is_training)
+    return _bounded(_at(field, positions), self._greatest)
+
+
+class Causal(_Displaced):
+  """Displacements follow from where the beam was sent so far, by one law for all of the scan.
+
+  Scan coils are causal and know commands only. So a causal convolution over time sees the steps between nominal
+  positions, these positions and the time; two layers of tanh units make displacements of them.
+  """
+
+  def __init__(self, units: int, greatest: float, name: str = "distorter"):
+    """Makes the distorter; displacements are less than `greatest` px along each axis."""
+    super().__init__(name=name)
+    self._greatest = greatest
+    self.layers = [snt.Conv1D(units, _TAPS, padding=snt.pad.causal), snt.Conv1D(units, 1)]
+    self.output = snt.Conv1D(2, 1, with_bias=False, w_init=snt.initializers.Zeros())
+
+  def displacements(self, mask, positions, is_training):
+    """Returns displacements [B, P, 2] px (see `Distorter`)."""
+    del is_training
+    count = positions.shape[1]
+    time = tf.broadcast_to(tf.linspace(-1.0, 1.0, count)[:, None], [*positions.shape[:2], 1])
+    outputs = tf.concat([steps(positions) / _LARGEST_STEP, 2 * positions / mask.shape[1] - 1, time], -1)
+    for layer in self.layers:
+      outputs = tf.tanh(layer(outputs))
+    return _bounded(_GAIN * self.output(outputs), self._greatest)
+
+
+def make_distorter(kind: str, settings: config.Generator, greatest: float) -> Distorter:
+  """Returns the distorter of a kind of `KINDS`.
+
+  Args:
+    kind: `causal`, `warp` or `residual`.
+    settings: sizes of its convolutional network; a causal one has 2 x channels units.
+    greatest: bound of a displacement along each axis, px.
+  """
+  if kind == "residual":
+    return Residual(settings)
+  return Causal(2 * settings.channels, greatest) if kind == "causal" else Warp(settings, greatest)
+
+
+def steps(positions: tf.Tensor) -> tf.Tensor:
+  """Returns the step to each position [B, P, 2] px from the one before; none to the first."""
+  return tf.concat([tf.zeros_like(positions[:, :1]), positions[:, 1:] - positions[:, :-1]], 1)
+
+
+def _bounded(displacements, greatest):
+  return greatest * tf.tanh(displacements / greatest)
+
+
+def _at(images, positions):
+  """Returns images [B, S, S, C] at the pixels of positions [B, P, 2]: [B, P, C]."""
+  size, channels = images.shape[1], images.shape[3]
+  pixels = tf.reshape(images, [-1, size * size, channels])
+  return tf.gather(pixels, geometry.pixel_index(positions, size), batch_dims=1)

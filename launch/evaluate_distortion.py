@@ -1,0 +1,124 @@
+"""Measures what corrections of scan distortions recover, on specimens whose truth is known.
+
+  python -m launch.evaluate_distortion --output_dir=OUT \
+      --correctors=weak/cyclic=runs/weak,weak/paired=runs/weak-paired,strong/cyclic=runs/strong
+
+--correctors are MICROSCOPE/METHOD=WORKDIR, runs of launch.train_distortion; those of one microscope must have
+been trained on the same distortions and the same completer. Test specimens are scanned by each microscope,
+and completed four ways and more: `undistorted` is the completer given scans without distortion (the best
+there can be), `uncorrected` the same given distorted ones (the floor), the others are the correctors.
+--cross also lets correctors correct the scans of the other microscopes, which they were not trained for.
+
+The folder receives distortion.json (means and 95 % intervals by bootstrap over source files, then crops;
+recovered shares; displacements in px estimated by optical flow), distortion.md (tables), recovery.png and,
+for each microscope, MICROSCOPE.png with paths, scans and completions.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+from absl import flags
+
+from adaptive_stem_tf.correction_config import Correction
+from adaptive_stem_tf.experiment import correction, correction_evaluation, correction_figures, figures, model
+from launch import data
+from launch import flags as launch_flags
+
+_CORRECTORS = flags.DEFINE_list("correctors", None, "MICROSCOPE/METHOD=WORKDIR, separated by commas", required=True)
+_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for numbers and pictures", required=True)
+_IMAGES = flags.DEFINE_string("images", "", "NumPy file of specimens, if the completer's has moved. Default: that")
+_SPLIT = flags.DEFINE_enum("split", "test", ["validation", "test"], "which split is scanned: choose on validation, "
+                           "report on test")
+_CROSS = flags.DEFINE_boolean("cross", False, "also correct each microscope's scans by the others' correctors")
+_EXAMPLES = flags.DEFINE_integer("examples", 4, "specimens in each picture", lower_bound=1)
+_PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
+_TRAINED_BY = ("system", "beam", "scan", "generator", "data")  # what correctors of one microscope must share
+
+
+class _Corrector(NamedTuple):
+  microscope: str
+  method: str
+  network: correction_evaluation.Network
+  experiment: Correction
+  iteration: int
+
+
+def main() -> None:
+  """Measures --correctors."""
+  correctors = [_load(text) for text in _CORRECTORS.value]
+  names = list(dict.fromkeys(one.microscope for one in correctors))
+  folder = pathlib.Path(_OUTPUT.value)
+  folder.mkdir(parents=True, exist_ok=True)
+  results = {}
+  for name in tqdm.tqdm(names, "microscopes", disable=not _PROGRESS.value):
+    own = [one for one in correctors if one.microscope == name]
+    results[name] = _measure(name, own, correctors if _CROSS.value else own, folder)
+  figures.save(correction_figures.recovery(results), folder / "recovery.png")
+  told = {"split": _SPLIT.value, "units": "10 * MSE on [-1, 1], low-pass filtered target; px", "microscopes": results}
+  (folder / "distortion.json").write_text(json.dumps(told, indent=1))
+  (folder / "distortion.md").write_text(_table(results))
+  print(_table(results))
+  print(f"Written: {folder}/distortion.json, distortion.md, recovery.png and {', '.join(names)}.png.")
+
+
+def _load(text: str) -> _Corrector:
+  label, equals, workdir = text.partition("=")
+  microscope, slash, method = label.partition("/")
+  if not (equals and slash and microscope and method and workdir):
+    raise ValueError(f"correctors={text} is not MICROSCOPE/METHOD=WORKDIR: write weak/cyclic=runs/weak, say.")
+  if method in (correction_evaluation.UNCORRECTED, correction_evaluation.UNDISTORTED):
+    raise ValueError(f"correctors={text}: {method} is what correctors are compared with; choose another name.")
+  return _Corrector(microscope, method, *correction.load(workdir))
+
+
+def _measure(name: str, own: list[_Corrector], tried: list[_Corrector], folder: pathlib.Path) -> dict[str, Any]:
+  """Measures correctors on the scans of one microscope, and draws some."""
+  first = own[0].experiment
+  for other in own[1:]:
+    differing = [section for section in _TRAINED_BY if getattr(other.experiment, section) != getattr(first, section)]
+    if differing or other.experiment.cycle.completer != first.cycle.completer:
+      raise ValueError(f"{own[0].method} and {other.method} of {name} were not trained on the same microscope's scans "
+                       f"({', '.join(differing) or 'completer'} differ): give the microscopes different names.")
+  settings = first.replace(**({"images": _IMAGES.value} if _IMAGES.value else {}))
+  part = data.load_part(settings.data, settings.scan.image_size, _SPLIT.value)
+  completer, _ = model.load(first.cycle.completer)
+  networks = {one.method if one.microscope == name else f"{one.method} of {one.microscope}": one.network
+              for one in tried if one.experiment.scan.image_size == first.scan.image_size}
+  measured = correction_evaluation.measure(
+      correction_evaluation.Microscope(completer, first.system, first.beam), networks, part.images)
+  chosen = [round(row) for row in np.linspace(0, len(part.images) - 1, min(_EXAMPLES.value, len(part.images)))]
+  figures.save(correction_figures.examples(part.images, measured, chosen), folder / f"{name}.png", dpi=170)
+  return {"system": vars(first.system), "dwell_us": first.beam.dwell_us, "count": len(part.images),
+          "path": first.scan.path, "iterations": {one.method: one.iteration for one in own},
+          **correction_evaluation.summarise(measured, part.sources)}
+
+
+def _table(results: dict[str, dict]) -> str:
+  lines = ["| microscope | misses by, px (rms) | way | 10 MSE | minus uncorrected | recovered share | residual, px |",
+           "|" + "---|" * 7]
+  for name, result in results.items():
+    for way, measured in result["ways"].items():
+      cells = [name, f"{result['missed_px_rms']['mean']:.2f}", way, _cell(measured["ten_mse"]),
+               _cell(measured.get("minus_uncorrected")), _cell(measured.get("recovered_share"), 2),
+               _cell(measured["residual_px"], 2)]
+      lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"| {name} | | raster of every pixel, as fast | {_cell(result['fast_raster_ten_mse'])} | | | |")
+  return "\n".join(lines) + "\n"
+
+
+def _cell(summary: dict | None, digits: int = 3) -> str:
+  if summary is None:
+    return ""
+  low, high = summary["interval_95"]
+  return f"{summary['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+if __name__ == "__main__":
+  launch_flags.run(main)
