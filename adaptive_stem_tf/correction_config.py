@@ -28,8 +28,8 @@ class Cycle(Section):
   raster_adversarial_weight: float = field(
       1.0, "weight of what the corrector's images look like: a discriminator also wants detail that nobody measured, "
       "which costs squared error", minimum=0.0)
-  totals: str = field("printed", "which cycle loss a generator minimises: that in which it comes first (printed, SI eqs. "
-                      "S8 and S9), all (joint, as Zhu et al. 2017), or that in which it comes last, the other "
+  totals: str = field("printed", "which cycle loss a generator minimises: that in which it comes first (printed, SI "
+                      "eqs. S8 and S9), all (joint, as Zhu et al. 2017), or that in which it comes last, the other "
                       "generator giving it examples (back, back-translation: Sennrich et al. 2016)",
                       choices=("printed", "joint", "back"))
   history: int = field(48, "generated images kept for the discriminators, each kind; 0 shows them new ones only",

@@ -8,7 +8,8 @@ The folder needs TensorFlow only, not this package. Its signatures `complete`, `
 `step` and `scan` are documented in its assets.extra/manifest.json. A version is written
 whole or not at all, and never replaced. --labels points `stable` or `canary` at it in
 the models.config beside NAME, for TensorFlow Serving: the last form moves a label to a
-version that exists. --litert adds the fast path.
+version that exists. --litert adds the fast path. A run of launch.train_distortion is exported
+with one signature, `correct`, for launch.scan --corrector.
 """
 
 import os
@@ -19,8 +20,8 @@ import pathlib
 
 from absl import flags
 
-from adaptive_stem_tf.experiment import model
-from adaptive_stem_tf.serving import export, extra, litert
+from adaptive_stem_tf.experiment import correction, model
+from adaptive_stem_tf.serving import corrector, export, extra, litert
 from launch import flags as launch_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; none to label a version that exists")
@@ -38,17 +39,33 @@ def main() -> None:
   export.check_version(output)
   _check_labels(output)
   if _WORKDIR.value:
-    trained, iteration = model.load(_WORKDIR.value)
-    fast = _LITERT.value or _PRECISIONS.value
-    if fast:
-      litert.check(trained, _PRECISIONS.value)
-    export.export(trained, output, iteration, also=_convert(trained) if fast else None)
+    iteration = _export_corrector(output) if correction.is_run(_WORKDIR.value) else _export_scanner(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
     if not extra.has_serving_api():
       print("It has no warm-up requests: these need tensorflow-serving-api (extra `serving`).")
   if _LABELS.value:
     _label(output)
+
+
+def _export_scanner(output: pathlib.Path) -> int:
+  """Exports an actor and a generator; returns the iteration of training."""
+  trained, iteration = model.load(_WORKDIR.value)
+  fast = _LITERT.value or _PRECISIONS.value
+  if fast:
+    litert.check(trained, _PRECISIONS.value)
+  export.export(trained, output, iteration, also=_convert(trained) if fast else None)
+  return iteration
+
+
+def _export_corrector(output: pathlib.Path) -> int:
+  """Exports what corrects distorted scans; returns the iteration of training."""
+  if _LITERT.value or _PRECISIONS.value:
+    raise ValueError(f"workdir={_WORKDIR.value} holds a distortion correction, which has no LiteRT form: leave "
+                     "--litert out.")
+  network, experiment, iteration = correction.load(_WORKDIR.value)
+  corrector.write(network, experiment, output, iteration)
+  return iteration
 
 
 def _convert(trained):

@@ -34,6 +34,8 @@ from launch import micrograph_file
 
 _IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
 _MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
+_CORRECTOR = flags.DEFINE_string("corrector", "", "folder of an exported distortion correction, NAME/VERSION, which "
+                                 "then completes the scan: for scans of the microscope it was trained for")
 _OUTPUT = flags.DEFINE_string("output_dir", None, "folder for path, images, summary and picture", required=True)
 _WINDOW = flags.DEFINE_list("window", None, "first row and column of the window, in px after binning: 120,64. "
                             "Default: the centre")
@@ -51,7 +53,7 @@ def main() -> None:
   """Reads, scans and writes."""
   window, normalisation = _window(), Normalisation.parse(_NORMALISE.value)
   image, size, about = micrograph_file.read(_IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value)
-  model = scanner.Scanner(_MODEL.value)
+  model = scanner.Scanner(_MODEL.value, _CORRECTOR.value or None)
   corners = (image_scan.tile_corners(image.shape, model.size, _OVERLAP.value) if _TILES.value else
              [image_scan.window_corner(image.shape, model.size, window)])
   result = image_scan.scan(model, image, corners, normalisation, size,

@@ -1,5 +1,6 @@
 """The run that trains a distortion correction, and the corrector that it ends with (METHOD section 10)."""
 
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -114,6 +115,15 @@ def scan_crops(scanner: model.Model, images: np.ndarray, system: config.ScanSyst
     turned.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
   nominal, intensities, displacements = (np.stack(part, 1).astype(np.float32) for part in zip(*turned))
   return nominal, intensities, displacements
+
+
+def is_run(workdir: str | os.PathLike) -> bool:
+  """Tells whether a folder holds a run that trains a correction, and not a scanner."""
+  path = pathlib.Path(workdir) / run.CONFIG
+  try:
+    return "cycle" in json.loads(path.read_text())
+  except (OSError, ValueError, TypeError):
+    return False  # whoever reads it as something else says what is wrong
 
 
 def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[generator_lib.Generator, Correction, int]:

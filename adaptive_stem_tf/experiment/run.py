@@ -17,7 +17,7 @@ from adaptive_stem_tf.experiment import checkpoint, fixed_path, metrics_writer
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.types import Draw
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
 _Kind = TypeVar("_Kind", bound=fields.Composite)
 
 
@@ -70,7 +70,7 @@ def open_workdir(workdir: pathlib.Path, experiment: fields.Composite) -> None:
   Raises:
     WorkdirError: if it holds an experiment that differs, naming the fields.
   """
-  path = workdir / _CONFIG
+  path = workdir / CONFIG
   if path.exists():
     differing = read_config(workdir, type(experiment)).differences(experiment)
     if differing:
@@ -98,9 +98,9 @@ def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
   Raises:
     WorkdirError: if the folder holds none, or one that cannot be read as such.
   """
-  path = pathlib.Path(workdir) / _CONFIG
+  path = pathlib.Path(workdir) / CONFIG
   if not path.is_file():
-    raise WorkdirError(f"{workdir} holds no run: {_CONFIG} is missing. Give the --workdir of a training.")
+    raise WorkdirError(f"{workdir} holds no run: {CONFIG} is missing. Give the --workdir of a training.")
   try:
     return kind.from_json(path.read_text())
   except (ValueError, TypeError, AttributeError) as error:

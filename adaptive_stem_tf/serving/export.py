@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tree
 
+from adaptive_stem_tf import fields
 from adaptive_stem_tf.experiment.model import Model
 from adaptive_stem_tf.scan import geometry, steering
 from adaptive_stem_tf.serving import extra
@@ -56,19 +57,38 @@ def export(model: Model, output: str | os.PathLike, iteration: int | None = None
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
   """
+  served = ServedModel(model)
+  return write(served, served.signatures(), "complete", output, model.experiment, iteration, also)
+
+
+def write(served: tf.Module, signatures: dict[str, tf.types.experimental.ConcreteFunction], default: str,
+          output: str | os.PathLike, experiment: fields.Composite, iteration: int | None = None,
+          also: Callable[[pathlib.Path], None] | None = None) -> pathlib.Path:
+  """Writes a module and its signatures as `export` does.
+
+  Args:
+    served: holds the variables.
+    signatures: by name.
+    default: which of them is `serving_default`.
+    output: NAME/VERSION, the version a positive integer.
+    experiment: the configuration it was trained with.
+    iteration: of training, for the record.
+    also: writes more into assets.extra, whose path it gets.
+
+  Raises:
+    ExportError: if the version is not a positive integer, or exists already.
+  """
   output = pathlib.Path(output)
   check_version(output)
   if output.exists():
     raise ExportError(f"output={output} exists: a version is never replaced in place; choose the next number.")
-  served = ServedModel(model)
-  signatures = served.signatures()
   unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")  # no integer: servers pass it over
   try:
-    tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures["complete"]})
+    tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]})
     (unfinished / extra.FOLDER).mkdir()
     if also:
       also(unfinished / extra.FOLDER)
-    extra.write(unfinished, output, model.experiment, iteration)
+    extra.write(unfinished, output, experiment, iteration)
     _move(unfinished, output)
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -123,7 +143,7 @@ class ServedModel(tf.Module):
 
   def complete(self, partial_scan):
     """Completes partial scans."""
-    return {"completion": self.generator(_finite(partial_scan, "partial_scan"), is_training=False)}
+    return {"completion": self.generator(finite(partial_scan, "partial_scan"), is_training=False)}
 
   def start(self, scan_id):
     """Starts scans: as many as there are ids."""
@@ -139,7 +159,7 @@ class ServedModel(tf.Module):
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
-    observation = _finite(observation, "observation")
+    observation = finite(observation, "observation")
     state = _of_batch(state, tf.shape(observation)[0])
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
     action, error, recurrent = self.actor.decide(observation, state[_POSITION], recurrent)
@@ -158,7 +178,7 @@ class ServedModel(tf.Module):
 
   def scan(self, image):
     """Scans whole images, for use without a microscope."""
-    _, path, partial, completion = self._model.scan(_finite(image, "image"))
+    _, path, partial, completion = self._model.scan(finite(image, "image"))
     return {"path": path, "partial_scan": partial, "completion": completion}
 
   def _named(self, recurrent, position, directions, segment):
@@ -168,7 +188,7 @@ class ServedModel(tf.Module):
     return {**named, _POSITION: position, **dict(zip(self._directions, directions)), _SEGMENT: segment}
 
 
-def _finite(intensities, name):
+def finite(intensities, name):
   """Refuses NaN and infinite intensities, and other shapes, when the graph runs (servers do not check shapes)."""
   intensities = tf.ensure_shape(intensities, intensities.shape)
   return tf.debugging.check_numerics(intensities, f"{name} has intensities that are not finite")

@@ -18,20 +18,22 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import adaptive_stem_tf
-from adaptive_stem_tf import config
+from adaptive_stem_tf import fields
 from adaptive_stem_tf.serving import contract
 
 FOLDER = "assets.extra"
 WARM_UP = "tf_serving_warmup_requests"  # the name that servers look for
 _SIGNATURES = {
     "complete": "completes partial scans",
-    "serving_default": "is complete",
+    "correct": "completes partial scans that a microscope distorted, and corrects the distortion",
+    "serving_default": "is complete, or correct where there is that",
     "start": "starts as many scans as there are ids: the state and the first segment's probing positions",
     "step": "takes what was measured along a segment and the state, returns the next segment and state",
     "scan": "scans whole images and completes them, for use without a microscope"}
 _TENSORS = {
     "partial_scan": "intensity in [-1, 1], 0 where not measured; 1 where measured, 0 elsewhere",
     "completion": "intensities, about in [-1, 1]",
+    "corrected": "intensities, about in [-1, 1], where they are without distortion",
     "scan_id": "any numbers: only how many there are matters",
     "observation": "intensities measured at the positions that the last answer asked for, in [-1, 1]",
     "image": "intensities in [-1, 1]",
@@ -43,7 +45,7 @@ _TENSORS = {
 _STATE = "part of the recurrent state: hand back what the last answer gave"
 
 
-def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: config.Experiment, iteration: int | None
+def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: fields.Composite, iteration: int | None
           ) -> None:
   """Writes what describes a SavedModel into its assets.extra, which exists.
 
@@ -67,7 +69,7 @@ def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: config.Ex
       "signatures": describe(signatures)}, indent=1))
 
 
-def config_hash(experiment: config.Experiment) -> str:
+def config_hash(experiment: fields.Composite) -> str:
   """Returns the SHA-256 of a configuration: of its JSON with sorted keys and no spaces."""
   values = json.loads(experiment.to_json())
   return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -93,7 +93,8 @@ def scan(scanner: Scanner, image: np.ndarray, corners: Sequence[Corner], normali
       np.tile(np.repeat(np.arange(scanner.segments), scanner.probes), len(corners)), partial,
       (total / np.maximum(weight, 1e-12)).astype(np.float32), truth, origin, pixel_size_nm,
       {name: np.concatenate([error[name] for error in errors]) for name in errors[0]},
-      {"model": str(scanner.folder), "normalise": str(normalisation), "windows": [list(corner) for corner in corners],
+      {"model": str(scanner.folder), "corrector": scanner.corrector and str(scanner.corrector),
+       "normalise": str(normalisation), "windows": [list(corner) for corner in corners],
        "window_size_px": size, "seconds": round(time.monotonic() - started, 3)})
 
 

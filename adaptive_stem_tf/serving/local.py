@@ -17,8 +17,12 @@ class ModelError(ValueError):
   """The folder holds no model that scans."""
 
 
-def check_folder(folder: pathlib.Path) -> None:
+def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
   """Refuses folders that are no exported model, without loading anything.
+
+  Args:
+    folder: NAME/VERSION.
+    flag: that the user named it by.
 
   Raises:
     ModelError: if there is no SavedModel in the folder.
@@ -28,7 +32,7 @@ def check_folder(folder: pathlib.Path) -> None:
   versions = sorted(path.name for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
   hint = f"give a version of it, such as {folder}/{versions[-1]}" if versions else (
       "give a folder NAME/VERSION that `python -m launch.export` wrote")
-  raise ModelError(f"model={folder} {'holds no saved_model.pb' if folder.exists() else 'does not exist'}: {hint}.")
+  raise ModelError(f"{flag}={folder} {'holds no saved_model.pb' if folder.exists() else 'does not exist'}: {hint}.")
 
 
 class LocalModel:

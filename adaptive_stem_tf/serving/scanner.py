@@ -14,6 +14,7 @@ import tensorflow as tf
 from adaptive_stem_tf import specimens
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import partial_scan
+from adaptive_stem_tf.serving import corrector as corrector_lib
 from adaptive_stem_tf.serving import local, stepping
 
 _BATCH = 16
@@ -33,18 +34,23 @@ class Scans(NamedTuple):
 class Scanner:
   """An actor and a generator from a SavedModel."""
 
-  def __init__(self, model: str | os.PathLike):
+  def __init__(self, model: str | os.PathLike, corrector: str | os.PathLike | None = None):
     """Loads NAME/VERSION.
+
+    Args:
+      model: folder of the SavedModel that scans.
+      corrector: folder of one that completes distorted scans in place of its generator; None for none.
 
     Raises:
       local.ModelError: if there is no such folder, or it holds no model of ours.
     """
-    self.folder = pathlib.Path(model)
+    self.folder, self.corrector = pathlib.Path(model), corrector
     self._model = local.LocalModel(self.folder)
     self.size, self.probes, self.segments = self._model.geometry
     settings = _read_settings(self.folder)
     self.filter_sigma = settings["data"]["filter_sigma"]
     self._observed_sigma = self.filter_sigma if settings["data"]["filter_observations"] else 0.0
+    self._complete = (corrector_lib.Corrector(corrector, self.size) if corrector else self._model).complete
     self._adaptive = settings["scan"]["path"] == "adaptive"
     # A model trained on whole images' ranges never saw an intensity outside [-1, 1].
     self._limit = 1.0 if settings["data"].get("normalise", "image") == "image" else np.inf
@@ -73,7 +79,7 @@ class Scanner:
       ranges.update(values[-1])
       answer = self._step(answer, self._seen(values[-1], ranges), segment)
     path, intensities = np.concatenate(positions, 1), np.concatenate(values, 1)
-    completed = self._model.complete(self._draw(self._seen(intensities, ranges), path))[..., 0]
+    completed = self._complete(self._draw(self._seen(intensities, ranges), path))[..., 0]
     return (path, intensities, self._draw(intensities, path), ranges.from_unit(completed), ranges.low, ranges.high)
 
   def _seen(self, values, ranges):
