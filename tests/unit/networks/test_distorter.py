@@ -1,0 +1,74 @@
+"""Distorters: perfect microscopes at first, that read where they say."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.networks import distorter
+from adaptive_stem_tf.scan import environment, partial_scan
+from tests import tiny
+
+SIZES = config.Generator(channels=2, blocks=1, batch_norm_decay=0.9)
+SIZE, PROBES = 16, 12
+
+
+@pytest.fixture
+def scanned(rng):
+  """Rasters, and positions and mask of scans."""
+  positions = tf.constant(rng.uniform(0, SIZE, [3, PROBES, 2]), tf.float32)
+  mask = partial_scan.draw_at(tf.zeros([3, PROBES]), positions, SIZE)[..., 1:]
+  return tf.constant(tiny.images(3)), mask, positions
+
+
+def excite(network, rng):
+  """Moves all weights away from where they start."""
+  for weight in network.trainable_variables:
+    weight.assign_add(rng.normal(0, 0.3, weight.shape))
+
+
+@pytest.mark.parametrize("kind", distorter.KINDS)
+def test_at_first_nothing_is_distorted(kind, scanned):
+  network = distorter.make_distorter(kind, SIZES, 8.0)
+  raster, mask, positions = scanned
+  np.testing.assert_array_equal(network(raster, mask, positions, True), environment.read(raster, positions))
+  np.testing.assert_array_equal(network.displacements(mask, positions, True), np.zeros([3, PROBES, 2]))
+
+
+@pytest.mark.parametrize("kind", ["causal", "warp"])
+def test_rasters_are_read_at_the_displacements(kind, scanned, rng):
+  network = distorter.make_distorter(kind, SIZES, 2.0)
+  raster, mask, positions = scanned
+  network.displacements(mask, positions, False)
+  excite(network, rng)
+  moved = network.displacements(mask, positions, False)
+  assert 0.1 < np.abs(moved).max() < 2.0 and np.std(moved) > 0.05
+  expected = environment.read_between(raster, tf.floor(positions) + moved)
+  np.testing.assert_allclose(network(raster, mask, positions, False), expected, atol=1e-6)
+
+
+def test_a_residual_adds_at_the_probing_positions(scanned, rng):
+  network = distorter.make_distorter("residual", SIZES, 8.0)
+  raster, mask, positions = scanned
+  network(raster, mask, positions, False)
+  excite(network, rng)
+  change = network.network(tf.concat([raster, mask], -1), False)
+  np.testing.assert_allclose(network(raster, mask, positions, False),
+                             environment.read(raster + change, positions), atol=1e-6)
+
+
+def test_a_causal_distorter_knows_nothing_of_what_follows(scanned, rng):
+  network = distorter.make_distorter("causal", SIZES, 8.0)
+  _, mask, positions = scanned
+  network.displacements(mask, positions, False)
+  excite(network, rng)
+  before = network.displacements(mask, positions, False)
+  later = tf.concat([positions[:, :7], SIZE - positions[:, 7:]], 1)
+  after = network.displacements(mask, later, False)
+  np.testing.assert_array_equal(after[:, :7], before[:, :7])
+  assert np.abs(after[:, 7] - before[:, 7]).max() > 1e-3
+
+
+def test_steps_are_differences_of_positions():
+  np.testing.assert_array_equal(distorter.steps(tf.constant([[[1.0, 2.0], [4.0, 2.0], [4.0, 0.0]]])),
+                                [[[0, 0], [3, 0], [0, -2]]])
