@@ -110,6 +110,26 @@ def path_over_specimen(specimens: np.ndarray, positions: np.ndarray) -> figure.F
   return drawn
 
 
+def distorted_paths(specimens: np.ndarray, nominal: np.ndarray, actual: np.ndarray) -> figure.Figure:
+  """Draws where beams were sent (thin, blue) and what was under them (orange) over the specimens.
+
+  Args:
+    specimens: [N, S, S, 1].
+    nominal: [N, P, 2] px.
+    actual: [N, P, 2] px, places of the specimens.
+  """
+  drawn = figure.Figure(figsize=(3.4 * len(specimens), 3.7), layout="constrained")
+  size = specimens.shape[1]
+  for axes, specimen, sent, under in zip(np.atleast_1d(drawn.subplots(1, len(specimens))), specimens, nominal, actual):
+    axes.imshow(specimen[..., 0], cmap="gray", vmin=-1, vmax=1, extent=(0, size, size, 0))
+    axes.plot(under[:, 1], under[:, 0], color="C1", linewidth=1.4, label="actual")
+    axes.plot(sent[:, 1], sent[:, 0], color="C0", linewidth=0.6, label="nominal")
+    axes.set(xlim=(0, size), ylim=(size, 0))
+    axes.axis("off")
+  drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+  return drawn
+
+
 def save(drawn: figure.Figure, path: str | os.PathLike, dpi: int = 150) -> None:
   """Writes a figure as PNG, whole or not at all."""
   path = pathlib.Path(path)

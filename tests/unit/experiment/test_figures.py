@@ -62,3 +62,15 @@ def test_paths_have_columns_across_and_rows_down():
   axes = drawn.axes[0]
   np.testing.assert_array_equal(axes.collections[0].get_offsets(), [[6, 1], [7, 2]])
   assert axes.get_ylim() == (8, 0)
+
+
+def test_distorted_paths_show_where_beams_were_sent_and_were(rng):
+  nominal, actual = rng.uniform(0, 8, [2, 2, 5, 2])
+  drawn = figures.distorted_paths(np.zeros([2, 8, 8, 1]), nominal, actual)
+  for axes, sent, under in zip(drawn.axes, nominal, actual):
+    lines = {line.get_label(): line for line in axes.lines}
+    np.testing.assert_array_equal(lines["nominal"].get_xydata(), sent[:, ::-1])  # x is the column
+    np.testing.assert_array_equal(lines["actual"].get_xydata(), under[:, ::-1])
+    assert lines["nominal"].get_linewidth() < lines["actual"].get_linewidth()
+    assert axes.get_ylim() == (8, 0)
+  assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["actual", "nominal"]
