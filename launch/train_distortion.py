@@ -30,6 +30,8 @@ from launch import flags as launch_flags
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; resumed if it holds one", required=True)
 _IMAGES = flags.DEFINE_string("images", None, "NumPy file of specimens; its training split is scanned. Default: what "
                               "the completer was trained on")
+_STRENGTH = flags.DEFINE_float("strength", 1.0, "factor on all distortions of the scan system's flags: time constants, "
+                               "lengths, angles, velocities", lower_bound=0.0)
 _SECTIONS = (config.ScanSystem, config.Beam, correction_config.Cycle, correction_config.CycleOptimisation)
 
 
@@ -57,6 +59,8 @@ def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
   given = launch_flags.given(correction_config.Correction().flat())
   if "completer" in given:
     given["completer"] = str(pathlib.Path(given["completer"]).resolve())
+  if launch_flags.given(vars(config.ScanSystem())) or _STRENGTH.present:
+    given |= vars(launch_flags.section(config.ScanSystem).scaled(_STRENGTH.value))
   if (workdir / "config.json").exists():
     return run.read_config(workdir, correction_config.Correction).replace(**given)
   return correction.configure(given.pop("completer", ""), **given)
