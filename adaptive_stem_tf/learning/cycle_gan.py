@@ -120,22 +120,26 @@ class CycleLearner(snt.Module):
 
   def _make_optimisers(self):
     o = self.experiment.optimisation
-    self._trained = {"corrector": ([self.corrector], o.corrector_rate)}
-    if not self.experiment.cycle.paired:
-      self._trained |= {
-          "distorter": ([self.distorter], o.distorter_rate),
-          "discriminators": ([self.raster_discriminator, self.partial_discriminator], o.discriminator_rate)}
     self.rate_share = tf.Variable(1.0, trainable=False, name="rate_share")
-    self.rates = {name: tf.Variable(rate, trainable=False, name=f"{name}_rate")
-                  for name, (_, rate) in self._trained.items()}
-    self.optimisers = {name: snt.optimizers.Adam(self.rates[name], beta1=o.momentum) for name in self._trained}
+    self.rates = {name: tf.Variable(rate, trainable=False, name=f"{name}_rate") for name, rate in self._base_rates()}
+    self.optimisers = {name: snt.optimizers.Adam(rate, beta1=o.momentum) for name, rate in self.rates.items()}
     for name, optimiser in self.optimisers.items():
       optimiser._initialize(self._weights(name))
     self.moments = [alrc.Moments(*(tf.Variable(value, trainable=False) for value in alrc.INITIAL_MOMENTS))
                     for _ in range(2)]
 
+  def _base_rates(self) -> list[tuple[str, float]]:
+    """Returns (what is trained, its learning rate before any fall) pairs."""
+    o = self.experiment.optimisation
+    pairs = [("corrector", o.corrector_rate)]
+    if not self.experiment.cycle.paired:
+      pairs += [("distorter", o.distorter_rate), ("discriminators", o.discriminator_rate)]
+    return pairs
+
   def _weights(self, name):
-    return [weight for network in self._trained[name][0] for weight in network.trainable_variables]
+    networks = {"corrector": [self.corrector], "distorter": [self.distorter],
+                "discriminators": [self.raster_discriminator, self.partial_discriminator]}
+    return [weight for network in networks[name] for weight in network.trainable_variables]
 
   # Data.
 
@@ -235,9 +239,9 @@ class CycleLearner(snt.Module):
     o = self.experiment.optimisation
     left = 1.0 - tf.cast(self.iteration, tf.float32) / o.iterations
     self.rate_share.assign(tf.minimum(1.0, left / max(1.0 - o.constant_share, 1e-9)))
-    for name, gradient in gradients.items():
-      self.rates[name].assign(self.rate_share * self._trained[name][1])
-      self.optimisers[name].apply(gradient, self._weights(name))
+    for name, rate in self._base_rates():
+      self.rates[name].assign(self.rate_share * rate)
+      self.optimisers[name].apply(gradients[name], self._weights(name))
     return [tf.linalg.global_norm(gradient) for gradient in gradients.values()]
 
 
