@@ -136,9 +136,10 @@ class CycleLearner(snt.Module):
       pairs += [("distorter", o.distorter_rate), ("discriminators", o.discriminator_rate)]
     return pairs
 
-  def _weights(self, name):
-    networks = {"corrector": [self.corrector], "distorter": [self.distorter],
-                "discriminators": [self.raster_discriminator, self.partial_discriminator]}
+  def _weights(self, name: str) -> list[tf.Variable]:
+    networks: dict[str, list[snt.Module]] = {
+        "corrector": [self.corrector], "distorter": [self.distorter],
+        "discriminators": [self.raster_discriminator, self.partial_discriminator]}
     return [weight for network in networks[name] for weight in network.trainable_variables]
 
   # Data.
