@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf import config, input_pipeline, intensities, specimens
 from adaptive_stem_tf.scan import baselines, path_names, paths
 
 _BATCH = 32
@@ -70,8 +70,8 @@ def scan_all(path: paths.Path, observed: np.ndarray, measured_range: bool) -> Sc
   """Scans every image [N, S, S, 1].
 
   With `measured_range`, a path that decides on its way is normalised by the range of its
-  first segment, as a live scan is; others by the range of all that they measure, since
-  nothing has to be normalised before they end.
+  first segment and clipped, as a live scan is; others by the range of all that they measure,
+  since nothing has to be normalised before they end.
   """
   scanned = [[part.numpy()[:count] for part in _scan(path, tf.constant(batch), number * _BATCH, measured_range)]
              for number, (batch, count) in enumerate(input_pipeline.batches(observed, _BATCH))]
@@ -94,5 +94,6 @@ def _scan(path: paths.Path, images: tf.Tensor, first: int, measured_range: bool)
   if measured_range:
     middle, half = specimens.measured_range(
         trajectory.observations[:, :1] if path.learns else trajectory.observations)
-    trajectory = path.scan((images - middle) / half, None, seed)
+    limit = intensities.limit_of("image")
+    trajectory = path.scan(tf.clip_by_value((images - middle) / half, -limit, limit), None, seed)
   return path.positions(trajectory.actions), path.draw(trajectory.observations, trajectory.actions), middle, half
