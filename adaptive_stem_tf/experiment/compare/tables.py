@@ -79,6 +79,8 @@ def _made(result: Mapping[str, Any]) -> str:
           + (f"Generators: {result['generator_iterations']:,} iterations, seeds {seeds}; means over seeds. "
              if {OWN, ALL} & set(result["conditions"][CLEAN.name]) else "")
           + (f"Pitches: {pitches}, {result['pitches_chosen']}. " if pitches else "")
+          + ("Networks see every scan by the range of its first segment (normalise=measured). "
+             if result.get("normalise") == "measured" else "")
           + "10 MSE on [-1, 1]; differences are paired, from the better spiral with the same completion.")
 
 

@@ -62,7 +62,7 @@ class ExportedModel:
       raise ValueError(f"model={folder} follows a fixed path ({experiment.scan.path}): a live scan needs an actor.")
     self._engine = _engine(folder, engine)
     self.scan, self.filter_sigma = experiment.scan, experiment.data.filter_sigma
-    self.limit = intensities.limit_of("image")
+    self.limit = intensities.limit_of(experiment.data.normalise)
     self.step(np.zeros(self.scan.probes), self.start())
     self.complete(np.zeros([self.scan.image_size, self.scan.image_size, 2]))
 
