@@ -216,12 +216,11 @@ def _told(request: Request, result: Mapping[str, Any]) -> str:
   completion = shown_first(clean)
   made = clean[completion]
   lines = [f"{result['count']} images, {result['probing_positions']} probing positions; 10 MSE on filtered targets, "
-           f"completed by {COMPLETIONS[completion]}; in brackets the 95 % interval, then the paired difference from "
-           "the better spiral:"]
+           f"completed by {COMPLETIONS[completion]}; in brackets the 95 % interval, then the paired differences from "
+           f"the better spiral and from {made['adaptive'] or 'the adaptive scan'}:"]
   for name, values in made["scans"].items():
-    minus = values.get("minus_better_spiral")
-    difference = tables.interval(minus["filtered"]["ten_mse"]) if minus else "reference"
     label, ten_mse = result["scans"][name]["label"], values["filtered"]["ten_mse"]
-    lines.append(f"  {label:16} {tables.interval(ten_mse)}  {difference}")
+    lines.append(f"  {label:16} {tables.interval(ten_mse)}  {tables.difference(values):24}  "
+                 f"{tables.difference(values, 'minus_adaptive')}")
   return "\n".join([*lines, f"Written: {request.output}/compare.json, .csv and .md, differences.png, examples.png and "
                     "scan.gif."])
