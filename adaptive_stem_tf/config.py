@@ -28,6 +28,9 @@ class Data(Section):
   filter_sigma: float = field(2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none",
                               minimum=0.0)
   filter_observations: bool = field(False, "low-pass filter what is scanned as well (as the published code does)")
+  normalise: str = field("image", "which intensities the networks see as [-1, 1]: the range of the whole image, which "
+                         "no microscope knows before it has scanned, or that of the first segment, as measured",
+                         choices=("image", "measured"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,3 +75,6 @@ class Correction(Composite):
     if self.generator.completion != "generator":
       raise ValueError(f"completion={self.generator.completion!r} has nothing to learn: a correction needs a completer "
                        "with a generator.")
+    if self.data.normalise != "image":
+      raise ValueError(f"normalise={self.data.normalise!r}: corrections learn from scans whose intensities are in [-1, 1] "
+                       "as they are; give a completer that was trained with normalise=image.")

@@ -67,7 +67,7 @@ def make(request: Request, plan: Plan, groups: Sequence[Group]) -> str:
   inputs = Inputs(
       part.images, plan.base.data, request.beam, _everything(request, plan),
       [name for name in request.completions if name in classical.METHODS],
-      scanning.conditions(request.electrons), _examples(part))
+      scanning.conditions(request.electrons, plan.base.data.normalise), _examples(part))
   measured = measure.measure(contenders, inputs, progress=True)
   result = {**_head(request, plan, groups, part, pitches),
             **summary.build(measured, contenders, part.sources, part.kinds)}
@@ -187,7 +187,7 @@ def _head(request: Request, plan: Plan, groups: Sequence[Group], part: data.Part
       "files": len(set(part.sources)) if part.sources else None,
       "probing_positions": plan.base.scan.segments * plan.base.scan.probes,
       "generator_iterations": plan.base.optimisation.iterations, "seeds": list(plan.seeds),
-      "equal_time": request.equal_time, "beam": dataclasses.asdict(request.beam),
+      "normalise": plan.base.data.normalise, "equal_time": request.equal_time, "beam": dataclasses.asdict(request.beam),
       "multi_scale_ssim_scales": len(evaluation.scale_weights(request.size)),
       "pitches": pitches.chosen, "pitches_chosen": pitches.how, "pitch_candidates_ten_mse": pitches.candidates}
 
@@ -206,7 +206,8 @@ def _draw(request: Request, result: Mapping[str, Any], contenders: Sequence[Cont
   entry, observed = first.entries[0], scanning.observe(part.images, inputs.data, scanning.CLEAN)[rows[:_ANIMATED]]
   positions = scanning.scan_all(entry.path, observed, False).positions
   generator = entry.own or _load(pathlib.Path(next(iter(result["models"].values()))["workdirs"][0])).generator
-  animation.write(request.output / "scan.gif", observed, targets[:_ANIMATED], positions, generator, first.scan)
+  animation.write(request.output / "scan.gif", observed, targets[:_ANIMATED], positions, generator,
+                  config.Experiment(data=inputs.data, scan=first.scan))
 
 
 def _told(request: Request, result: Mapping[str, Any]) -> str:
@@ -215,12 +216,11 @@ def _told(request: Request, result: Mapping[str, Any]) -> str:
   completion = shown_first(clean)
   made = clean[completion]
   lines = [f"{result['count']} images, {result['probing_positions']} probing positions; 10 MSE on filtered targets, "
-           f"completed by {COMPLETIONS[completion]}; in brackets the 95 % interval, then the paired difference from "
-           "the better spiral:"]
+           f"completed by {COMPLETIONS[completion]}; in brackets the 95 % interval, then the paired differences from "
+           f"the better spiral and from {made['adaptive'] or 'the adaptive scan'}:"]
   for name, values in made["scans"].items():
-    minus = values.get("minus_better_spiral")
-    difference = tables.interval(minus["filtered"]["ten_mse"]) if minus else "reference"
     label, ten_mse = result["scans"][name]["label"], values["filtered"]["ten_mse"]
-    lines.append(f"  {label:16} {tables.interval(ten_mse)}  {difference}")
+    lines.append(f"  {label:16} {tables.interval(ten_mse)}  {tables.difference(values):24}  "
+                 f"{tables.difference(values, 'minus_adaptive')}")
   return "\n".join([*lines, f"Written: {request.output}/compare.json, .csv and .md, differences.png, examples.png and "
                     "scan.gif."])

@@ -27,9 +27,12 @@ from launch import data
 from launch import flags as launch_flags
 
 _MODELS = flags.DEFINE_list("models", None, "folders of SavedModels, NAME/VERSION, with commas", required=True)
-_IMAGES = flags.DEFINE_string("images", None, "NumPy file of crops; its test split is scanned", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "NumPy file of crops", required=True)
 _OUTPUT = flags.DEFINE_string("output_dir", None, "folder for numbers and picture", required=True)
-_SPLIT = flags.DEFINE_enum("split", "test", ["train", "test", "all"], "which split is scanned")
+_SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test", "all"], "which split is scanned: choose on "
+                           "validation, report on test")
+_ASIDE = flags.DEFINE_float("validation_fraction", 0.0, "share of the training split that was kept aside in training",
+                            lower_bound=0.0, upper_bound=0.99)
 _DOSES = flags.DEFINE_list("doses", ["0", "1000", "100"], "electrons per probing position at white; 0 for no noise")
 _LAGS = flags.DEFINE_list("lags_us", ["0", "20"], "time constants of the scan coils, us")
 _DWELL = flags.DEFINE_float("dwell_us", 10.0, "time at each probing position, us", lower_bound=0.0)
@@ -48,7 +51,8 @@ def main() -> None:
   sizes = {follows.scan.image_size for follows in models.values()}
   if len(sizes) > 1:
     raise ValueError(f"models={','.join(models)} scan fields of {sorted(sizes)} px: give models of one size.")
-  images, sources = data.load_split(config.Data(images=_IMAGES.value), sizes.pop(), _SPLIT.value)
+  crops = config.Data(images=_IMAGES.value, validation_fraction=_ASIDE.value)
+  images, sources = data.load_split(crops, sizes.pop(), _SPLIT.value)
   conditions = [study.Condition(name, dose, lag) for dose in doses for lag in lags for name in models]
   measured = {condition: _measure(models[condition.name], condition, images) for condition in conditions}
   rows = study.summarise(measured, sources)

@@ -34,6 +34,8 @@ _COUNT = flags.DEFINE_integer("count", 0, "how many of them are scanned, from th
 _OUTPUT = flags.DEFINE_string("output_dir", "", "folder for the results")
 _HOW = flags.DEFINE_enum("how", "steps", ["steps", "scan"],
                          "scan here and ask after each segment, or send whole images")
+_NORMALISE = flags.DEFINE_enum("normalise", "image", ["image", "measured"], "with --how=steps: how the model was "
+                               "trained; measured shows it each scan by the range of its first segment")
 _TIMEOUT = flags.DEFINE_float("timeout", 10.0, "longest wait for one answer, s", lower_bound=0.001)
 _ATTEMPTS = flags.DEFINE_integer("attempts", 5, "tries while the server is unavailable, with growing pauses",
                                  lower_bound=1)
@@ -55,7 +57,7 @@ def main() -> None:
   images = np.array(images[: _COUNT.value or None], np.float32)
   specimens.normalise(images)
   if _HOW.value == "steps":
-    scans = asked.drive(images)
+    scans = asked.drive(images, _NORMALISE.value)
   else:
     answer = asked.scan(images)
     scans = stepping.Scan(answer["path"], answer["partial_scan"], answer["completion"])

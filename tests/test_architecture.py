@@ -12,11 +12,11 @@ MODULES = [path for path in FILES if path.name != "__init__.py"]
 
 # Each stage may import itself and what lies to the left of it.
 _BASE = {"fields", "config", "correction_config", "types", "specimens", "randomness"}
-_DATA = _BASE | {"scan", "input_pipeline", "intensities"}
+_DATA = _BASE | {"scan", "input_pipeline", "intensities", "seeing"}
 ALLOWED = {
     "fields": set(), "config": {"fields"}, "correction_config": {"config", "fields"}, "types": set(),
     "specimens": _BASE, "randomness": _BASE,
-    "intensities": _BASE, "micrographs": _BASE,
+    "intensities": _BASE, "seeing": _BASE, "micrographs": _BASE,
     "input_pipeline": _BASE, "scan": _BASE,
     "networks": _BASE | {"scan.geometry", "scan.steering"},
     "learning": _DATA | {"networks"},

@@ -99,7 +99,8 @@ def _parts(learner: Learner, draws) -> dict[str, Callable[[], Any]]:
   trajectory = scan()
   exchange = tf.function(lambda: learner.exchange(trajectory, draw), autograph=False)
   sample = exchange()
-  generator = tf.function(lambda: learner.complete(*learner.generator_pair(sample)), autograph=False)
+  generator = tf.function(lambda: learner.complete(
+      *learner.generator_pair(sample), learner.seeing.range_of(sample.observations)), autograph=False)
   completion = generator()
   parts = {"rollout": scan, "replay": exchange, "generator": generator}
   if not learner.path.learns:

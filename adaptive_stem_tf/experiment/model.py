@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf import config, input_pipeline, seeing, specimens
 from adaptive_stem_tf.experiment import checkpoint, fixed_path, run
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
@@ -33,6 +33,8 @@ class Model:
   def __init__(self, experiment: config.Experiment, actor: actor_lib.Actor, generator: generator_lib.Generator,
                path: paths.Path):
     self.experiment, self.actor, self.generator, self.path = experiment, actor, generator, path
+    self.seeing = seeing.make_seeing(experiment.data.normalise)
+    self._probes = experiment.scan.probes
     self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
 
@@ -47,12 +49,22 @@ class Model:
     trajectory = self.path.scan(self.observed(images), None, seed)
     partial = self.path.draw(trajectory.observations, trajectory.actions)
     positions = self.path.positions(trajectory.actions)
-    return trajectory.actions, positions, partial, self.generator(partial, is_training=False)
+    return trajectory.actions, positions, partial, self.complete(partial, trajectory.observations)
 
   def scan_along(self, images: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Scans images [B, S, S, 1] at positions [B, N, 2] px; returns partial scans and completions."""
-    partial = partial_scan.draw_at(environment.read(self.observed(images), positions), positions, images.shape[1])
-    return partial, self.generator(partial, is_training=False)
+    measured = environment.read(self.observed(images), positions)
+    partial = partial_scan.draw_at(measured, positions, images.shape[1])
+    segments = tf.reshape(measured, [-1, positions.shape[1] // self._probes, self._probes])
+    return partial, self.complete(partial, segments)
+
+  def complete(self, partial: tf.Tensor, observations: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
+    """Completes partial scans [B, S, S, 2] of what was measured [B, T, n], its first `measured` [B] segments if given.
+
+    Intensities are those of the images that were scanned.
+    """
+    found = self.seeing.range_of(observations, measured)
+    return self.seeing.complete(self.generator, partial, found, is_training=False)
 
   def scan_all(self, images: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along the model's own path."""
@@ -99,7 +111,8 @@ def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Mo
   """
   tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
   actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
-  path = path_names.make_path(experiment.scan, actor, fixed_path.load(experiment.scan, workdir))
+  policy = seeing.make_seeing(experiment.data.normalise).policy(actor)
+  path = path_names.make_path(experiment.scan, policy, fixed_path.load(experiment.scan, workdir))
   model = Model(experiment, actor, generator, path)
   size = experiment.scan.image_size
   paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)  # creates variables

@@ -38,14 +38,15 @@ def _measure(model, images, lengths):
   scan, path = model.experiment.scan, model.path
   trajectory = path.scan(model.observed(images), None, None)
   starts = steering.segments(trajectory.actions, scan).starts
-  features = model.actor.features(trajectory.observations[:, : scan.decisions], starts[:, : scan.decisions])
+  seen = model.seeing.decided(trajectory.observations)
+  features = model.actor.features(seen[:, : scan.decisions], starts[:, : scan.decisions])
   predicted = tf.gather(model.actor.error_head(features)[..., 0], lengths - 1, axis=1)
   targets = specimens.low_pass(images, model.experiment.data.filter_sigma)
   present = []
   for length in lengths:
     measured = tf.fill([images.shape[0]], int(length))
     partial = path.draw(trajectory.observations, trajectory.actions, measured)
-    present.append(losses.completion_loss(model.generator(partial, is_training=False), targets))
+    present.append(losses.completion_loss(model.complete(partial, trajectory.observations, measured), targets))
   return tf.stack(present, 1), predicted
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import config, randomness, specimens
+from adaptive_stem_tf import config, randomness, seeing, specimens
 from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, schedules, targets, truncation
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
@@ -61,7 +61,8 @@ class Learner(snt.Module):
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self.steering = steering.make_steering(experiment.scan)
     self._make_networks()
-    self.path = path_names.make_path(experiment.scan, self.actor, path)
+    self.seeing = seeing.make_seeing(experiment.data.normalise)
+    self.path = path_names.make_path(experiment.scan, self.seeing.policy(self.actor), path)
     self.replay = (replay.Replay(experiment.replay, experiment.scan, self.path.action_size)
                    if experiment.replay.capacity else replay.NoReplay())
     self._make_optimisers()
@@ -101,7 +102,7 @@ class Learner(snt.Module):
     sample = self.exchange(trajectory, draw)
     cut = truncation.draw(self.experiment, self._stream(randomness.Purpose.TRUNCATION))
     partial, target = self.generator_pair(sample, cut)
-    completion = self.complete(partial, target)
+    completion = self.complete(partial, target, self.seeing.range_of(sample.observations, cut))
     final = self.reinforcement_loss(completion.reinforcement[: self.whole])
     recurrent = self.evaluate_actions(sample, final, cut, completion.losses) if self.path.learns else None
     if recurrent:
@@ -218,13 +219,13 @@ class Learner(snt.Module):
         [partial.shape[0]], self._stream(randomness.Purpose.AUGMENTATION), 0, specimens.TRANSFORMS, tf.int32)
     return specimens.transform(partial, which), specimens.transform(target, which)
 
-  def complete(self, partial: tf.Tensor, target: tf.Tensor) -> Completion:
-    """Completes scans, and differentiates the generator's summed loss."""
+  def complete(self, partial: tf.Tensor, target: tf.Tensor, found: seeing.Range | None = None) -> Completion:
+    """Completes scans, which have a range if one counts, and differentiates the generator's summed loss."""
     settings = self.experiment.loss
     variables = self.generator.trainable_variables
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(variables)
-      completions = self.generator(partial, is_training=True)
+      completions = self.seeing.complete(self.generator, partial, found, is_training=True)
       per_example = losses.completion_loss(completions, target, settings.generator_loss)
       if settings.sobel_weight:
         per_example += settings.sobel_weight * losses.SCALE * losses.sobel_loss(completions, target)
@@ -235,7 +236,7 @@ class Learner(snt.Module):
     gradients = tape.gradient(total, variables)
     valued = completions
     if self.target_generator is not self.generator:
-      valued = self.target_generator(partial, is_training=False)
+      valued = self.seeing.complete(self.target_generator, partial, found, is_training=False)
     return Completion(losses.completion_loss(completions, target),
                        losses.completion_loss(valued, target, settings.rl_loss), gradients)
 
@@ -263,7 +264,7 @@ class Learner(snt.Module):
       errors: [B], present 10 * MSE of each, which the actor's head learns where it was cut.
     """
     scan = self.experiment.scan
-    observations = sample.observations[:, : scan.decisions]
+    observations = self.seeing.decided(sample.observations)[:, : scan.decisions]
     replayed = sample.actions[:, scan.decision_delay : -1]
     starts = steering.segments(sample.actions, scan).starts[:, : scan.decisions]
     if cut is not None:

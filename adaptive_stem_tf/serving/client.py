@@ -147,9 +147,14 @@ class Client:
     """Has the server scan whole images [B, S, S, 1]: path, partial_scan and completion."""
     return self.predict("scan", image=images)
 
-  def drive(self, images: np.ndarray) -> stepping.Scan:
-    """Scans images [B, S, S, 1] here, asking the server after each segment, and has them completed."""
-    return stepping.scan_images(self, images, self.geometry)
+  def drive(self, images: np.ndarray, normalise: str = "image") -> stepping.Scan:
+    """Scans images [B, S, S, 1] here, asking the server after each segment, and has them completed.
+
+    Args:
+      images: in [-1, 1].
+      normalise: as the model was trained (`stepping.scan_images`).
+    """
+    return stepping.scan_images(self, images, self.geometry, normalise)
 
   def _checked(self, name, inputs):
     try:

@@ -38,15 +38,16 @@ def compare(folder: pathlib.Path, images: np.ndarray, sources: Sequence[str] | N
   """
   slow, fast = local.LocalModel(folder), edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)
   experiment = config.Experiment.from_json((folder / extra.FOLDER / "config.json").read_text())
-  size, ours, theirs, steps = slow.geometry.size, [], [], []
+  seen, size = experiment.data.normalise, slow.geometry.size
+  ours, theirs, steps = [], [], []
   for image in progress([images[k : k + 1] for k in range(len(images))]):
-    ours.append(stepping.scan_images(slow, image, slow.geometry))
-    theirs.append(stepping.scan_images(fast, image, fast.geometry))
+    ours.append(stepping.scan_images(slow, image, slow.geometry, seen))
+    theirs.append(stepping.scan_images(fast, image, fast.geometry, seen))
     steps += _equal_inputs(slow, fast, image)
   targets = evaluation.targets_of(images, experiment.data.filter_sigma)["filtered"]
   ten_mse = lambda completions: evaluation.image_metrics(completions, targets)["ten_mse"]
   own, other = _joined(ours), _joined(theirs)
-  together = stepping.scan_images(slow, images, slow.geometry)
+  together = stepping.scan_images(slow, images, slow.geometry, seen)
   errors = ten_mse(own.completion)
   result = {
       "images": len(images),
@@ -57,7 +58,8 @@ def compare(folder: pathlib.Path, images: np.ndarray, sources: Sequence[str] | N
       "litert_minus_savedmodel_ten_mse": statistics.summarise(ten_mse(other.completion) - errors, sources),
       "completions": {}}
   for precision, model in _generators(folder / extra.FOLDER / litert.FOLDER):
-    made = np.concatenate([model.complete(partial[None]) for partial in own.partial])
+    made = np.concatenate([stepping.complete_along(model, images[k : k + 1], own.path[k : k + 1], fast.geometry,
+                                                   seen).completion for k in range(len(images))])
     result["completions"][precision] = {
         "relative_difference": _relative(made, own.completion), "ten_mse": float(ten_mse(made).mean()),
         "minus_savedmodel_ten_mse": statistics.summarise(ten_mse(made) - errors, sources)}

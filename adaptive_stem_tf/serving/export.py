@@ -14,6 +14,9 @@ already (state_pending), so that it may be scanned while `step` computes. Models
 predicted_error [B, 1] as well: the 10 * MSE of a completion of what has been measured so far.
 `serving_default` is `complete`.
 
+`step` and `complete` take intensities that the caller has mapped to [-1, 1]. `scan` maps them by itself for models
+trained with normalise=measured: its image, partial_scan and completion may then have any unit.
+
 Intensities that are not finite, and tensors of other shapes or of batches that disagree,
 are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
 """

@@ -29,7 +29,8 @@ _SIGNATURES = {
     "serving_default": "is complete, or correct where there is that",
     "start": "starts as many scans as there are ids: the state and the first segment's probing positions",
     "step": "takes what was measured along a segment and the state, returns the next segment and state",
-    "scan": "scans whole images and completes them, for use without a microscope"}
+    "scan": "scans whole images and completes them, for use without a microscope; if the model was trained with "
+            "normalise=measured, intensities may have any unit here, and come back in it"}
 _TENSORS = {
     "partial_scan": "intensity in [-1, 1], 0 where not measured; 1 where measured, 0 elsewhere",
     "completion": "intensities, about in [-1, 1]",

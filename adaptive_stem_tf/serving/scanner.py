@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.intensities import Normalisation, limit_of
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import corrector as corrector_lib
 from adaptive_stem_tf.serving import local, stepping
@@ -52,8 +52,7 @@ class Scanner:
     self._observed_sigma = self.filter_sigma if settings["data"]["filter_observations"] else 0.0
     self._complete = (corrector_lib.Corrector(corrector, self.size) if corrector else self._model).complete
     self._adaptive = settings["scan"]["path"] == "adaptive"
-    # A model trained on whole images' ranges never saw an intensity outside [-1, 1].
-    self._limit = 1.0 if settings["data"].get("normalise", "image") == "image" else np.inf
+    self._limit = limit_of(settings["data"].get("normalise", "image"))
 
   def scan(self, windows: np.ndarray, normalisation: Normalisation) -> Scans:
     """Scans windows [B, S, S] of finite intensities.
@@ -70,21 +69,17 @@ class Scanner:
 
   def _scan_batch(self, windows, normalisation):
     observed = specimens.low_pass(tf.constant(windows[..., None]), self._observed_sigma).numpy()
-    ranges = normalisation.start(len(windows), observed)
+    ranges = normalisation.start(len(windows), observed, self._limit)
     positions, values = [], []
     answer = self._start(len(windows))
     for segment in range(self.segments):
       positions.append(answer["positions"])
       values.append(stepping.read(observed, positions[-1]))
       ranges.update(values[-1])
-      answer = self._step(answer, self._seen(values[-1], ranges), segment)
+      answer = self._step(answer, ranges.to_unit(values[-1]), segment)
     path, intensities = np.concatenate(positions, 1), np.concatenate(values, 1)
-    completed = self._complete(self._draw(self._seen(intensities, ranges), path))[..., 0]
+    completed = self._complete(self._draw(ranges.to_unit(intensities), path))[..., 0]
     return (path, intensities, self._draw(intensities, path), ranges.from_unit(completed), ranges.low, ranges.high)
-
-  def _seen(self, values, ranges):
-    """Returns intensities [B, n] as the model sees them."""
-    return np.clip(ranges.to_unit(values), -self._limit, self._limit)
 
   def _draw(self, values, path):
     return partial_scan.draw_at(tf.constant(values), tf.constant(path), self.size).numpy()

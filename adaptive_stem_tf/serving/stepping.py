@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
+from adaptive_stem_tf.intensities import IntensityRange, Normalisation
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import contract
 from adaptive_stem_tf.serving.geometry import Geometry
@@ -43,8 +44,15 @@ class Scanner(Protocol):
     """Completes partial scans [B, S, S, 2]."""
 
 
-def scan_images(scanner: Scanner, images: np.ndarray, geometry: Geometry) -> Scan:
+def scan_images(scanner: Scanner, images: np.ndarray, geometry: Geometry, normalise: str = "image") -> Scan:
   """Scans images [B, S, S, 1] segment by segment, and has the partial scans completed.
+
+  Args:
+    scanner: what decides and completes.
+    images: in [-1, 1].
+    geometry: of its scans.
+    normalise: as the model was trained (config.Data): `image` shows it intensities as they are, `measured` by the
+      range of the first segment.
 
   Raises:
     ValueError: if the images have another size than the model's scans.
@@ -52,16 +60,37 @@ def scan_images(scanner: Scanner, images: np.ndarray, geometry: Geometry) -> Sca
   if images.shape[1:] != (geometry.size, geometry.size, 1):
     raise ValueError(f"images have shape {list(images.shape)} and the model scans "
                      f"[B, {geometry.size}, {geometry.size}, 1]: crop or scale them.")
-  answer = scanner.start(len(images))
-  positions, observations = [], []
+  answer, positions = scanner.start(len(images)), []
+  ranges = _ranges(len(images), normalise)
   for segment in range(geometry.segments):
     positions.append(answer["positions"])
-    observations.append(read(images, answer["positions"]))
     if segment < geometry.segments - 1:
-      answer = scanner.step(observations[-1], answer)
-  path, measured = np.concatenate(positions, 1), np.concatenate(observations, 1)
-  partial = partial_scan.draw_at(tf.constant(measured), tf.constant(path), geometry.size).numpy()
-  return Scan(path, partial, scanner.complete(partial))
+      answer = scanner.step(_seen(read(images, answer["positions"]), ranges), answer)
+  return complete_along(scanner, images, np.concatenate(positions, 1), geometry, normalise)
+
+
+def complete_along(scanner: Scanner, images: np.ndarray, path: np.ndarray, geometry: Geometry,
+                   normalise: str = "image") -> Scan:
+  """Has scans completed of images [B, S, S, 1] along paths [B, T * n, 2] px; arguments as `scan_images`."""
+  measured, ranges = read(images, path), _ranges(len(images), normalise)
+  draw = lambda values: partial_scan.draw_at(tf.constant(values), tf.constant(path), geometry.size).numpy()
+  if not ranges:
+    return Scan(path, draw(measured), scanner.complete(draw(measured)))
+  for segment in np.split(measured, geometry.segments, 1):
+    ranges.update(segment)
+  return Scan(path, draw(measured), ranges.from_unit(scanner.complete(draw(ranges.to_unit(measured)))))
+
+
+def _ranges(count: int, normalise: str) -> IntensityRange | None:
+  return Normalisation("measured").start(count) if normalise == "measured" else None
+
+
+def _seen(observation: np.ndarray, ranges: IntensityRange | None) -> np.ndarray:
+  """Returns the intensities [B, n] of a segment as the model sees them."""
+  if not ranges:
+    return observation
+  ranges.update(observation)
+  return ranges.to_unit(observation)
 
 
 def read(images: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -67,6 +67,15 @@ def test_the_measured_range_is_frozen_after_the_first_segment_that_shows_one():
   np.testing.assert_array_equal(measured.from_unit(np.array([[0.0], [-1.0], [0.3]])), [[3], [2], [4]])
 
 
+@pytest.mark.parametrize("normalise, seen", [("image", [-1, -1, 0, 1, 1]), ("measured", [-1.5, -1, 0, 1, 2])])
+def test_a_model_sees_nothing_that_it_cannot_have_met_in_training(normalise, seen):
+  for kind in (Normalisation("known", 0.0, 4.0), Normalisation("image"), Normalisation("measured")):
+    ranges = kind.start(1, np.array([[0.0, 4.0]]), intensities.limit_of(normalise))
+    ranges.update(np.array([[0.0, 4.0]]))
+    np.testing.assert_array_equal(ranges.to_unit(np.array([[-1.0, 0, 2, 4, 6]])), [seen])
+    np.testing.assert_array_equal(ranges.from_unit(np.array([[1.5]])), [[5]])  # completions may leave the range
+
+
 def test_a_range_that_is_known_stays():
   images = np.array([[[2.0, 6.0]], [[-4.0, 0.0]]])
   for ranges, low, high in ((Normalisation("known", 0.0, 8.0).start(2), [0, 0], [8, 8]),

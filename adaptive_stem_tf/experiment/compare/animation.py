@@ -13,14 +13,13 @@ from matplotlib.backends import backend_agg
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment import figures
 from adaptive_stem_tf.experiment.compare import scanning
-from adaptive_stem_tf.scan import environment, partial_scan
 
 _PER_SECOND, _HELD = 3, 6  # frames a second; and how often the last is shown
 _TITLES = ("path so far", "measured so far", "completion", "target")
 
 
 def write(path: str | os.PathLike, images: np.ndarray, targets: np.ndarray, positions: np.ndarray,
-          generator: Callable[..., tf.Tensor], scan: config.Scan) -> None:
+          generator: Callable[..., tf.Tensor], experiment: config.Experiment) -> None:
   """Writes an animated GIF of scans as they unfold, whole or not at all.
 
   The generator was trained on whole scans: what it makes of their beginnings is a guess.
@@ -31,8 +30,9 @@ def write(path: str | os.PathLike, images: np.ndarray, targets: np.ndarray, posi
     targets: [E, S, S, 1], filtered.
     positions: [E, T * n, 2] px.
     generator: completes partial scans.
-    scan: the geometry.
+    experiment: whose scan and data they are.
   """
+  scan = experiment.scan
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   drawn = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")
@@ -43,19 +43,13 @@ def write(path: str | os.PathLike, images: np.ndarray, targets: np.ndarray, posi
   with writer.saving(drawn, unfinished, dpi=90):
     for segments in range(1, scan.segments + 1):
       probes = segments * scan.probes
-      partial, completions = _so_far(images, positions[:, :probes], generator)
-      _draw(grid, images, targets, positions[:, :probes], partial, completions)
+      scanned = scanning.scan_along(images, positions[:, :probes], scan.probes, experiment.data.normalise)
+      completions = scanning.complete_all(generator, scanned)
+      _draw(grid, images, targets, scanned.positions, scanned.partial, completions)
       drawn.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
       for _ in range(_HELD if segments == scan.segments else 1):
         writer.grab_frame()
   unfinished.rename(path)
-
-
-def _so_far(images, positions, generator):
-  read = environment.read(tf.constant(images), tf.constant(positions))
-  partial = partial_scan.draw_at(read, tf.constant(positions), images.shape[1]).numpy()
-  nothing = np.zeros([len(images), 1, 1, 1], np.float32)
-  return partial, scanning.complete_all(generator, scanning.Scanned(positions, partial, nothing, nothing + 1))
 
 
 def _draw(grid: Any, images, targets, positions, partial, completions) -> None:

@@ -37,7 +37,8 @@ def pitch(name: str, plan: Plan, images: np.ndarray,
   observed = scanning.observe(images, plan.base.data, scanning.CLEAN)
   errors = {}
   for candidate in baselines.PITCHES:
-    scanned = scanning.scan_all(scanning.baseline(plan.scan(name, {name: candidate})), observed, False)
+    path = scanning.baseline(plan.scan(name, {name: candidate}))
+    scanned = scanning.scan_all(path, observed, False, plan.base.data.normalise)
     errors[candidate] = float(10 * np.mean(np.square(complete(candidate, scanned) - target)))
   return Pitch(min(errors, key=lambda one: errors[one]), {f"{one:g}": error for one, error in errors.items()})
 

@@ -76,7 +76,7 @@ def measure(contenders: Sequence[Contender], inputs: Inputs, progress: bool = Fa
     scanned: dict[int, Scanned] = {}
     for entry in contender.entries:
       known = scanned.get(id(entry.path))  # a fixed path is scanned once for all seeds
-      one = known or scanning.scan_all(entry.path, observed, condition.measured_range)
+      one = known or scanning.scan_all(entry.path, observed, condition.measured_range, inputs.data.normalise)
       scanned[id(entry.path)] = one
       completions = _complete(entry, one, inputs, condition, repeated=known is not None)
       for name, made_of in completions.items():

@@ -26,7 +26,8 @@ def build(measured: Measurements, contenders: Sequence[Contender], sources: Sequ
     sources: [N], the file of each image; None if unknown.
     kinds: [N], the kind of source of each; None if unknown.
   """
-  conditions = {condition: {completion: _completion(scans, sources) for completion, scans in completions.items()}
+  first = next((one.name for one in contenders if one.adaptive), None)
+  conditions = {condition: {completion: _completion(scans, sources, first) for completion, scans in completions.items()}
                 for condition, completions in measured.values.items()}
   clean = measured.values[CLEAN.name]
   result: dict[str, Any] = {
@@ -40,7 +41,7 @@ def build(measured: Measurements, contenders: Sequence[Contender], sources: Sequ
   }
   for name, groups in (("by_kind", kinds), ("by_file", sources)):
     if groups is not None:
-      result[name] = {completion: _split(scans, groups, sources) for completion, scans in clean.items()}
+      result[name] = {completion: _split(scans, groups, sources, first) for completion, scans in clean.items()}
   result["per_image"] = {
       completion: {name: [seed[PRIMARY[0]][PRIMARY[1]].round(6).tolist() for seed in seeds]
                    for name, seeds in scans.items()} for completion, scans in clean.items()}
@@ -58,17 +59,26 @@ def over_seeds(seeds: Sequence[Metrics], target: str, metric: str) -> np.ndarray
   return np.mean([seed[target][metric] for seed in seeds], 0)
 
 
-def _completion(scans: Mapping[str, Sequence[Metrics]], sources: Sequence[str] | None) -> dict[str, Any]:
-  """Summarises all scans with one completion, and their differences from the better spiral."""
-  reference = better_spiral(scans)
-  result: dict[str, Any] = {"better_spiral": reference, "scans": {}}
+def _references(scans: Mapping[str, Sequence[Metrics]], adaptive: str | None) -> dict[str, str]:
+  """Returns what other scans are paired with, by the name of the difference: the better spiral, the adaptive scan."""
+  references = {"minus_better_spiral": better_spiral(scans), "minus_adaptive": adaptive if adaptive in scans else None}
+  return {name: reference for name, reference in references.items() if reference is not None}
+
+
+def _completion(scans: Mapping[str, Sequence[Metrics]], sources: Sequence[str] | None,
+                adaptive: str | None) -> dict[str, Any]:
+  """Summarises all scans with one completion, and their differences from the better spiral and the adaptive scan."""
+  references = _references(scans, adaptive)
+  result: dict[str, Any] = {"better_spiral": references.get("minus_better_spiral"),
+                            "adaptive": references.get("minus_adaptive"), "scans": {}}
   for name, seeds in scans.items():
     targets = {target: {metric: _values(seeds, target, metric, sources) for metric in evaluation.METRICS}
                for target in TARGETS}
-    if reference is not None and name != reference:
-      targets["minus_better_spiral"] = {
-          target: {metric: _difference(seeds, scans[reference], target, metric, sources)
-                   for metric in evaluation.METRICS} for target in TARGETS}
+    for difference, reference in references.items():
+      if name != reference:
+        targets[difference] = {
+            target: {metric: _difference(seeds, scans[reference], target, metric, sources)
+                     for metric in evaluation.METRICS} for target in TARGETS}
     result["scans"][name] = targets
   return result
 
@@ -86,10 +96,11 @@ def _difference(seeds, reference, target, metric, sources):
           "seeds": [float((ours[target][metric] - theirs[target][metric]).mean()) for ours, theirs in pairs]}
 
 
-def _split(scans: Mapping[str, Sequence[Metrics]], groups: Sequence[str],
-           sources: Sequence[str] | None) -> dict[str, Any]:
-  """Summarises 10 MSE on filtered targets of each kind or file, and differences from the better spiral of all."""
-  reference = better_spiral(scans)
+def _split(scans: Mapping[str, Sequence[Metrics]], groups: Sequence[str], sources: Sequence[str] | None,
+           adaptive: str | None) -> dict[str, Any]:
+  """Summarises 10 MSE on filtered targets of each kind or file, and differences, from the spiral that is better of all.
+  """
+  references = _references(scans, adaptive)
   values = {name: over_seeds(seeds, *PRIMARY) for name, seeds in scans.items()}
   result: dict[str, Any] = {}
   for group in sorted(set(groups)):
@@ -97,7 +108,7 @@ def _split(scans: Mapping[str, Sequence[Metrics]], groups: Sequence[str],
     files = [str(file) for file in np.asarray(sources)[chosen]] if sources is not None else None
     result[group] = {"count": len(chosen), "files": len(set(files)) if files else None, "scans": {
         name: {"ten_mse": statistics.summarise(one[chosen], files),
-               **({"minus_better_spiral": statistics.summarise((one - values[reference])[chosen], files)}
-                  if reference is not None and name != reference else {})}
+               **{difference: statistics.summarise((one - values[reference])[chosen], files)
+                  for difference, reference in references.items() if name != reference}}
         for name, one in values.items()}}
   return result

@@ -15,7 +15,8 @@ from adaptive_stem_tf.experiment.compare.scanning import CLEAN
 from adaptive_stem_tf.experiment.compare.summary import TARGETS
 
 _HEADER = ("condition", "completion", "scan", "target", "metric", "mean", "standard_deviation", "low", "high", "seeds",
-           "better_spiral", "difference", "difference_low", "difference_high")
+           "better_spiral", "difference", "difference_low", "difference_high", "adaptive", "minus_adaptive",
+           "minus_adaptive_low", "minus_adaptive_high")
 
 
 def write(result: Mapping[str, Any], folder: str | os.PathLike) -> None:
@@ -42,11 +43,12 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                    "mean": summary["mean"], "standard_deviation": summary["standard_deviation"],
                    "low": summary["interval_95"][0], "high": summary["interval_95"][1],
                    "seeds": " ".join(f"{value:.6g}" for value in summary["seeds"]),
-                   "better_spiral": made["better_spiral"]}
-            difference = values.get("minus_better_spiral", {}).get(target, {}).get(metric)
-            if difference:
-              row |= {"difference": difference["mean"], "difference_low": difference["interval_95"][0],
-                      "difference_high": difference["interval_95"][1]}
+                   "better_spiral": made["better_spiral"], "adaptive": made["adaptive"]}
+            for name, column in (("minus_better_spiral", "difference"), ("minus_adaptive", "minus_adaptive")):
+              minus = values.get(name, {}).get(target, {}).get(metric)
+              if minus:
+                low, high = minus["interval_95"]
+                row |= {column: minus["mean"], f"{column}_low": low, f"{column}_high": high}
             yield row
 
 
@@ -70,6 +72,11 @@ def interval(summary: Mapping[str, Any], digits: int = 3) -> str:
   return f"{summary['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def difference(values: Mapping[str, Any], name: str = "minus_better_spiral") -> str:
+  """Returns a scan's paired difference of 10 MSE on filtered targets; `reference` for what others are paired with."""
+  return interval(values[name]["filtered"]["ten_mse"]) if name in values else "reference"
+
+
 def _made(result: Mapping[str, Any]) -> str:
   seeds = ", ".join(map(str, result["seeds"]))
   pitches = ", ".join(f"{name.replace('_', ' ')} {pitch:g} px" for name, pitch in result["pitches"].items())
@@ -79,7 +86,10 @@ def _made(result: Mapping[str, Any]) -> str:
           + (f"Generators: {result['generator_iterations']:,} iterations, seeds {seeds}; means over seeds. "
              if {OWN, ALL} & set(result["conditions"][CLEAN.name]) else "")
           + (f"Pitches: {pitches}, {result['pitches_chosen']}. " if pitches else "")
-          + "10 MSE on [-1, 1]; differences are paired, from the better spiral with the same completion.")
+          + ("Networks see every scan by the range of its first segment (normalise=measured). "
+             if result.get("normalise") == "measured" else "")
+          + "10 MSE on [-1, 1]; differences are paired, from the better spiral or the adaptive scan with the same "
+          "completion.")
 
 
 def _scans(result: Mapping[str, Any]) -> list[str]:
@@ -93,11 +103,13 @@ def _scans(result: Mapping[str, Any]) -> list[str]:
 
 def _metrics(result: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
   """Returns a table of all scans with one completion."""
-  lines = ["| scan | 10 MSE, filtered target | minus better spiral | 10 MSE, raw target | MSE | PSNR, dB | SSIM | "
-           "multi-scale SSIM | 10 MSE of each seed |", "|---" * 9 + "|"]
+  adaptive = _label(result, made["adaptive"]) if made["adaptive"] else "adaptive"
+  lines = [f"| scan | 10 MSE, filtered target | minus better spiral | minus {adaptive} | 10 MSE, raw target | MSE | "
+           "PSNR, dB | SSIM | multi-scale SSIM | 10 MSE of each seed |", "|---" * 10 + "|"]
   for scan, values in _ranked(made):
     filtered = values["filtered"]
-    lines.append(f"| {_label(result, scan)} | {interval(filtered['ten_mse'])} | {_difference(values)} | "
+    lines.append(f"| {_label(result, scan)} | {interval(filtered['ten_mse'])} | {difference(values)} | "
+                 f"{difference(values, 'minus_adaptive')} | "
                  f"{interval(values['raw']['ten_mse'])} | {filtered['mse']['mean']:.4f} | "
                  f"{filtered['psnr']['mean']:.1f} | {filtered['ssim']['mean']:.3f} | "
                  f"{filtered['ms_ssim']['mean']:.3f} | {_seeds(filtered['ten_mse'])} |")
@@ -132,7 +144,7 @@ def _conditions(result: Mapping[str, Any]) -> list[str]:
     cells = []
     for name in names:
       values = result["conditions"][name][completion]["scans"][scan]
-      cells.append(f"{values['filtered']['ten_mse']['mean']:.3f} ({_difference(values)})")
+      cells.append(f"{values['filtered']['ten_mse']['mean']:.3f} ({difference(values)})")
     lines.append(f"| {one['label']} | {' | '.join(cells)} |")
   return lines
 
@@ -161,12 +173,6 @@ def _kinds(result: Mapping[str, Any]) -> list[str]:
 def _ranked(made: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
   """Returns scans from the lowest error to the highest."""
   return sorted(made["scans"].items(), key=lambda item: item[1]["filtered"]["ten_mse"]["mean"])
-
-
-def _difference(values: Mapping[str, Any]) -> str:
-  if "minus_better_spiral" not in values:
-    return "reference"
-  return interval(values["minus_better_spiral"]["filtered"]["ten_mse"])
 
 
 def _count(number: int | None, noun: str) -> str:

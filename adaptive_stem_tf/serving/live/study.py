@@ -49,7 +49,8 @@ def scan_all(follows: model.Decider, images: np.ndarray, faults: twin.Faults, ru
     truth = images[i, ..., 0]
     scope = twin.DigitalTwin(truth, dataclasses.replace(faults, seed=faults.seed + i))
     decides = deciding.Simulated(follows, scope.clock, lambda _: decision_us)
-    scanned = loop.run(scope, follows, decides, normalisation.start(1, truth[None]), rules)
+    intensities = normalisation.start(1, truth[None], follows.limit)
+    scanned = loop.run(scope, follows, decides, intensities, rules)
     errors = image_scan.ten_mse(scanned.completion[None], truth[None], follows.filter_sigma)
     times = report.decision_times(scanned.timings)
     rows.append((errors["filtered"][0], errors["raw"][0], scanned.segments, times["late"], times["beam_waited_us"]))

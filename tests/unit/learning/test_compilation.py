@@ -28,6 +28,11 @@ def test_the_step_is_traced_once_and_holds_no_python():
   assert learner.traces == 1
 
 
+def test_with_measured_ranges_the_step_is_traced_once_and_compiles_with_xla():
+  learner = tiny.learner("auto", normalise="measured", truncate=True)
+  assert np.isfinite(train(learner)).all() and learner.traces == 1
+
+
 @pytest.fixture
 def same_numbers(monkeypatch):
   """XLA makes other floats of the same random bits than TensorFlow's kernels: makes floats of integers, which agree."""

@@ -200,7 +200,8 @@ def test_a_fixed_path_needs_its_positions():
     {"capacity": 0}, {"prioritised": True}, {"optimiser": "rmsprop", "clip": "running_norm"},
     {"generator_optimiser": "sgd", "generator_rate": 1e-4}, {"generator_optimiser": "rmsprop"}, {"projection": 4},
     {"overwrite": "ring", "noise_decay": True, "adding_decay": 0.0}, {"precision": "bfloat16"},
-    {"decision_delay": 1, "target_actor": True}, {"truncate": True, "target_actor": True}])
+    {"decision_delay": 1, "target_actor": True}, {"truncate": True, "target_actor": True},
+    {"normalise": "measured", "target_generator": True}, {"normalise": "measured", "truncate": True}])
 def test_every_option_trains(changes):
   learner = tiny.learner(**changes)
   before = {name: values(getattr(learner, name)) for name in NETWORKS}

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -182,21 +183,39 @@ def test_tensorflow_alone_loads_it(exported, name, tmp_path):
   assert ended.returncode == 0 and ended.stdout.strip() == "alone", ended.stderr
 
 
+def saved_model_cli(*arguments):
+  """Runs TensorFlow's tool for SavedModels; returns what it printed."""
+  tool = pathlib.Path(sys.executable).with_name("saved_model_cli")
+  ended = subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+  assert ended.returncode == 0, ended.stderr
+  return ended.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lstm", "dnc"])
-def test_saved_model_cli_runs_every_signature(exported, name, tmp_path):
-  folder = exported[name][1]
-  for signature, (tensors, outputs) in contract.of_protos(extra.read_protos(folder)).items():
-    np.savez(tmp_path / "inputs.npz", **{key: np.zeros([size or 2 for size in tensor.shape],
-                                                       tensor.dtype.as_numpy_dtype) for key, tensor in tensors.items()})
-    inputs = ";".join(f"{key}={tmp_path}/inputs.npz[{key}]" for key in tensors)
-    output = tmp_path / signature
-    ended = subprocess.run(
-        [pathlib.Path(sys.executable).with_name("saved_model_cli"), "run", "--dir", folder, "--tag_set", "serve",
-         "--signature_def", signature, "--inputs", inputs, "--outdir", output],
-        capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    assert ended.returncode == 0, ended.stderr
-    assert {path.stem for path in output.iterdir()} == set(outputs)
+def test_saved_model_cli_shows_and_runs_every_signature(exported, name, tmp_path):
+  """Every signature, on what the one before it gave: `step` on the state of `start`, `complete` on a `scan`."""
+  folder, images = exported[name][1], tiny.images(2)
+  np.save(tmp_path / "image.npy", images)
+  np.save(tmp_path / "scan_id.npy", np.arange(2))
+  np.save(tmp_path / "observation.npy", images[:, 0, : tiny.PROBES, 0])
+  shown, known = saved_model_cli("show", "--dir", folder, "--all"), contract.of_protos(extra.read_protos(folder))
+  given = {path.stem: path for path in tmp_path.iterdir()}
+  for signature in ("scan", "start", "step", "complete", "serving_default"):
+    tensors, outputs = known.pop(signature)
+    assert f"signature_def['{signature}']" in shown
+    assert {f"inputs['{key}']" for key in tensors} | {f"outputs['{key}']" for key in outputs} <= set(
+        re.findall(r"(?:in|out)puts\['\w+'\]", shown))
+    inputs = ";".join(f"{key}={given[key]}" for key in tensors)
+    saved_model_cli("run", "--dir", folder, "--tag_set", "serve", "--signature_def", signature, "--inputs", inputs,
+                    "--outdir", tmp_path / signature)
+    given |= {path.stem: path for path in (tmp_path / signature).iterdir() if signature in ("scan", "start")}
+    made = {path.stem: np.load(path) for path in (tmp_path / signature).iterdir()}
+    assert set(made) == set(outputs) and all(np.isfinite(value).all() for value in made.values())
+  assert not known
+  for signature in ("complete", "serving_default"):
+    completion = np.load(tmp_path / signature / "completion.npy")
+    np.testing.assert_allclose(completion, np.load(given["completion"]), atol=1e-5)
 
 
 def test_versions_are_positive_integers_and_never_replaced(loaded_export, tmp_path):

@@ -10,6 +10,9 @@ import tensorflow as tf
 from adaptive_stem_tf import intensities
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import baselines
+from adaptive_stem_tf.serving import local, stepping
+from adaptive_stem_tf.serving.live import deciding, loop, twin
+from adaptive_stem_tf.serving.live import model as live_model
 from adaptive_stem_tf.serving.local import ModelError
 from adaptive_stem_tf.serving.scanner import Scanner
 from tests import tiny
@@ -83,6 +86,29 @@ def test_a_model_trained_on_measured_ranges_sees_outliers(adaptive, scanner, win
   middle = Normalisation("known", 140.0, 160.0)
   ours, clipped = (one.scan(windows, middle) for one in (Scanner(tmp_path / "1"), scanner))
   assert not np.array_equal(ours.completions, clipped.completions)
+
+
+def test_a_model_trained_on_measured_ranges_scans_alike_whatever_drives_it(tmp_path, windows):
+  """A file, a live scan, a client step by step and the signature `scan`, of intensities in the detector's units."""
+  trained, folder = scanning.exported(tmp_path, normalise="measured")
+  windows = np.float32([windows[0], windows[1], np.where(np.arange(tiny.SIZE)[:, None] < 13, 120.0, windows[2])])
+  expected = trained.scan_all(windows[..., None])
+  assert np.ptp(windows[2][tuple(expected.positions[2, : tiny.PROBES].astype(int).T)]) == 0  # nothing seen at first
+  measured, follows = Normalisation("measured"), live_model.ExportedModel(folder)
+  served = local.LocalModel(folder)
+  scans = Scanner(folder).scan(windows, measured)
+  driven = stepping.scan_images(served, windows[..., None], served.geometry, "measured")
+  whole = served.scan(windows[..., None])
+  for i, window in enumerate(windows):
+    scope = twin.DigitalTwin(window, twin.Faults(dwell=10.0))
+    live = loop.run(scope, follows, deciding.Simulated(follows, scope.clock, lambda _: 0.0),
+                    measured.start(1, limit=follows.limit))
+    found = ((scans.positions[i], scans.completions[i]), (driven.path[i], driven.completion[i, ..., 0]),
+             (whole["path"][i], whole["completion"][i, ..., 0]), (live.positions, live.completion))
+    for positions, completion in found:
+      inside = [np.clip(path, 0, tiny.SIZE - 1) for path in (positions, expected.positions[i])]
+      np.testing.assert_allclose(*inside, atol=1e-3)
+      np.testing.assert_allclose(completion, expected.completions[i, ..., 0], atol=0.02)
 
 
 def test_a_constant_window_is_scanned(scanner):

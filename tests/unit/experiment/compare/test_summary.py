@@ -56,6 +56,17 @@ def test_differences_are_paired_with_the_better_spiral(compared):
   assert own(compared, "grid")["minus_better_spiral"]["raw"]["psnr"]["mean"] == pytest.approx(1 - 32 / 6)
 
 
+def test_differences_are_paired_with_the_adaptive_scan_too(compared):
+  made = compared["conditions"][scanning.CLEAN.name]["own"]
+  assert made["adaptive"] == "adaptive" and "minus_adaptive" not in own(compared, "adaptive")
+  minus = own(compared, "grid")["minus_adaptive"]["filtered"]["ten_mse"]
+  assert minus["mean"] == pytest.approx(1 - 4.5) and minus["seeds"] == pytest.approx([1 - 3.5, 1 - 5.5])
+  polygon, back = (own(compared, scan) for scan in ("spiral_polygon", "adaptive"))
+  low, high = polygon["minus_adaptive"]["filtered"]["ten_mse"]["interval_95"]
+  assert [-high, -low] == pytest.approx(back["minus_better_spiral"]["filtered"]["ten_mse"]["interval_95"], abs=0.05)
+  assert compared["by_kind"]["own"]["y"]["scans"]["grid"]["minus_adaptive"]["mean"] == pytest.approx(1 - 6.5)
+
+
 def test_by_kind_and_file(compared):
   kinds, files = compared["by_kind"]["own"], compared["by_file"]["own"]
   assert kinds["x"]["count"] == 4 and kinds["x"]["files"] == 2 and kinds["y"]["files"] == 1
@@ -70,7 +81,8 @@ def test_without_spirals_there_are_no_differences():
   assert summary.better_spiral(scans) is None
   made = measure.Measurements({scanning.CLEAN.name: {"own": scans}}, {"grid": {}}, {})
   result = summary.build(made, [measure.Contender("grid", "grid", False, config.Scan(), ())], None, None)
-  assert "by_kind" not in result and "minus_better_spiral" not in own(result, "grid")
+  assert "by_kind" not in result and not {"minus_better_spiral", "minus_adaptive"} & set(own(result, "grid"))
+  assert result["conditions"][scanning.CLEAN.name]["own"]["adaptive"] is None
   assert drawings.forest({**HEAD, **result}) is None
 
 
@@ -82,12 +94,17 @@ def test_files_hold_every_number(tmp_path, compared):
     rows = list(csv.DictReader(file))
   assert len(rows) == 3 * 4 * 2 * 5  # completions under conditions, scans, targets, metrics
   key = ("condition", "completion", "scan", "target", "metric")
-  wanted = ["image range", "own", "adaptive", "filtered", "ten_mse"]
-  row = next(row for row in rows if [row[name] for name in key] == wanted)
+  found = lambda scan: next(row for row in rows if [row[name] for name in key] == [
+      "image range", "own", scan, "filtered", "ten_mse"])
+  row = found("adaptive")
   assert float(row["mean"]) == 4.5 and row["seeds"] == "3.5 5.5" and row["better_spiral"] == "spiral_polygon"
-  assert float(row["difference"]) == pytest.approx(4.5 - 32 / 6)
+  assert float(row["difference"]) == pytest.approx(4.5 - 32 / 6) and row["minus_adaptive"] == ""
+  row = found("grid")
+  assert row["adaptive"] == "adaptive" and float(row["minus_adaptive"]) == pytest.approx(-3.5)
+  assert float(row["minus_adaptive_low"]) <= -3.5 <= float(row["minus_adaptive_high"])
   text = (tmp_path / "compare.md").read_text()
   assert "| adaptive | 4.500 [" in text and "| reference |" in text and "By kind of source" in text
+  assert "| minus better spiral | minus adaptive |" in text and "| -3.500 [" in text
   assert "x (4 images, 2 files)" in text and "measured range" in text
   assert all(line.count("|") == lines[0].count("|") for lines in _tables(text) for line in lines)
 
