@@ -76,5 +76,5 @@ class Correction(Composite):
       raise ValueError(f"completion={self.generator.completion!r} has nothing to learn: a correction needs a completer "
                        "with a generator.")
     if self.data.normalise != "image":
-      raise ValueError(f"normalise={self.data.normalise!r}: corrections learn from scans whose intensities are in [-1, 1] "
-                       "as they are; give a completer that was trained with normalise=image.")
+      raise ValueError(f"normalise={self.data.normalise!r}: corrections learn from scans whose intensities are in "
+                       "[-1, 1] as they are; give a completer that was trained with normalise=image.")
