@@ -48,6 +48,8 @@ _DEADLINE = flags.DEFINE_float("deadline_us", 0.0, "time that a decision may tak
                                lower_bound=0.0)
 _STOP_BELOW = flags.DEFINE_float("stop_below", 0.0, "stop when the 10 MSE that the model predicts falls below; only "
                                  "for models trained with --truncate. 0: never", lower_bound=0.0)
+_CORRECTOR = flags.DEFINE_string("corrector", "", "folder of an exported distortion correction, NAME/VERSION, which "
+                                 "then completes the scan: for the microscope it was trained for")
 _ENGINE = flags.DEFINE_enum("engine", "savedmodel", list(model.ENGINES), "what decides and completes: TensorFlow, or "
                             "LiteRT, for models exported with --litert: faster")
 _PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
@@ -56,7 +58,7 @@ _SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
 
 def main() -> None:
   """Connects, scans, writes."""
-  follows, normalisation = model.ExportedModel(_MODEL.value, _ENGINE.value), microscopes.normalisation()
+  follows, normalisation = _model(), microscopes.normalisation()
   if _SHOW.value and not _PICTURE.value:
     raise ValueError("show=True and picture=False disagree: the window shows the picture; leave one out.")
   rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
@@ -81,6 +83,10 @@ def main() -> None:
   _write(subject, follows, scanned, rules, shown)
 
 
+def _model() -> model.ExportedModel:
+  return model.ExportedModel(_MODEL.value, _ENGINE.value, _CORRECTOR.value or None)
+
+
 def _watcher(shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None) -> loop.Watcher:
   scan = follows.scan
   return lambda positions, intensities: shown.show(
@@ -90,7 +96,7 @@ def _watcher(shown: picture.LivePicture, follows: model.ExportedModel, truth: np
 def _write(subject: microscopes.Subject, follows: model.ExportedModel, scanned: loop.LiveScan, rules: loop.Rules,
            shown: picture.LivePicture | None) -> None:
   scan = follows.scan
-  about = {"model": _MODEL.value, "engine": _ENGINE.value, **microscopes.settings(),
+  about = {"model": _MODEL.value, "engine": _ENGINE.value, "corrector": _CORRECTOR.value, **microscopes.settings(),
            "decision_delay": scan.decision_delay, "late_rule": rules.late, "stop_below": rules.stop_below,
            "dwell_us": subject.scope.dwell, **subject.about}
   result = report.result_of(scanned, scan.probes, subject.truth, follows.filter_sigma, about, subject.origin,

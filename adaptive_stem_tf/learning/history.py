@@ -34,8 +34,7 @@ class History(snt.Module):
     images = tf.stop_gradient(images)
     batch = images.shape[0]
     full = self.added >= self._capacity
-    which = tf.split(seed, [1, 1])
-    seeds = [tf.concat([which[0] * 2 + part, which[1]], 0) for part in range(2)]
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     first = tf.where(full, tf.random.stateless_uniform([], seeds[0], 0, self._capacity, tf.int32), self.added)
     slots = (first + tf.range(batch)) % self._capacity  # one block: no slot twice
     swapped = tf.logical_and(full, tf.random.stateless_uniform([batch], seeds[1]) < 0.5)[:, None, None, None]

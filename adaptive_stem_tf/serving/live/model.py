@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from adaptive_stem_tf import config, intensities
+from adaptive_stem_tf.serving import corrector as corrector_lib
 from adaptive_stem_tf.serving import extra, litert, local, stepping
 from adaptive_stem_tf.serving.stepping import Answer
 
@@ -39,12 +40,13 @@ class ExportedModel:
     limit: of the intensities it was trained on (`intensities.limit_of`).
   """
 
-  def __init__(self, folder: str | os.PathLike, engine: str = "savedmodel"):
+  def __init__(self, folder: str | os.PathLike, engine: str = "savedmodel", corrector: str | os.PathLike | None = None):
     """Reads NAME/VERSION, and calls it once, so that the first decision is no slower than the others.
 
     Args:
       folder: of the SavedModel.
       engine: what runs it: `savedmodel`, TensorFlow in this process, or `litert`, its fast path.
+      corrector: folder of a SavedModel that completes distorted scans in place of its generator; None for none.
 
     Raises:
       ValueError: if there is no model, it is not one of ours, its path is fixed, or the engine is unknown.
@@ -63,6 +65,7 @@ class ExportedModel:
     self._engine = _engine(folder, engine)
     self.scan, self.filter_sigma = experiment.scan, experiment.data.filter_sigma
     self.limit = intensities.limit_of(experiment.data.normalise)
+    self._complete = (corrector_lib.Corrector(corrector, self.scan.image_size) if corrector else self._engine).complete
     self.step(np.zeros(self.scan.probes), self.start())
     self.complete(np.zeros([self.scan.image_size, self.scan.image_size, 2]))
 
@@ -76,7 +79,7 @@ class ExportedModel:
 
   def complete(self, partial_scan: np.ndarray) -> np.ndarray:
     """Completes a partial scan [S, S, 2]: returns [S, S]."""
-    return self._engine.complete(np.asarray(partial_scan, np.float32)[None])[0, ..., 0]
+    return self._complete(np.asarray(partial_scan, np.float32)[None])[0, ..., 0]
 
 
 def _engine(folder: pathlib.Path, name: str) -> stepping.Scanner:
