@@ -40,7 +40,7 @@ class Measured(NamedTuple):
   targets: np.ndarray  # [N, S, S, 1], filtered specimens
   completions: dict[str, np.ndarray]  # [N, S, S, 1] by way: undistorted, uncorrected, and each corrector
   errors: dict[str, np.ndarray]  # [N], 10 * MSE
-  residual: dict[str, np.ndarray]  # [N] px
+  residual: dict[str, np.ndarray]  # [N] px, by how far structures are from where the undistorted completion has them
   fast_raster: np.ndarray  # [N], 10 * MSE of a raster of every pixel by the same microscope, filtered
 
 
@@ -64,7 +64,7 @@ def measure(microscope: Microscope, correctors: Mapping[str, Network], images: n
   raster = distorted.distorted_raster(images, system, beam.dwell_us, beam.flyback_us).intensities
   return Measured(bent, partial, targets, completions,
                   {name: ten_mse(made, targets) for name, made in completions.items()},
-                  {name: displacements(made, targets) for name, made in completions.items()},
+                  {name: displacements(made, completions[UNDISTORTED]) for name, made in completions.items()},
                   ten_mse(specimens.low_pass(tf.constant(raster.reshape(images.shape)), sigma).numpy(), targets))
 
 
@@ -80,20 +80,21 @@ def ten_mse(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
   return 10 * np.mean(np.square(made.astype(np.float64) - targets), (1, 2, 3))
 
 
-def displacements(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
   """Estimates by how far structures are displaced: [N] px.
 
-  Optical flow by scikit-image's iterative Lucas-Kanade, its length averaged with the weight of the target's
-  gradient, as nothing can be told where an image is flat.
+  Optical flow by scikit-image's iterative Lucas-Kanade, its length averaged with the weight of the reference's
+  gradient, as nothing can be told where an image is flat. Against the undistorted completion, not the specimen:
+  that one shows detail which no completion has, and flow would take it for movement.
 
   Args:
     made: [N, S, S, 1].
-    targets: [N, S, S, 1].
+    reference: [N, S, S, 1].
   """
   found = []
-  for image, target in zip(made[..., 0], targets[..., 0]):
-    flow = registration.optical_flow_ilk(target, image, radius=_FLOW_RADIUS)
-    weight = np.hypot(*np.gradient(target))
+  for image, expected in zip(made[..., 0], reference[..., 0]):
+    flow = registration.optical_flow_ilk(expected, image, radius=_FLOW_RADIUS)
+    weight = np.hypot(*np.gradient(expected))
     found.append(np.sum(weight * np.hypot(*flow)) / max(np.sum(weight), 1e-9))
   return np.array(found)
 
