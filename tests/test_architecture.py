@@ -18,7 +18,7 @@ ALLOWED = {
     "specimens": _BASE, "randomness": _BASE,
     "intensities": _BASE, "seeing": _BASE, "micrographs": _BASE,
     "input_pipeline": _BASE, "scan": _BASE,
-    "networks": _BASE | {"scan.geometry", "scan.steering"},
+    "networks": _BASE | {"scan.environment", "scan.geometry", "scan.steering"},
     "learning": _DATA | {"networks"},
     "experiment": _DATA | {"networks", "learning"},
     "serving": _DATA | {"networks", "learning", "experiment"},
