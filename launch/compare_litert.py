@@ -7,6 +7,7 @@ Each image of the split is scanned without noise by both, segment by segment. Er
 10 MSE on low-pass filtered targets.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.experiment import statistics
 from adaptive_stem_tf.serving import equivalence, extra
 from launch import data
 from launch import flags as launch_flags
@@ -26,6 +28,8 @@ _IMAGES = flags.DEFINE_string("images", "", "NumPy file of specimens; default: t
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test", "all"], "which split is scanned")
 _COUNT = flags.DEFINE_integer("count", 0, "how many of them, from the first; 0 for all", lower_bound=0)
 _JSON = flags.DEFINE_string("json", "", "also write the comparison to this file")
+
+_told = functools.partial(statistics.told, form="+.1e")  # means and intervals
 
 
 def main() -> None:
@@ -52,16 +56,11 @@ def _report(result):
       f"  whole paths           {result['identical_paths']:.1%} identical to the pixel (SavedModel in one batch beside "
       f"itself one by one: {result['identical_paths_of_the_savedmodel_in_one_batch']:.1%})",
       f"  whole scans           mean 10 MSE {result['litert_ten_mse']:.5f}, SavedModel "
-      f"{result['savedmodel_ten_mse']:.5f}, difference {_cell(result['litert_minus_savedmodel_ten_mse'])}"]
+      f"{result['savedmodel_ten_mse']:.5f}, difference {_told(result['litert_minus_savedmodel_ten_mse'])}"]
   lines += [f"  completion {precision:10} greatest relative difference {made['relative_difference']:.1e}; of the same "
-            f"scans mean 10 MSE {made['ten_mse']:.5f}, difference {_cell(made['minus_savedmodel_ten_mse'])}"
+            f"scans mean 10 MSE {made['ten_mse']:.5f}, difference {_told(made['minus_savedmodel_ten_mse'])}"
             for precision, made in result["completions"].items()]
   return "\n".join(lines)
-
-
-def _cell(summary):
-  low, high = summary["interval_95"]
-  return f"{summary['mean']:+.1e} [{low:+.1e}, {high:+.1e}]"
 
 
 if __name__ == "__main__":

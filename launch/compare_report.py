@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import evaluation, figures, model, training
+from adaptive_stem_tf.experiment import evaluation, figures, model, statistics, training
 from adaptive_stem_tf.experiment.compare import (
   animation,
   choices,
@@ -220,7 +220,7 @@ def _told(request: Request, result: Mapping[str, Any]) -> str:
            f"the better spiral and from {made['adaptive'] or 'the adaptive scan'}:"]
   for name, values in made["scans"].items():
     label, ten_mse = result["scans"][name]["label"], values["filtered"]["ten_mse"]
-    lines.append(f"  {label:16} {tables.interval(ten_mse)}  {tables.difference(values):24}  "
+    lines.append(f"  {label:16} {statistics.told(ten_mse)}  {tables.difference(values):24}  "
                  f"{tables.difference(values, 'minus_adaptive')}")
   return "\n".join([*lines, f"Written: {request.output}/compare.json, .csv and .md, differences.png, examples.png and "
                     "scan.gif."])

@@ -8,6 +8,7 @@ spirals (partial scan, target, completion). The spiral is completed by the run's
 generator, which was not trained for it.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import evaluation, figures, model
+from adaptive_stem_tf.experiment import evaluation, figures, model, statistics
 from launch import data
 from launch import flags as launch_flags
 
@@ -28,6 +29,8 @@ _IMAGES = flags.DEFINE_string("images", "", "NumPy file of specimens; its test s
                               "Default: the data the run was trained on")
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test", "all"], "which split is evaluated")
 _EXAMPLES = 12
+
+_told = functools.partial(statistics.told, form=".4f")  # means and intervals
 
 
 def main() -> None:
@@ -59,17 +62,12 @@ def _table(result: dict) -> str:
   lines = [f"{result['count']} images, {result['probing_positions']} probing positions each; 10 MSE on filtered and "
            "raw targets, mean and 95 % interval:"]
   for name, measured in result["scans"].items():
-    cells = [_cell(measured[kind]["ten_mse"]) for kind in ("filtered", "raw")]
+    cells = [_told(measured[kind]["ten_mse"]) for kind in ("filtered", "raw")]
     more = ", ".join(f"{metric.upper()} {measured['filtered'][metric]['mean']:.2f}" for metric in ("psnr", "ssim"))
     lines.append(f"  {name:10} {cells[0]}  raw {cells[1]}  {more}, {measured['distinct_pixels']:.2%} distinct pixels")
-  lines.append(f"  {next(iter(result['scans']))} - spiral {_cell(result['own_minus_spiral_ten_mse'])} (paired)")
-  lines.append(f"  each image's mean {_cell(result['image_mean_ten_mse'])}")
+  lines.append(f"  {next(iter(result['scans']))} - spiral {_told(result['own_minus_spiral_ten_mse'])} (paired)")
+  lines.append(f"  each image's mean {_told(result['image_mean_ten_mse'])}")
   return "\n".join(lines)
-
-
-def _cell(summary: dict) -> str:
-  low, high = summary["interval_95"]
-  return f"{summary['mean']:.4f} [{low:.4f}, {high:.4f}]"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from absl import flags
 
 from adaptive_stem_tf.correction_config import Correction
 from adaptive_stem_tf.experiment import correction, correction_evaluation, correction_figures, figures, model
+from adaptive_stem_tf.experiment.statistics import told
 from launch import data
 from launch import flags as launch_flags
 
@@ -105,19 +106,12 @@ def _table(results: dict[str, dict]) -> str:
            "|" + "---|" * 7]
   for name, result in results.items():
     for way, measured in result["ways"].items():
-      cells = [name, f"{result['missed_px_rms']['mean']:.2f}", way, _cell(measured["ten_mse"]),
-               _cell(measured.get("minus_uncorrected")), _cell(measured.get("recovered_share"), 2),
-               _cell(measured["residual_px"], 2)]
+      cells = [name, f"{result['missed_px_rms']['mean']:.2f}", way, told(measured["ten_mse"]),
+               told(measured.get("minus_uncorrected")), told(measured.get("recovered_share"), ".2f"),
+               told(measured["residual_px"], ".2f")]
       lines.append(f"| {' | '.join(cells)} |")
-    lines.append(f"| {name} | | raster of every pixel, as fast | {_cell(result['fast_raster_ten_mse'])} | | | |")
+    lines.append(f"| {name} | | raster of every pixel, as fast | {told(result['fast_raster_ten_mse'])} | | | |")
   return "\n".join(lines) + "\n"
-
-
-def _cell(summary: dict | None, digits: int = 3) -> str:
-  if summary is None:
-    return ""
-  low, high = summary["interval_95"]
-  return f"{summary['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.experiment.statistics import told
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving.live import loop, model, study, twin
 from launch import data
@@ -95,18 +96,11 @@ def _table(rows: list[dict]) -> str:
   lines = ["| model | dose, e/px | lag, us | 10 MSE, filtered | raw | late | beam waited, us | minus first model | "
            "minus first condition |", "|" + "---|" * 9]
   for row in rows:
-    cells = [row["name"], f"{row['dose']:g}", f"{row['lag']:g}", _cell(row["filtered"]), _cell(row["raw"]),
-             f"{row['late_decisions']:.1f}", f"{row['beam_waited_us']:.0f}", _cell(row.get("minus_first_model")),
-             _cell(row.get("minus_first_condition"))]
+    cells = [row["name"], f"{row['dose']:g}", f"{row['lag']:g}", told(row["filtered"]), told(row["raw"]),
+             f"{row['late_decisions']:.1f}", f"{row['beam_waited_us']:.0f}", told(row.get("minus_first_model")),
+             told(row.get("minus_first_condition"))]
     lines.append(f"| {' | '.join(cells)} |")
   return "\n".join(lines) + "\n"
-
-
-def _cell(summary: dict | None) -> str:
-  if summary is None:
-    return ""
-  low, high = summary["interval_95"]
-  return f"{summary['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Means with intervals that respect where crops come from (METHOD section 9)."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,3 +57,11 @@ def summarise(values: np.ndarray, groups: Sequence[Any] | None = None) -> dict[s
   low, high = np.quantile(bootstrap_means(values, groups), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
   return {"count": len(values), "mean": float(values.mean()), "standard_deviation": float(values.std(ddof=1))
           if len(values) > 1 else 0.0, "interval_95": [float(low), float(high)]}
+
+
+def told(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
+  """Returns a mean and its interval as text, in a format of numbers; nothing for None."""
+  if summary is None:
+    return ""
+  low, high = summary["interval_95"]
+  return f"{summary['mean']:{form}} [{low:{form}}, {high:{form}}]"

@@ -13,6 +13,7 @@ from adaptive_stem_tf.experiment.compare.measure import FILTERED
 from adaptive_stem_tf.experiment.compare.plan import ALL, COMPLETIONS, OWN, shown_first
 from adaptive_stem_tf.experiment.compare.scanning import CLEAN
 from adaptive_stem_tf.experiment.compare.summary import TARGETS
+from adaptive_stem_tf.experiment.statistics import told
 
 _HEADER = ("condition", "completion", "scan", "target", "metric", "mean", "standard_deviation", "low", "high", "seeds",
            "better_spiral", "difference", "difference_low", "difference_high", "adaptive", "minus_adaptive",
@@ -66,15 +67,9 @@ def markdown(result: Mapping[str, Any]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def interval(summary: Mapping[str, Any], digits: int = 3) -> str:
-  """Returns a mean and its interval."""
-  low, high = summary["interval_95"]
-  return f"{summary['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
 def difference(values: Mapping[str, Any], name: str = "minus_better_spiral") -> str:
   """Returns a scan's paired difference of 10 MSE on filtered targets; `reference` for what others are paired with."""
-  return interval(values[name]["filtered"]["ten_mse"]) if name in values else "reference"
+  return told(values[name]["filtered"]["ten_mse"]) if name in values else "reference"
 
 
 def _made(result: Mapping[str, Any]) -> str:
@@ -108,9 +103,9 @@ def _metrics(result: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
            "PSNR, dB | SSIM | multi-scale SSIM | 10 MSE of each seed |", "|---" * 10 + "|"]
   for scan, values in _ranked(made):
     filtered = values["filtered"]
-    lines.append(f"| {_label(result, scan)} | {interval(filtered['ten_mse'])} | {difference(values)} | "
+    lines.append(f"| {_label(result, scan)} | {told(filtered['ten_mse'])} | {difference(values)} | "
                  f"{difference(values, 'minus_adaptive')} | "
-                 f"{interval(values['raw']['ten_mse'])} | {filtered['mse']['mean']:.4f} | "
+                 f"{told(values['raw']['ten_mse'])} | {filtered['mse']['mean']:.4f} | "
                  f"{filtered['psnr']['mean']:.1f} | {filtered['ssim']['mean']:.3f} | "
                  f"{filtered['ms_ssim']['mean']:.3f} | {_seeds(filtered['ten_mse'])} |")
   return lines
@@ -125,7 +120,7 @@ def _classical(result: Mapping[str, Any], clean: Mapping[str, Any]) -> list[str]
            "| scan | " + " | ".join(name.replace("_", " ") for name in names) + " |",
            "|---" * (len(names) + 1) + "|"]
   return lines + [f"| {one['label']} | " + " | ".join(
-      interval(clean[name]["scans"][scan]["filtered"]["ten_mse"]) for name in names) + " |"
+      told(clean[name]["scans"][scan]["filtered"]["ten_mse"]) for name in names) + " |"
       for scan, one in result["scans"].items()]
 
 
@@ -165,7 +160,7 @@ def _kinds(result: Mapping[str, Any]) -> list[str]:
     for values in kinds.values():
       own = values["scans"][scan]
       minus = own.get("minus_better_spiral")
-      cells.append(f"{own['ten_mse']['mean']:.3f} ({interval(minus) if minus else 'reference'})")
+      cells.append(f"{own['ten_mse']['mean']:.3f} ({told(minus) if minus else 'reference'})")
     lines.append(f"| {one['label']} | {' | '.join(cells)} |")
   return lines
 
