@@ -21,6 +21,8 @@ class Data(Section):
       "(simulated_stem, simulated_stem/downsampled_96, wemd_stem/crops_96, ...). Ignored if --images is given.")
   images: str = field("", "NumPy file [N, S, S, 1] or [N, S, S] of specimens to use instead of a data set: "
                       "its first 80 % train, the rest tests.")
+  extra_specimens: int = field(0, "specimens of --dataset's training split that train beside those of --images",
+                               minimum=0)
   validation_fraction: float = field(
       0.0, "share of the training split kept aside for choosing among models: whole source files, from the last on, "
       "where they are known, else the last part", minimum=0.0, below=1.0)

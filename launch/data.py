@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf import config, input_pipeline
+from adaptive_stem_tf import config, input_pipeline, specimens
 
 
 class Part(NamedTuple):
@@ -28,7 +28,8 @@ def load(data: config.Data, image_size: int) -> input_pipeline.Splits:
   Raises:
     ValueError, FileNotFoundError: if they are missing, unreadable or of another size.
   """
-  return _load(data, image_size)[0]
+  splits = _load(data, image_size)[0]
+  return _with_extra(splits, data) if data.extra_specimens else splits
 
 
 def load_split(data: config.Data, image_size: int, split: str) -> tuple[np.ndarray, list[str] | None]:
@@ -76,6 +77,21 @@ def _load(data: config.Data, image_size: int) -> tuple[input_pipeline.Splits, _P
   if splits.repairs.constant_images:
     print(f"{source}: {splits.repairs.constant_images} images are constant and were set to 0.")
   return splits, origin
+
+
+def _with_extra(splits: input_pipeline.Splits, data: config.Data) -> input_pipeline.Splits:
+  """Adds specimens of --dataset to the training split of --images."""
+  if not data.images:
+    raise ValueError(f"extra_specimens={data.extra_specimens} are added to those of --images, which is not given: "
+                     "leave one out, or give the other.")
+  from datasets import load as dataset_loader  # TFDS takes seconds to import
+  extra = dataset_loader.load_split(data.dataset, f"train[:{data.extra_specimens}]")
+  if len(extra) < data.extra_specimens or extra.shape[1:] != splits.train.shape[1:]:
+    raise ValueError(f"extra_specimens={data.extra_specimens} of {list(splits.train.shape[1:3])} px are not there: "
+                     f"{data.dataset} has {len(extra)} of {list(extra.shape[1:3])} px.")
+  specimens.normalise(extra)
+  print(f"{data.dataset}: {len(extra)} specimens more to train on.")
+  return splits._replace(train=np.concatenate([splits.train, extra]))
 
 
 def _rows(data: config.Data, splits: input_pipeline.Splits, origin: _Provenance | None) -> dict[str, np.ndarray]:
