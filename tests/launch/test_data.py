@@ -25,7 +25,8 @@ def test_extra_specimens_train_beside_those_of_images_and_nowhere_else(images_fi
   alone = data.load(config.Data(images=str(images_file), validation_fraction=0.25), tiny.SIZE)
   settings = config.Data(images=str(images_file), validation_fraction=0.25, extra_specimens=3)
   splits = data.load(settings, tiny.SIZE)
-  assert asked == [("simulated_stem/crops_96", "train[:3]")] and "3 specimens more to train on" in capsys.readouterr().out
+  assert asked == [("simulated_stem/crops_96", "train[:3]")]
+  assert "3 specimens more to train on" in capsys.readouterr().out
   np.testing.assert_array_equal(splits.train[:12], alone.train)
   np.testing.assert_allclose(splits.train[12:], tiny.images(5, seed=1)[:3], atol=1e-6)  # normalised
   for name in ("validation", "test"):
