@@ -38,6 +38,7 @@ def test_only_segments_that_were_scanned_count():
   found = BY_FIRST.range_of(tf.constant(SCANS), tf.constant([1, 1, 2]))
   np.testing.assert_array_equal(found.low, [2, 3, 7])
   np.testing.assert_array_equal(found.high, [6, 3, 7])
+  np.testing.assert_array_equal(BY_FIRST.range_of(tf.constant(SCANS), tf.constant([2, 2, 1])).high, [6, 5, 7])
 
 
 def test_a_partial_scan_by_hand():
