@@ -11,7 +11,8 @@ there can be), `uncorrected` the same given distorted ones (the floor), the othe
 
 The folder receives distortion.json (means and 95 % intervals by bootstrap over source files, then crops;
 recovered shares; displacements in px estimated by optical flow), distortion.md (tables), recovery.png and,
-for each microscope, MICROSCOPE.png with paths, scans and completions.
+for each microscope, MICROSCOPE.png with paths, scans and completions and MICROSCOPE_displacements.png with
+what was learnt of its distortion.
 """
 
 import os
@@ -44,6 +45,7 @@ _TRAINED_BY = ("system", "beam", "scan", "generator", "data")  # what correctors
 
 
 class _Corrector(NamedTuple):
+  workdir: str
   microscope: str
   method: str
   network: correction_evaluation.Network
@@ -76,7 +78,7 @@ def _load(text: str) -> _Corrector:
     raise ValueError(f"correctors={text} is not MICROSCOPE/METHOD=WORKDIR: write weak/cyclic=runs/weak, say.")
   if method in (correction_evaluation.UNCORRECTED, correction_evaluation.UNDISTORTED):
     raise ValueError(f"correctors={text}: {method} is what correctors are compared with; choose another name.")
-  return _Corrector(microscope, method, *correction.load(workdir))
+  return _Corrector(workdir, microscope, method, *correction.load(workdir))
 
 
 def _measure(name: str, own: list[_Corrector], tried: list[_Corrector], folder: pathlib.Path) -> dict[str, Any]:
@@ -96,9 +98,17 @@ def _measure(name: str, own: list[_Corrector], tried: list[_Corrector], folder: 
       correction_evaluation.Microscope(completer, first.system, first.beam), networks, part.images)
   chosen = [round(row) for row in np.linspace(0, len(part.images) - 1, min(_EXAMPLES.value, len(part.images)))]
   figures.save(correction_figures.examples(part.images, measured, chosen), folder / f"{name}.png", dpi=170)
+  _draw_learnt(own, measured, folder / f"{name}_displacements.png")
   return {"system": vars(first.system), "dwell_us": first.beam.dwell_us, "count": len(part.images),
           "path": first.scan.path, "iterations": {one.method: one.iteration for one in own},
           **correction_evaluation.summarise(measured, part.sources)}
+
+
+def _draw_learnt(own: list[_Corrector], measured: correction_evaluation.Measured, path: pathlib.Path) -> None:
+  learnt = {one.method: correction.learnt_displacements(one.workdir, measured.scans.nominal[:1]) for one in own}
+  known = {method: values for method, values in learnt.items() if values is not None}
+  if known:
+    figures.save(correction_figures.displacements(measured, known), path)
 
 
 def _table(results: dict[str, dict]) -> str:

@@ -12,10 +12,10 @@ import tensorflow as tf
 from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.correction_config import Correction
 from adaptive_stem_tf.experiment import checkpoint, model, run
-from adaptive_stem_tf.learning import targets
+from adaptive_stem_tf.learning import cycle_gan, targets
 from adaptive_stem_tf.learning.cycle_gan import CycleLearner, UnpairedScans
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import distorted
+from adaptive_stem_tf.scan import distorted, partial_scan
 
 _SCANS = "scans.npz"
 
@@ -144,3 +144,23 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[generator
   corrector(tf.zeros([1, size, size, 2]), is_training=False)  # creates variables
   iteration = checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", step, corrector=corrector)
   return corrector, experiment, iteration
+
+
+def learnt_displacements(workdir: str | os.PathLike, nominal: np.ndarray) -> np.ndarray | None:
+  """Returns how far from nominal positions [N, P, 2] px a trained distorter believes the beam to be, [N, P, 2] px.
+
+  None for runs without one (paired), and for distorters that move nothing (residual).
+
+  Raises:
+    run.WorkdirError, checkpoint.CheckpointError: as `load`.
+  """
+  experiment = run.read_config(workdir, Correction)
+  if experiment.cycle.paired or experiment.cycle.distorter == "residual":
+    return None
+  tf.random.set_seed(experiment.seed)
+  distorter, size = cycle_gan.make_distorter(experiment), experiment.scan.image_size
+  positions = tf.constant(nominal, tf.float32)
+  mask = partial_scan.draw_at(tf.zeros(nominal.shape[:2]), positions, size)[..., 1:]
+  distorter.displacements(mask, positions, is_training=False)  # creates variables
+  checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", distorter=distorter)
+  return distorter.displacements(mask, positions, is_training=False).numpy()

@@ -65,3 +65,26 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   axes.set(xticks=range(len(results)), xticklabels=list(results), ylabel="10 MSE, filtered target")
   axes.legend(frameon=False, fontsize=8)
   return drawn
+
+
+def displacements(measured: Measured, learnt: Mapping[str, np.ndarray], row: int = 0, shown: int = 120
+                  ) -> figure.Figure:
+  """Draws by how far one scan missed its nominal positions, and what distorters learnt of it.
+
+  Args:
+    measured: the scans.
+    learnt: [1, P, 2] px of that scan, by method.
+    row: of the scan.
+    shown: probing positions, the first.
+  """
+  drawn = figure.Figure(figsize=(8, 3.6), layout="constrained")
+  true = measured.scans.actual[row] - measured.scans.nominal[row]
+  for axis, (axes, name) in enumerate(zip(drawn.subplots(2, 1, sharex=True), ("rows", "columns"))):
+    axes.plot(true[:shown, axis], color="C1", linewidth=2, label="the microscope's")
+    for method, values in learnt.items():
+      axes.plot(values[0, :shown, axis], linewidth=1, label=f"learnt: {method}")
+    axes.set(ylabel=f"along {name}, px")
+    axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+  axes.set(xlabel="probing position, in order of time")
+  drawn.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=1 + len(learnt), frameon=False)
+  return drawn

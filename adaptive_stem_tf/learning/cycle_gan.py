@@ -36,6 +36,14 @@ class Batch(NamedTuple):
   targets: tf.Tensor  # [B, S, S, 1], these filtered
 
 
+def make_distorter(experiment: Correction) -> distorter.Distorter:
+  """Returns the distorter of a configuration."""
+  cycle = experiment.cycle
+  sizes = config.Generator(channels=cycle.distorter_channels, blocks=cycle.distorter_blocks,
+                           batch_norm_decay=experiment.generator.batch_norm_decay)
+  return distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement)
+
+
 class CycleLearner(snt.Module):
   """Corrector G_pr, distorter G_rp, two discriminators, their optimisers, and the step that trains them.
 
@@ -101,9 +109,7 @@ class CycleLearner(snt.Module):
     cycle, size = e.cycle, self._size
     tf.random.set_seed(e.seed)  # of weights; nothing else draws from the global generator
     self.corrector = generator.Generator(e.generator, name="corrector")
-    sizes = config.Generator(channels=cycle.distorter_channels, blocks=cycle.distorter_blocks,
-                             batch_norm_decay=e.generator.batch_norm_decay)
-    self.distorter = distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement)
+    self.distorter = make_distorter(e)
     plain = cycle.adversarial == "plain"
     self.raster_discriminator, self.partial_discriminator = (
         discriminator.Discriminator(cycle.discriminator_channels, plain, name)
