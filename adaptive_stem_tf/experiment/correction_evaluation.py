@@ -19,7 +19,6 @@ from adaptive_stem_tf.scan import distorted, partial_scan
 
 UNDISTORTED, UNCORRECTED = "undistorted", "uncorrected"
 _BATCH = 32
-_FLOW_RADIUS = 7  # px, of the window in which displacements are taken to be constant
 
 Network = Callable[..., tf.Tensor]  # (partial scans [B, S, S, 2], is_training) -> [B, S, S, 1]
 
@@ -83,7 +82,7 @@ def ten_mse(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
   """Estimates by how far structures are displaced: [N] px.
 
-  Optical flow by scikit-image's iterative Lucas-Kanade, its length averaged with the weight of the reference's
+  Optical flow by scikit-image's TV-L1 (Zach et al. 2007), its length averaged with the weight of the reference's
   gradient, as nothing can be told where an image is flat. Against the undistorted completion, not the specimen:
   that one shows detail which no completion has, and flow would take it for movement.
 
@@ -93,7 +92,7 @@ def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
   """
   found = []
   for image, expected in zip(made[..., 0], reference[..., 0]):
-    flow = registration.optical_flow_ilk(expected, image, radius=_FLOW_RADIUS)
+    flow = registration.optical_flow_tvl1(expected, image)
     weight = np.hypot(*np.gradient(expected))
     found.append(np.sum(weight * np.hypot(*flow)) / max(np.sum(weight), 1e-9))
   return np.array(found)
