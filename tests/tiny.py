@@ -1,10 +1,17 @@
 """The smallest experiment that still has every part, for tests and subprocesses."""
 
+import functools
+import types
+
 import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf.correction_config import Correction
+from adaptive_stem_tf.experiment import correction as correction_lib
+from adaptive_stem_tf.learning import cycle_gan
 from adaptive_stem_tf.learning import learner as learner_lib
+from adaptive_stem_tf.scan import baselines, paths
 from adaptive_stem_tf.types import Draw
 
 THREADS = 2
@@ -13,6 +20,8 @@ FIELDS = {
     "image_size": SIZE, "segments": SEGMENTS, "probes": PROBES, "batch_size": BATCH, "capacity": 12, "channels": 2,
     "blocks": 1, "units": UNITS, "memory_slots": 5, "word_size": 3, "read_heads": 2, "iterations": 6,
     "batch_norm_decay": 0.9}
+CYCLE_FIELDS = {"distorter_channels": 2, "distorter_blocks": 0, "discriminator_channels": 2, "history": 8}
+LAGGING = config.ScanSystem(lag_us=10.0)
 CONTROLLERS = ("lstm", "gru", "dnc")
 
 
@@ -44,6 +53,26 @@ def draw(iteration: int = 0, count: int = 8, batch: int = BATCH) -> Draw:
   """Returns which specimens a batch shows; another one each iteration."""
   index = (tf.range(batch) + batch * iteration) % count
   return Draw(index, index % specimens.TRANSFORMS)
+
+
+def correction(**changes) -> Correction:
+  """Returns a tiny distortion correction with some fields changed."""
+  shared = {name: value for name, value in FIELDS.items() if name in Correction().flat()}
+  return Correction().replace(**{**shared, **CYCLE_FIELDS, **changes})
+
+
+@functools.cache
+def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_gan.UnpairedScans:
+  """Returns spiral scans of `count` tiny specimens by a microscope, and rasters of as many others."""
+  scan, (scanned, rasters) = experiment().scan, correction_lib.halves(images(2 * count))
+  spiral = types.SimpleNamespace(path=paths.Fixed(baselines.spiral(scan, 4.0), scan))
+  scans = correction_lib.scan_crops(spiral, scanned, system, 10.0)
+  return cycle_gan.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
+
+
+def cycle_learner(jit: str = "none", scans: cycle_gan.UnpairedScans | None = None, **changes) -> cycle_gan.CycleLearner:
+  """Returns a learner of a tiny distortion correction with some fields changed."""
+  return cycle_gan.CycleLearner(correction(**changes), scans or unpaired(), jit)
 
 
 def flags(**changes) -> list[str]:

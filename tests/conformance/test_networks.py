@@ -9,7 +9,8 @@ import sonnet as snt
 import tensorflow as tf
 import tree
 
-from adaptive_stem_tf.networks import actor, critic, generator, infill
+from adaptive_stem_tf.networks import actor, critic, discriminator, distorter, generator, infill
+from adaptive_stem_tf.scan import partial_scan
 from tests import tiny
 
 SCAN = tiny.experiment().scan
@@ -37,12 +38,30 @@ def complete(module, partial):
   return module(tf.concat([partial[..., :1], tf.cast(partial[..., 1:] > 0, tf.float32)], -1), is_training=False)
 
 
+def distort(module, raster, positions):
+  """Scans rasters as a distorter does, at positions inside the image."""
+  inside = SIZE * tf.sigmoid(positions)
+  mask = partial_scan.draw_at(inside[..., 0], inside, SIZE)[..., 1:]
+  return module(raster, mask, inside, is_training=False), module.displacements(mask, inside, is_training=False)
+
+
 CASES = {"generator": Case(lambda: generator.Generator(tiny.experiment().generator), complete, ((SIZE, SIZE, 2),)),
          "generator_interpolating": Case(
              lambda: generator.Generator(tiny.experiment(interpolate=True).generator), complete, ((SIZE, SIZE, 2),)),
          "actor_step_waypoints": Case(
              lambda: actor.Actor(tiny.experiment(steering="waypoints")), scan_step, ((SCAN.probes,), (2,))),
          "nearest_infill": Case(infill.NearestInfill, complete, ((SIZE, SIZE, 2),))}
+SIZES = tiny.experiment().generator
+for kind in ("causal", "warp"):
+  CASES[f"distorter_{kind}"] = Case(
+      lambda kind=kind: distorter.make_distorter(kind, SIZES, 3.0), distort, ((SIZE, SIZE, 1), (6, 2)))
+CASES["distorter_residual"] = Case(
+    lambda: distorter.make_distorter("residual", SIZES, 3.0),
+    lambda module, *inputs: distort(module, *inputs)[0], ((SIZE, SIZE, 1), (6, 2)))  # it displaces nothing
+for sigmoid in (False, True):
+  CASES["discriminator_plain" if sigmoid else "discriminator"] = Case(
+      lambda sigmoid=sigmoid: discriminator.Discriminator(2, sigmoid), lambda module, images: module(images),
+      ((2 * SIZE, 2 * SIZE, 3),))
 for kind in tiny.CONTROLLERS:
   chosen = tiny.experiment(controller=kind)
   CASES[f"actor_step_{kind}"] = Case(

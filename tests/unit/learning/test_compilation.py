@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf.types import LearnerMetrics
+from adaptive_stem_tf.types import CycleMetrics, LearnerMetrics
 from tests import tiny
 
 SLOW = pytest.mark.slow
@@ -14,12 +14,16 @@ def train(learner, steps=3):
   return np.array([[float(value) for value in learner.step(tiny.draw(k))] for k in range(steps)])
 
 
+LEARNERS = [tiny.learner, tiny.cycle_learner]
+
+
 def step_graph(learner):
   return learner._step.get_concrete_function(*tiny.draw()).graph.as_graph_def()
 
 
-def test_the_step_is_traced_once_and_holds_no_python():
-  learner = tiny.learner()
+@pytest.mark.parametrize("make", LEARNERS)
+def test_the_step_is_traced_once_and_holds_no_python(make):
+  learner = make()
   train(learner)
   assert learner.traces == 1
   graph = step_graph(learner)
@@ -62,3 +66,18 @@ def test_xla_compiles_the_whole_step_to_the_same_numbers(controller):
     np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5, err_msg=name)
   for variable, other in zip(compiled.replay.variables, plain.replay.variables, strict=True):
     np.testing.assert_allclose(variable, other, atol=1e-4, err_msg=variable.name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("same_numbers")
+@pytest.mark.parametrize("totals", ["printed", "back"])
+def test_xla_compiles_the_whole_step_of_a_correction_to_the_same_numbers(totals):
+  plain, compiled = (tiny.cycle_learner(jit, totals=totals) for jit in ("none", "all"))
+  tf.config.run_functions_eagerly(True)
+  expected = train(plain, 5)  # the history is full after two
+  tf.config.run_functions_eagerly(False)
+  ours = train(compiled, 5)
+  assert compiled.traces == 1
+  for name, a, b in zip(CycleMetrics._fields, ours.T, expected.T, strict=True):
+    np.testing.assert_allclose(a, b, rtol=5e-3, atol=1e-5, err_msg=name)
+  np.testing.assert_allclose(compiled.partial_history.images, plain.partial_history.images, atol=5e-3)
