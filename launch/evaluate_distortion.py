@@ -56,6 +56,7 @@ class _Corrector(NamedTuple):
 def main() -> None:
   """Measures --correctors."""
   correctors = [_load(text) for text in _CORRECTORS.value]
+  _check_labels([(one.microscope, one.method) for one in correctors])
   names = list(dict.fromkeys(one.microscope for one in correctors))
   folder = pathlib.Path(_OUTPUT.value)
   folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +65,9 @@ def main() -> None:
     own = [one for one in correctors if one.microscope == name]
     results[name] = _measure(name, own, correctors if _CROSS.value else own, folder)
   figures.save(correction_figures.recovery(results), folder / "recovery.png")
-  told = {"split": _SPLIT.value, "units": "10 * MSE on [-1, 1], low-pass filtered target; px", "microscopes": results}
-  (folder / "distortion.json").write_text(json.dumps(told, indent=1))
+  written = {"split": _SPLIT.value, "units": "10 * MSE on [-1, 1], low-pass filtered target; px",
+             "microscopes": results}
+  (folder / "distortion.json").write_text(json.dumps(written, indent=1))
   (folder / "distortion.md").write_text(_table(results))
   print(_table(results))
   print(f"Written: {folder}/distortion.json, distortion.md, recovery.png and {', '.join(names)}.png.")
@@ -79,6 +81,13 @@ def _load(text: str) -> _Corrector:
   if method in (correction_evaluation.UNCORRECTED, correction_evaluation.UNDISTORTED):
     raise ValueError(f"correctors={text}: {method} is what correctors are compared with; choose another name.")
   return _Corrector(workdir, microscope, method, *correction.load(workdir))
+
+
+def _check_labels(labels: list[tuple[str, str]]) -> None:
+  twice = [f"{microscope}/{method}" for number, (microscope, method) in enumerate(labels)
+           if (microscope, method) in labels[:number]]
+  if twice:
+    raise ValueError(f"correctors name {twice[0]} twice: give every method of a microscope a name of its own.")
 
 
 def _measure(name: str, own: list[_Corrector], tried: list[_Corrector], folder: pathlib.Path) -> dict[str, Any]:

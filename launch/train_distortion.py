@@ -59,8 +59,11 @@ def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
   given = launch_flags.given(correction_config.Correction().flat())
   if "completer" in given:
     given["completer"] = str(pathlib.Path(given["completer"]).resolve())
-  if launch_flags.given(vars(config.ScanSystem())) or _STRENGTH.present:
-    given |= vars(launch_flags.section(config.ScanSystem).scaled(_STRENGTH.value))
+  distortions = launch_flags.given(vars(config.ScanSystem()))
+  if _STRENGTH.present and not distortions:
+    raise ValueError(f"strength={_STRENGTH.value} scales nothing: give the distortions' flags (--lag_us, ...) with it.")
+  scaled = vars(config.ScanSystem(**distortions).scaled(_STRENGTH.value))
+  given |= {name: scaled[name] for name in distortions}
   if (workdir / "config.json").exists():
     return run.read_config(workdir, correction_config.Correction).replace(**given)
   return correction.configure(given.pop("completer", ""), **given)

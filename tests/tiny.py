@@ -1,6 +1,7 @@
 """The smallest experiment that still has every part, for tests and subprocesses."""
 
 import functools
+import pathlib
 import types
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.correction_config import Correction
 from adaptive_stem_tf.experiment import correction as correction_lib
+from adaptive_stem_tf.experiment import run
 from adaptive_stem_tf.learning import cycle_gan
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines, paths
@@ -65,7 +67,7 @@ def correction(**changes) -> Correction:
 def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_gan.UnpairedScans:
   """Returns spiral scans of `count` tiny specimens by a microscope, and rasters of as many others."""
   scan, (scanned, rasters) = experiment().scan, correction_lib.halves(images(2 * count))
-  spiral = types.SimpleNamespace(path=paths.Fixed(baselines.spiral(scan, 4.0), scan))
+  spiral = types.SimpleNamespace(path=paths.Fixed(baselines.spiral(scan, 4.0), scan), observed=tf.identity)
   scans = correction_lib.scan_crops(spiral, scanned, system, 10.0)
   return cycle_gan.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
 
@@ -73,6 +75,15 @@ def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_gan.U
 def cycle_learner(jit: str = "none", scans: cycle_gan.UnpairedScans | None = None, **changes) -> cycle_gan.CycleLearner:
   """Returns a learner of a tiny distortion correction with some fields changed."""
   return cycle_gan.CycleLearner(correction(**changes), scans or unpaired(), jit)
+
+
+def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:
+  """Makes a run, not trained, whose spiral scans can be corrected; returns its workdir."""
+  spiral = experiment(**{"path": "spiral", "pitch": 4.0, **changes})
+  running = run.scanner(spiral, config.Run(jit="none", progress=False), splits(), workdir)
+  running._checkpoints.save(1)
+  running._writer.close()
+  return workdir
 
 
 def flags(**changes) -> list[str]:

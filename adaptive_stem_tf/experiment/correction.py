@@ -59,10 +59,9 @@ def start(experiment: Correction, settings: config.Run, splits: input_pipeline.S
     checkpoint.CheckpointError: if it holds only damaged checkpoints.
     ValueError: if there are fewer than two specimens.
   """
-  workdir = pathlib.Path(workdir)
-  run.open_workdir(workdir, experiment)
-  scanned, rasters = halves(splits.train)
+  workdir, (scanned, rasters) = pathlib.Path(workdir), halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
+  run.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
   kept = _kept_scans(workdir, completer, scanned, experiment, bar)
   learner = CycleLearner(experiment, UnpairedScans(*map(tf.constant, (*kept, scanned, rasters))), settings.jit)
   if experiment.cycle.warm_start:
@@ -110,8 +109,8 @@ def scan_crops(scanner: model.Model, images: np.ndarray, system: config.ScanSyst
   """
   turned = []
   for which in bar(range(specimens.TRANSFORMS)):
-    shown = specimens.transform(tf.constant(images), tf.fill([len(images)], which)).numpy()
-    scans = distorted.distorted_scan(scanner.path, shown, system, dwell_us, seed=which)
+    shown = scanner.observed(specimens.transform(tf.constant(images), tf.fill([len(images)], which)))
+    scans = distorted.distorted_scan(scanner.path, shown.numpy(), system, dwell_us, seed=which)
     turned.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
   nominal, intensities, displacements = (np.stack(part, 1).astype(np.float32) for part in zip(*turned))
   return nominal, intensities, displacements

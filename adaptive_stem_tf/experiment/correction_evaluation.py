@@ -53,7 +53,8 @@ def measure(microscope: Microscope, correctors: Mapping[str, Network], images: n
   """
   completer, system, beam = microscope
   sigma = completer.experiment.data.filter_sigma
-  bent, straight = (distorted.distorted_scan(completer.path, images, one, beam.dwell_us)
+  observed = completer.observed(tf.constant(images)).numpy()
+  bent, straight = (distorted.distorted_scan(completer.path, observed, one, beam.dwell_us)
                     for one in (system, config.ScanSystem()))
   targets = evaluation.targets_of(images, sigma)["filtered"]
   partial = _draw(bent, images.shape[1])
@@ -112,10 +113,12 @@ def summarise(measured: Measured, sources: Sequence[str] | None) -> dict[str, An
           "fast_raster_ten_mse": statistics.summarise(measured.fast_raster, sources)}
 
 
-def recovered_share(errors: Mapping[str, np.ndarray], name: str, sources: Sequence[str] | None) -> dict[str, Any]:
+def recovered_share(errors: Mapping[str, np.ndarray], name: str, sources: Sequence[str] | None
+                    ) -> dict[str, Any] | None:
   """Returns which share of what distortion costs a corrector recovers, and its 95 % interval.
 
-  The share is one of mean errors; numerator and denominator are resampled together.
+  The share is one of mean errors; numerator and denominator are resampled together. Where distortion costs nothing,
+  there is nothing to recover, and a share would say nothing: None.
 
   Args:
     errors: [N] by way.
@@ -123,6 +126,8 @@ def recovered_share(errors: Mapping[str, np.ndarray], name: str, sources: Sequen
     sources: [N], the file of each image; None if unknown.
   """
   gained, lost = (errors[UNCORRECTED] - errors[way] for way in (name, UNDISTORTED))
+  if lost.mean() <= 0:
+    return None
   shares = statistics.bootstrap_means(gained, sources) / statistics.bootstrap_means(lost, sources)
   return {"mean": float(gained.mean() / lost.mean()),
           "interval_95": [float(bound) for bound in np.quantile(shares, [0.025, 0.975])]}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import figure
+from matplotlib import figure, patches
 
 from adaptive_stem_tf.experiment import figures
 from adaptive_stem_tf.experiment.correction_evaluation import UNCORRECTED, UNDISTORTED, Measured
@@ -22,7 +22,7 @@ def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> f
   grid = drawn.subplots(len(chosen), 3 + len(ways), squeeze=False)
   titles = ["specimen; nominal (blue)\nand actual path (orange)", "distorted partial scan", "target", *ways]
   for line, row in zip(grid, chosen):
-    _paths(line[0], images[row], measured.scans.nominal[row], measured.scans.actual[row])
+    figures.draw_paths(line[0], images[row], measured.scans.nominal[row], measured.scans.actual[row], 0.9)
     line[1].imshow(figures.partial_picture(measured.partial[row]), interpolation="nearest")
     for axes, image in zip(line[2:], (measured.targets[row], *(measured.completions[way][row] for way in ways))):
       axes.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
@@ -36,14 +36,6 @@ def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> f
   return drawn
 
 
-def _paths(axes, image, nominal, actual):
-  size = image.shape[0]
-  axes.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1, extent=(0, size, size, 0), interpolation="nearest")
-  axes.plot(nominal[:, 1], nominal[:, 0], color="#4c9be8", linewidth=0.6)
-  axes.plot(actual[:, 1], actual[:, 0], color="#ff8c1a", linewidth=0.6)
-  axes.set(xlim=(0, size), ylim=(size, 0))
-
-
 def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   """Draws mean errors with intervals, by microscope and way.
 
@@ -51,19 +43,20 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
     results: by microscope, as `correction_evaluation.summarise` gives them.
   """
   ways = list(dict.fromkeys(way for result in results.values() for way in result["ways"]))
-  drawn = figure.Figure(figsize=(1.6 + 1.9 * len(results), 3.4), layout="constrained")
+  greys = {UNDISTORTED: "0.7", UNCORRECTED: "0.3"}
+  colours = {way: greys.get(way, f"C{number - len(greys)}") for number, way in enumerate(ways)}
+  widest = max(len(result["ways"]) for result in results.values())
+  drawn = figure.Figure(figsize=(2.6 + 0.45 * (widest + 1) * len(results), 3.4), layout="constrained")
   axes = drawn.subplots()
-  for number, way in enumerate(ways):
-    held = [(place, result["ways"][way]["ten_mse"]) for place, result in enumerate(results.values())
-            if way in result["ways"]]
-    means = np.array([summary["mean"] for _, summary in held])
-    low, high = np.array([summary["interval_95"] for _, summary in held]).T
-    places = np.array([place for place, _ in held]) + 0.8 * (number + 0.5) / len(ways) - 0.4
-    colour = {UNDISTORTED: "0.7", UNCORRECTED: "0.3"}.get(way, f"C{number - 2}")
-    axes.bar(places, means, 0.75 / len(ways), color=colour, label=way)
-    axes.errorbar(places, means, [means - low, high - means], fmt="none", ecolor="k", elinewidth=0.8, capsize=2)
+  for place, result in enumerate(results.values()):  # each microscope's own ways, side by side about its place
+    for number, (way, measured) in enumerate(result["ways"].items()):
+      mean, (low, high) = measured["ten_mse"]["mean"], measured["ten_mse"]["interval_95"]
+      at = place + (number - (len(result["ways"]) - 1) / 2) / (widest + 1)
+      axes.bar(at, mean, 0.9 / (widest + 1), color=colours[way])
+      axes.errorbar(at, mean, [[mean - low], [high - mean]], fmt="none", ecolor="k", elinewidth=0.8, capsize=2)
   axes.set(xticks=range(len(results)), xticklabels=list(results), ylabel="10 MSE, filtered target")
-  axes.legend(frameon=False, fontsize=8)
+  drawn.legend([patches.Patch(color=colour) for colour in colours.values()], ways, loc="outside right upper",
+               frameon=False, fontsize=8)
   return drawn
 
 
@@ -81,8 +74,9 @@ def displacements(measured: Measured, learnt: Mapping[str, np.ndarray], row: int
   true = measured.scans.actual[row] - measured.scans.nominal[row]
   for axis, (axes, name) in enumerate(zip(drawn.subplots(2, 1, sharex=True), ("rows", "columns"))):
     axes.plot(true[:shown, axis], color="C1", linewidth=2, label="the microscope's")
-    for method, values in learnt.items():
-      axes.plot(values[0, :shown, axis], linewidth=1, label=f"learnt: {method}")
+    for number, (method, values) in enumerate(learnt.items()):
+      colour = f"C{number + (number > 0)}"  # C1 is the microscope's
+      axes.plot(values[0, :shown, axis], color=colour, linewidth=1, label=f"learnt: {method}")
     axes.set(ylabel=f"along {name}, px")
     axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
   axes.set(xlabel="probing position, in order of time")

@@ -7,12 +7,12 @@ from adaptive_stem_tf.experiment import figures, metrics_writer, run
 from adaptive_stem_tf.types import Draw
 
 _EXAMPLES = 12
-_PANELS = (("error", "10 MSE to what was scanned (watched)"),
+_PANELS = (("error", "10 MSE (watched)"),
            ("displacement_error", "distorter misses by, px (watched)"),
            ("raster_cycle", "cycle of rasters, MSE"), ("partial_cycle", "cycle of partial scans, MSE"),
            ("raster_discriminator", "discriminator of rasters"),
            ("partial_discriminator", "discriminator of partial scans"))
-_PAIRED = (("error", "10 MSE to what was scanned (learnt)"), ("corrector_gradient", "norm of the gradient"))
+_PAIRED = (("error", "10 MSE (learnt)"), ("corrector_gradient", "norm of the gradient"))
 
 
 class Refresher:

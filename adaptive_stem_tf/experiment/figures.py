@@ -3,10 +3,11 @@
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib import figure
+from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
 
 matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -14,6 +15,13 @@ matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spin
 _PANELS = (("generator_loss", "generator loss, 10 MSE"), ("critic_loss", "critic loss"),
            ("actor_loss", "actor loss, predicted"), ("over_edge", "segments that end outside"))
 _SHEET_COLUMNS = ("partial scan", "target output", "generated output")
+
+
+class _Plain(ticker.LogFormatter):
+  """Labels what would be labelled on a logarithmic axis, as plain numbers."""
+
+  def __call__(self, x, pos=None):
+    return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def boxcar(values: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
@@ -54,6 +62,8 @@ def learning_curves(rows: Sequence[Mapping[str, float]], title: str, width: floa
     axes.set(xlabel="iteration", ylabel=label)
     if (values > 0).all():
       axes.set_yscale("log")
+      for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis_formatter(_Plain())
       axes.set_ylim(top=2 * np.quantile(values[len(values) // 50 :], 0.99))
   drawn.suptitle(f"{title} ({width:.0f} iteration boxcar)")
   return drawn
@@ -119,15 +129,28 @@ def distorted_paths(specimens: np.ndarray, nominal: np.ndarray, actual: np.ndarr
     actual: [N, P, 2] px, places of the specimens.
   """
   drawn = figure.Figure(figsize=(3.4 * len(specimens), 3.7), layout="constrained")
-  size = specimens.shape[1]
   for axes, specimen, sent, under in zip(np.atleast_1d(drawn.subplots(1, len(specimens))), specimens, nominal, actual):
-    axes.imshow(specimen[..., 0], cmap="gray", vmin=-1, vmax=1, extent=(0, size, size, 0))
-    axes.plot(under[:, 1], under[:, 0], color="C1", linewidth=1.4, label="actual")
-    axes.plot(sent[:, 1], sent[:, 0], color="C0", linewidth=0.6, label="nominal")
-    axes.set(xlim=(0, size), ylim=(size, 0))
+    draw_paths(axes, specimen, sent, under, 1.4)
     axes.axis("off")
   drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
   return drawn
+
+
+def draw_paths(axes: Any, specimen: np.ndarray, nominal: np.ndarray, actual: np.ndarray, width: float) -> None:
+  """Draws where a beam was sent (thin, blue) and what was under it (orange) over its specimen.
+
+  Args:
+    axes: to draw on.
+    specimen: [S, S, 1].
+    nominal: [P, 2] px.
+    actual: [P, 2] px.
+    width: of the orange line, points.
+  """
+  size = specimen.shape[0]
+  axes.imshow(specimen[..., 0], cmap="gray", vmin=-1, vmax=1, extent=(0, size, size, 0), interpolation="nearest")
+  axes.plot(actual[:, 1], actual[:, 0], color="C1", linewidth=width, label="actual")
+  axes.plot(nominal[:, 1], nominal[:, 0], color="C0", linewidth=0.4 * width, label="nominal")
+  axes.set(xlim=(0, size), ylim=(size, 0))
 
 
 def save(drawn: figure.Figure, path: str | os.PathLike, dpi: int = 150) -> None:

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
   displacements: tf.Tensor  # [B, P, 2] px, unknown to who learns
   partial: tf.Tensor  # [B, S, S, 2], these drawn: I_partial and M
   truth: tf.Tensor  # [B, S, S, 1], what was scanned, filtered as targets are
-  rasters: tf.Tensor  # [B, S, S, 1], of other crops
+  rasters: tf.Tensor  # [B, S, S, 1], of other crops, as scans of them would be read
   targets: tf.Tensor  # [B, S, S, 1], these filtered
 
 
@@ -161,8 +161,10 @@ class CycleLearner(snt.Module):
     chosen = tf.random.stateless_uniform([2, count], seed, 0, 2**30, tf.int32)
     rasters = tf.gather(scans.rasters, chosen[0] % scans.rasters.shape[0])
     rasters = specimens.transform(rasters, chosen[1] % specimens.TRANSFORMS)
+    targets = specimens.low_pass(rasters, sigma)
+    read = targets if self.experiment.data.filter_observations else rasters
     return Batch(nominal, intensities, displacements, partial_scan.draw_at(intensities, nominal, self._size),
-                 specimens.low_pass(truth, sigma), rasters, specimens.low_pass(rasters, sigma))
+                 specimens.low_pass(truth, sigma), read, targets)
 
   def _stream(self, purpose):
     return randomness.stream(self.experiment.seed, purpose, self.iteration)

@@ -180,7 +180,7 @@ def test_learners_of_one_seed_are_equal_and_of_two_are_not():
 def walked():
   """What a perfect microscope measures along random walks, which differ from scan to scan."""
   scanned, rasters = correction.halves(tiny.images(10))
-  walker = types.SimpleNamespace(path=paths.RandomWalk(tiny.experiment().scan))
+  walker = types.SimpleNamespace(path=paths.RandomWalk(tiny.experiment().scan), observed=tf.identity)
   scans = correction.scan_crops(walker, scanned, config.ScanSystem(), 10.0)
   return cycle_gan.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
 
@@ -226,6 +226,14 @@ def test_targets_and_truth_are_filtered(walked):
   np.testing.assert_array_equal(plain.targets, plain.rasters)
   np.testing.assert_allclose(filtered.truth, specimens.low_pass(plain.truth, 2.5), atol=1e-6)
   np.testing.assert_array_equal(filtered.intensities, plain.intensities)
+
+
+def test_a_distorter_reads_what_scans_measure(walked):
+  plain, filtered = (tiny.cycle_learner(scans=walked, filter_observations=given).batch(tiny.draw(count=5))
+                     for given in (False, True))
+  np.testing.assert_array_equal(filtered.rasters, plain.targets)
+  np.testing.assert_array_equal(filtered.targets, plain.targets)
+  assert (plain.rasters != plain.targets).numpy().any()
 
 
 # What is watched, and how partial scans are shown.
