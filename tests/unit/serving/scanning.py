@@ -1,6 +1,8 @@
-"""An exported tiny model, and an image to scan."""
+"""An exported tiny model, an image to scan, and a process without our code."""
 
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -21,3 +23,14 @@ def exported(folder: pathlib.Path, positions: np.ndarray | None = None, **change
 def micrograph(height: int = 40, width: int = 50) -> np.ndarray:
   """Returns intensities [height, width] float32 between about 100 and 200."""
   return 150 + 50 * tiny.images(1, 52)[0, :height, :width, 0]
+
+
+def alone(code: str, folder: pathlib.Path, *arguments: object) -> str:
+  """Runs code in a process that can import neither this package nor Sonnet; returns what it printed."""
+  script = folder / "alone.py"
+  script.write_text("import sys\nsys.modules['adaptive_stem_tf'] = sys.modules['sonnet'] = None\n" + code)
+  # -I: neither the working directory nor PYTHONPATH; None in sys.modules: what is installed cannot be imported either.
+  ended = subprocess.run([sys.executable, "-I", str(script), *map(str, arguments)], capture_output=True, text=True,
+                         cwd=folder, timeout=300)
+  assert ended.returncode == 0, ended.stderr
+  return ended.stdout.strip()

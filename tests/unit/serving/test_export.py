@@ -16,6 +16,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.experiment import model
 from adaptive_stem_tf.serving import contract, export, extra
 from tests import tiny
+from tests.unit.serving import scanning
 
 
 @pytest.fixture(scope="module", params=["lstm", pytest.param("gru", marks=pytest.mark.slow), "dnc"])
@@ -175,12 +176,7 @@ print(ours or "alone")
 
 @pytest.mark.parametrize("name", ["lstm", pytest.param("dnc", marks=pytest.mark.slow)])
 def test_tensorflow_alone_loads_it(exported, name, tmp_path):
-  script = tmp_path / "alone.py"
-  script.write_text("import sys\nsys.modules['adaptive_stem_tf'] = sys.modules['sonnet'] = None\n" + ALONE)
-  # -I: neither the working directory nor PYTHONPATH; None in sys.modules: what is installed cannot be imported either.
-  ended = subprocess.run([sys.executable, "-I", str(script), str(exported[name][1]), str(tiny.SIZE)],
-                         capture_output=True, text=True, cwd=tmp_path, timeout=300)
-  assert ended.returncode == 0 and ended.stdout.strip() == "alone", ended.stderr
+  assert scanning.alone(ALONE, tmp_path, exported[name][1], tiny.SIZE) == "alone"
 
 
 def saved_model_cli(*arguments):
