@@ -54,12 +54,12 @@ class Residual(Distorter):
 
 
 class _Displaced(Distorter):
-  """Reads rasters bilinearly at displaced positions, which is what a scan system does."""
+  """Reads rasters between pixels at displaced positions, which is what a scan system does."""
 
   def __call__(self, raster, mask, positions, is_training):
     """Scans rasters (see `Distorter`)."""
     pixels = tf.floor(tf.clip_by_value(positions, 0.0, raster.shape[1] - 1.0))
-    return environment.read_between(raster, pixels + self.displacements(mask, positions, is_training))
+    return environment.read_detailed(raster, pixels + self.displacements(mask, positions, is_training))
 
 
 class Warp(_Displaced):

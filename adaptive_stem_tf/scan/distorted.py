@@ -64,7 +64,7 @@ class DistortedReader:
     actual, self._state = distortion.move(self._system, self._state, nominal, self._dwell_us)
     self._nominal.append(nominal)
     self._actual.append(actual)
-    return environment.read_between(specimens, tf.constant(_places(nominal, actual)))
+    return environment.read_detailed(specimens, tf.constant(_places(nominal, actual)))
 
 
 def distorted_scan(path: paths.Path, images: np.ndarray, system: config.ScanSystem, dwell_us: float, seed: int = 0
@@ -116,7 +116,7 @@ def distorted_raster(images: np.ndarray, system: config.ScanSystem, dwell_us: fl
   """Scans every pixel of images [N, S, S, 1] by `raster`: intensities [N, S * S] are the raster image, row by row."""
   nominal, actual = raster(images.shape[1], system, dwell_us, flyback_us)
   places = _places(nominal, actual)
-  scanned = [environment.read_between(tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1])))
+  scanned = [environment.read_detailed(tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1])))
              for batch in (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))]
   sent, reached = (np.broadcast_to(part.astype(np.float32), [len(images), *part.shape]) for part in (nominal, actual))
   return DistortedScans(sent, reached, np.concatenate(scanned))
