@@ -2,7 +2,8 @@
 
 In training each specimen spans [-1, 1]. A live scan never sees the minimum and maximum of the whole
 image, so it maps a known range (a black and a white calibration), or the range that it has measured.
-Whatever scans with a model shows it no intensity that it cannot have met in training (`limit_of`).
+What lies outside is shown to a model as it is, though none of its training crops had such intensities: clipping it
+costs more (docs/LIVE.md).
 """
 
 import dataclasses
@@ -10,14 +11,6 @@ import dataclasses
 import numpy as np
 
 KINDS = ("image", "measured", "known")
-
-
-def limit_of(normalise: str) -> float:
-  """Returns how far from 0 the intensities lay that a model was trained on, with its configuration's `normalise`.
-
-  Of whole images' ranges (`image`), nothing lies outside [-1, 1]; of measured ones, anything may.
-  """
-  return 1.0 if normalise == "image" else np.inf
 
 
 def to_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -70,26 +63,25 @@ class Normalisation:
       raise ValueError(f"normalise={text!r} is no range: give two numbers, LOW,HIGH such as 0,65535.") from None
     return cls("known", low, high)
 
-  def start(self, count: int, images: np.ndarray | None = None, limit: float = np.inf) -> "IntensityRange":
+  def start(self, count: int, images: np.ndarray | None = None) -> "IntensityRange":
     """Returns the ranges that `count` scans begin with.
 
     Args:
       count: B, how many specimens are scanned.
       images: [B, ...], what they look like, if that is known; needed for their own ranges only.
-      limit: of the model that scans (`limit_of`).
 
     Raises:
       ValueError: if their own ranges are asked for and they are not known.
     """
     if self.kind == "known":
-      return IntensityRange(np.full(count, self.low), np.full(count, self.high), limit)
+      return IntensityRange(np.full(count, self.low), np.full(count, self.high))
     if self.kind == "measured":
-      return IntensityRange(np.full(count, np.inf), np.full(count, -np.inf), limit)
+      return IntensityRange(np.full(count, np.inf), np.full(count, -np.inf))
     if images is None:
       raise ValueError("normalise=image needs an image whose range is known before it is scanned: calibrate black and "
                        "white (LOW,HIGH), or choose measured.")
     flat = images.reshape(count, -1).astype(np.float64)
-    return IntensityRange(flat.min(1), flat.max(1), limit)
+    return IntensityRange(flat.min(1), flat.max(1))
 
   def __str__(self):
     return f"{self.low:g},{self.high:g}" if self.kind == "known" else self.kind
@@ -99,11 +91,11 @@ class IntensityRange:
   """The intensities low and high [B] that become -1 and 1.
 
   A range that is empty yet grows with the probes measured so far, and is frozen after the first segment
-  whose probes differ. A model sees nothing beyond `limit`: what is darker or brighter is clipped for it.
+  whose probes differ.
   """
 
-  def __init__(self, low: np.ndarray, high: np.ndarray, limit: float = np.inf):
-    self.low, self.high, self._limit = low, high, limit
+  def __init__(self, low: np.ndarray, high: np.ndarray):
+    self.low, self.high = low, high
 
   def update(self, observations: np.ndarray) -> None:
     """Takes in the intensities [B, n] of a segment where the range is not frozen yet."""
@@ -112,8 +104,8 @@ class IntensityRange:
     self.high = np.where(open_, np.maximum(self.high, observations.max(1)), self.high)
 
   def to_unit(self, values: np.ndarray) -> np.ndarray:
-    """Maps intensities [B, ...] as the function `to_unit`, and clips them to [-limit, limit]."""
-    return np.clip(to_unit(values, self.low, self.high), -self._limit, self._limit)
+    """Maps intensities [B, ...] as the function `to_unit`."""
+    return to_unit(values, self.low, self.high)
 
   def from_unit(self, values: np.ndarray) -> np.ndarray:
     """Maps values [B, ...] back as the function `from_unit`."""

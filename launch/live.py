@@ -69,7 +69,7 @@ def main() -> None:
         "with --truncate, or leave --stop_below out.")
   with microscopes.Opened(follows.scan.image_size) as subject:
     truth = None if subject.truth is None else subject.truth[None]
-    intensities, decides = normalisation.start(1, truth, follows.limit), microscopes.decisions(follows, subject.scope)
+    intensities, decides = normalisation.start(1, truth), microscopes.decisions(follows, subject.scope)
     shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
     try:
       scanned = loop.run(subject.scope, follows, decides, intensities, rules,

@@ -102,13 +102,13 @@ def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def summarise(measured: Measured, sources: Sequence[str] | None) -> dict[str, Any]:
   """Returns means with 95 % intervals, by way: errors, recovered shares and residual displacements."""
   missed = np.sqrt(np.mean(np.sum(np.square(measured.scans.actual - measured.scans.nominal), -1), 1))
-  ways = {}
+  ways: dict[str, dict[str, Any]] = {}
   for name, errors in measured.errors.items():
     ways[name] = {"ten_mse": statistics.summarise(errors, sources),
                   "residual_px": statistics.summarise(measured.residual[name], sources)}
     if name not in (UNDISTORTED, UNCORRECTED):
-      ways[name]["recovered_share"] = recovered_share(measured.errors, name, sources)
-      ways[name]["minus_uncorrected"] = statistics.summarise(errors - measured.errors[UNCORRECTED], sources)
+      ways[name] |= {"recovered_share": recovered_share(measured.errors, name, sources),
+                     "minus_uncorrected": statistics.summarise(errors - measured.errors[UNCORRECTED], sources)}
   return {"missed_px_rms": statistics.summarise(missed, sources), "ways": ways,
           "fast_raster_ten_mse": statistics.summarise(measured.fast_raster, sources)}
 

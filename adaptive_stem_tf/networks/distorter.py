@@ -94,8 +94,8 @@ class Causal(_Displaced):
   def displacements(self, mask, positions, is_training):
     """Returns displacements [B, P, 2] px (see `Distorter`)."""
     del is_training
-    count = positions.shape[1]
-    time = tf.broadcast_to(tf.linspace(-1.0, 1.0, count)[:, None], [*positions.shape[:2], 1])
+    batch, count = positions.shape[0] or tf.shape(positions)[0], positions.shape[1]
+    time = tf.broadcast_to(tf.linspace(-1.0, 1.0, count)[:, None], [batch, count, 1])
     outputs = tf.concat([steps(positions) / _LARGEST_STEP, 2 * positions / mask.shape[1] - 1, time], -1)
     for layer in self.layers:
       outputs = tf.tanh(layer(outputs))

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.intensities import Normalisation, limit_of
+from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import corrector as corrector_lib
 from adaptive_stem_tf.serving import local, stepping
@@ -52,7 +52,6 @@ class Scanner:
     self._observed_sigma = self.filter_sigma if settings["data"]["filter_observations"] else 0.0
     self._complete = (corrector_lib.Corrector(corrector, self.size) if corrector else self._model).complete
     self._adaptive = settings["scan"]["path"] == "adaptive"
-    self._limit = limit_of(settings["data"].get("normalise", "image"))
 
   def scan(self, windows: np.ndarray, normalisation: Normalisation) -> Scans:
     """Scans windows [B, S, S] of finite intensities.
@@ -69,7 +68,7 @@ class Scanner:
 
   def _scan_batch(self, windows, normalisation):
     observed = specimens.low_pass(tf.constant(windows[..., None]), self._observed_sigma).numpy()
-    ranges = normalisation.start(len(windows), observed, self._limit)
+    ranges = normalisation.start(len(windows), observed)
     positions, values = [], []
     answer = self._start(len(windows))
     for segment in range(self.segments):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, intensities, seeing, specimens
+from adaptive_stem_tf import config, input_pipeline, seeing, specimens
 from adaptive_stem_tf.scan import baselines, environment, partial_scan, path_names, paths
 
 _BATCH = 32
@@ -75,7 +75,7 @@ def scan_all(path: paths.Path, observed: np.ndarray, measured_range: bool, norma
   """Scans every image [N, S, S, 1].
 
   With `measured_range`, a path that decides on its way is normalised by the range of its
-  first segment and clipped, as a live scan is; others by the range of all that they measure,
+  first segment, as a live scan is; others by the range of all that they measure,
   since nothing has to be normalised before they end. Where `normalise` says that generators
   were trained on measured ranges, each scan is shown to them by its own.
   """
@@ -108,8 +108,7 @@ def _scan(path: paths.Path, images: tf.Tensor, first: int, measured_range: bool,
   if measured_range:
     middle, half = specimens.measured_range(
         trajectory.observations[:, :1] if path.learns else trajectory.observations)
-    limit = intensities.limit_of("image")
-    trajectory = path.scan(tf.clip_by_value((images - middle) / half, -limit, limit), None, seed)
+    trajectory = path.scan((images - middle) / half, None, seed)
     partial = path.draw(trajectory.observations, trajectory.actions)
     return path.positions(trajectory.actions), partial, partial, middle, half
   partial = path.draw(trajectory.observations, trajectory.actions)

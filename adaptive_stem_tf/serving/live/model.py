@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from adaptive_stem_tf import config, intensities
+from adaptive_stem_tf import config
 from adaptive_stem_tf.serving import corrector as corrector_lib
 from adaptive_stem_tf.serving import extra, litert, local, stepping
 from adaptive_stem_tf.serving.stepping import Answer
@@ -19,7 +19,6 @@ class Decider(Protocol):
 
   scan: config.Scan
   filter_sigma: float  # px, of the targets it was trained on
-  limit: float  # of the intensities it was trained on (`intensities.limit_of`)
 
   def start(self) -> Answer:
     """Starts a scan."""
@@ -37,7 +36,6 @@ class ExportedModel:
   Attributes:
     scan: its geometry; `scan.truncate` says whether `step` returns predicted_error.
     filter_sigma: px, of the targets it was trained on.
-    limit: of the intensities it was trained on (`intensities.limit_of`).
   """
 
   def __init__(self, folder: str | os.PathLike, engine: str = "savedmodel", corrector: str | os.PathLike | None = None):
@@ -64,7 +62,6 @@ class ExportedModel:
       raise ValueError(f"model={folder} follows a fixed path ({experiment.scan.path}): a live scan needs an actor.")
     self._engine = _engine(folder, engine)
     self.scan, self.filter_sigma = experiment.scan, experiment.data.filter_sigma
-    self.limit = intensities.limit_of(experiment.data.normalise)
     self._complete = (corrector_lib.Corrector(corrector, self.scan.image_size) if corrector else self._engine).complete
     self.step(np.zeros(self.scan.probes), self.start())
     self.complete(np.zeros([self.scan.image_size, self.scan.image_size, 2]))

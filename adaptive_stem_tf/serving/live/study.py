@@ -49,7 +49,7 @@ def scan_all(follows: model.Decider, images: np.ndarray, faults: twin.Faults, ru
     truth = images[i, ..., 0]
     scope = twin.DigitalTwin(truth, dataclasses.replace(faults, seed=faults.seed + i))
     decides = deciding.Simulated(follows, scope.clock, lambda _: decision_us)
-    intensities = normalisation.start(1, truth[None], follows.limit)
+    intensities = normalisation.start(1, truth[None])
     scanned = loop.run(scope, follows, decides, intensities, rules)
     errors = image_scan.ten_mse(scanned.completion[None], truth[None], follows.filter_sigma)
     times = report.decision_times(scanned.timings)

@@ -15,7 +15,7 @@ class Scripted:
     delay: decision delay.
   """
 
-  filter_sigma, limit = 2.5, 1.0
+  filter_sigma = 2.5
 
   def __init__(self, errors=None, delay=0):
     self.scan = tiny.experiment(decision_delay=delay).scan

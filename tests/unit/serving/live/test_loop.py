@@ -57,15 +57,15 @@ def test_a_script_is_followed(delay, flown):
   assert scanned.segments == 4 and not scanned.stopped_early and scope.blanked
 
 
-def test_a_model_trained_on_whole_images_ranges_sees_clipped_intensities_and_the_user_what_was_measured():
+def test_what_lies_outside_the_range_is_neither_clipped_for_the_model_nor_for_the_user():
   follows, scope = Scripted(), twin.DigitalTwin(IMAGE, twin.Faults(dwell=10.0))
   decides = deciding.Simulated(follows, scope.clock, lambda _: 0.0)
-  ranges = Normalisation("known", -0.1, 0.1).start(1, limit=follows.limit)
+  ranges = Normalisation("known", -0.1, 0.1).start(1)
   scanned = loop.run(scope, follows, decides, ranges)
   assert np.abs(scanned.intensities).max() > 0.2
-  np.testing.assert_allclose(np.concatenate(follows.seen), np.clip(10 * scanned.intensities[:12], -1, 1), atol=1e-5)
+  np.testing.assert_allclose(np.concatenate(follows.seen), 10 * scanned.intensities[:12], atol=1e-5)
   seen = follows.partial[..., 1] > 0
-  np.testing.assert_allclose(follows.partial[seen, 0], np.clip(10 * scanned.partial[seen, 0], -1, 1), atol=1e-5)
+  np.testing.assert_allclose(follows.partial[seen, 0], 10 * scanned.partial[seen, 0], atol=1e-5)
 
 
 def test_what_was_measured_is_completed_in_the_detectors_units():
@@ -285,7 +285,7 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("delay, engine", [(0, "savedmodel"), (1, "savedmodel"), (1, "litert")])
 def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay, engine):
   follows = model.ExportedModel(exported[delay], engine)
-  assert follows.scan.truncate == bool(delay) and follows.limit == 1
+  assert follows.scan.truncate == bool(delay)
   scanned, _ = scan(follows, known=(-1.0, 1.0))
   whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](image=tf.constant(IMAGE[None, ..., None]))
   np.testing.assert_allclose(scanned.positions, np.clip(whole["path"][0], 0, 15), atol=1e-4)
