@@ -4,24 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tifffile
 
 from tests import tiny
 from tests.launch import commands
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, images_file):
-  """A SavedModel, trained and exported by the commands."""
-  folder = tmp_path_factory.mktemp("scan")
-  tf.config.run_functions_eagerly(True)
-  trained = commands.train(folder / "run", images_file, iterations=1)
-  tf.config.run_functions_eagerly(False)
-  assert trained.code == 0, trained.err
-  exported = commands.launch("export", f"--workdir={folder / 'run'}", f"--output={folder / 'model' / '1'}")
-  assert exported.code == 0, exported.err
-  return folder / "model" / "1"
 
 
 @pytest.fixture

@@ -132,6 +132,7 @@ print(ours or "alone")
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_alone_loads_it(made, partial, tmp_path):
   network, folder = made
   np.save(tmp_path / "partial.npy", partial)
