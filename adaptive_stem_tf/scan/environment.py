@@ -71,5 +71,5 @@ def read_detailed(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
   Returns:
     Intensities [B, n].
   """
-  smooth = low_pass(specimens, _SMOOTH)
-  return read_between(smooth, places) + read(specimens - smooth, places + 0.5)
+  smooth, nearest = low_pass(specimens, _SMOOTH), places + 0.5
+  return read(specimens, nearest) + (read_between(smooth, places) - read(smooth, nearest))

@@ -201,7 +201,7 @@ def test_the_distortion_of_a_scan_goes_with_it():
   batch = tiny.cycle_learner(filter_sigma=0.0).batch(tiny.draw(1))
   assert float(tf.reduce_max(tf.abs(batch.displacements))) > 0.5
   places = tf.floor(batch.nominal) + batch.displacements
-  np.testing.assert_allclose(batch.intensities, environment.read_between(batch.truth, places), atol=1e-5)
+  np.testing.assert_allclose(batch.intensities, environment.read_detailed(batch.truth, places), atol=1e-5)
 
 
 def test_rasters_are_of_crops_that_were_not_scanned(walked):

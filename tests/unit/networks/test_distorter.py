@@ -43,7 +43,7 @@ def test_rasters_are_read_at_the_displacements(kind, scanned, rng):
   excite(network, rng)
   moved = network.displacements(mask, positions, False)
   assert 0.1 < np.abs(moved).max() < 2.0 and np.std(moved) > 0.05
-  expected = environment.read_between(raster, tf.floor(positions) + moved)
+  expected = environment.read_detailed(raster, tf.floor(positions) + moved)
   np.testing.assert_allclose(network(raster, mask, positions, False), expected, atol=1e-6)
 
 
