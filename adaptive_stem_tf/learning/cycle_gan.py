@@ -114,14 +114,12 @@ class CycleLearner(snt.Module):
     self.raster_discriminator, self.partial_discriminator = (
         discriminator.Discriminator(cycle.discriminator_channels, plain, name)
         for name in ("raster_discriminator", "partial_discriminator"))
-    shapes = ((size, size, 1), (size, size, 2))
     self.raster_history, self.partial_history = (
         history.History(cycle.history, (size, size, channels)) if cycle.history else history.NoHistory()
         for channels in (1, View.channels))
-    raster, partial = (tf.zeros([1, *shape]) for shape in shapes)
-    self.corrector(partial, is_training=False)
-    self.distorter(raster, raster, self.scans.nominal[:1, 0], is_training=False)
-    nominal = self.scans.nominal[:1, 0]
+    raster, partial, nominal = tf.zeros([1, size, size, 1]), tf.zeros([1, size, size, 2]), self.scans.nominal[:1, 0]
+    self.corrector(partial, is_training=False)  # creates variables, as every call here does
+    self.distorter(raster, raster, nominal, is_training=False)
     self.raster_discriminator(raster), self.partial_discriminator(View(nominal, size).show(partial))
 
   def _make_optimisers(self):
