@@ -34,10 +34,10 @@ class History(snt.Module):
     images = tf.stop_gradient(images)
     batch = images.shape[0]
     full = self.added >= self._capacity
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-    first = tf.where(full, tf.random.stateless_uniform([], seeds[0], 0, self._capacity, tf.int32), self.added)
+    drawn = tf.random.stateless_uniform([1 + batch], seed, 0, 2**30, tf.int32)
+    first = tf.where(full, drawn[0] % self._capacity, self.added)
     slots = (first + tf.range(batch)) % self._capacity  # one block: no slot twice
-    swapped = tf.logical_and(full, tf.random.stateless_uniform([batch], seeds[1]) < 0.5)[:, None, None, None]
+    swapped = tf.logical_and(full, drawn[1:] % 2 == 0)[:, None, None, None]
     kept = tf.gather(self.images, slots)
     stays = tf.logical_and(full, tf.logical_not(swapped))
     # A full batch of rows is written, so that shapes are static: rows that stay are written as they were.

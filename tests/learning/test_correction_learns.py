@@ -63,7 +63,7 @@ def test_a_lag_is_found_and_corrected():
                                **CHANGES)
   train(perfect)
   lagging = scans(config.ScanSystem(lag_us=10.0))
-  learner = tiny.cycle_learner("none", lagging, totals="back", iterations=800, cycle_weight=2.0,
+  learner = tiny.cycle_learner("none", lagging, totals="back", iterations=1600, cycle_weight=2.0,
                                raster_adversarial_weight=0.0, corrector_rate=1e-3, distorter_rate=2e-3,
                                discriminator_rate=1e-3, **CHANGES)
   targets.copy(perfect.corrector, learner.corrector)

@@ -26,7 +26,7 @@ IMAGE = Normalisation("image")
 class Copier:
   """Scans as a Scanner does, and completes without an error."""
 
-  size, segments, probes, filter_sigma, folder = 16, 2, 3, 0.0, "copier"
+  size, segments, probes, filter_sigma, folder, corrector = 16, 2, 3, 0.0, "copier", None
 
   def scan(self, windows, normalisation):
     positions = np.broadcast_to(np.arange(12.0).reshape(6, 2), [len(windows), 6, 2])
