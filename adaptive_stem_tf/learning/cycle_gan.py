@@ -170,17 +170,15 @@ class CycleLearner(snt.Module):
   # The cyclic GAN.
 
   def _learn_unpaired(self, batch: Batch) -> CycleMetrics:
-    kind, back = self.experiment.cycle.adversarial, self.experiment.cycle.totals == "back"
-    given = tf.stop_gradient if back else tf.identity  # what one generator gives the other to learn from
-    view = View(batch.nominal, self._size)
+    kind, view = self.experiment.cycle.adversarial, View(batch.nominal, self._size)
     mask = batch.partial[..., 1:]
     with tf.GradientTape(persistent=True) as tape:
       corrected = self.corrector(batch.partial, is_training=True)
       simulated = self.distorter(batch.rasters, mask, batch.nominal, is_training=True)
       partial = partial_scan.draw_at(simulated, batch.nominal, self._size)
-      returned = self.distorter(given(corrected), mask, batch.nominal, is_training=True)
+      returned = self.distorter(corrected, mask, batch.nominal, is_training=True)
       cycles = (adversarial.partial_cycle_loss(returned, batch.intensities),
-                adversarial.raster_cycle_loss(self.corrector(given(partial), is_training=True), batch.targets))
+                adversarial.raster_cycle_loss(self.corrector(partial, is_training=True), batch.targets))
       deceived = (adversarial.generator_loss(self.raster_discriminator(corrected), kind),
                   adversarial.generator_loss(self.partial_discriminator(view.show(partial)), kind))
       totals = self._totals(deceived, cycles)
