@@ -9,7 +9,7 @@ supplement's. Schedule lengths are fractions of the number of iterations, so tha
 import dataclasses
 import math
 
-from adaptive_stem_tf.fields import Composite, Section, field
+from adaptive_stem_tf.settings import Composite, Section, field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,22 +17,38 @@ class Data(Section):
   """Where specimens come from and how intensities are mapped (METHOD sections 1, 2)."""
 
   dataset: str = field(
-      "simulated_stem/crops_96", "TFDS data set NAME or NAME/CONFIG from datasets/ "
-      "(simulated_stem, simulated_stem/downsampled_96, wemd_stem/crops_96, ...). Ignored if --images is given.")
-  images: str = field("", "NumPy file [N, S, S, 1] or [N, S, S] of specimens to use instead of a data set: "
-                      "its first 80 % train, the rest tests.")
-  extra_specimens: int = field(0, "specimens of --dataset's training split that train beside those of --images",
-                               minimum=0)
+    "simulated_stem/crops_96",
+    "TFDS data set NAME or NAME/CONFIG from datasets/ (simulated_stem, "
+    "simulated_stem/downsampled_96, wemd_stem/crops_96, ...). Ignored if --images is given.",
+  )
+  images: str = field(
+    "",
+    "NumPy file [N, S, S, 1] or [N, S, S] of specimens to use instead of a data set: "
+    "its first 80 % train, the rest tests.",
+  )
+  extra_specimens: int = field(
+    0, "specimens of --dataset's training split that train beside those of --images", minimum=0
+  )
   validation_fraction: float = field(
-      0.0, "share of the training split kept aside for choosing among models: whole source files, from the last on, "
-      "where they are known, else the last part", minimum=0.0, below=1.0)
+    0.0,
+    "share of the training split kept aside for choosing among models: whole source files, from "
+    "the last on, where they are known, else the last part",
+    minimum=0.0,
+    below=1.0,
+  )
   augment: bool = field(True, "draw one of the 8 dihedral transforms with each specimen")
-  filter_sigma: float = field(2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none",
-                              minimum=0.0)
-  filter_observations: bool = field(False, "low-pass filter what is scanned as well (as the published code does)")
-  normalise: str = field("image", "which intensities the networks see as [-1, 1]: the range of the whole image, which "
-                         "no microscope knows before it has scanned, or that of the first segment, as measured",
-                         choices=("image", "measured"))
+  filter_sigma: float = field(
+    2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none", minimum=0.0
+  )
+  filter_observations: bool = field(
+    False, "low-pass filter what is scanned as well (as the published code does)"
+  )
+  normalise: str = field(
+    "image",
+    "which intensities the networks see as [-1, 1]: the range of the whole image, which "
+    "no microscope knows before it has scanned, or that of the first segment, as measured",
+    choices=("image", "measured"),
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,31 +58,52 @@ class Scan(Section):
   image_size: int = field(96, "side of a specimen, px", minimum=8)
   segments: int = field(20, "straight segments of a scan; one decision fewer is made", minimum=3)
   probes: int = field(20, "probing positions per segment", minimum=1)
-  spacing: float = field(math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0)
-  path: str = field("adaptive", "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a "
-                    "chord a segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), "
-                    "grid, jittered_grid, random_points, random_walk, mixed (another of these for every specimen), "
-                    "mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path taken from a trained actor), "
-                    "or a .npy FILE of segment angles in rad or positions in px")
+  spacing: float = field(
+    math.sqrt(2.0), "distance of neighbouring probing positions, px", above=0.0
+  )
+  path: str = field(
+    "adaptive",
+    "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a chord a "
+    "segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), grid, "
+    "jittered_grid, random_points, random_walk, mixed (another of these for every specimen), "
+    "mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path taken from a trained "
+    "actor), or a .npy FILE of segment angles in rad or positions in px",
+  )
   pitch: float = field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
-  steering: str = field("direction", "what a decision sets: the direction of the next segment, probed every "
-                        "--spacing px; or where it ends, as an offset from the next corner of a zigzag over "
-                        "all of the image, probed evenly (--spacing does not count then)",
-                        choices=("direction", "waypoints"))
-  reach: float = field(8.0, "farthest that a decision moves a corner along each axis, px (steering=waypoints)",
-                       above=0.0)
-  decision_delay: int = field(0, "segments that are scanned between the one an actor sees and the one it directs: 1 "
-                              "lets a microscope scan on while the actor decides; the second segment then keeps the "
-                              "first's direction", minimum=0, maximum=1)
-  truncate: bool = field(False, "train for scans that may stop early: half of each batch is cut after a random "
-                         "segment, and the actor learns to predict the present 10 MSE")
+  steering: str = field(
+    "direction",
+    "what a decision sets: the direction of the next segment, probed every "
+    "--spacing px; or where it ends, as an offset from the next corner of a zigzag over "
+    "all of the image, probed evenly (--spacing does not count then)",
+    choices=("direction", "waypoints"),
+  )
+  reach: float = field(
+    8.0,
+    "farthest that a decision moves a corner along each axis, px (steering=waypoints)",
+    above=0.0,
+  )
+  decision_delay: int = field(
+    0,
+    "segments that are scanned between the one an actor sees and the one it directs: 1 "
+    "lets a microscope scan on while the actor decides; the second segment then keeps the "
+    "first's direction",
+    minimum=0,
+    maximum=1,
+  )
+  truncate: bool = field(
+    False,
+    "train for scans that may stop early: half of each batch is cut after a random "
+    "segment, and the actor learns to predict the present 10 MSE",
+  )
 
   def __post_init__(self):
     super().__post_init__()
     for name in ("decision_delay", "truncate"):
       if getattr(self, name) and self.path != "adaptive":
-        raise ValueError(f"{name}={getattr(self, name)} and path={self.path!r} disagree: nobody decides along a fixed "
-                         f"path or a random walk; leave {name} at its default, or set path=adaptive.")
+        raise ValueError(
+          f"{name}={getattr(self, name)} and path={self.path!r} disagree: nobody decides along a "
+          f"fixed path or a random walk; leave {name} at its default, or set path=adaptive."
+        )
 
   @property
   def decisions(self) -> int:
@@ -83,19 +120,27 @@ class Scan(Section):
 class Controller(Section):
   """Recurrent core of actor and critic (METHOD section 4, SI S1)."""
 
-  controller: str = field("lstm", "recurrent core of actor and critic", choices=("lstm", "gru", "dnc"))
+  controller: str = field(
+    "lstm", "recurrent core of actor and critic", choices=("lstm", "gru", "dnc")
+  )
   depth: int = field(2, "recurrent layers", minimum=1)
   units: int = field(256, "hidden units per layer", minimum=1)
-  projection: int = field(0, "project hidden states to fewer units than --units (LSTMP); 0 for none", minimum=0)
+  projection: int = field(
+    0, "project hidden states to fewer units than --units (LSTMP); 0 for none", minimum=0
+  )
 
   def __post_init__(self):
     super().__post_init__()
     if self.projection >= self.units:
-      raise ValueError(f"projection={self.projection} is not smaller than units={self.units}: "
-                       "choose a projection below the hidden size (below 3/4 of it is recommended), or 0 for none.")
+      raise ValueError(
+        f"projection={self.projection} is not smaller than units={self.units}: "
+        "choose a projection below the hidden size (below 3/4 of it is recommended), or 0 for none."
+      )
     if self.projection and self.controller == "gru":
-      raise ValueError(f"projection={self.projection} and controller='gru' disagree: "
-                       "only LSTM states are projected; set projection=0 or controller=lstm.")
+      raise ValueError(
+        f"projection={self.projection} and controller='gru' disagree: "
+        "only LSTM states are projected; set projection=0 or controller=lstm."
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,42 +159,69 @@ class Generator(Section):
 
   channels: int = field(32, "channels at full resolution; 2x and 4x deeper down", minimum=1)
   blocks: int = field(5, "residual blocks of three convolutions", minimum=0)
-  batch_norm_decay: float = field(0.999, "decay of the zero-debiased moving batch statistics", minimum=0.0, below=1.0)
-  precision: str = field("float32", "arithmetic of the generator; its weights stay float32",
-                         choices=("float32", "bfloat16"))
-  interpolate: bool = field(False, "show the generator the scan interpolated by normalised convolution (Gaussians of "
-                            "1, 3 and 8 px) beside the scan itself")
-  completion: str = field("generator", "complete with the generator, or infill from the nearest measured pixel",
-                          choices=("generator", "nearest"))
+  batch_norm_decay: float = field(
+    0.999, "decay of the zero-debiased moving batch statistics", minimum=0.0, below=1.0
+  )
+  precision: str = field(
+    "float32",
+    "arithmetic of the generator; its weights stay float32",
+    choices=("float32", "bfloat16"),
+  )
+  interpolate: bool = field(
+    False,
+    "show the generator the scan interpolated by normalised convolution (Gaussians of "
+    "1, 3 and 8 px) beside the scan itself",
+  )
+  completion: str = field(
+    "generator",
+    "complete with the generator, or infill from the nearest measured pixel",
+    choices=("generator", "nearest"),
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class Exploration(Section):
   """Ornstein-Uhlenbeck noise on actions (METHOD section 5)."""
 
-  noise_theta: float = field(0.1, "decay of the exploration noise per decision", minimum=0.0, maximum=1.0)
+  noise_theta: float = field(
+    0.1, "decay of the exploration noise per decision", minimum=0.0, maximum=1.0
+  )
   noise_sigma: float = field(0.2, "exploration noise added per decision, rad", minimum=0.0)
-  noise_decay: bool = field(False, "let exploration decay quadratically to zero at half of training")
+  noise_decay: bool = field(
+    False, "let exploration decay quadratically to zero at half of training"
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class Replay(Section):
   """Experience replay (METHOD section 5)."""
 
-  capacity: int = field(100_000, "scans kept for replay; 0 trains on the newest batch only", minimum=0)
-  overwrite: str = field("random", "which block a full replay overwrites", choices=("random", "ring"))
+  capacity: int = field(
+    100_000, "scans kept for replay; 0 trains on the newest batch only", minimum=0
+  )
+  overwrite: str = field(
+    "random", "which block a full replay overwrites", choices=("random", "ring")
+  )
   adding_decay: float = field(
-      0.1, "fraction of training after which scans are added ever more rarely, with probability "
-      "1/floor(it/(fraction N)); 0 adds always", minimum=0.0, maximum=1.0)
+    0.1,
+    "fraction of training after which scans are added ever more rarely, with probability "
+    "1/floor(it/(fraction N)); 0 adds always",
+    minimum=0.0,
+    maximum=1.0,
+  )
   prioritised: bool = field(False, "sample in proportion to squared TD errors (Schaul et al. 2015)")
   priority_alpha: float = field(1.0, "exponent of priorities", minimum=0.0)
-  priority_beta: float = field(0.5, "initial exponent of importance weights, rising to 1", minimum=0.0, maximum=1.0)
+  priority_beta: float = field(
+    0.5, "initial exponent of importance weights, rising to 1", minimum=0.0, maximum=1.0
+  )
 
   def __post_init__(self):
     super().__post_init__()
     if self.prioritised and not self.capacity:
-      raise ValueError("prioritised=True and capacity=0 disagree: prioritised replay needs a replay; "
-                       "set a capacity (the default is 100000) or prioritised=False.")
+      raise ValueError(
+        "prioritised=True and capacity=0 disagree: prioritised replay needs a replay; "
+        "set a capacity (the default is 100000) or prioritised=False."
+      )
 
 
 _LOSSES = ("mse", "max_region", "quartic")
@@ -159,17 +231,35 @@ _LOSSES = ("mse", "max_region", "quartic")
 class Loss(Section):
   """Losses of generator, critic and actor (METHOD section 6)."""
 
-  generator_loss: str = field("mse", "what the generator minimises, each times 10: mean squared error, greatest mean "
-                              "squared error of a 5x5 region, mean fourth power", choices=_LOSSES)
-  rl_loss: str = field("mse", "what actor and critic learn to lower, as --generator_loss", choices=_LOSSES)
-  sobel_weight: float = field(0.0, "weight of the Sobel loss (SI eq. S2; 0.1 there), 0 for none", minimum=0.0)
-  over_edge_penalty: float = field(0.05, "penalty of a segment that ends outside the image", minimum=0.0)
+  generator_loss: str = field(
+    "mse",
+    "what the generator minimises, each times 10: mean squared error, greatest mean "
+    "squared error of a 5x5 region, mean fourth power",
+    choices=_LOSSES,
+  )
+  rl_loss: str = field(
+    "mse", "what actor and critic learn to lower, as --generator_loss", choices=_LOSSES
+  )
+  sobel_weight: float = field(
+    0.0, "weight of the Sobel loss (SI eq. S2; 0.1 there), 0 for none", minimum=0.0
+  )
+  over_edge_penalty: float = field(
+    0.05, "penalty of a segment that ends outside the image", minimum=0.0
+  )
   discount: float = field(0.97, "discount of later losses, gamma", minimum=0.0, maximum=1.0)
-  supervision: str = field("none", "share of directly computed targets (SI eq. S3): never, falling to 0 over the "
-                           "first tenth of training, always", choices=("none", "start", "full"))
+  supervision: str = field(
+    "none",
+    "share of directly computed targets (SI eq. S3): never, falling to 0 over the "
+    "first tenth of training, always",
+    choices=("none", "start", "full"),
+  )
   alrc: bool = field(True, "adaptive learning rate clipping of the losses the critic learns")
-  alrc_deviations: float = field(3.0, "ALRC threshold, standard deviations above the mean", above=0.0)
-  generator_alrc: bool = field(False, "adaptive learning rate clipping of the generator's loss as well")
+  alrc_deviations: float = field(
+    3.0, "ALRC threshold, standard deviations above the mean", above=0.0
+  )
+  generator_alrc: bool = field(
+    False, "adaptive learning rate clipping of the generator's loss as well"
+  )
   normalise_loss: bool = field(True, "divide the losses the critic learns by their running mean")
 
 
@@ -179,74 +269,143 @@ class Optimisation(Section):
 
   iterations: int = field(1_000_000, "training iterations, N", minimum=1)
   batch_size: int = field(32, "scans added, and replayed, per iteration", minimum=1)
-  optimiser: str = field("adam", "optimiser of actor and critic (rmsprop in TensorFlow 1's form)",
-                         choices=("adam", "rmsprop", "sgd"))
+  optimiser: str = field(
+    "adam",
+    "optimiser of actor and critic (rmsprop in TensorFlow 1's form)",
+    choices=("adam", "rmsprop", "sgd"),
+  )
   actor_rate: float = field(5e-4, "learning rate of the actor", minimum=0.0)
   critic_rate: float = field(1e-3, "learning rate of the critic", minimum=0.0)
-  generator_optimiser: str = field("adam", "optimiser of the generator", choices=("adam", "rmsprop", "sgd"))
+  generator_optimiser: str = field(
+    "adam", "optimiser of the generator", choices=("adam", "rmsprop", "sgd")
+  )
   generator_rate: float = field(3e-3, "initial learning rate of the generator", minimum=0.0)
-  schedule: str = field("cyclic", "generator learning rate: triangle wave under an exponential envelope, the envelope "
-                        "alone, constant, or a range test's exponential rise from --sweep_from to --sweep_to",
-                        choices=("cyclic", "exponential", "constant", "sweep"))
-  sweep_from: float = field(10**-6.5, "learning rate that a sweep starts at (SI fig. S3a)", above=0.0)
+  schedule: str = field(
+    "cyclic",
+    "generator learning rate: triangle wave under an exponential envelope, the envelope "
+    "alone, constant, or a range test's exponential rise from --sweep_from to --sweep_to",
+    choices=("cyclic", "exponential", "constant", "sweep"),
+  )
+  sweep_from: float = field(
+    10**-6.5, "learning rate that a sweep starts at (SI fig. S3a)", above=0.0
+  )
   sweep_to: float = field(10**0.5, "learning rate that a sweep ends at", above=0.0)
-  l2_decay: float = field(0.99999, "factor on generator weights after each iteration; 1 for none", above=0.0,
-                          maximum=1.0)
+  l2_decay: float = field(
+    0.99999, "factor on generator weights after each iteration; 1 for none", above=0.0, maximum=1.0
+  )
   target_decay: float = field(0.997, "decay of soft target updates, rho", minimum=0.0, below=1.0)
   target_actor: bool = field(False, "compute targets with a soft copy of the actor")
-  target_generator: bool = field(False, "compute the critic's losses with a soft copy of the generator")
-  action_gradient: str = field("live", "differentiate the critic with respect to live or replayed actions (SI S3)",
-                               choices=("live", "replayed"))
-  clip: str = field("none", "gradient clipping of actor and critic: by value, by global norm, or at --clip_threshold "
-                    "times a running mean of the norm", choices=("none", "value", "norm", "running_norm"))
+  target_generator: bool = field(
+    False, "compute the critic's losses with a soft copy of the generator"
+  )
+  action_gradient: str = field(
+    "live",
+    "differentiate the critic with respect to live or replayed actions (SI S3)",
+    choices=("live", "replayed"),
+  )
+  clip: str = field(
+    "none",
+    "gradient clipping of actor and critic: by value, by global norm, or at --clip_threshold "
+    "times a running mean of the norm",
+    choices=("none", "value", "norm", "running_norm"),
+  )
   clip_threshold: float = field(1.0, "threshold of --clip", above=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Beam(Section):
-  """How fast a microscope's beam measures and moves: what a scan costs in time. No part of an experiment."""
+  """How fast a microscope's beam measures and moves: what a scan costs in time. No part of an
+  experiment.
+  """
 
   dwell_us: float = field(10.0, "time that a probing position is measured for, us", above=0.0)
   beam_speed: float = field(1.0, "greatest speed of the beam, px per us", above=0.0)
-  settling_us: float = field(30.0, "time that the beam needs to settle after a jump, us", minimum=0.0)
-  flyback_us: float = field(300.0, "time from the end of a raster line to the start of the next, us", minimum=0.0)
+  settling_us: float = field(
+    30.0, "time that the beam needs to settle after a jump, us", minimum=0.0
+  )
+  flyback_us: float = field(
+    300.0, "time from the end of a raster line to the start of the next, us", minimum=0.0
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class ScanSystem(Section):
-  """How a microscope's scan system distorts scans (METHOD section 10); the defaults are a perfect one.
+  """How a microscope's scan system distorts scans (METHOD section 10); the defaults are a perfect
+  one.
 
   No part of an experiment: it belongs to the microscope, which is the same for every scan.
   """
 
-  lag_us: float = field(0.0, "time constant of the scan coils: the beam closes 63 % of its way in each; "
-                        "corners are rounded and ramps are followed this late, us", minimum=0.0)
-  resonance_us: float = field(0.0, "time 1 / omega_0 of a second-order response that follows the lag, us: a period of "
-                              "its ringing takes 2 pi of it; 0 for none", minimum=0.0)
-  damping: float = field(0.7, "damping ratio of that response: below 1 the beam overshoots at corners, by "
-                         "exp(-pi zeta / sqrt(1 - zeta^2)) of a step", above=0.0)
-  hysteresis_px: float = field(0.0, "half width of the coils' backlash, px: the beam moves on only when its command is "
-                               "farther away than this, per axis, so that opposite ways are twice this apart",
-                               minimum=0.0)
-  scale_row_percent: float = field(0.0, "how much too far the beam goes along rows' axis from the centre, %",
-                                   minimum=-50.0, maximum=50.0)
-  scale_column_percent: float = field(0.0, "the same along columns' axis, %", minimum=-50.0, maximum=50.0)
-  rotation_mrad: float = field(0.0, "by how much the scan is turned about the centre, from the row axis towards the "
-                               "column axis, mrad", minimum=-1000.0, maximum=1000.0)
-  shear_mrad: float = field(0.0, "by how much the row axis leans towards the column axis, which stays, mrad",
-                            minimum=-1000.0, maximum=1000.0)
-  drift_row: float = field(0.0, "velocity of the specimen down the rows as a scan starts, px/ms", minimum=-1e3,
-                           maximum=1e3)
+  lag_us: float = field(
+    0.0,
+    "time constant of the scan coils: the beam closes 63 % of its way in each; "
+    "corners are rounded and ramps are followed this late, us",
+    minimum=0.0,
+  )
+  resonance_us: float = field(
+    0.0,
+    "time 1 / omega_0 of a second-order response that follows the lag, us: a period of "
+    "its ringing takes 2 pi of it; 0 for none",
+    minimum=0.0,
+  )
+  damping: float = field(
+    0.7,
+    "damping ratio of that response: below 1 the beam overshoots at corners, by "
+    "exp(-pi zeta / sqrt(1 - zeta^2)) of a step",
+    above=0.0,
+  )
+  hysteresis_px: float = field(
+    0.0,
+    "half width of the coils' backlash, px: the beam moves on only when its command is "
+    "farther away than this, per axis, so that opposite ways are twice this apart",
+    minimum=0.0,
+  )
+  scale_row_percent: float = field(
+    0.0,
+    "how much too far the beam goes along rows' axis from the centre, %",
+    minimum=-50.0,
+    maximum=50.0,
+  )
+  scale_column_percent: float = field(
+    0.0, "the same along columns' axis, %", minimum=-50.0, maximum=50.0
+  )
+  rotation_mrad: float = field(
+    0.0,
+    "by how much the scan is turned about the centre, from the row axis towards the "
+    "column axis, mrad",
+    minimum=-1000.0,
+    maximum=1000.0,
+  )
+  shear_mrad: float = field(
+    0.0,
+    "by how much the row axis leans towards the column axis, which stays, mrad",
+    minimum=-1000.0,
+    maximum=1000.0,
+  )
+  drift_row: float = field(
+    0.0, "velocity of the specimen down the rows as a scan starts, px/ms", minimum=-1e3, maximum=1e3
+  )
   drift_column: float = field(0.0, "the same along the columns, px/ms", minimum=-1e3, maximum=1e3)
-  drift_change_row: float = field(0.0, "change of that velocity with time, px/ms^2", minimum=-1e3, maximum=1e3)
-  drift_change_column: float = field(0.0, "the same along the columns, px/ms^2", minimum=-1e3, maximum=1e3)
-  pickup_px: float = field(0.0, "amplitude of the beam's movement with the mains, px; scans start in phase with the "
-                           "mains, so that it is the same in all of them", minimum=0.0)
+  drift_change_row: float = field(
+    0.0, "change of that velocity with time, px/ms^2", minimum=-1e3, maximum=1e3
+  )
+  drift_change_column: float = field(
+    0.0, "the same along the columns, px/ms^2", minimum=-1e3, maximum=1e3
+  )
+  pickup_px: float = field(
+    0.0,
+    "amplitude of the beam's movement with the mains, px; scans start in phase with the "
+    "mains, so that it is the same in all of them",
+    minimum=0.0,
+  )
   line_hz: float = field(50.0, "frequency of the mains, Hz", above=0.0)
-  microscope_seed: int = field(0, "draws direction and phase of what is picked up from the mains", minimum=0)
+  microscope_seed: int = field(
+    0, "draws direction and phase of what is picked up from the mains", minimum=0
+  )
 
   def scaled(self, strength: float) -> "ScanSystem":
-    """Returns the system with every distortion times `strength`: time constants, lengths, angles and velocities.
+    """Returns the system with every distortion times `strength`: time constants, lengths, angles
+    and velocities.
 
     Damping, frequency of the mains and seed say of what kind distortions are, and stay.
 
@@ -254,9 +413,15 @@ class ScanSystem(Section):
       ValueError: if `strength` is negative, or a distortion then is out of range.
     """
     if not (math.isfinite(strength) and strength >= 0):
-      raise ValueError(f"strength={strength} is out of range: it must be at least 0 and finite; 1 changes nothing.")
+      raise ValueError(
+        f"strength={strength} is out of range: it must be at least 0 and finite; 1 changes nothing."
+      )
     kinds = ("damping", "line_hz", "microscope_seed")
-    changes = {f.name: float(strength) * getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in kinds}
+    changes = {
+      f.name: float(strength) * getattr(self, f.name)
+      for f in dataclasses.fields(self)
+      if f.name not in kinds
+    }
     return dataclasses.replace(self, **changes)
 
 
@@ -280,32 +445,55 @@ class Experiment(Composite):
   def __post_init__(self):
     super().__post_init__()
     if self.scan.image_size % 4:
-      raise ValueError(f"image_size={self.scan.image_size} is not a multiple of 4: "
-                       "the generator halves the resolution twice.")
+      raise ValueError(
+        f"image_size={self.scan.image_size} is not a multiple of 4: "
+        "the generator halves the resolution twice."
+      )
     if self.replay.capacity and self.replay.capacity < self.optimisation.batch_size:
-      raise ValueError(f"capacity={self.replay.capacity} and batch_size={self.optimisation.batch_size} disagree: "
-                       "the replay must hold at least one batch (or be 0 for none).")
+      raise ValueError(
+        f"capacity={self.replay.capacity} and batch_size={self.optimisation.batch_size} disagree: "
+        "the replay must hold at least one batch (or be 0 for none)."
+      )
     if self.scan.truncate and self.optimisation.batch_size < 2:
-      raise ValueError("truncate=True and batch_size=1 disagree: half of a batch is truncated; take two scans or more.")
+      raise ValueError(
+        "truncate=True and batch_size=1 disagree: half of a batch is truncated; take two scans or "
+        "more."
+      )
     if self.scan.truncate and self.replay.prioritised:
-      raise ValueError("truncate=True and prioritised=True disagree: truncated scans have no error that the critic "
-                       "could be wrong about; choose one of them.")
+      raise ValueError(
+        "truncate=True and prioritised=True disagree: truncated scans have no error that the "
+        "critic could be wrong about; choose one of them."
+      )
 
 
 @dataclasses.dataclass(frozen=True)
 class Run(Section):
   """How a training is carried out: may change when it is resumed."""
 
-  jit: str = field("auto", "what XLA compiles: the recurrent half on CPU and everything on GPU (auto), the whole "
-                   "training step (all), nothing (none). XLA draws other random numbers than TensorFlow from one "
-                   "seed: bitwise reproduction needs the same choice", choices=("auto", "all", "none"))
-  threads: int = field(0, "threads for arithmetic; 0 takes all cores. Bitwise reproduction needs the same number",
-                       minimum=0)
+  jit: str = field(
+    "auto",
+    "what XLA compiles: the recurrent half on CPU and everything on GPU (auto), the whole "
+    "training step (all), nothing (none). XLA draws other random numbers than TensorFlow from one "
+    "seed: bitwise reproduction needs the same choice",
+    choices=("auto", "all", "none"),
+  )
+  threads: int = field(
+    0,
+    "threads for arithmetic; 0 takes all cores. Bitwise reproduction needs the same number",
+    minimum=0,
+  )
   deterministic: bool = field(True, "deterministic TensorFlow kernels: needed for bitwise resuming")
-  log_every: int = field(10, "iterations between rows of metrics.csv, each the mean since the last", minimum=1)
+  log_every: int = field(
+    10, "iterations between rows of metrics.csv, each the mean since the last", minimum=1
+  )
   checkpoint_every: int = field(1000, "iterations between checkpoints", minimum=1)
-  picture_every: int = field(1000, "iterations between refreshed pictures; 0 for none until the end", minimum=0)
+  picture_every: int = field(
+    1000, "iterations between refreshed pictures; 0 for none until the end", minimum=0
+  )
   keep_checkpoints: int = field(2, "newest checkpoints kept", minimum=1)
-  milestone: int = field(0, "iteration whose checkpoint is kept as well, to evaluate (early stopping); 0 for none",
-                         minimum=0)
+  milestone: int = field(
+    0,
+    "iteration whose checkpoint is kept as well, to evaluate (early stopping); 0 for none",
+    minimum=0,
+  )
   progress: bool = field(True, "show a progress bar")

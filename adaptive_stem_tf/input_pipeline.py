@@ -38,24 +38,36 @@ def read_images(path: str | os.PathLike) -> np.ndarray:
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise FileNotFoundError(f"images={path} is not a file: give a NumPy file of specimens [N, S, S, 1].")
+    raise FileNotFoundError(
+      f"images={path} is not a file: give a NumPy file of specimens [N, S, S, 1]."
+    )
   try:
     stored = np.load(path, mmap_mode="r", allow_pickle=False)
   except (ValueError, EOFError, OSError) as error:
-    raise ValueError(f"images={path} cannot be read as a NumPy array ({error}): is the file complete?") from error
+    raise ValueError(
+      f"images={path} cannot be read as a NumPy array ({error}): is the file complete?"
+    ) from error
   if not isinstance(stored, np.ndarray):
     raise ValueError(f"images={path} is an archive of several arrays: save one array as .npy.")
   if stored.ndim == 3:
     stored = stored[..., None]
   if stored.ndim != 4 or stored.shape[1] != stored.shape[2] or stored.shape[3] != 1:
-    raise ValueError(f"images={path} has shape {list(stored.shape)}: specimens are square, [N, S, S, 1] or [N, S, S].")
+    raise ValueError(
+      f"images={path} has shape {list(stored.shape)}: specimens are square, [N, S, S, 1] or [N, "
+      "S, S]."
+    )
   if stored.dtype.kind not in "fiu":
     raise ValueError(f"images={path} holds {stored.dtype}: intensities must be real numbers.")
   return np.array(stored, np.float32)
 
 
-def prepare(train: np.ndarray, test: np.ndarray, image_size: int, validation_fraction: float,
-            sources: Sequence[str] | None = None) -> Splits:
+def prepare(
+  train: np.ndarray,
+  test: np.ndarray,
+  image_size: int,
+  validation_fraction: float,
+  sources: Sequence[str] | None = None,
+) -> Splits:
   """Normalises specimens in place and sets a validation split aside.
 
   Args:
@@ -70,17 +82,24 @@ def prepare(train: np.ndarray, test: np.ndarray, image_size: int, validation_fra
   """
   for name, images in (("training", train), ("test", test)):
     if not len(images):
-      raise ValueError(f"the {name} split is empty: more specimens are needed (80 % train, the rest test).")
+      raise ValueError(
+        f"the {name} split is empty: more specimens are needed (80 % train, the rest test)."
+      )
     if images.shape[1] != image_size:
-      raise ValueError(f"the {name} specimens are {images.shape[1]} px wide and image_size={image_size}: "
-                       f"set --image_size={images.shape[1]} or give other images.")
+      raise ValueError(
+        f"the {name} specimens are {images.shape[1]} px wide and image_size={image_size}: "
+        f"set --image_size={images.shape[1]} or give other images."
+      )
   repairs = [specimens.normalise(images) for images in (train, test)]
   mended = specimens.Repairs(*map(sum, zip(*repairs)))
   if not validation_fraction:
     return Splits(train, train[:0], test, mended)  # no copy of a large set
   aside = set_aside(len(train), validation_fraction, sources)
   if aside.all():
-    raise ValueError(f"validation_fraction={validation_fraction} leaves none of {len(train)} specimens to train on.")
+    raise ValueError(
+      f"validation_fraction={validation_fraction} leaves none of {len(train)} specimens to train "
+      "on."
+    )
   return Splits(train[~aside], train[aside], test, mended)
 
 
@@ -108,7 +127,9 @@ def set_aside(count: int, fraction: float, sources: Sequence[str] | None = None)
     if np.count_nonzero(aside) + np.count_nonzero(files == file) <= wanted:
       aside |= files == file
   if wanted and not aside.any():
-    raise ValueError(f"validation_fraction={fraction} of {count} specimens holds no whole source file: raise it.")
+    raise ValueError(
+      f"validation_fraction={fraction} of {count} specimens holds no whole source file: raise it."
+    )
   return aside
 
 
@@ -131,22 +152,27 @@ def draws(count: int, batch: int, seed: int, augment: bool, start: int = 0) -> I
     augment: draw one of the 8 dihedral transforms uniformly, else none.
     start: iteration to start at.
   """
+
   def draw(number):
     """Draws one specimen; its number counts from the start of training."""
     order = randomness.stream(seed, randomness.Purpose.ORDER, number // count)  # one order an epoch
-    index = tf.random.experimental.index_shuffle(number % count, order, tf.constant(count - 1, tf.int64))
+    index = tf.random.experimental.index_shuffle(
+      number % count, order, tf.constant(count - 1, tf.int64)
+    )
     transform = tf.constant(0)
     if augment:
       stream = randomness.stream(seed, randomness.Purpose.TRANSFORM, number)
       transform = tf.random.stateless_uniform([], stream, 0, specimens.TRANSFORMS, tf.int32)
     return Draw(tf.cast(index, tf.int32), transform)
+
   dataset = tf.data.Dataset.counter(start * batch).map(draw)
   dataset = dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
   return iter(dataset)
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Yields every image once, in order, in batches of a fixed shape, and how many of a batch are new.
+  """Yields every image once, in order, in batches of a fixed shape, and how many of a batch are
+  new.
 
   The last batch is filled up by repeating its last image: shapes stay static.
 
@@ -157,4 +183,7 @@ def batches(images: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
   for start in range(0, len(images), batch):
     chosen = images[start : start + batch]
     missing = batch - len(chosen)
-    yield np.concatenate([chosen, np.repeat(chosen[-1:], missing, 0)]) if missing else chosen, len(chosen)
+    yield (
+      np.concatenate([chosen, np.repeat(chosen[-1:], missing, 0)]) if missing else chosen,
+      len(chosen),
+    )

@@ -1,9 +1,9 @@
 """Maps a detector's intensities to [-1, 1] and back when a model is deployed (METHOD decision 13).
 
 In training each specimen spans [-1, 1]. A live scan never sees the minimum and maximum of the whole
-image, so it maps a known range (a black and a white calibration), or the range that it has measured.
-What lies outside is shown to a model as it is, though none of its training crops had such intensities: clipping it
-costs more (docs/LIVE.md).
+image, so it maps a known range (a black and a white calibration), or the range that it has
+measured. What lies outside is shown to a model as it is, though none of its training crops had such
+intensities: clipping it costs more (docs/LIVE.md).
 """
 
 import dataclasses
@@ -14,7 +14,8 @@ KINDS = ("image", "measured", "known")
 
 
 def to_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-  """Maps intensities [B, ...] linearly, low [B] to -1 and high [B] to 1; 0 where low and high are the same.
+  """Maps intensities [B, ...] linearly, low [B] to -1 and high [B] to 1; 0 where low and high are
+  the same.
 
   What lies outside the range lies outside [-1, 1]: nothing is clipped.
   """
@@ -24,7 +25,9 @@ def to_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
 
 
 def from_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-  """Maps values [B, ...] back to intensities: the inverse of `to_unit`, and low where low and high are the same."""
+  """Maps values [B, ...] back to intensities: the inverse of `to_unit`, and low where low and high
+  are the same.
+  """
   low, high = (_beside(limit, values) for limit in (low, high))
   return (low + (np.asarray(values, np.float64) + 1) / 2 * (high - low)).astype(np.float32)
 
@@ -43,10 +46,16 @@ class Normalisation:
 
   def __post_init__(self):
     if self.kind not in KINDS:
-      raise ValueError(f"normalise={self.kind!r} is unknown: give image, measured, or LOW,HIGH such as 0,65535.")
-    if self.kind == "known" and not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
-      raise ValueError(f"normalise={self.low:g},{self.high:g} is no range: give black first, then white, such as "
-                       "0,65535.")
+      raise ValueError(
+        f"normalise={self.kind!r} is unknown: give image, measured, or LOW,HIGH such as 0,65535."
+      )
+    if self.kind == "known" and not (
+      np.isfinite([self.low, self.high]).all() and self.low < self.high
+    ):
+      raise ValueError(
+        f"normalise={self.low:g},{self.high:g} is no range: give black first, then white, such as "
+        "0,65535."
+      )
 
   @classmethod
   def parse(cls, text: str) -> "Normalisation":
@@ -60,7 +69,9 @@ class Normalisation:
     try:
       low, high = map(float, text.split(","))
     except ValueError:
-      raise ValueError(f"normalise={text!r} is no range: give two numbers, LOW,HIGH such as 0,65535.") from None
+      raise ValueError(
+        f"normalise={text!r} is no range: give two numbers, LOW,HIGH such as 0,65535."
+      ) from None
     return cls("known", low, high)
 
   def start(self, count: int, images: np.ndarray | None = None) -> "IntensityRange":
@@ -78,8 +89,10 @@ class Normalisation:
     if self.kind == "measured":
       return IntensityRange(np.full(count, np.inf), np.full(count, -np.inf))
     if images is None:
-      raise ValueError("normalise=image needs an image whose range is known before it is scanned: calibrate black and "
-                       "white (LOW,HIGH), or choose measured.")
+      raise ValueError(
+        "normalise=image needs an image whose range is known before it is scanned: calibrate "
+        "black and white (LOW,HIGH), or choose measured."
+      )
     flat = images.reshape(count, -1).astype(np.float64)
     return IntensityRange(flat.min(1), flat.max(1))
 
@@ -90,8 +103,8 @@ class Normalisation:
 class IntensityRange:
   """The intensities low and high [B] that become -1 and 1.
 
-  A range that is empty yet grows with the probes measured so far, and is frozen after the first segment
-  whose probes differ.
+  A range that is empty yet grows with the probes measured so far, and is frozen after the first
+  segment whose probes differ.
   """
 
   def __init__(self, low: np.ndarray, high: np.ndarray):

@@ -1,4 +1,5 @@
-"""How actor, critic and generator see intensities: as they are, or by a measured range (METHOD decision 13).
+"""How actor, critic and generator see intensities: as they are, or by a measured range (METHOD
+decision 13).
 
 A live scan maps the range of its first segment to [-1, 1] (`intensities`, in NumPy); here
 training does the same, inside the graph. Recorded scans stay as they were measured, and
@@ -21,10 +22,14 @@ class Range(NamedTuple):
   high: tf.Tensor  # [B]
 
   def update(self, observation: tf.Tensor) -> "Range":
-    """Takes in the intensities [B, n] of a segment, unless some have differed before: then the range stays."""
+    """Takes in the intensities [B, n] of a segment, unless some have differed before: then the
+    range stays.
+    """
     frozen = self.high > self.low
-    return Range(tf.where(frozen, self.low, tf.minimum(self.low, tf.reduce_min(observation, 1))),
-                 tf.where(frozen, self.high, tf.maximum(self.high, tf.reduce_max(observation, 1))))
+    return Range(
+      tf.where(frozen, self.low, tf.minimum(self.low, tf.reduce_min(observation, 1))),
+      tf.where(frozen, self.high, tf.maximum(self.high, tf.reduce_max(observation, 1))),
+    )
 
   def to_unit(self, values: tf.Tensor) -> tf.Tensor:
     """Maps intensities [B, ...] linearly, low to -1 and high to 1; nothing is clipped."""
@@ -47,20 +52,31 @@ class Seeing(Protocol):
   """What networks see. B scans of T segments of n probing positions."""
 
   def policy(self, actor):
-    """Returns a policy, as `scan.rollout` has them, that is given intensities as measured and shows them to `actor`."""
+    """Returns a policy, as `scan.rollout` has them, that is given intensities as measured and shows
+    them to `actor`.
+    """
 
   def decided(self, observations: tf.Tensor) -> tf.Tensor:
     """Returns what the actor saw [B, T, n] when it decided, from what was measured [B, T, n]."""
 
   def range_of(self, observations: tf.Tensor, measured: tf.Tensor | None = None) -> Range | None:
-    """Returns the range of recorded scans [B, T, n], or of the first `measured` [B] segments of each, if one counts."""
+    """Returns the range of recorded scans [B, T, n], or of the first `measured` [B] segments of
+    each, if one counts.
+    """
 
   def shown(self, partial: tf.Tensor, found: Range | None) -> tf.Tensor:
     """Returns partial scans [B, S, S, 2] as the generator sees them."""
 
-  def complete(self, generator: Callable[..., tf.Tensor], partial: tf.Tensor, found: Range | None,
-               is_training: bool) -> tf.Tensor:
-    """Completes partial scans [B, S, S, 2], in the units that they were measured in: [B, S, S, 1]."""
+  def complete(
+    self,
+    generator: Callable[..., tf.Tensor],
+    partial: tf.Tensor,
+    found: Range | None,
+    is_training: bool,
+  ) -> tf.Tensor:
+    """Completes partial scans [B, S, S, 2], in the units that they were measured in: [B, S, S,
+    1].
+    """
 
 
 class AsMeasured:
@@ -82,15 +98,22 @@ class AsMeasured:
     del found
     return partial
 
-  def complete(self, generator: Callable[..., tf.Tensor], partial: tf.Tensor, found: Range | None,
-               is_training: bool) -> tf.Tensor:
+  def complete(
+    self,
+    generator: Callable[..., tf.Tensor],
+    partial: tf.Tensor,
+    found: Range | None,
+    is_training: bool,
+  ) -> tf.Tensor:
     """Returns what the generator makes of partial scans."""
     del found
     return generator(partial, is_training=is_training)
 
 
 class ByFirstSegment:
-  """Intensities by the range of the first segment, or of as many as it takes to see a difference (`measured`)."""
+  """Intensities by the range of the first segment, or of as many as it takes to see a difference
+  (`measured`).
+  """
 
   def policy(self, actor):
     """Returns a policy that finds the range as it scans, and shows the actor what it maps."""
@@ -105,9 +128,13 @@ class ByFirstSegment:
   def range_of(self, observations: tf.Tensor, measured: tf.Tensor | None = None) -> Range:
     """Returns the range that a scan [B, T, n], or its first `measured` [B] segments, ends with."""
     segment, _ = _first_difference(observations, measured)
-    found = tf.gather(observations, segment, batch_dims=1)  # all before it equal the first intensity
+    found = tf.gather(
+      observations, segment, batch_dims=1
+    )  # all before it equal the first intensity
     first = observations[:, 0, :1]
-    return Range(tf.reduce_min(tf.concat([first, found], 1), 1), tf.reduce_max(tf.concat([first, found], 1), 1))
+    return Range(
+      tf.reduce_min(tf.concat([first, found], 1), 1), tf.reduce_max(tf.concat([first, found], 1), 1)
+    )
 
   def shown(self, partial: tf.Tensor, found: Range | None) -> tf.Tensor:
     """Maps the intensities of partial scans, and leaves 0 where nothing was measured."""
@@ -115,8 +142,13 @@ class ByFirstSegment:
     intensity, mask = partial[..., :1], partial[..., 1:]
     return tf.concat([mask * found.to_unit(intensity), mask], -1)
 
-  def complete(self, generator: Callable[..., tf.Tensor], partial: tf.Tensor, found: Range | None,
-               is_training: bool) -> tf.Tensor:
+  def complete(
+    self,
+    generator: Callable[..., tf.Tensor],
+    partial: tf.Tensor,
+    found: Range | None,
+    is_training: bool,
+  ) -> tf.Tensor:
     """Completes what is shown, and maps it back."""
     assert found is not None
     return found.from_unit(generator(self.shown(partial, found), is_training=is_training))
@@ -141,14 +173,18 @@ class _Policy:
   def initial_state(self, batch: int | tf.Tensor) -> _State:
     return _State(self._actor.initial_state(batch), unknown(batch))
 
-  def __call__(self, observation: tf.Tensor, position: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
+  def __call__(
+    self, observation: tf.Tensor, position: tf.Tensor, state: _State
+  ) -> tuple[tf.Tensor, _State]:
     found = state.found.update(observation)
     action, following = self._actor(found.to_unit(observation), position, state.actor)
     return action, _State(following, found)
 
 
 def _first_difference(observations, measured=None):
-  """Returns the first segment [B] that holds another intensity than the scan's first, 0 if none does, and whether."""
+  """Returns the first segment [B] that holds another intensity than the scan's first, 0 if none
+  does, and whether.
+  """
   differ = tf.reduce_any(observations != observations[:, :1, :1], -1)
   if measured is not None:
     differ = tf.logical_and(differ, tf.range(observations.shape[1]) < measured[:, None])

@@ -61,7 +61,8 @@ def measured_range(observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def with_dose_noise(images: np.ndarray, electrons: float, seed: int) -> np.ndarray:
-  """Returns what N_e electrons per pixel at white count: Poisson(N_e (x + 1) / 2), back on [-1, 1] (METHOD section 9).
+  """Returns what N_e electrons per pixel at white count: Poisson(N_e (x + 1) / 2), back on [-1, 1]
+  (METHOD section 9).
 
   Args:
     images: [N, S, S, 1] in [-1, 1], not filtered.
@@ -82,8 +83,10 @@ def transform(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
   Returns:
     [B, S, S, C].
   """
+
   def chosen(bit):
     return tf.reshape(tf.bitwise.bitwise_and(which, bit) > 0, [-1, 1, 1, 1])
+
   images = tf.where(chosen(1), tf.reverse(images, [1]), images)
   images = tf.where(chosen(2), tf.reverse(images, [2]), images)
   return tf.where(chosen(4), tf.transpose(images, [0, 2, 1, 3]), images)

@@ -22,7 +22,9 @@ class Trajectory(NamedTuple):
   """A batch of scans, as recorded."""
 
   observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
-  actions: tf.Tensor  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused
+  actions: (
+    tf.Tensor
+  )  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused
   positions: tf.Tensor  # [B, T, 2], px, start of each segment
 
 
@@ -52,11 +54,19 @@ class LearnerMetrics(NamedTuple):
 
 
 class CycleMetrics(NamedTuple):
-  """Scalars of one training iteration of a distortion correction; those of networks that are not trained are 0."""
+  """Scalars of one training iteration of a distortion correction; those of networks that are not
+  trained are 0.
+  """
 
-  error: tf.Tensor  # mean 10 * MSE of corrected scans to what was scanned: watched, and learnt by the paired bound only
-  displacement_error: tf.Tensor  # rms px by which the distorter's displacements miss the microscope's: watched
-  raster_adversarial: tf.Tensor  # mean losses that the corrector's and the distorter's images are given
+  # mean 10 * MSE of corrected scans to what was scanned: watched, and learnt by the paired bound
+  # only
+  error: tf.Tensor
+  displacement_error: (
+    tf.Tensor
+  )  # rms px by which the distorter's displacements miss the microscope's: watched
+  raster_adversarial: (
+    tf.Tensor
+  )  # mean losses that the corrector's and the distorter's images are given
   partial_adversarial: tf.Tensor
   partial_cycle: tf.Tensor
   raster_cycle: tf.Tensor

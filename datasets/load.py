@@ -11,34 +11,45 @@ _FOLDER = epath.Path(__file__).parent
 
 def available() -> list[str]:
   """Return the names of the data sets: the folders that hold a builder."""
-  return sorted(folder.name for folder in _FOLDER.iterdir()
-                if (folder / f'{folder.name}_dataset_builder.py').exists())
+  return sorted(
+    folder.name
+    for folder in _FOLDER.iterdir()
+    if (folder / f"{folder.name}_dataset_builder.py").exists()
+  )
 
 
 def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray:
-  """Load the images of a split, in the order of the data set. Builds the data set if it is not yet prepared.
+  """Load the images of a split, in the order of the data set. Builds the data set if it is not yet
+  prepared.
 
   Args:
-    name: name of a data set, alone for its first configuration, or with one: 'simulated_stem/downsampled_96'.
+    name: name of a data set, alone for its first configuration, or with one:
+      'simulated_stem/downsampled_96'.
     split: 'train', 'test', or a slice of one in TFDS's notation: 'train[:85%]'.
-    data_dir: where prepared data sets are kept; None for TFDS's default (TFDS_DATA_DIR or ~/tensorflow_datasets).
+    data_dir: where prepared data sets are kept; None for TFDS's default (TFDS_DATA_DIR or
+      ~/tensorflow_datasets).
 
   Returns:
     Images as stored, not normalised, shape `[N, 96, 96, 1]`, float32.
 
   Raises:
-    ValueError: if the data set, the configuration or the split is not known, or a data file has the wrong contents.
+    ValueError: if the data set, the configuration or the split is not known, or a data file has the
+      wrong contents.
     FileNotFoundError: if a file that must be downloaded by hand is missing.
   """
-  dataset, _, config = name.partition('/')
+  dataset, _, config = name.partition("/")
   if dataset not in available():
-    raise ValueError(f'Unknown data set {dataset!r}; choose one of {available()}.')
-  builder_class = importlib.import_module(f'{__package__}.{dataset}.{dataset}_dataset_builder').Builder
+    raise ValueError(f"Unknown data set {dataset!r}; choose one of {available()}.")
+  builder_class = importlib.import_module(
+    f"{__package__}.{dataset}.{dataset}_dataset_builder"
+  ).Builder
   configs = [c.name for c in builder_class.BUILDER_CONFIGS]
-  if '/' in name and config not in configs:
-    raise ValueError(f'Unknown configuration {config!r} of {dataset}; choose one of {configs}.')
+  if "/" in name and config not in configs:
+    raise ValueError(f"Unknown configuration {config!r} of {dataset}; choose one of {configs}.")
   builder = builder_class(config=config or configs[0], data_dir=data_dir)
   builder.download_and_prepare()
   in_order = tfds.ReadConfig(interleave_cycle_length=1)
-  examples = builder.as_dataset(split=split, batch_size=-1, read_config=in_order, shuffle_files=False)
-  return tfds.as_numpy(examples)['image']
+  examples = builder.as_dataset(
+    split=split, batch_size=-1, read_config=in_order, shuffle_files=False
+  )
+  return tfds.as_numpy(examples)["image"]

@@ -16,10 +16,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import benchmark, run
+from adaptive_stem_tf.profiling import benchmark
+from adaptive_stem_tf.training import run
 from launch import flags as launch_flags
 
-_SPECIMENS = flags.DEFINE_integer("specimens", 19_769, "specimens held, as many as WEMD has by default", lower_bound=1)
+_SPECIMENS = flags.DEFINE_integer(
+  "specimens", 19_769, "specimens held, as many as WEMD has by default", lower_bound=1
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "times that everything is measured", lower_bound=1)
 _JSON = flags.DEFINE_string("json", "", "also write the measurements to this file")
 
@@ -38,18 +41,25 @@ def main() -> None:
 def _report(experiment: config.Experiment, settings: config.Run, result: dict) -> str:
   work, memory, saved = result["work"], result["memory"], result["checkpoint"]
   shares = ", ".join(f"{name} {share:.1%}" for name, share in result["shares"].items())
-  return "\n".join([
-      f"{experiment.controller.controller}, path={experiment.scan.path}, {experiment.generator.channels} channels, "
-      f"{experiment.controller.units} units, batch {experiment.optimisation.batch_size}, "
-      f"{experiment.generator.precision}, jit={settings.jit}",
-      f"iterations per second   {result['iterations_per_second']:.3f} ({result['seconds_per_iteration']:.3f} s each)",
+  return "\n".join(
+    [
+      f"{experiment.controller.controller}, path={experiment.scan.path}, "
+      f"{experiment.generator.channels} channels, {experiment.controller.units} units, batch "
+      f"{experiment.optimisation.batch_size}, {experiment.generator.precision}, jit={settings.jit}",
+      f"iterations per second   {result['iterations_per_second']:.3f} "
+      f"({result['seconds_per_iteration']:.3f} s each)",
       f"share of an iteration   {shares}",
-      f"arithmetic              {work['generator'] / 1e9:.0f} GFLOP generator, {work['recurrent'] / 1e9:.1f} recurrent",
-      f"peak of the machine     {result['peak_flops'] / 1e9:.0f} GFLOP/s (4096 x 4096 matrix product)",
+      f"arithmetic              {work['generator'] / 1e9:.0f} GFLOP generator, "
+      f"{work['recurrent'] / 1e9:.1f} recurrent",
+      f"peak of the machine     {result['peak_flops'] / 1e9:.0f} GFLOP/s (4096 x 4096 matrix "
+      "product)",
       f"utilisation             {result['utilisation']:.2f}",
       f"retraces                {result['retraces']}",
-      f"memory                  {memory['peak_above_idle_gb']:.2f} GB at most above {memory['idle_gb']:.2f} GB idle",
-      f"checkpoint              {saved['megabytes']:.0f} MB in {saved['seconds']:.2f} s"])
+      f"memory                  {memory['peak_above_idle_gb']:.2f} GB at most above "
+      f"{memory['idle_gb']:.2f} GB idle",
+      f"checkpoint              {saved['megabytes']:.0f} MB in {saved['seconds']:.2f} s",
+    ]
+  )
 
 
 if __name__ == "__main__":

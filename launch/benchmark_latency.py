@@ -1,4 +1,5 @@
-"""Measures how long a decision and a completion take: LiteRT, SavedModel in process, gRPC on loopback.
+"""Measures how long a decision and a completion take: LiteRT, SavedModel in process, gRPC on
+loopback.
 
   python -m launch.benchmark_latency --model=savedmodels/small/1
   python -m launch.benchmark_latency --flagfile=launch/flagfiles/lstm.cfg
@@ -25,38 +26,72 @@ import tensorflow as tf
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import model
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import export, extra, latency, litert
 from launch import flags as launch_flags
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-_MODEL = flags.DEFINE_string("model", "", "exported model NAME/VERSION with assets.extra/litert; none for untrained "
-                             "networks of the configuration that the flags below give")
+_MODEL = flags.DEFINE_string(
+  "model",
+  "",
+  "exported model NAME/VERSION with assets.extra/litert; none for untrained "
+  "networks of the configuration that the flags below give",
+)
 _DECISIONS = flags.DEFINE_integer("decisions", 10_000, "decisions timed each way", lower_bound=1)
-_COMPLETIONS = flags.DEFINE_integer("completions", 1_000, "completions timed each way", lower_bound=1)
-_OUTPUT = flags.DEFINE_string("output", "", "also write the measurements to this file: .json, or .md for a table")
-_WAYS = {"litert": "LiteRT", "savedmodel": "SavedModel in process", "grpc": "gRPC on loopback (launch.serve)"}
+_COMPLETIONS = flags.DEFINE_integer(
+  "completions", 1_000, "completions timed each way", lower_bound=1
+)
+_OUTPUT = flags.DEFINE_string(
+  "output", "", "also write the measurements to this file: .json, or .md for a table"
+)
+_WAYS = {
+  "litert": "LiteRT",
+  "savedmodel": "SavedModel in process",
+  "grpc": "gRPC on loopback (launch.serve)",
+}
 _ONLY = flags.DEFINE_multi_enum("way", list(_WAYS), list(_WAYS), "which are measured")
-_WORKER = flags.DEFINE_enum("worker", "", ["", *_WAYS], "for this command's own use: measure one way and print JSON")
+_WORKER = flags.DEFINE_enum(
+  "worker", "", ["", *_WAYS], "for this command's own use: measure one way and print JSON"
+)
 _CORES = flags.DEFINE_list("cores", [], "for this command's own use: cores of a worker")
 
 
 def main() -> None:
   """Prints the measurements."""
   if _WORKER.value:
-    print(json.dumps(_work(_WORKER.value, pathlib.Path(_MODEL.value), [int(core) for core in _CORES.value])))
+    print(
+      json.dumps(
+        _work(_WORKER.value, pathlib.Path(_MODEL.value), [int(core) for core in _CORES.value])
+      )
+    )
     return
   if _OUTPUT.value and pathlib.Path(_OUTPUT.value).suffix not in (".json", ".md"):
     raise ValueError(f"output={_OUTPUT.value} is neither .json nor .md.")
   with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(_MODEL.value) if _MODEL.value else _untrained(pathlib.Path(folder) / "untrained" / "1")
+    path = (
+      pathlib.Path(_MODEL.value)
+      if _MODEL.value
+      else _untrained(pathlib.Path(folder) / "untrained" / "1")
+    )
     if not (path / extra.FOLDER / litert.FOLDER).is_dir():
-      raise FileNotFoundError(f"{path} has no {extra.FOLDER}/{litert.FOLDER}: export it with --litert.")
-    result = {"machine": latency.machine(), "model": _describe(path), "rows": [
-        row for threads in ("one", "all") for way in _ONLY.value for row in _measure(way, path, threads)]}
+      raise FileNotFoundError(
+        f"{path} has no {extra.FOLDER}/{litert.FOLDER}: export it with --litert."
+      )
+    result = {
+      "machine": latency.machine(),
+      "model": _describe(path),
+      "rows": [
+        row
+        for threads in ("one", "all")
+        for way in _ONLY.value
+        for row in _measure(way, path, threads)
+      ],
+    }
   print(_table(result))
   if _OUTPUT.value:
-    text = json.dumps(result, indent=1) if _OUTPUT.value.endswith(".json") else _table(result) + "\n"
+    text = (
+      json.dumps(result, indent=1) if _OUTPUT.value.endswith(".json") else _table(result) + "\n"
+    )
     pathlib.Path(_OUTPUT.value).write_text(text)
 
 
@@ -66,21 +101,36 @@ def _untrained(path):
 
 
 def _measure(way, path, threads):
-  """Yields the rows that a process of its own measures: threads and affinity cannot change afterwards."""
+  """Yields the rows that a process of its own measures: threads and affinity cannot change
+  afterwards.
+  """
   cores = sorted(os.sched_getaffinity(0))
-  command = [sys.executable, "-m", "launch.benchmark_latency", f"--worker={way}", f"--model={path.resolve()}",
-             f"--decisions={_DECISIONS.value}", f"--completions={_COMPLETIONS.value}"]
+  command = [
+    sys.executable,
+    "-m",
+    "launch.benchmark_latency",
+    f"--worker={way}",
+    f"--model={path.resolve()}",
+    f"--decisions={_DECISIONS.value}",
+    f"--completions={_COMPLETIONS.value}",
+  ]
   command += [f"--cores={cores[0]},{cores[-1]}"] if threads == "one" else []
   ended = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
   if ended.returncode:
     raise RuntimeError(f"measuring {way} failed: {ended.stderr.strip()[-400:]}")
   for what, times in json.loads(ended.stdout.splitlines()[-1]).items():
-    yield {"way": _WAYS[way], "threads": "one, pinned" if threads == "one" else f"all ({len(cores)})", "what": what,
-           **times}
+    yield {
+      "way": _WAYS[way],
+      "threads": "one, pinned" if threads == "one" else f"all ({len(cores)})",
+      "what": what,
+      **times,
+    }
 
 
 def _work(way, path, cores):
-  """Measures one way in this process; with cores, one thread on the first, and a server on the last."""
+  """Measures one way in this process; with cores, one thread on the first, and a server on the
+  last.
+  """
   threads = 1 if cores else 0
   server_cores = set(cores[-1:]) or os.sched_getaffinity(0)
   if cores:
@@ -90,10 +140,14 @@ def _work(way, path, cores):
   calls = latency.Calls(_DECISIONS.value, _COMPLETIONS.value)
   if way == "litert":
     from adaptive_stem_tf.serving import edge
-    fast = edge.EdgeModel(path / extra.FOLDER / litert.FOLDER, threads or len(os.sched_getaffinity(0)))
+
+    fast = edge.EdgeModel(
+      path / extra.FOLDER / litert.FOLDER, threads or len(os.sched_getaffinity(0))
+    )
     return latency.measure(fast, fast.geometry, calls)
   if way == "savedmodel":
     from adaptive_stem_tf.serving import local
+
     loaded = local.LocalModel(path)
     return latency.measure(loaded, loaded.geometry, calls)
   return _over_grpc(path, calls, threads, server_cores)
@@ -101,16 +155,33 @@ def _work(way, path, cores):
 
 def _over_grpc(path, calls, threads, cores):
   from adaptive_stem_tf.serving import client
-  command = [sys.executable, "-m", "launch.serve", f"--model_name={path.parent.name}",
-             f"--model_base_path={path.parent}", "--port=0", "--rest_api_port=0", f"--threads={threads}"]
-  with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                        preexec_fn=lambda: os.sched_setaffinity(0, cores)) as process:
+
+  command = [
+    sys.executable,
+    "-m",
+    "launch.serve",
+    f"--model_name={path.parent.name}",
+    f"--model_base_path={path.parent}",
+    "--port=0",
+    "--rest_api_port=0",
+    f"--threads={threads}",
+  ]
+  with subprocess.Popen(
+    command,
+    cwd=_ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+    preexec_fn=lambda: os.sched_setaffinity(0, cores),
+  ) as process:
     try:
       said = next((line for line in process.stdout or () if "grpc://" in line), "")
       if not said:
         raise RuntimeError("launch.serve did not start: run it by hand to see why.")
       server = re.findall(r"grpc://\S+", said)[0]
-      asked = client.connect(server, path.parent.name, int(path.name), settings=client.Settings(timeout=60))
+      asked = client.connect(
+        server, path.parent.name, int(path.name), settings=client.Settings(timeout=60)
+      )
       return latency.measure(asked, asked.geometry, calls)
     finally:
       process.terminate()
@@ -120,18 +191,26 @@ def _describe(path):
   experiment = config.Experiment.from_json((path / extra.FOLDER / "config.json").read_text())
   controller, scan = experiment.controller, experiment.scan
   name = f"{path.parent.name}/{path.name}" if _MODEL.value else "untrained"
-  return (f"{name}: {controller.controller} {controller.depth} x {controller.units}, generator of "
-          f"{experiment.generator.channels} channels and {experiment.generator.blocks} blocks, "
-          f"{scan.image_size} x {scan.image_size} px, {scan.probes} probes a segment")
+  return (
+    f"{name}: {controller.controller} {controller.depth} x {controller.units}, generator of "
+    f"{experiment.generator.channels} channels and {experiment.generator.blocks} blocks, "
+    f"{scan.image_size} x {scan.image_size} px, {scan.probes} probes a segment"
+  )
 
 
 def _table(result):
   machine = result["machine"]
-  lines = [result["model"], "",
-           f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}, load "
-           f"{machine['load_average'][0]} at the start; TensorFlow {machine['tensorflow']}, ai-edge-litert "
-           f"{machine['ai-edge-litert']}, gRPC {machine['grpcio']}, Python {machine['python']}", "",
-           "| | threads | what | calls | min | p50 | p99 | p99.9 |", "|---|---|---|---|---|---|---|---|"]
+  lines = [
+    result["model"],
+    "",
+    f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+    f"{machine['system']}, load {machine['load_average'][0]} at the start; TensorFlow "
+    f"{machine['tensorflow']}, ai-edge-litert {machine['ai-edge-litert']}, gRPC "
+    f"{machine['grpcio']}, Python {machine['python']}",
+    "",
+    "| | threads | what | calls | min | p50 | p99 | p99.9 |",
+    "|---|---|---|---|---|---|---|---|",
+  ]
   for row in result["rows"]:
     unit, scale = ("us", 1.0) if row["what"] == "decision" else ("ms", 1e-3)
     cells = " | ".join(f"{scale * row[key]:.1f} {unit}" for key in ("min", "p50", "p99", "p99.9"))

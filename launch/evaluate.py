@@ -19,15 +19,23 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import evaluation, figures, model, statistics
+from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
 from launch import data
 from launch import flags as launch_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for evaluation.json and pictures", required=True)
-_IMAGES = flags.DEFINE_string("images", "", "NumPy file of specimens; its test split (last 20 %) is used. "
-                              "Default: the data the run was trained on")
-_SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test", "all"], "which split is evaluated")
+_OUTPUT = flags.DEFINE_string(
+  "output_dir", None, "folder for evaluation.json and pictures", required=True
+)
+_IMAGES = flags.DEFINE_string(
+  "images",
+  "",
+  "NumPy file of specimens; its test split (last 20 %) is used. "
+  "Default: the data the run was trained on",
+)
+_SPLIT = flags.DEFINE_enum(
+  "split", "test", ["train", "validation", "test", "all"], "which split is evaluated"
+)
 _EXAMPLES = 12
 
 _told = functools.partial(statistics.told, form=".4f")  # means and intervals
@@ -38,9 +46,14 @@ def main() -> None:
   trained, iteration = model.load(_WORKDIR.value)
   settings = trained.experiment.replace(**({"images": _IMAGES.value} if _IMAGES.value else {}))
   images, sources = data.load_split(settings.data, settings.scan.image_size, _SPLIT.value)
-  result, scans = evaluation.evaluate(trained, images, sources)
-  result = {"workdir": _WORKDIR.value, "iteration": iteration, "split": _SPLIT.value,
-            "images": _IMAGES.value or settings.data.images or settings.data.dataset, **result}
+  result, scans = metrics.evaluate(trained, images, sources)
+  result = {
+    "workdir": _WORKDIR.value,
+    "iteration": iteration,
+    "split": _SPLIT.value,
+    "images": _IMAGES.value or settings.data.images or settings.data.dataset,
+    **result,
+  }
   folder = pathlib.Path(_OUTPUT.value)
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "evaluation.json").write_text(json.dumps(result, indent=1))
@@ -51,21 +64,32 @@ def main() -> None:
 
 def _draw(folder: pathlib.Path, images: np.ndarray, scans: dict, settings: config.Data) -> None:
   chosen = np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).round().astype(int)
-  targets = evaluation.targets_of(images[chosen], settings.filter_sigma)["filtered"]
+  targets = metrics.targets_of(images[chosen], settings.filter_sigma)["filtered"]
   for name, made in scans.items():
     shown = type(made)(*(part[chosen] for part in made))
-    drawn = figures.sheet(shown.partial, targets, shown.completions, evaluation.sheet_titles(shown, targets))
+    drawn = figures.sheet(
+      shown.partial, targets, shown.completions, metrics.sheet_titles(shown, targets)
+    )
     figures.save(drawn, folder / f"{name.replace(' ', '_')}.png")
 
 
 def _table(result: dict) -> str:
-  lines = [f"{result['count']} images, {result['probing_positions']} probing positions each; 10 MSE on filtered and "
-           "raw targets, mean and 95 % interval:"]
+  lines = [
+    f"{result['count']} images, {result['probing_positions']} probing positions each; 10 MSE on "
+    "filtered and raw targets, mean and 95 % interval:"
+  ]
   for name, measured in result["scans"].items():
     cells = [_told(measured[kind]["ten_mse"]) for kind in ("filtered", "raw")]
-    more = ", ".join(f"{metric.upper()} {measured['filtered'][metric]['mean']:.2f}" for metric in ("psnr", "ssim"))
-    lines.append(f"  {name:10} {cells[0]}  raw {cells[1]}  {more}, {measured['distinct_pixels']:.2%} distinct pixels")
-  lines.append(f"  {next(iter(result['scans']))} - spiral {_told(result['own_minus_spiral_ten_mse'])} (paired)")
+    more = ", ".join(
+      f"{metric.upper()} {measured['filtered'][metric]['mean']:.2f}" for metric in ("psnr", "ssim")
+    )
+    lines.append(
+      f"  {name:10} {cells[0]}  raw {cells[1]}  {more}, {measured['distinct_pixels']:.2%} "
+      "distinct pixels"
+    )
+  lines.append(
+    f"  {next(iter(result['scans']))} - spiral {_told(result['own_minus_spiral_ten_mse'])} (paired)"
+  )
   lines.append(f"  each image's mean {_told(result['image_mean_ten_mse'])}")
   return "\n".join(lines)
 

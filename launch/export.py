@@ -20,17 +20,30 @@ import pathlib
 
 from absl import flags
 
-from adaptive_stem_tf.experiment import correction, model
+from adaptive_stem_tf.correction import training as correction_training
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import corrector, export, extra, litert
 from launch import flags as launch_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; none to label a version that exists")
-_OUTPUT = flags.DEFINE_string("output", None, "folder of the SavedModel, NAME/VERSION", required=True)
-_LABELS = flags.DEFINE_list("labels", [], "labels (stable, canary) that models.config points at this version")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", "", "folder of the run; none to label a version that exists"
+)
+_OUTPUT = flags.DEFINE_string(
+  "output", None, "folder of the SavedModel, NAME/VERSION", required=True
+)
+_LABELS = flags.DEFINE_list(
+  "labels", [], "labels (stable, canary) that models.config points at this version"
+)
 
-_LITERT = flags.DEFINE_boolean("litert", False, "also convert step and generator to LiteRT, in assets.extra/litert")
-_PRECISIONS = flags.DEFINE_list("litert_precisions", [], "further LiteRT generators, whose weights are float16 or int8 "
-                                "(launch.compare_litert tells their error); implies --litert")
+_LITERT = flags.DEFINE_boolean(
+  "litert", False, "also convert step and generator to LiteRT, in assets.extra/litert"
+)
+_PRECISIONS = flags.DEFINE_list(
+  "litert_precisions",
+  [],
+  "further LiteRT generators, whose weights are float16 or int8 "
+  "(launch.compare_litert tells their error); implies --litert",
+)
 
 
 def main() -> None:
@@ -39,7 +52,11 @@ def main() -> None:
   export.check_version(output)
   _check_labels(output)
   if _WORKDIR.value:
-    iteration = _export_corrector(output) if correction.is_run(_WORKDIR.value) else _export_scanner(output)
+    iteration = (
+      _export_corrector(output)
+      if correction_training.is_run(_WORKDIR.value)
+      else _export_scanner(output)
+    )
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
     if not extra.has_serving_api():
@@ -61,9 +78,11 @@ def _export_scanner(output: pathlib.Path) -> int:
 def _export_corrector(output: pathlib.Path) -> int:
   """Exports what corrects distorted scans; returns the iteration of training."""
   if _LITERT.value or _PRECISIONS.value:
-    raise ValueError(f"workdir={_WORKDIR.value} holds a distortion correction, which has no LiteRT form: leave "
-                     "--litert out.")
-  network, experiment, iteration = correction.load(_WORKDIR.value)
+    raise ValueError(
+      f"workdir={_WORKDIR.value} holds a distortion correction, which has no LiteRT form: leave "
+      "--litert out."
+    )
+  network, experiment, iteration = correction_training.load(_WORKDIR.value)
   corrector.write(network, experiment, output, iteration)
   return iteration
 
@@ -75,26 +94,37 @@ def _convert(trained):
 def _check_labels(output):
   """Refuses before anything is written what could not be labelled afterwards."""
   if not _WORKDIR.value and not _LABELS.value:
-    raise ValueError("give --workdir to export a run, or --labels to label a version that exists, or both.")
+    raise ValueError(
+      "give --workdir to export a run, or --labels to label a version that exists, or both."
+    )
   if not _WORKDIR.value and not (output / "saved_model.pb").is_file():
-    raise FileNotFoundError(f"output={output} holds no SavedModel to label: export a run there with --workdir.")
+    raise FileNotFoundError(
+      f"output={output} holds no SavedModel to label: export a run there with --workdir."
+    )
   if _LABELS.value:
     if not extra.has_serving_api():
-      raise ValueError("labels need tensorflow-serving-api: pip install tensorflow-serving-api (extra `serving`).")
+      raise ValueError(
+        "labels need tensorflow-serving-api: pip install tensorflow-serving-api (extra `serving`)."
+      )
     from adaptive_stem_tf.serving import repository
+
     repository.check_labels(_LABELS.value)
 
 
 def _label(output):
   from adaptive_stem_tf.serving import repository
+
   path = output.parent.parent / "models.config"
   waiting = repository.add_labels(path, output.parent.name, int(output.name), _LABELS.value)
   moved = [label for label in _LABELS.value if label not in waiting]
   if moved:
     print(f"{path}: {' and '.join(moved)} of {output.parent.name} is version {output.name} now.")
   if waiting:
-    print(f"{path}: version {output.name} of {output.parent.name} is listed, so that servers load it. When they have, "
-          f"move the label: python -m launch.export --output={output} --labels={','.join(waiting)}")
+    print(
+      f"{path}: version {output.name} of {output.parent.name} is listed, so that servers load it. "
+      f"When they have, move the label: python -m launch.export --output={output} "
+      f"--labels={','.join(waiting)}"
+    )
 
 
 if __name__ == "__main__":

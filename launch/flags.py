@@ -13,7 +13,11 @@ from absl import app, flags, logging
 from adaptive_stem_tf import config
 
 _DEFINE: dict[type, Callable[..., Any]] = {
-    bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+  bool: flags.DEFINE_boolean,
+  int: flags.DEFINE_integer,
+  float: flags.DEFINE_float,
+  str: flags.DEFINE_string,
+}
 _MISTAKES = (ValueError, FileNotFoundError, FloatingPointError, RuntimeError, PermissionError)
 
 
@@ -54,22 +58,30 @@ def section(kind: type) -> Any:
 
 def given(names: Any) -> dict[str, Any]:
   """Returns the values of those flags among `names` that the user gave."""
-  return {name: flags.FLAGS[name].value for name in names if name in flags.FLAGS and flags.FLAGS[name].present}
+  return {
+    name: flags.FLAGS[name].value
+    for name in names
+    if name in flags.FLAGS and flags.FLAGS[name].present
+  }
 
 
 def run(main: Callable[[], None]) -> None:
   """Runs a command: mistakes of the user end it with one sentence instead of a traceback."""
+
   def guarded(argv):
     if len(argv) > 1:
       sys.exit(f"error: {' '.join(argv[1:])!r} is no flag: flags read --name=value.")
     if not flags.FLAGS["verbosity"].present:
-      logging.set_verbosity(logging.WARNING)  # TFDS and TensorFlow tell much that is no concern of the user
+      logging.set_verbosity(
+        logging.WARNING
+      )  # TFDS and TensorFlow tell much that is no concern of the user
     try:
       main()
     except _MISTAKES as error:
       if flags.FLAGS.traceback:
         raise
       sys.exit(f"error: {error}")
+
   flags.DEFINE_boolean("traceback", False, "show where an error arose, besides what it says")
   app.run(guarded)
 

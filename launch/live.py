@@ -41,17 +41,37 @@ from launch import flags as launch_flags
 from launch import microscopes
 
 _MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
-_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for path, images, timings and picture", required=True)
-_LATE = flags.DEFINE_enum("late", "repeat", list(loop.LATE), "what to do when a decision is late: repeat the last "
-                          "direction, or wait")
-_DEADLINE = flags.DEFINE_float("deadline_us", 0.0, "time that a decision may take, us; 0 for that of a segment",
-                               lower_bound=0.0)
-_STOP_BELOW = flags.DEFINE_float("stop_below", 0.0, "stop when the 10 MSE that the model predicts falls below; only "
-                                 "for models trained with --truncate. 0: never", lower_bound=0.0)
-_CORRECTOR = flags.DEFINE_string("corrector", "", "folder of an exported distortion correction, NAME/VERSION, which "
-                                 "then completes the scan: for the microscope it was trained for")
-_ENGINE = flags.DEFINE_enum("engine", "savedmodel", list(model.ENGINES), "what decides and completes: TensorFlow, or "
-                            "LiteRT, for models exported with --litert: faster")
+_OUTPUT = flags.DEFINE_string(
+  "output_dir", None, "folder for path, images, timings and picture", required=True
+)
+_LATE = flags.DEFINE_enum(
+  "late",
+  "repeat",
+  list(loop.LATE),
+  "what to do when a decision is late: repeat the last direction, or wait",
+)
+_DEADLINE = flags.DEFINE_float(
+  "deadline_us", 0.0, "time that a decision may take, us; 0 for that of a segment", lower_bound=0.0
+)
+_STOP_BELOW = flags.DEFINE_float(
+  "stop_below",
+  0.0,
+  "stop when the 10 MSE that the model predicts falls below; only "
+  "for models trained with --truncate. 0: never",
+  lower_bound=0.0,
+)
+_CORRECTOR = flags.DEFINE_string(
+  "corrector",
+  "",
+  "folder of an exported distortion correction, NAME/VERSION, which "
+  "then completes the scan: for the microscope it was trained for",
+)
+_ENGINE = flags.DEFINE_enum(
+  "engine",
+  "savedmodel",
+  list(model.ENGINES),
+  "what decides and completes: TensorFlow, or LiteRT, for models exported with --litert: faster",
+)
 _PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
 _SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
 
@@ -60,20 +80,34 @@ def main() -> None:
   """Connects, scans, writes."""
   follows, normalisation = _model(), microscopes.normalisation()
   if _SHOW.value and not _PICTURE.value:
-    raise ValueError("show=True and picture=False disagree: the window shows the picture; leave one out.")
+    raise ValueError(
+      "show=True and picture=False disagree: the window shows the picture; leave one out."
+    )
   rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
   if rules.stop_below and not follows.scan.truncate:
     raise ValueError(
-        f"stop_below={rules.stop_below:g} and model={_MODEL.value} disagree: it was not trained with --truncate, so "
-        "nothing in it predicts the error of stopping now (the critic predicts the loss after all segments); train "
-        "with --truncate, or leave --stop_below out.")
+      f"stop_below={rules.stop_below:g} and model={_MODEL.value} disagree: it was not trained "
+      "with --truncate, so nothing in it predicts the error of stopping now (the critic predicts "
+      "the loss after all segments); train with --truncate, or leave --stop_below out."
+    )
   with microscopes.Opened(follows.scan.image_size) as subject:
     truth = None if subject.truth is None else subject.truth[None]
-    intensities, decides = normalisation.start(1, truth), microscopes.decisions(follows, subject.scope)
-    shown = picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
+    intensities, decides = (
+      normalisation.start(1, truth),
+      microscopes.decisions(follows, subject.scope),
+    )
+    shown = (
+      picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
+    )
     try:
-      scanned = loop.run(subject.scope, follows, decides, intensities, rules,
-                         _watcher(shown, follows, subject.truth) if shown else None)
+      scanned = loop.run(
+        subject.scope,
+        follows,
+        decides,
+        intensities,
+        rules,
+        _watcher(shown, follows, subject.truth) if shown else None,
+      )
     except BaseException:
       if shown:
         shown.close()
@@ -87,37 +121,67 @@ def _model() -> model.ExportedModel:
   return model.ExportedModel(_MODEL.value, _ENGINE.value, _CORRECTOR.value or None)
 
 
-def _watcher(shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None) -> loop.Watcher:
+def _watcher(
+  shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None
+) -> loop.Watcher:
   scan = follows.scan
   return lambda positions, intensities: shown.show(
-      picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth))
+    picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth)
+  )
 
 
-def _write(subject: microscopes.Subject, follows: model.ExportedModel, scanned: loop.LiveScan, rules: loop.Rules,
-           shown: picture.LivePicture | None) -> None:
+def _write(
+  subject: microscopes.Subject,
+  follows: model.ExportedModel,
+  scanned: loop.LiveScan,
+  rules: loop.Rules,
+  shown: picture.LivePicture | None,
+) -> None:
   scan = follows.scan
-  about = {"model": _MODEL.value, "engine": _ENGINE.value, "corrector": _CORRECTOR.value, **microscopes.settings(),
-           "decision_delay": scan.decision_delay, "late_rule": rules.late, "stop_below": rules.stop_below,
-           "dwell_us": subject.scope.dwell, **subject.about}
-  result = report.result_of(scanned, scan.probes, subject.truth, follows.filter_sigma, about, subject.origin,
-                            subject.pixel_size_nm)
+  about = {
+    "model": _MODEL.value,
+    "engine": _ENGINE.value,
+    "corrector": _CORRECTOR.value,
+    **microscopes.settings(),
+    "decision_delay": scan.decision_delay,
+    "late_rule": rules.late,
+    "stop_below": rules.stop_below,
+    "dwell_us": subject.scope.dwell,
+    **subject.about,
+  }
+  result = report.result_of(
+    scanned,
+    scan.probes,
+    subject.truth,
+    follows.filter_sigma,
+    about,
+    subject.origin,
+    subject.pixel_size_nm,
+  )
   folder = outputs.write_scan(_OUTPUT.value, result, picture=False)
   report.write_timings(folder / "timings.csv", scanned.timings)
   drawn = shown and shown.finish(report.last_frame(scanned, scan, rules, subject.truth))
   print(_told(result, scan.segments))
-  print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, timings.csv"
-        f"{' and live.png' if drawn else ''}.")
+  print(
+    f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, "
+    f"timings.csv{' and live.png' if drawn else ''}."
+  )
 
 
 def _told(result: ScanResult, segments: int) -> str:
   about, times = result.about, result.about["decision_us"]
   stopped = f" of {segments}, stopped early" if about["stopped_early"] else ""
-  lines = [f"{about['segments']} segments{stopped}, {len(result.positions)} probing positions of {about['dwell_us']:g} "
-           f"us, {result.partial[..., 1].mean():.2%} of the pixels; --normalise={about['normalise']}."]
+  lines = [
+    f"{about['segments']} segments{stopped}, {len(result.positions)} probing positions of "
+    f"{about['dwell_us']:g} us, {result.partial[..., 1].mean():.2%} of the pixels; "
+    f"--normalise={about['normalise']}."
+  ]
   if times:
-    lines.append(f"{about['decisions']} decisions: p50 {times['p50']:.0f} us, p99 {times['p99']:.0f} us; "
-                 f"{about['late']} later than {about['deadline_us']:g} us (--late={about['late_rule']}); the beam "
-                 f"waited {about['beam_waited_us']:.0f} us.")
+    lines.append(
+      f"{about['decisions']} decisions: p50 {times['p50']:.0f} us, p99 {times['p99']:.0f} us; "
+      f"{about['late']} later than {about['deadline_us']:g} us (--late={about['late_rule']}); the "
+      f"beam waited {about['beam_waited_us']:.0f} us."
+    )
   if result.errors is not None:
     filtered, raw = (result.errors[name][0] for name in ("filtered", "raw"))
     lines.append(f"10 MSE {filtered:.3f} on the filtered specimen, {raw:.3f} on the raw one.")

@@ -1,7 +1,7 @@
-"""Learning rate range test (SI fig. S3): sweeps the generator's rate, tries candidates, recommends one.
+"""Learning rate range test (SI fig. S3): sweeps rates, tries candidates, recommends one.
 
-  python -m launch.lr_range --flagfile=launch/flagfiles/small.cfg --images=FILE.npy --output_dir=runs/lr_range \\
-    --sweep_iterations=1000 --candidate_iterations=1000
+  python -m launch.lr_range --flagfile=launch/flagfiles/small.cfg --images=FILE.npy \\
+    --output_dir=runs/lr_range --sweep_iterations=1000 --candidate_iterations=1000
 
 The sweep raises the rate exponentially from --sweep_from to --sweep_to, for each of
 --optimisers. Five candidates around a tenth of the rate at which --generator_optimiser
@@ -20,16 +20,26 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import figures, lr_range, reproduction_figures, reproduction_results, run
-from adaptive_stem_tf.experiment.reproduction_plan import Job
-from adaptive_stem_tf.experiment.reproduction_results import Measured
+from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.reproduction import figures as reproduction_figures
+from adaptive_stem_tf.reproduction import lr_range
+from adaptive_stem_tf.reproduction import results as reproduction_results
+from adaptive_stem_tf.reproduction.plan import Job
+from adaptive_stem_tf.reproduction.results import Measured
+from adaptive_stem_tf.training import run
 from launch import flags as launch_flags
 from launch import runner
 
-_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for runs, plots and lr_range.json", required=True)
-_OPTIMISERS = flags.DEFINE_list("optimisers", ["adam", "sgd"], "generator optimisers that are swept")
+_OUTPUT = flags.DEFINE_string(
+  "output_dir", None, "folder for runs, plots and lr_range.json", required=True
+)
+_OPTIMISERS = flags.DEFINE_list(
+  "optimisers", ["adam", "sgd"], "generator optimisers that are swept"
+)
 _SWEEP = flags.DEFINE_integer("sweep_iterations", 10_000, "iterations of the sweep", lower_bound=10)
-_CANDIDATE = flags.DEFINE_integer("candidate_iterations", 100_000, "iterations of each candidate", lower_bound=1)
+_CANDIDATE = flags.DEFINE_integer(
+  "candidate_iterations", 100_000, "iterations of each candidate", lower_bound=1
+)
 _VALIDATION = 0.15  # of the training split, if --validation_fraction is not given
 _SWEPT = ("unstable_rate", "not_finite_rate")
 _BOXCAR = 1000  # iterations, of the candidates' curves
@@ -40,16 +50,28 @@ def main() -> None:
   base, settings = _base(), launch_flags.section(config.Run)
   run.set_up_tensorflow(settings)
   folder = pathlib.Path(_OUTPUT.value)
-  sweeps = {name: _job(folder / f"sweep_{name}", base.replace(**lr_range.changes(name, _SWEEP.value)), settings)
-            for name in _OPTIMISERS.value}
+  sweeps = {
+    name: _job(
+      folder / f"sweep_{name}", base.replace(**lr_range.changes(name, _SWEEP.value)), settings
+    )
+    for name in _OPTIMISERS.value
+  }
   _train(folder, list(sweeps.values()))
   swept = {name: _measure(job) for name, job in sweeps.items()}
   shown = {name: (name.upper(), [one]) for name, one in swept.items()}
-  figures.save(reproduction_figures.sweeps("Learning rate sweep", shown, lr_range.boxcar_width(_SWEEP.value)),
-               folder / "sweep.png")
+  figures.save(
+    reproduction_figures.sweeps("Learning rate sweep", shown, lr_range.boxcar_width(_SWEEP.value)),
+    folder / "sweep.png",
+  )
   rates = lr_range.candidates(_unstable(swept[base.optimisation.generator_optimiser], base))
-  tried = {rate: _job(folder / f"rate_{rate:.2e}", base.replace(
-      generator_rate=rate, iterations=_CANDIDATE.value), settings) for rate in rates}
+  tried = {
+    rate: _job(
+      folder / f"rate_{rate:.2e}",
+      base.replace(generator_rate=rate, iterations=_CANDIDATE.value),
+      settings,
+    )
+    for rate in rates
+  }
   _train(folder, list(tried.values()))
   _conclude(folder, swept, {rate: _measure(job) for rate, job in tried.items()})
 
@@ -58,15 +80,21 @@ def _base() -> config.Experiment:
   base = launch_flags.experiment()
   o = base.optimisation
   if launch_flags.given(["generator_rate"]):
-    raise ValueError(f"generator_rate={o.generator_rate} and a learning rate range test disagree: the rate is what is "
-                     "looked for; leave it out.")
+    raise ValueError(
+      f"generator_rate={o.generator_rate} and a learning rate range test disagree: the rate is "
+      "what is looked for; leave it out."
+    )
   if o.schedule == "sweep":
-    raise ValueError("schedule=sweep and a learning rate range test disagree: it is the schedule of its candidates; "
-                     "choose cyclic, exponential or constant.")
+    raise ValueError(
+      "schedule=sweep and a learning rate range test disagree: it is the schedule of its "
+      "candidates; choose cyclic, exponential or constant."
+    )
   unknown = [name for name in _OPTIMISERS.value if name not in ("adam", "rmsprop", "sgd")]
   if unknown or o.generator_optimiser not in _OPTIMISERS.value:
-    raise ValueError(f"optimisers={','.join(_OPTIMISERS.value)} must be among adam, rmsprop and sgd and contain "
-                     f"generator_optimiser={o.generator_optimiser}, for which a rate is recommended.")
+    raise ValueError(
+      f"optimisers={','.join(_OPTIMISERS.value)} must be among adam, rmsprop and sgd and contain "
+      f"generator_optimiser={o.generator_optimiser}, for which a rate is recommended."
+    )
   return base if base.data.validation_fraction else base.replace(validation_fraction=_VALIDATION)
 
 
@@ -82,36 +110,65 @@ def _job(workdir: pathlib.Path, experiment: config.Experiment, settings: config.
 def _measure(job: Job) -> Measured:
   """Measures a run; errors are those of the validation split."""
   splits = runner.load_splits(job.experiment.data, job.experiment.scan.image_size)
-  return reproduction_results.measure(job.workdir, splits._replace(test=splits.validation), 0, _BOXCAR)
+  return reproduction_results.measure(
+    job.workdir, splits._replace(test=splits.validation), 0, _BOXCAR
+  )
 
 
 def _unstable(measured: Measured, base: config.Experiment) -> float:
   """Returns the rate at which learning became unstable; the last if it never did."""
   assert measured.sweep is not None
   if measured.sweep.unstable is None:
-    print(f"The sweep stayed stable up to its last rate, {base.optimisation.sweep_to:.2g}, which is taken instead.")
+    print(
+      f"The sweep stayed stable up to its last rate, {base.optimisation.sweep_to:.2g}, which is "
+      "taken instead."
+    )
   return measured.sweep.unstable or base.optimisation.sweep_to
 
 
-def _conclude(folder: pathlib.Path, swept: dict[str, Measured], tried: dict[float, Measured]) -> None:
+def _conclude(
+  folder: pathlib.Path, swept: dict[str, Measured], tried: dict[float, Measured]
+) -> None:
   """Draws the candidates, writes lr_range.json, and prints both and the recommendation."""
   shown = {f"rate_{rate}": (f"{rate:.2e}", [one]) for rate, one in tried.items()}
-  figures.save(reproduction_figures.curves("Learning rates", shown, _CANDIDATE.value, _BOXCAR, "Validation"),
-               folder / "candidates.png")
+  figures.save(
+    reproduction_figures.curves("Learning rates", shown, _CANDIDATE.value, _BOXCAR, "Validation"),
+    folder / "candidates.png",
+  )
   errors = {rate: one.metrics.get("test", np.inf) for rate, one in tried.items()}
   best = lr_range.recommend(errors)
-  sweeps = {name: {"iterations": _SWEEP.value, **{key: one.metrics.get(key) for key in _SWEPT}}
-            for name, one in swept.items()}
-  found = {"sweeps": sweeps,
-           "candidates": [{"rate": rate, "iterations": _CANDIDATE.value, "validation_ten_mse": one.metrics.get("test"),
-                           "diverged_at_iteration": one.diverged} for rate, one in tried.items()],
-           "recommended_rate": best}
+  sweeps = {
+    name: {"iterations": _SWEEP.value, **{key: one.metrics.get(key) for key in _SWEPT}}
+    for name, one in swept.items()
+  }
+  found = {
+    "sweeps": sweeps,
+    "candidates": [
+      {
+        "rate": rate,
+        "iterations": _CANDIDATE.value,
+        "validation_ten_mse": one.metrics.get("test"),
+        "diverged_at_iteration": one.diverged,
+      }
+      for rate, one in tried.items()
+    ],
+    "recommended_rate": best,
+  }
   (folder / "lr_range.json").write_text(json.dumps(reproduction_results.for_json(found), indent=1))
   for name, one in sweeps.items():
-    print(f"{name}: unstable at {_rate(one['unstable_rate'])}, not finite at {_rate(one['not_finite_rate'])}")
+    print(
+      f"{name}: unstable at {_rate(one['unstable_rate'])}, not finite at "
+      f"{_rate(one['not_finite_rate'])}"
+    )
   for rate, error in errors.items():
-    print(f"  rate {rate:.2e}: validation 10 MSE {error:.4f}{'  <- recommended' if rate == best else ''}")
-  print(f"Recommended: --generator_rate={best:g}. Written: {folder}/sweep.png, candidates.png and lr_range.json.")
+    print(
+      f"  rate {rate:.2e}: validation 10 MSE "
+      f"{error:.4f}{'  <- recommended' if rate == best else ''}"
+    )
+  print(
+    f"Recommended: --generator_rate={best:g}. Written: {folder}/sweep.png, candidates.png and "
+    "lr_range.json."
+  )
 
 
 def _rate(rate: float | None) -> str:

@@ -31,12 +31,24 @@ def read(path: str, frame: int, binning: int, pixel_size_nm: float | None) -> Su
   """
   stored = readers.read(path, frame)
   image, mended = image_scan.mend(crops.bin_down(stored.image, binning))
-  for note in (*stored.notes, *([f"{mended} pixels that are not finite are taken as the darkest"] * bool(mended))):
+  for note in (
+    *stored.notes,
+    *([f"{mended} pixels that are not finite are taken as the darkest"] * bool(mended)),
+  ):
     print(f"{path}: {note}")
   size = pixel_size_nm or stored.pixel_size_nm
-  return Subject(image, size and size * binning, {
-      "image": path, "frame": frame, "binning": binning, "image_px": list(image.shape), "image_dtype": stored.dtype,
-      "pixels_mended": mended})
+  return Subject(
+    image,
+    size and size * binning,
+    {
+      "image": path,
+      "frame": frame,
+      "binning": binning,
+      "image_px": list(image.shape),
+      "image_dtype": stored.dtype,
+      "pixels_mended": mended,
+    },
+  )
 
 
 def window(texts: Sequence[str] | None) -> tuple[int, int] | None:
@@ -50,5 +62,7 @@ def window(texts: Sequence[str] | None) -> tuple[int, int] | None:
   try:
     row, column = map(int, texts)
   except ValueError:
-    raise ValueError(f"window={','.join(texts)} is no place: give its first row and column, such as 120,64.") from None
+    raise ValueError(
+      f"window={','.join(texts)} is no place: give its first row and column, such as 120,64."
+    ) from None
   return row, column

@@ -17,8 +17,19 @@ from launch import micrograph_file
 FLAGS = flags.FLAGS
 
 _SYSTEM = tuple(part.name for part in dataclasses.fields(config.ScanSystem))
-_OF_FILE = ("window", "binning", "frame", "dose", "jitter_px", "drift_px_per_ms", "drift_nm_per_s", "twin_seed",
-            "decision_us", "real_time", *_SYSTEM)
+_OF_FILE = (
+  "window",
+  "binning",
+  "frame",
+  "dose",
+  "jitter_px",
+  "drift_px_per_ms",
+  "drift_nm_per_s",
+  "twin_seed",
+  "decision_us",
+  "real_time",
+  *_SYSTEM,
+)
 _OF_BEAM = ("full_field_nm", "field_centre_nm", "sample_bits", "timeout_s")
 _OF_BOTH = ("microscope", "dwell_us", "pixel_size_nm", "normalise")
 
@@ -36,25 +47,46 @@ class Subject(NamedTuple):
 def define() -> None:
   """Defines the flags of microscopes, shown by --helpshort."""
   flags.DEFINE_string("microscope", None, "file:FILE, or obi:HOST:PORT", required=True)
-  flags.DEFINE_string("normalise", "measured", "which intensities become [-1, 1]: measured, LOW,HIGH, or image (file: "
-                      "only)")
+  flags.DEFINE_string(
+    "normalise",
+    "measured",
+    "which intensities become [-1, 1]: measured, LOW,HIGH, or image (file: only)",
+  )
   real: dict[str, tuple[float | None, str]] = {
-      "dwell_us": (10.0, "time at each probing position, us"),
-      "pixel_size_nm": (None, "side of a network px on the specimen, nm; of a px of the file, if the file does not say "
-                        "it"),
-      "dose": (0.0, "file: electrons per probing position where the window is white; 0 for no shot noise"),
-      "jitter_px": (0.0, "file: standard deviation of positions, px"),
-      "decision_us": (0.0, "file: time that every decision takes by the simulated clock, us; 0 for what it takes here"),
-      "full_field_nm": (None, "obi: width that the scan generator's whole range covers at the present magnification, "
-                        "nm"),
-      "timeout_s": (2.0, "obi: how long an answer may be overdue, s")}
+    "dwell_us": (10.0, "time at each probing position, us"),
+    "pixel_size_nm": (
+      None,
+      "side of a network px on the specimen, nm; of a px of the file, if the file does not say it",
+    ),
+    "dose": (
+      0.0,
+      "file: electrons per probing position where the window is white; 0 for no shot noise",
+    ),
+    "jitter_px": (0.0, "file: standard deviation of positions, px"),
+    "decision_us": (
+      0.0,
+      "file: time that every decision takes by the simulated clock, us; 0 for what it takes here",
+    ),
+    "full_field_nm": (
+      None,
+      "obi: width that the scan generator's whole range covers at the present magnification, nm",
+    ),
+    "timeout_s": (2.0, "obi: how long an answer may be overdue, s"),
+  }
   for name, (default, text) in real.items():
     flags.DEFINE_float(name, default, text, lower_bound=0.0)
   lists: dict[str, tuple[list[str], str]] = {
-      "window": ([], "file: first row and column of the field, in px after binning: 120,64. Default: the centre"),
-      "drift_px_per_ms": ([], "file: --drift_row and --drift_column together"),
-      "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
-      "field_centre_nm": (["0", "0"], "obi: row and column of the field's centre, nm from the centre of the range")}
+    "window": (
+      [],
+      "file: first row and column of the field, in px after binning: 120,64. Default: the centre",
+    ),
+    "drift_px_per_ms": ([], "file: --drift_row and --drift_column together"),
+    "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
+    "field_centre_nm": (
+      ["0", "0"],
+      "obi: row and column of the field's centre, nm from the centre of the range",
+    ),
+  }
   for name, (pair, text) in lists.items():
     flags.DEFINE_list(name, pair, text)
   flags.DEFINE_integer("binning", 1, "file: px per side that are averaged into one", lower_bound=1)
@@ -82,11 +114,15 @@ class Opened:
     kind, _, rest = FLAGS.microscope.partition(":")
     makers = {"file": (_twin, _OF_BEAM, "obi"), "obi": (_beam, _OF_FILE, "file")}
     if kind not in makers or not rest:
-      raise ValueError(f"microscope={FLAGS.microscope} is unknown: give file:FILE, or obi:HOST:PORT.")
+      raise ValueError(
+        f"microscope={FLAGS.microscope} is unknown: give file:FILE, or obi:HOST:PORT."
+      )
     make, others, other = makers[kind]
     for name, value in launch_flags.given(others).items():
-      raise ValueError(f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {other}: only; "
-                       "leave it out.")
+      raise ValueError(
+        f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {other}: "
+        "only; leave it out."
+      )
     self._subject = make(rest, size)
 
   def __enter__(self) -> Subject:
@@ -113,8 +149,10 @@ def normalisation() -> Normalisation:
   """
   asked = Normalisation.parse(FLAGS.normalise)
   if asked.kind == "image" and not FLAGS.microscope.startswith("file:"):
-    raise ValueError(f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "
-                     "image before it is scanned; calibrate black and white (LOW,HIGH), or choose measured.")
+    raise ValueError(
+      f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "
+      "image before it is scanned; calibrate black and white (LOW,HIGH), or choose measured."
+    )
   return asked
 
 
@@ -128,24 +166,36 @@ def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.
 
 def _twin(path: str, size: int) -> Subject:
   if FLAGS.real_time and FLAGS.decision_us:
-    raise ValueError(f"real_time=True and decision_us={FLAGS.decision_us:g} disagree: in real time a decision takes "
-                     "what it takes; leave one out.")
+    raise ValueError(
+      f"real_time=True and decision_us={FLAGS.decision_us:g} disagree: in real time a decision "
+      "takes what it takes; leave one out."
+    )
   window = micrograph_file.window(FLAGS.window)
   image, pixel, about = micrograph_file.read(path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm)
   row, column = image_scan.window_corner(image.shape, size, window)
   faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, _system(pixel), FLAGS.twin_seed)
   truth = image[row : row + size, column : column + size]
   scope = twin.DigitalTwin(truth, faults, microscope.WallClock() if FLAGS.real_time else None)
-  return Subject(scope, truth, (row, column), pixel,
-                 {**about, "twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time})
+  return Subject(
+    scope,
+    truth,
+    (row, column),
+    pixel,
+    {**about, "twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time},
+  )
 
 
 def _system(pixel_size_nm: float | None) -> config.ScanSystem:
   """Returns the scan system, whatever unit the drift is given in."""
   system = launch_flags.section(config.ScanSystem)
-  pairs = [f"{name}={','.join(texts)}" for name in ("drift_px_per_ms", "drift_nm_per_s")
-           if (texts := FLAGS[name].value)]
-  singles = [f"{name}={value:g}" for name, value in launch_flags.given(("drift_row", "drift_column")).items()]
+  pairs = [
+    f"{name}={','.join(texts)}"
+    for name in ("drift_px_per_ms", "drift_nm_per_s")
+    if (texts := FLAGS[name].value)
+  ]
+  singles = [
+    f"{name}={value:g}" for name, value in launch_flags.given(("drift_row", "drift_column")).items()
+  ]
   if len(pairs) > 1 or (pairs and singles):
     raise ValueError(f"{' and '.join(pairs + singles)} disagree: give one of them.")
   if not pairs:
@@ -159,8 +209,10 @@ def _drift(pixel_size_nm: float | None) -> tuple[float, float]:
   if not FLAGS.drift_nm_per_s:
     return _pair("drift_px_per_ms")
   if not pixel_size_nm:
-    raise ValueError(f"drift_nm_per_s={','.join(FLAGS.drift_nm_per_s)} needs the size of a px, which the file does not "
-                     "say: give --pixel_size_nm, or --drift_px_per_ms.")
+    raise ValueError(
+      f"drift_nm_per_s={','.join(FLAGS.drift_nm_per_s)} needs the size of a px, which the file "
+      "does not say: give --pixel_size_nm, or --drift_px_per_ms."
+    )
   row, column = distortion.pixels_per_ms(np.array(_pair("drift_nm_per_s")), pixel_size_nm)
   return float(row), float(column)
 
@@ -170,12 +222,18 @@ def _beam(place: str, size: int) -> Subject:
   if not host or not port.isdigit():
     raise ValueError(f"microscope=obi:{place} names no peer: give obi:HOST:PORT.")
   if FLAGS.pixel_size_nm is None or FLAGS.full_field_nm is None:
-    raise ValueError("obi: needs --pixel_size_nm, the side of a network px, and --full_field_nm, the width that the "
-                     "scan generator's whole range covers: without them nobody knows where the beam would go.")
+    raise ValueError(
+      "obi: needs --pixel_size_nm, the side of a network px, and --full_field_nm, the width that "
+      "the scan generator's whole range covers: without them nobody knows where the beam would go."
+    )
   where = field.Field(size, FLAGS.pixel_size_nm, FLAGS.full_field_nm, _pair("field_centre_nm"))
   bits = open_beam.SIXTEEN_BIT if FLAGS.sample_bits == "16" else open_beam.EIGHT_BIT
   scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s)
-  about = {"full_field_nm": FLAGS.full_field_nm, "first_code": where.first.tolist(), "last_code": where.last.tolist()}
+  about = {
+    "full_field_nm": FLAGS.full_field_nm,
+    "first_code": where.first.tolist(),
+    "last_code": where.last.tolist(),
+  }
   return Subject(scope, None, (0, 0), FLAGS.pixel_size_nm, about)
 
 
@@ -184,6 +242,7 @@ def _pair(name: str) -> tuple[float, float]:
   try:
     row, column = map(float, texts)
   except ValueError:
-    raise ValueError(f"{name}={','.join(texts)} is no pair: give a row's and a column's number, such as "
-                     "12,-3.") from None
+    raise ValueError(
+      f"{name}={','.join(texts)} is no pair: give a row's and a column's number, such as 12,-3."
+    ) from None
   return row, column

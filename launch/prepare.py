@@ -25,24 +25,50 @@ import numpy as np
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.micrographs import contact_sheet, preparation
 from adaptive_stem_tf.micrographs.crops import Cutting
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
 from launch import flags as launch_flags
 
-_INPUT = flags.DEFINE_list("input", None, "files, folders or patterns of them in quotes: 'a/*.tif,b/**/*.dm4'; of a "
-                           "folder, every file in it and below", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "NumPy file to write, [N, size, size, 1]", required=True)
-_SIZE = flags.DEFINE_integer("size", Cutting.size, "side of a crop after binning, px", lower_bound=8)
-_STRIDE = flags.DEFINE_integer("stride", Cutting.stride, "distance of neighbouring crops after binning, px; 0 for the "
-                               "size: no overlap", lower_bound=0)
-_BINNING = flags.DEFINE_integer("binning", Cutting.binning, "px per side that are averaged into one", lower_bound=1)
-_MAX_CROPS = flags.DEFINE_integer("max_crops", Cutting.max_crops, "crops of one file at most, drawn at random: a "
-                                  "large micrograph should not outweigh the others; 0 for no limit", lower_bound=0)
-_FRAME = flags.DEFINE_integer("frame", 0, "which frame is taken of files that hold a stack, from 0", lower_bound=0)
-_SEED = flags.DEFINE_integer("seed", Cutting.seed, "seed of the split and of the crops drawn", lower_bound=0)
-_STRICT = flags.DEFINE_boolean("strict", False, "stop at the first file that cannot be used, instead of going on")
+_INPUT = flags.DEFINE_list(
+  "input",
+  None,
+  "files, folders or patterns of them in quotes: 'a/*.tif,b/**/*.dm4'; of a "
+  "folder, every file in it and below",
+  required=True,
+)
+_OUTPUT = flags.DEFINE_string(
+  "output", None, "NumPy file to write, [N, size, size, 1]", required=True
+)
+_SIZE = flags.DEFINE_integer(
+  "size", Cutting.size, "side of a crop after binning, px", lower_bound=8
+)
+_STRIDE = flags.DEFINE_integer(
+  "stride",
+  Cutting.stride,
+  "distance of neighbouring crops after binning, px; 0 for the size: no overlap",
+  lower_bound=0,
+)
+_BINNING = flags.DEFINE_integer(
+  "binning", Cutting.binning, "px per side that are averaged into one", lower_bound=1
+)
+_MAX_CROPS = flags.DEFINE_integer(
+  "max_crops",
+  Cutting.max_crops,
+  "crops of one file at most, drawn at random: a "
+  "large micrograph should not outweigh the others; 0 for no limit",
+  lower_bound=0,
+)
+_FRAME = flags.DEFINE_integer(
+  "frame", 0, "which frame is taken of files that hold a stack, from 0", lower_bound=0
+)
+_SEED = flags.DEFINE_integer(
+  "seed", Cutting.seed, "seed of the split and of the crops drawn", lower_bound=0
+)
+_STRICT = flags.DEFINE_boolean(
+  "strict", False, "stop at the first file that cannot be used, instead of going on"
+)
 _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
 
 
@@ -50,7 +76,9 @@ def main() -> None:
   """Cuts, splits and writes crops."""
   output = pathlib.Path(_OUTPUT.value)
   if output.suffix != ".npy":
-    raise ValueError(f"output={output} does not end in .npy: the crops are written as a NumPy file.")
+    raise ValueError(
+      f"output={output} does not end in .npy: the crops are written as a NumPy file."
+    )
   cutting = Cutting(_SIZE.value, _STRIDE.value, _BINNING.value, _MAX_CROPS.value, _SEED.value)
   collection = _collect(preparation.find(_INPUT.value), cutting)
   prepared = collection.prepare()
@@ -61,8 +89,10 @@ def main() -> None:
   report.write_text(json.dumps(prepared.report, indent=1))
   figures.save(contact_sheet.draw(collection.files, prepared, cutting), output.with_suffix(".png"))
   print(_summary(prepared))
-  print(f"Written: {output}, {output.with_suffix('.json').name} (provenance), {report.name} and "
-        f"{output.with_suffix('.png').name} (contact sheet).")
+  print(
+    f"Written: {output}, {output.with_suffix('.json').name} (provenance), {report.name} and "
+    f"{output.with_suffix('.png').name} (contact sheet)."
+  )
 
 
 def _collect(paths: list[str], cutting: Cutting) -> preparation.Collection:
@@ -78,8 +108,10 @@ def _collect(paths: list[str], cutting: Cutting) -> preparation.Collection:
       collection.failed[path] = str(error)
       said = f"SKIPPED: {str(error).removeprefix(f'{path}: ')}"
     tqdm.tqdm.write(f"{path}: {said}", file=sys.stdout)
-  print(f"{len(collection.files)} files read, {len(collection.failed)} skipped, {len(collection.copies)} copies left "
-        "out.")
+  print(
+    f"{len(collection.files)} files read, {len(collection.failed)} skipped, "
+    f"{len(collection.copies)} copies left out."
+  )
   return collection
 
 
@@ -87,7 +119,9 @@ def _summary(prepared: preparation.Prepared) -> str:
   lines = []
   for part in ("train", "test"):
     entries = [entry for entry in prepared.provenance if entry["split"] == part]
-    lines.append(f"{len(entries)} crops of {len({entry['file'] for entry in entries})} files {part}.")
+    lines.append(
+      f"{len(entries)} crops of {len({entry['file'] for entry in entries})} files {part}."
+    )
   for rule in prepared.report["files"][0]["dropped"]:
     count = sum(file["dropped"][rule] for file in prepared.report["files"])
     if count:

@@ -23,9 +23,9 @@ class Scale(NamedTuple):
 
 
 SCALES = {
-    "paper": Scale("lstm.cfg", 1_000_000, 0.01, 0.1),
-    "small": Scale("reproduce/small.cfg", 3000, 1 / 3, 1 / 3),
-    "smoke": Scale("reproduce/smoke.cfg", 12, 4.0, 1.0, 12),
+  "paper": Scale("lstm.cfg", 1_000_000, 0.01, 0.1),
+  "small": Scale("reproduce/small.cfg", 3000, 1 / 3, 1 / 3),
+  "smoke": Scale("reproduce/smoke.cfg", 12, 4.0, 1.0, 12),
 }
 
 
@@ -43,12 +43,18 @@ def read(flagfile: str | os.PathLike) -> tuple[config.Experiment, config.Run]:
     if name not in known or not equals:
       raise ValueError(f"{flagfile}: {line!r} is not --name=value of a field of the configuration.")
     given[name] = _value(text, type(known[name]))
-  settings = {field.name: given.pop(field.name) for field in dataclasses.fields(config.Run) if field.name in given}
+  settings = {
+    field.name: given.pop(field.name)
+    for field in dataclasses.fields(config.Run)
+    if field.name in given
+  }
   return config.Experiment().replace(**given), config.Run(**settings)
 
 
 def with_threads(settings: config.Run, threads: int) -> config.Run:
-  """Returns the settings with a number of threads, and no progress bar: several runs share the terminal."""
+  """Returns the settings with a number of threads, and no progress bar: several runs share the
+  terminal.
+  """
   return dataclasses.replace(settings, threads=threads, progress=False)
 
 

@@ -1,13 +1,14 @@
 """Asks a model server to scan and complete images.
 
   python -m launch.query --server=grpc://localhost:8500 --model=small --status
-  python -m launch.query --server=http://localhost:8501 --model=small --images=FILE.npy --output_dir=runs/query
+  python -m launch.query --server=http://localhost:8501 --model=small --images=FILE.npy
+  --output_dir=runs/query
 
 Images are scanned here, segment by segment: the server decides each direction and
 completes the partial scans (`--how=scan` sends whole images instead). Several scans
 travel in one call. Intensities are scaled by each image's minimum and maximum, which a
-microscope does not know beforehand. Writes path.npy [N, T * n, 2] px, partial_scan.npy, completion.npy and
-examples.png.
+microscope does not know beforehand. Writes path.npy [N, T * n, 2] px, partial_scan.npy,
+completion.npy and examples.png.
 """
 
 import os
@@ -20,25 +21,40 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import input_pipeline, specimens
-from adaptive_stem_tf.experiment import evaluation, figures
+from adaptive_stem_tf.evaluation import figures, metrics
 from adaptive_stem_tf.serving import client, stepping
 from launch import flags as launch_flags
 
-_SERVER = flags.DEFINE_string("server", "grpc://localhost:8500", "grpc://HOST:PORT or http://HOST:PORT")
+_SERVER = flags.DEFINE_string(
+  "server", "grpc://localhost:8500", "grpc://HOST:PORT or http://HOST:PORT"
+)
 _MODEL = flags.DEFINE_string("model", None, "name of the model", required=True)
-_VERSION = flags.DEFINE_integer("version", None, "its version; the newest by default", lower_bound=1)
-_LABEL = flags.DEFINE_string("label", None, "label of a version (stable, canary), instead of --version")
+_VERSION = flags.DEFINE_integer(
+  "version", None, "its version; the newest by default", lower_bound=1
+)
+_LABEL = flags.DEFINE_string(
+  "label", None, "label of a version (stable, canary), instead of --version"
+)
 _STATUS = flags.DEFINE_boolean("status", False, "only print the state of the model's versions")
 _IMAGES = flags.DEFINE_string("images", "", "NumPy file of specimens [N, S, S, 1]")
-_COUNT = flags.DEFINE_integer("count", 0, "how many of them are scanned, from the first; 0 for all", lower_bound=0)
+_COUNT = flags.DEFINE_integer(
+  "count", 0, "how many of them are scanned, from the first; 0 for all", lower_bound=0
+)
 _OUTPUT = flags.DEFINE_string("output_dir", "", "folder for the results")
-_HOW = flags.DEFINE_enum("how", "steps", ["steps", "scan"],
-                         "scan here and ask after each segment, or send whole images")
-_NORMALISE = flags.DEFINE_enum("normalise", "image", ["image", "measured"], "with --how=steps: how the model was "
-                               "trained; measured shows it each scan by the range of its first segment")
+_HOW = flags.DEFINE_enum(
+  "how", "steps", ["steps", "scan"], "scan here and ask after each segment, or send whole images"
+)
+_NORMALISE = flags.DEFINE_enum(
+  "normalise",
+  "image",
+  ["image", "measured"],
+  "with --how=steps: how the model was "
+  "trained; measured shows it each scan by the range of its first segment",
+)
 _TIMEOUT = flags.DEFINE_float("timeout", 10.0, "longest wait for one answer, s", lower_bound=0.001)
-_ATTEMPTS = flags.DEFINE_integer("attempts", 5, "tries while the server is unavailable, with growing pauses",
-                                 lower_bound=1)
+_ATTEMPTS = flags.DEFINE_integer(
+  "attempts", 5, "tries while the server is unavailable, with growing pauses", lower_bound=1
+)
 _BATCH = flags.DEFINE_integer("batch", 32, "most scans in one call", lower_bound=1)
 _EXAMPLES = 12
 
@@ -47,8 +63,13 @@ def main() -> None:
   """Queries --server."""
   if not _STATUS.value and not (_IMAGES.value and _OUTPUT.value):
     raise ValueError("give --images and --output_dir, or --status.")
-  asked = client.connect(_SERVER.value, _MODEL.value, _VERSION.value, _LABEL.value,
-                         client.Settings(_TIMEOUT.value, _ATTEMPTS.value, _BATCH.value))
+  asked = client.connect(
+    _SERVER.value,
+    _MODEL.value,
+    _VERSION.value,
+    _LABEL.value,
+    client.Settings(_TIMEOUT.value, _ATTEMPTS.value, _BATCH.value),
+  )
   if _STATUS.value:
     for state in asked.status():
       print(f"{_MODEL.value} version {state.version}: {state.state} {state.error}".rstrip())
@@ -63,19 +84,29 @@ def main() -> None:
     scans = stepping.Scan(answer["path"], answer["partial_scan"], answer["completion"])
   folder = pathlib.Path(_OUTPUT.value)
   _write(folder, scans, images)
-  error = float(np.mean(evaluation.image_metrics(scans.completion, images)["ten_mse"]))
-  print(f"{len(images)} scans of intensities scaled by each image's minimum and maximum, mean 10 MSE {error:.4f} "
-        f"against the images without a filter. Written: {folder}/")
+  error = float(np.mean(metrics.image_metrics(scans.completion, images)["ten_mse"]))
+  print(
+    f"{len(images)} scans of intensities scaled by each image's minimum and maximum, mean 10 MSE "
+    f"{error:.4f} against the images without a filter. Written: {folder}/"
+  )
 
 
 def _write(folder, scans, images):
   folder.mkdir(parents=True, exist_ok=True)
-  for name, values in (("path", scans.path), ("partial_scan", scans.partial), ("completion", scans.completion)):
+  for name, values in (
+    ("path", scans.path),
+    ("partial_scan", scans.partial),
+    ("completion", scans.completion),
+  ):
     np.save(folder / f"{name}.npy", values)
   shown = slice(_EXAMPLES)
-  errors = evaluation.image_metrics(scans.completion[shown], images[shown])["ten_mse"]
-  drawn = figures.sheet(scans.partial[shown], images[shown], scans.completion[shown],
-                        [f"10 MSE {error:.3f}" for error in errors])
+  errors = metrics.image_metrics(scans.completion[shown], images[shown])["ten_mse"]
+  drawn = figures.sheet(
+    scans.partial[shown],
+    images[shown],
+    scans.completion[shown],
+    [f"10 MSE {error:.3f}" for error in errors],
+  )
   figures.save(drawn, folder / "examples.png")
 
 

@@ -18,31 +18,55 @@ import tensorflow as tf
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import reproduction, reproduction_plan, run
+from adaptive_stem_tf.reproduction import plan as reproduction_plan
+from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.training import run
 from launch import flags as launch_flags
 from launch import presets, reproduce_figure, runner
 
-_FIGURE = flags.DEFINE_enum("figure", None, list(reproduction.FIGURES), "which figure", required=True)
-_SCALE = flags.DEFINE_enum("scale", "small", list(presets.SCALES), "sizes and iterations: the supplement's (paper; for "
-                           "a GPU), small networks and 3000 iterations (small), or whether it works at all (smoke)")
-_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for runs, figures and tables", required=True)
-_DATASET = flags.DEFINE_string("dataset", "", "TFDS data set: simulated_stem (default) or wemd_stem")
+_FIGURE = flags.DEFINE_enum("figure", None, list(supplement.FIGURES), "which figure", required=True)
+_SCALE = flags.DEFINE_enum(
+  "scale",
+  "small",
+  list(presets.SCALES),
+  "sizes and iterations: the supplement's (paper; for "
+  "a GPU), small networks and 3000 iterations (small), or whether it works at all (smoke)",
+)
+_OUTPUT = flags.DEFINE_string(
+  "output_dir", None, "folder for runs, figures and tables", required=True
+)
+_DATASET = flags.DEFINE_string(
+  "dataset", "", "TFDS data set: simulated_stem (default) or wemd_stem"
+)
 _IMAGES = flags.DEFINE_string("images", "", "NumPy file of crops to use instead of a data set")
-_DOWNSAMPLED = flags.DEFINE_string("downsampled_images", "", "NumPy file of downsampled micrographs that belong to "
-                                   "--images (figure s2c)")
+_DOWNSAMPLED = flags.DEFINE_string(
+  "downsampled_images",
+  "",
+  "NumPy file of downsampled micrographs that belong to --images (figure s2c)",
+)
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "seeds of every run, separated by commas")
-_ITERATIONS = flags.DEFINE_integer("iterations", 0, "iterations of a run; 0 for the scale's", lower_bound=0)
+_ITERATIONS = flags.DEFINE_integer(
+  "iterations", 0, "iterations of a run; 0 for the scale's", lower_bound=0
+)
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "runs carried out side by side", lower_bound=1)
-_THREADS = flags.DEFINE_integer("threads", 0, "threads of each run; 0 shares all cores out", lower_bound=0)
-_ONLY = flags.DEFINE_list("only", [], "some of the figure's runs instead of all, by the names of their workdirs")
-_WRITE = flags.DEFINE_boolean("write_flagfiles", False, "only write the runs' flagfiles, to train them elsewhere")
-_DRAW = flags.DEFINE_boolean("draw_only", False, "train nothing: measure and draw the runs that are there")
+_THREADS = flags.DEFINE_integer(
+  "threads", 0, "threads of each run; 0 shares all cores out", lower_bound=0
+)
+_ONLY = flags.DEFINE_list(
+  "only", [], "some of the figure's runs instead of all, by the names of their workdirs"
+)
+_WRITE = flags.DEFINE_boolean(
+  "write_flagfiles", False, "only write the runs' flagfiles, to train them elsewhere"
+)
+_DRAW = flags.DEFINE_boolean(
+  "draw_only", False, "train nothing: measure and draw the runs that are there"
+)
 
 
 def main() -> None:
   """Reproduces --figure."""
   _check_flags()
-  figure, plan = reproduction.FIGURES[_FIGURE.value], _plan()
+  figure, plan = supplement.FIGURES[_FIGURE.value], _plan()
   figure = figure._replace(lines=_chosen(figure))
   if _WRITE.value:
     for job in plan.jobs(_runs(figure)):
@@ -53,12 +77,16 @@ def main() -> None:
   if _FIGURE.value == "s3b":
     figure = reproduce_figure.rates_figure(plan)
     _train(plan, _runs(figure))
-  request = reproduce_figure.Request(_FIGURE.value, _SCALE.value, pathlib.Path(_OUTPUT.value),
-                                     presets.SCALES[_SCALE.value].test_images)
+  request = reproduce_figure.Request(
+    _FIGURE.value,
+    _SCALE.value,
+    pathlib.Path(_OUTPUT.value),
+    presets.SCALES[_SCALE.value].test_images,
+  )
   print(reproduce_figure.make(request, plan, figure))
 
 
-def _runs(figure: reproduction.Figure) -> list[str]:
+def _runs(figure: supplement.Figure) -> list[str]:
   return [line.run for line in figure.lines]
 
 
@@ -79,7 +107,9 @@ def _set_up(settings: config.Run) -> None:
   run.set_up_tensorflow(settings)
   if _SCALE.value == "smoke":  # tracing would take longer than the few iterations
     tf.config.run_functions_eagerly(True)
-    warnings.filterwarnings("ignore", message="Even though the .*run_functions_eagerly")  # that is as it should be
+    warnings.filterwarnings(
+      "ignore", message="Even though the .*run_functions_eagerly"
+    )  # that is as it should be
 
 
 def _plan() -> reproduction_plan.Plan:
@@ -89,9 +119,14 @@ def _plan() -> reproduction_plan.Plan:
   base = base.replace(iterations=iterations, **_specimens())
   threads = _THREADS.value or max(1, (os.cpu_count() or 1) // _PARALLEL.value)
   return reproduction_plan.Plan(
-      base, presets.with_threads(settings, threads), _downsampled(),
-      (pathlib.Path(_OUTPUT.value) / "runs").resolve(), _seeds(),
-      max(1, round(iterations * scale.sweep_share)), max(1, round(iterations * scale.candidate_share)))
+    base,
+    presets.with_threads(settings, threads),
+    _downsampled(),
+    (pathlib.Path(_OUTPUT.value) / "runs").resolve(),
+    _seeds(),
+    max(1, round(iterations * scale.sweep_share)),
+    max(1, round(iterations * scale.candidate_share)),
+  )
 
 
 def _specimens() -> dict[str, str]:
@@ -113,15 +148,20 @@ def _seeds() -> tuple[int, ...]:
   except ValueError:
     seeds = (-1,)
   if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-    raise ValueError(f"seeds={','.join(_SEEDS.value)} are not different whole numbers from 0: write --seeds=0,1,2.")
+    raise ValueError(
+      f"seeds={','.join(_SEEDS.value)} are not different whole numbers from 0: write --seeds=0,1,2."
+    )
   return seeds
 
 
-def _chosen(figure: reproduction.Figure) -> tuple[reproduction.Line, ...]:
+def _chosen(figure: supplement.Figure) -> tuple[supplement.Line, ...]:
   known = [line.run for line in figure.lines]
   unknown = [name for name in _ONLY.value if name not in known]
   if unknown:
-    raise ValueError(f"only={','.join(unknown)} is no run of figure={_FIGURE.value}: choose among {', '.join(known)}.")
+    raise ValueError(
+      f"only={','.join(unknown)} is no run of figure={_FIGURE.value}: choose among "
+      f"{', '.join(known)}."
+    )
   return tuple(line for line in figure.lines if not _ONLY.value or line.run in _ONLY.value)
 
 
@@ -129,30 +169,47 @@ def _check_flags() -> None:
   """Refuses flags that contradict each other."""
   figure = _FIGURE.value
   if _IMAGES.value and _DATASET.value:
-    raise ValueError(f"images={_IMAGES.value} and dataset={_DATASET.value} contradict each other: give one of them.")
+    raise ValueError(
+      f"images={_IMAGES.value} and dataset={_DATASET.value} contradict each other: give one of "
+      "them."
+    )
   if _WRITE.value and _DRAW.value:
     raise ValueError("write_flagfiles and draw_only contradict each other: give one of them.")
   if _DRAW.value and _PARALLEL.value > 1:
-    raise ValueError(f"draw_only and parallel={_PARALLEL.value} contradict each other: nothing is trained; leave "
-                     "--parallel out.")
+    raise ValueError(
+      f"draw_only and parallel={_PARALLEL.value} contradict each other: nothing is trained; leave "
+      "--parallel out."
+    )
   if _DOWNSAMPLED.value and figure != "s2c":
-    raise ValueError(f"downsampled_images={_DOWNSAMPLED.value} and figure={figure} contradict each other: only s2c "
-                     "compares crops with downsampled micrographs.")
+    raise ValueError(
+      f"downsampled_images={_DOWNSAMPLED.value} and figure={figure} contradict each other: only "
+      "s2c compares crops with downsampled micrographs."
+    )
   if _DOWNSAMPLED.value and not _IMAGES.value:
-    raise ValueError(f"downsampled_images={_DOWNSAMPLED.value} without images leaves the crops to a data set of "
-                     "other micrographs: give --images too.")
+    raise ValueError(
+      f"downsampled_images={_DOWNSAMPLED.value} without images leaves the crops to a data set of "
+      "other micrographs: give --images too."
+    )
   if figure == "s2c" and _IMAGES.value and not _DOWNSAMPLED.value:
-    raise ValueError(f"figure=s2c compares crops with downsampled micrographs, and images={_IMAGES.value} names crops "
-                     "only: give --downsampled_images too, or --dataset=simulated_stem for both.")
+    raise ValueError(
+      f"figure=s2c compares crops with downsampled micrographs, and images={_IMAGES.value} names "
+      "crops only: give --downsampled_images too, or --dataset=simulated_stem for both."
+    )
   if figure == "s2c" and "/" in _DATASET.value:
-    raise ValueError(f"figure=s2c compares two configurations of a data set, and dataset={_DATASET.value} names one: "
-                     f"give --dataset={_DATASET.value.split('/')[0]}.")
-  if reproduction.FIGURES[figure].kind == "sheet" and len(_SEEDS.value) > 1:
-    raise ValueError(f"seeds={','.join(_SEEDS.value)} and figure={figure} contradict each other: a sheet shows one "
-                     "run; give one seed.")
+    raise ValueError(
+      f"figure=s2c compares two configurations of a data set, and dataset={_DATASET.value} names "
+      f"one: give --dataset={_DATASET.value.split('/')[0]}."
+    )
+  if supplement.FIGURES[figure].kind == "sheet" and len(_SEEDS.value) > 1:
+    raise ValueError(
+      f"seeds={','.join(_SEEDS.value)} and figure={figure} contradict each other: a sheet shows "
+      "one run; give one seed."
+    )
   if figure == "s3b" and _ONLY.value:
-    raise ValueError(f"only={','.join(_ONLY.value)} and figure=s3b contradict each other: its runs follow from a "
-                     "sweep; leave --only out.")
+    raise ValueError(
+      f"only={','.join(_ONLY.value)} and figure=s3b contradict each other: its runs follow from a "
+      "sweep; leave --only out."
+    )
 
 
 if __name__ == "__main__":

@@ -5,19 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf.experiment import (
-  figures,
-  lr_range,
-  reproduction,
-  reproduction_figures,
-  reproduction_results,
-  reproduction_table,
-  run,
-  training,
-)
-from adaptive_stem_tf.experiment.reproduction import Figure, Line
-from adaptive_stem_tf.experiment.reproduction_plan import Plan
-from adaptive_stem_tf.experiment.reproduction_results import Measured
+from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.reproduction import figures as reproduction_figures
+from adaptive_stem_tf.reproduction import lr_range, supplement
+from adaptive_stem_tf.reproduction import results as reproduction_results
+from adaptive_stem_tf.reproduction import table as reproduction_table
+from adaptive_stem_tf.reproduction.plan import Plan
+from adaptive_stem_tf.reproduction.results import Measured
+from adaptive_stem_tf.reproduction.supplement import Figure, Line
+from adaptive_stem_tf.training import outcome, run
 from launch import runner
 
 _EXAMPLES = 24
@@ -45,16 +41,24 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   """
   measured = _measure(request, plan, figure)
   if not measured:
-    raise ValueError(f"none of the runs of figure={request.figure} in {plan.folder} has finished: leave --draw_only "
-                     "out to train them.")
+    raise ValueError(
+      f"none of the runs of figure={request.figure} in {plan.folder} has finished: leave "
+      "--draw_only out to train them."
+    )
   labels = {line.run: _label(plan, line) for line in figure.lines if line.run in measured}
   values: dict[str, Any] = reproduction_results.gather(measured)
   if request.figure == "s3b":
     values["best"] = {"rate": _best(measured)}
   drawn = _draw(request, plan, figure, labels, measured)
   figures.save(drawn, request.output / f"{request.figure}.png")
-  result = reproduction_table.build(request.figure, figure, labels, values, _notes(request, plan, measured),
-                                    _comparable(request, plan))
+  result = reproduction_table.build(
+    request.figure,
+    figure,
+    labels,
+    values,
+    _notes(request, plan, measured),
+    _comparable(request, plan),
+  )
   reproduction_table.write(result, request.output / request.figure)
   absent = [line.run for line in figure.lines if line.run not in measured]
   told = [f"Written: {request.output / request.figure}.png, .md and .json."]
@@ -68,14 +72,16 @@ def rates_figure(plan: Plan) -> Figure:
     ValueError: if it has not finished.
   """
   workdir = plan.workdir("sweep_adam", plan.seeds[0])
-  if not training.is_finished(workdir):
-    raise ValueError(f"figure=s3b needs the sweep in {workdir}, which has not finished: leave --draw_only out.")
+  if not outcome.is_finished(workdir):
+    raise ValueError(
+      f"figure=s3b needs the sweep in {workdir}, which has not finished: leave --draw_only out."
+    )
   sweep = reproduction_results.measure(workdir, None, 0, 1000).sweep
   assert sweep is not None
   highest = run.read_experiment(workdir).optimisation.sweep_to
   if sweep.unstable is None:
     print(f"The sweep stayed stable up to its last rate, {highest:.2g}, which is taken instead.")
-  return reproduction.rates_figure(lr_range.candidates(sweep.unstable or highest))
+  return supplement.rates_figure(lr_range.candidates(sweep.unstable or highest))
 
 
 def _label(plan: Plan, line: Line) -> str:
@@ -88,27 +94,36 @@ def _measure(request: Request, plan: Plan, figure: Figure) -> dict[str, list[Mea
   measured = {}
   for line in figure.lines:
     workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
-    if not all(training.is_finished(workdir) for workdir in workdirs):
+    if not all(outcome.is_finished(workdir) for workdir in workdirs):
       continue
     experiment = plan.experiment(line.run, plan.seeds[0])
     sweep = experiment.optimisation.schedule == "sweep"
     splits = None if sweep else runner.load_splits(experiment.data, experiment.scan.image_size)
     measured[line.run] = [
-        reproduction_results.measure(workdir, splits, request.test_images, figure.boxcar) for workdir in workdirs]
+      reproduction_results.measure(workdir, splits, request.test_images, figure.boxcar)
+      for workdir in workdirs
+    ]
   return measured
 
 
-def _draw(request: Request, plan: Plan, figure: Figure, labels: dict[str, str],
-          measured: dict[str, list[Measured]]) -> Any:
+def _draw(
+  request: Request,
+  plan: Plan,
+  figure: Figure,
+  labels: dict[str, str],
+  measured: dict[str, list[Measured]],
+) -> Any:
   shown = {name: (label, measured[name]) for name, label in labels.items()}
-  place = "Main paper" if request.figure in reproduction.OF_MAIN_PAPER else f"S{request.figure[1:]}"
+  place = "Main paper" if request.figure in supplement.OF_MAIN_PAPER else f"S{request.figure[1:]}"
   title = f"{place}: {figure.title} ({request.scale} scale)"
   if figure.kind == "sweep":
     return reproduction_figures.sweeps(title, shown, lr_range.boxcar_width(plan.sweep_iterations))
   if figure.kind == "sheet":
     return _sheet(request, plan, figure)
   experiment = plan.experiment(next(iter(labels)), plan.seeds[0])
-  return reproduction_figures.curves(title, shown, experiment.optimisation.iterations, figure.boxcar)
+  return reproduction_figures.curves(
+    title, shown, experiment.optimisation.iterations, figure.boxcar
+  )
 
 
 def _sheet(request: Request, plan: Plan, figure: Figure) -> Any:
@@ -123,20 +138,32 @@ def _sheet(request: Request, plan: Plan, figure: Figure) -> Any:
 
 def _best(measured: dict[str, list[Measured]]) -> list[float]:
   """Returns each seed's rate of lowest error."""
-  rates = {float(name[len(reproduction.RATE) :]): seeds for name, seeds in measured.items()}
+  rates = {float(name[len(supplement.RATE) :]): seeds for name, seeds in measured.items()}
   count = len(next(iter(rates.values())))
-  return [lr_range.recommend({rate: seeds[i].metrics.get("test", np.inf) for rate, seeds in rates.items()})
-          for i in range(count)]
+  return [
+    lr_range.recommend(
+      {rate: seeds[i].metrics.get("test", np.inf) for rate, seeds in rates.items()}
+    )
+    for i in range(count)
+  ]
 
 
 def _comparable(request: Request, plan: Plan) -> bool:
   """Returns whether sizes and specimens are the supplement's."""
   data = plan.base.data
-  return (request.scale == "paper" and not data.images and data.dataset == "wemd_stem/crops_96"
-          and plan.base.optimisation.iterations == 1_000_000)
+  return (
+    request.scale == "paper"
+    and not data.images
+    and data.dataset == "wemd_stem/crops_96"
+    and plan.base.optimisation.iterations == 1_000_000
+  )
 
 
 def _notes(request: Request, plan: Plan, measured: dict[str, list[Measured]]) -> dict[str, Any]:
   name, data = next(iter(measured)), plan.base.data
-  return {"scale": request.scale, "specimens": data.images or data.dataset, "seeds": list(plan.seeds),
-          "iterations": plan.experiment(name, plan.seeds[0]).optimisation.iterations}
+  return {
+    "scale": request.scale,
+    "specimens": data.images or data.dataset,
+    "seeds": list(plan.seeds),
+    "iterations": plan.experiment(name, plan.seeds[0]).optimisation.iterations,
+  }

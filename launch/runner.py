@@ -1,4 +1,6 @@
-"""Carries out a list of runs: one after another here, or side by side as `python -m launch.train`."""
+"""Carries out a list of runs: one after another here, or side by side as
+`python -m launch.train`.
+"""
 
 import fcntl
 import functools
@@ -11,12 +13,14 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from adaptive_stem_tf.experiment import pictures, run, training
-from adaptive_stem_tf.experiment.reproduction_plan import Job, write_flagfile
+from adaptive_stem_tf.evaluation import pictures
+from adaptive_stem_tf.reproduction.plan import Job, write_flagfile
+from adaptive_stem_tf.training import outcome, run
 from launch import data
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _POLL = 0.5  # s
+
 
 class Locked(RuntimeError):
   """Another command trains in the folder."""
@@ -30,7 +34,8 @@ load_splits = functools.lru_cache(maxsize=2)(data.load)
 
 
 def lock(folder: pathlib.Path) -> IO:
-  """Keeps other commands from training in a folder until this one ends, or the returned file is closed.
+  """Keeps other commands from training in a folder until this one ends, or the returned file is
+  closed.
 
   Raises:
     Locked: if another command trains there.
@@ -41,7 +46,9 @@ def lock(folder: pathlib.Path) -> IO:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     file.close()
-    raise Locked(f"another command trains in {folder}: wait for it, or give another --output_dir.") from None
+    raise Locked(
+      f"another command trains in {folder}: wait for it, or give another --output_dir."
+    ) from None
   return file
 
 
@@ -54,7 +61,7 @@ def missing(jobs: Sequence[Job]) -> list[Job]:
   for job in jobs:
     if (job.workdir / "config.json").is_file():
       run.open_workdir(job.workdir, job.experiment)
-  return [job for job in jobs if not training.is_finished(job.workdir)]
+  return [job for job in jobs if not outcome.is_finished(job.workdir)]
 
 
 def run_here(jobs: Sequence[Job]) -> None:
@@ -70,14 +77,15 @@ def run_here(jobs: Sequence[Job]) -> None:
     running = run.scanner(job.experiment, job.settings, splits, job.workdir)
     shown = splits.validation if len(splits.validation) else splits.train
     try:
-      if not training.train(running, pictures.Refresher(shown)):
+      if not outcome.train(running, pictures.Refresher(shown)):
         raise Stopped(f"stopped as asked: {job.workdir} is saved. Run the command again to go on.")
     except run.NotFiniteError as error:
       print(f"{job.workdir.name}: {error}")
 
 
 def run_side_by_side(jobs: Sequence[Job], parallel: int) -> None:
-  """Trains jobs in processes of their own, as many at a time as asked; their output goes to .log files.
+  """Trains jobs in processes of their own, as many at a time as asked; their output goes to .log
+  files.
 
   Raises:
     RuntimeError: naming the runs that failed, once all others are done.
@@ -92,32 +100,50 @@ def run_side_by_side(jobs: Sequence[Job], parallel: int) -> None:
       _collect(active, failed)
   except KeyboardInterrupt:
     _stop(active)
-    raise Stopped("stopped as asked: the runs under way are saved. Run the command again to go on.") from None
+    raise Stopped(
+      "stopped as asked: the runs under way are saved. Run the command again to go on."
+    ) from None
   finally:
     signal.signal(signal.SIGTERM, previous)
   if failed:
-    raise RuntimeError("these runs failed: " + "; ".join(f"{job.workdir.name} ({_last_line(job)})" for job in failed))
+    raise RuntimeError(
+      "these runs failed: " + "; ".join(f"{job.workdir.name} ({_last_line(job)})" for job in failed)
+    )
 
 
-def _start(waiting: list[Job], active: dict[subprocess.Popen, Job], parallel: int, failed: list[Job]) -> None:
+def _start(
+  waiting: list[Job], active: dict[subprocess.Popen, Job], parallel: int, failed: list[Job]
+) -> None:
   """Starts jobs whose needs are met, while there is room."""
   for job in list(waiting):
     if len(active) >= parallel:
       return
     needed = job.needs
-    if needed is not None and not training.is_finished(needed):
+    if needed is not None and not outcome.is_finished(needed):
       if not any(other.workdir == needed for other in [*waiting, *active.values()]):
         waiting.remove(job)  # what it needs has failed
         failed.append(job)
       continue
     waiting.remove(job)
     flagfile = write_flagfile(job)
-    command = [sys.executable, "-m", "launch.train", f"--flagfile={flagfile}", f"--workdir={job.workdir}"]
-    print(f"{time.strftime('%H:%M:%S')} {job.workdir.name} starts ({len(waiting)} more wait)", flush=True)
-    # In a session of its own Ctrl-C reaches it through us, once; runs that share a GPU must share its memory.
+    command = [
+      sys.executable,
+      "-m",
+      "launch.train",
+      f"--flagfile={flagfile}",
+      f"--workdir={job.workdir}",
+    ]
+    print(
+      f"{time.strftime('%H:%M:%S')} {job.workdir.name} starts ({len(waiting)} more wait)",
+      flush=True,
+    )
+    # In a session of its own Ctrl-C reaches it through us, once; runs that share a GPU must share
+    # its memory.
     shared = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     with open(_log(job), "ab") as log:
-      process = subprocess.Popen(command, cwd=_ROOT, env=shared, stdout=log, stderr=log, start_new_session=True)
+      process = subprocess.Popen(
+        command, cwd=_ROOT, env=shared, stdout=log, stderr=log, start_new_session=True
+      )
     active[process] = job
 
 
@@ -125,8 +151,11 @@ def _collect(active: dict[subprocess.Popen, Job], failed: list[Job]) -> None:
   """Takes note of the processes that have ended."""
   for process in [process for process in active if process.poll() is not None]:
     job = active.pop(process)
-    finished = training.is_finished(job.workdir)
-    print(f"{time.strftime('%H:%M:%S')} {job.workdir.name} {'is finished' if finished else 'FAILED'}", flush=True)
+    finished = outcome.is_finished(job.workdir)
+    print(
+      f"{time.strftime('%H:%M:%S')} {job.workdir.name} {'is finished' if finished else 'FAILED'}",
+      flush=True,
+    )
     if not finished:
       failed.append(job)
 

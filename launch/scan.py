@@ -34,40 +34,77 @@ from launch import micrograph_file
 
 _IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
 _MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
-_CORRECTOR = flags.DEFINE_string("corrector", "", "folder of an exported distortion correction, NAME/VERSION, which "
-                                 "then completes the scan: for scans of the microscope it was trained for")
-_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for path, images, summary and picture", required=True)
-_WINDOW = flags.DEFINE_list("window", None, "first row and column of the window, in px after binning: 120,64. "
-                            "Default: the centre")
+_CORRECTOR = flags.DEFINE_string(
+  "corrector",
+  "",
+  "folder of an exported distortion correction, NAME/VERSION, which "
+  "then completes the scan: for scans of the microscope it was trained for",
+)
+_OUTPUT = flags.DEFINE_string(
+  "output_dir", None, "folder for path, images, summary and picture", required=True
+)
+_WINDOW = flags.DEFINE_list(
+  "window",
+  None,
+  "first row and column of the window, in px after binning: 120,64. Default: the centre",
+)
 _TILES = flags.DEFINE_boolean("tiles", False, "scan all of the image by tiles")
-_OVERLAP = flags.DEFINE_integer("overlap", 12, "px by which neighbouring tiles overlap at least", lower_bound=0)
-_BINNING = flags.DEFINE_integer("binning", 1, "px per side that are averaged into one before the scan", lower_bound=1)
-_FRAME = flags.DEFINE_integer("frame", 0, "which frame is taken of a file that holds a stack, from 0", lower_bound=0)
-_NORMALISE = flags.DEFINE_string("normalise", "image", "which intensities become [-1, 1]: image, measured, or LOW,HIGH")
-_PIXEL_SIZE = flags.DEFINE_float("pixel_size_nm", None, "side of a px of the file, nm, if the file does not say it",
-                                 lower_bound=0.0)
+_OVERLAP = flags.DEFINE_integer(
+  "overlap", 12, "px by which neighbouring tiles overlap at least", lower_bound=0
+)
+_BINNING = flags.DEFINE_integer(
+  "binning", 1, "px per side that are averaged into one before the scan", lower_bound=1
+)
+_FRAME = flags.DEFINE_integer(
+  "frame", 0, "which frame is taken of a file that holds a stack, from 0", lower_bound=0
+)
+_NORMALISE = flags.DEFINE_string(
+  "normalise", "image", "which intensities become [-1, 1]: image, measured, or LOW,HIGH"
+)
+_PIXEL_SIZE = flags.DEFINE_float(
+  "pixel_size_nm",
+  None,
+  "side of a px of the file, nm, if the file does not say it",
+  lower_bound=0.0,
+)
 _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar with --tiles")
 
 
 def main() -> None:
   """Reads, scans and writes."""
   window, normalisation = _window(), Normalisation.parse(_NORMALISE.value)
-  image, size, about = micrograph_file.read(_IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value)
+  image, size, about = micrograph_file.read(
+    _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
+  )
   model = scanner.Scanner(_MODEL.value, _CORRECTOR.value or None)
-  corners = (image_scan.tile_corners(image.shape, model.size, _OVERLAP.value) if _TILES.value else
-             [image_scan.window_corner(image.shape, model.size, window)])
-  result = image_scan.scan(model, image, corners, normalisation, size,
-                           lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)))
+  corners = (
+    image_scan.tile_corners(image.shape, model.size, _OVERLAP.value)
+    if _TILES.value
+    else [image_scan.window_corner(image.shape, model.size, window)]
+  )
+  result = image_scan.scan(
+    model,
+    image,
+    corners,
+    normalisation,
+    size,
+    lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)),
+  )
   folder = outputs.write_scan(_OUTPUT.value, result._replace(about={**about, **result.about}))
   print(_told(result))
-  print(f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and scan.png.")
+  print(
+    f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and "
+    "scan.png."
+  )
 
 
 def _window() -> tuple[int, int] | None:
   window = micrograph_file.window(_WINDOW.value)
   if window is not None and _TILES.value:
-    raise ValueError(f"window={','.join(map(str, window))} and tiles=True disagree: tiles cover all of the image; "
-                     "leave one out.")
+    raise ValueError(
+      f"window={','.join(map(str, window))} and tiles=True disagree: tiles cover all of the image; "
+      "leave one out."
+    )
   return window
 
 
@@ -75,15 +112,23 @@ def _told(result: ScanResult) -> str:
   told = outputs.summary(result)
   height, width = told["frame_px"]
   count, errors = len(told["windows"]), told["ten_mse"]
-  where = f"{count} tiles over {height} x {width} px" if count > 1 else (
-      f"window of {height} x {width} px at row {result.origin[0]}, column {result.origin[1]}")
-  lines = [f"{where}: {told['probing_positions']} probing positions, {told['distinct_pixels_share']:.2%} of its "
-           f"pixels, in {told['seconds']} s; --normalise={told['normalise']}.",
-           f"10 MSE {errors['filtered']:.3f} on the filtered specimen, {errors['raw']:.3f} on the raw one."]
+  where = (
+    f"{count} tiles over {height} x {width} px"
+    if count > 1
+    else (f"window of {height} x {width} px at row {result.origin[0]}, column {result.origin[1]}")
+  )
+  lines = [
+    f"{where}: {told['probing_positions']} probing positions, {told['distinct_pixels_share']:.2%} "
+    f"of its pixels, in {told['seconds']} s; --normalise={told['normalise']}.",
+    f"10 MSE {errors['filtered']:.3f} on the filtered specimen, {errors['raw']:.3f} on the raw "
+    "one.",
+  ]
   if result.pixel_size_nm is None:
     lines.append("The size of a pixel is not known: --pixel_size_nm gives it.")
   if result.truth is not None and result.truth.max() == result.truth.min():
-    lines.append("What was scanned is constant: there is nothing to see, and 10 MSE has no meaning.")
+    lines.append(
+      "What was scanned is constant: there is nothing to see, and 10 MSE has no meaning."
+    )
   return "\n".join(lines)
 
 

@@ -25,16 +25,33 @@ from adaptive_stem_tf.serving import repository, server
 from launch import flags as launch_flags
 
 _NAME = flags.DEFINE_string("model_name", "", "name of a single model")
-_BASE_PATH = flags.DEFINE_string("model_base_path", "", "folder of its versions; the newest is served")
-_REPOSITORY = flags.DEFINE_string("repository", "", "folder of many models and of models.config, which says which "
-                                  "versions of which are served, and their labels")
-_ADDRESS = flags.DEFINE_string("address", "localhost", "address to listen on; 0.0.0.0 for every network: there is no "
-                               "encryption and no password")
+_BASE_PATH = flags.DEFINE_string(
+  "model_base_path", "", "folder of its versions; the newest is served"
+)
+_REPOSITORY = flags.DEFINE_string(
+  "repository",
+  "",
+  "folder of many models and of models.config, which says which "
+  "versions of which are served, and their labels",
+)
+_ADDRESS = flags.DEFINE_string(
+  "address",
+  "localhost",
+  "address to listen on; 0.0.0.0 for every network: there is no encryption and no password",
+)
 _PORT = flags.DEFINE_integer("port", 8500, "port for gRPC; 0 for any free one", lower_bound=0)
-_REST_PORT = flags.DEFINE_integer("rest_api_port", 8501, "port for HTTP; 0 for any free one", lower_bound=0)
-_POLL = flags.DEFINE_float("file_system_poll_wait_seconds", 1.0, "how often folders and models.config are looked "
-                           "through for changes, s", lower_bound=0.01)
-_THREADS = flags.DEFINE_integer("threads", 0, "threads for arithmetic; 0 takes all cores", lower_bound=0)
+_REST_PORT = flags.DEFINE_integer(
+  "rest_api_port", 8501, "port for HTTP; 0 for any free one", lower_bound=0
+)
+_POLL = flags.DEFINE_float(
+  "file_system_poll_wait_seconds",
+  1.0,
+  "how often folders and models.config are looked through for changes, s",
+  lower_bound=0.01,
+)
+_THREADS = flags.DEFINE_integer(
+  "threads", 0, "threads for arithmetic; 0 takes all cores", lower_bound=0
+)
 
 
 def main() -> None:
@@ -45,13 +62,19 @@ def main() -> None:
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: stop.set())
   models = _models()
-  serving = server.Server(models, _ADDRESS.value, _PORT.value, _REST_PORT.value, _POLL.value, _models).start()
+  serving = server.Server(
+    models, _ADDRESS.value, _PORT.value, _REST_PORT.value, _POLL.value, _models
+  ).start()
   try:
     for name in sorted(models):
       for state in serving.servables.status(server.spec(name)):
         print(f"{name} version {state.version}: {state.status.error_message or 'available'}")
-    print(f"Serving (for tests; tensorflow_model_server for more) on grpc://{_ADDRESS.value}:{serving.grpc_port} and "
-          f"http://{_ADDRESS.value}:{serving.rest_port}", flush=True)
+    print(
+      "Serving (for tests; tensorflow_model_server for more) on "
+      f"grpc://{_ADDRESS.value}:{serving.grpc_port} and "
+      f"http://{_ADDRESS.value}:{serving.rest_port}",
+      flush=True,
+    )
     stop.wait()
   finally:
     serving.stop()
@@ -66,10 +89,14 @@ def _models():
     folder = pathlib.Path(_REPOSITORY.value)
     models = repository.under(folder, repository.models(repository.read(folder / "models.config")))
     if not models:
-      raise ValueError(f"{folder}/models.config lists no model: launch.export --labels=stable adds one.")
+      raise ValueError(
+        f"{folder}/models.config lists no model: launch.export --labels=stable adds one."
+      )
     return models
   if not pathlib.Path(_BASE_PATH.value).is_dir():
-    raise FileNotFoundError(f"model_base_path={_BASE_PATH.value} is no folder: give one that holds versions.")
+    raise FileNotFoundError(
+      f"model_base_path={_BASE_PATH.value} is no folder: give one that holds versions."
+    )
   return repository.one_model(_NAME.value, _BASE_PATH.value)
 
 

@@ -1,6 +1,7 @@
 """Trains an adaptive scanner: actor, critic and generator together.
 
-  python -m launch.train --flagfile=launch/flagfiles/small.cfg --images=FILE.npy --workdir=runs/small
+  python -m launch.train --flagfile=launch/flagfiles/small.cfg --images=FILE.npy \\
+      --workdir=runs/small
 
 The workdir receives config.json, checkpoints/, metrics.csv, tensorboard/,
 learning_curves.png and examples.png. Run the command again to resume what is there:
@@ -16,11 +17,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import pictures, run, training
+from adaptive_stem_tf.evaluation import pictures
+from adaptive_stem_tf.training import outcome, run
 from launch import data
 from launch import flags as launch_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; resumed if it holds one", required=True)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "folder of the run; resumed if it holds one", required=True
+)
 
 
 def main() -> None:
@@ -39,9 +43,11 @@ def main() -> None:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   refresh = pictures.Refresher(splits.validation if len(splits.validation) else splits.train)
   del splits  # the learner holds what it needs: the rest may go
-  finished = training.train(running, refresh)
-  print(f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are in "
-        f"{workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}.")
+  finished = outcome.train(running, refresh)
+  print(
+    f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are "
+    f"in {workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}."
+  )
   sys.exit(0)
 
 

@@ -1,16 +1,17 @@
-"""Trains a correction of scan distortions: a cyclic GAN on unpaired partial scans and rasters.
+r"""Trains a correction of scan distortions: a cyclic GAN on unpaired partial scans and rasters.
 
-  python -m launch.train_distortion --flagfile=launch/flagfiles/distortion.cfg --completer=runs/zigzag \
-      --workdir=runs/correction
+  python -m launch.train_distortion --flagfile=launch/flagfiles/distortion.cfg \
+      --completer=runs/zigzag --workdir=runs/correction
 
---completer is a finished run of launch.train: its specimens are halved, one half is scanned along its
-path (its actor's, a spiral, any) by a microscope with the distortions of the flags below, the
-other half is rastered slowly. The corrector, which then replaces its generator, learns from both without
-knowing which belong together. --paired trains its bound instead, with the truth of every scan.
+--completer is a finished run of launch.train: its specimens are halved, one half is scanned along
+its path (its actor's, a spiral, any) by a microscope with the distortions of the flags below, the
+other half is rastered slowly. The corrector, which then replaces its generator, learns from both
+without knowing which belong together. --paired trains its bound instead, with the truth of every
+scan.
 
-The workdir receives config.json, scans.npz, checkpoints/, metrics.csv, tensorboard/, learning_curves.png
-and examples.png. Run the command again to resume what is there: flags that are not given keep the values
-they had. SIGTERM or Ctrl-C saves and stops.
+The workdir receives config.json, scans.npz, checkpoints/, metrics.csv, tensorboard/,
+learning_curves.png and examples.png. Run the command again to resume what is there: flags that are
+not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
 """
 
 import os
@@ -22,17 +23,36 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config, correction_config
-from adaptive_stem_tf.experiment import correction, correction_pictures, run, training
+from adaptive_stem_tf import config
+from adaptive_stem_tf.correction import configuration as correction_config
+from adaptive_stem_tf.correction import pictures as correction_pictures
+from adaptive_stem_tf.correction import training as correction_training
+from adaptive_stem_tf.training import outcome, run
 from launch import data
 from launch import flags as launch_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; resumed if it holds one", required=True)
-_IMAGES = flags.DEFINE_string("images", None, "NumPy file of specimens; its training split is scanned. Default: what "
-                              "the completer was trained on")
-_STRENGTH = flags.DEFINE_float("strength", 1.0, "factor on all distortions of the scan system's flags: time constants, "
-                               "lengths, angles, velocities", lower_bound=0.0)
-_SECTIONS = (config.ScanSystem, config.Beam, correction_config.Cycle, correction_config.CycleOptimisation)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "folder of the run; resumed if it holds one", required=True
+)
+_IMAGES = flags.DEFINE_string(
+  "images",
+  None,
+  "NumPy file of specimens; its training split is scanned. Default: what "
+  "the completer was trained on",
+)
+_STRENGTH = flags.DEFINE_float(
+  "strength",
+  1.0,
+  "factor on all distortions of the scan system's flags: time constants, "
+  "lengths, angles, velocities",
+  lower_bound=0.0,
+)
+_SECTIONS = (
+  config.ScanSystem,
+  config.Beam,
+  correction_config.Cycle,
+  correction_config.CycleOptimisation,
+)
 
 
 def main() -> None:
@@ -45,12 +65,14 @@ def main() -> None:
   run.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
-  running = correction.start(experiment, settings, splits, workdir, bar)
+  running = correction_training.start(experiment, settings, splits, workdir, bar)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
-  finished = training.train(running, correction_pictures.Refresher())
-  print(f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are in "
-        f"{workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}.")
+  finished = outcome.train(running, correction_pictures.Refresher())
+  print(
+    f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are "
+    f"in {workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}."
+  )
   sys.exit(0)
 
 
@@ -61,12 +83,15 @@ def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
     given["completer"] = str(pathlib.Path(given["completer"]).resolve())
   distortions = launch_flags.given(vars(config.ScanSystem()))
   if _STRENGTH.present and not distortions:
-    raise ValueError(f"strength={_STRENGTH.value} scales nothing: give the distortions' flags (--lag_us, ...) with it.")
+    raise ValueError(
+      f"strength={_STRENGTH.value} scales nothing: give the distortions' flags (--lag_us, ...) "
+      "with it."
+    )
   scaled = vars(config.ScanSystem(**distortions).scaled(_STRENGTH.value))
   given |= {name: scaled[name] for name in distortions}
   if (workdir / "config.json").exists():
     return run.read_config(workdir, correction_config.Correction).replace(**given)
-  return correction.configure(given.pop("completer", ""), **given)
+  return correction_training.configure(given.pop("completer", ""), **given)
 
 
 if __name__ == "__main__":

@@ -57,11 +57,22 @@ def compare(folder: pathlib.Path, file: str, seed: int) -> list[Check]:
   if "partial_scans" in recorded:
     ours |= _clipped_losses(recorded)
     ours |= _completions(learner, recorded, variables)  # last: it moves batch statistics
-  inputs = {"specimens", "replay_observations", "replay_actions", "final_losses", "alrc_in", "alrc_state_before"}
+  inputs = {
+    "specimens",
+    "replay_observations",
+    "replay_actions",
+    "final_losses",
+    "alrc_in",
+    "alrc_state_before",
+  }
   unknown = set(recorded) - inputs - set(ours)
   if unknown:
     raise ValueError(f"no check for {', '.join(sorted(unknown))} of {file}.npz.")
-  return [Check(name, _error(ours[name], recorded[name]), _tolerance(name)) for name in recorded if name in ours]
+  return [
+    Check(name, _error(ours[name], recorded[name]), _tolerance(name))
+    for name in recorded
+    if name in ours
+  ]
 
 
 def _tolerance(name):
@@ -82,16 +93,22 @@ def _error(ours, recorded):
 
 def _rollout(learner, recorded):
   images, scan = tf.constant(recorded["specimens"]), learner.experiment.scan
-  trajectory = tf.function(lambda: rollout.rollout(
-      learner.actor, learner.actor.initial_state(len(images)), images, scan))()
+  trajectory = tf.function(
+    lambda: rollout.rollout(learner.actor, learner.actor.initial_state(len(images)), images, scan)
+  )()
   return {"rollout_observations": trajectory.observations, "rollout_actions": trajectory.actions}
 
 
 def _sample(recorded):
   batch = len(recorded["specimens"])
   rows = tf.range(batch)
-  return ReplaySample(tf.constant(recorded["replay_observations"]), tf.constant(recorded["replay_actions"]),
-                      Draw(rows, tf.zeros_like(rows)), rows, tf.ones([batch]))
+  return ReplaySample(
+    tf.constant(recorded["replay_observations"]),
+    tf.constant(recorded["replay_actions"]),
+    Draw(rows, tf.zeros_like(rows)),
+    rows,
+    tf.ones([batch]),
+  )
 
 
 def _action_values(learner, recorded, variables):
@@ -107,12 +124,19 @@ def _action_values(learner, recorded, variables):
   rewards = losses.step_losses(final, outside, settings.over_edge_penalty)
   values = learner.evaluate_actions(sample, final)
   result = {
-      "actor_actions": live, "critic_q": q, "target_q": target_q,
-      "over_edge": settings.over_edge_penalty * tf.cast(outside, tf.float32),
-      "bellman_targets": losses.bellman_targets(rewards, target_q[..., 1], settings.discount),
-      "critic_loss": values.critic_loss, "actor_loss": values.actor_loss}
-  return (result | _gradients("actor", learner.actor, values.actor_gradients, variables)
-          | _gradients("critic", learner.critic, values.critic_gradients, variables))
+    "actor_actions": live,
+    "critic_q": q,
+    "target_q": target_q,
+    "over_edge": settings.over_edge_penalty * tf.cast(outside, tf.float32),
+    "bellman_targets": losses.bellman_targets(rewards, target_q[..., 1], settings.discount),
+    "critic_loss": values.critic_loss,
+    "actor_loss": values.actor_loss,
+  }
+  return (
+    result
+    | _gradients("actor", learner.actor, values.actor_gradients, variables)
+    | _gradients("critic", learner.critic, values.critic_gradients, variables)
+  )
 
 
 def _gradients(part, network, gradients, variables, suffix="", heads=True):
@@ -148,17 +172,28 @@ def _completions(learner, recorded, variables):
     inferred_losses = losses.completion_loss(inferred, target)
     total = tf.reduce_sum(inferred_losses)
   weights = learner.generator.trainable_variables
-  result = {"partial_scans": partial, "generator_eval": inferred, "generator_losses_eval": inferred_losses}
-  result |= _gradients("generator", learner.generator, tape.gradient(total, weights), variables, "_eval")
+  result = {
+    "partial_scans": partial,
+    "generator_eval": inferred,
+    "generator_losses_eval": inferred_losses,
+  }
+  result |= _gradients(
+    "generator", learner.generator, tape.gradient(total, weights), variables, "_eval"
+  )
   before = [(v, v.numpy()) for v in learner.generator.variables]
   completion = learner.complete(partial, target)
-  result |= _gradients("generator", learner.generator, completion.gradients, variables, "_train", heads=False)
+  result |= _gradients(
+    "generator", learner.generator, completion.gradients, variables, "_train", heads=False
+  )
   result |= {f"bn_after/{name}": v.numpy() for name, v in variables.items() if "/moving_" in name}
   for variable, value in before:
     variable.assign(value)
   trained = learner.generator(partial, is_training=True)
-  return result | {"generator_train": trained, "generator_losses_train": completion.losses,
-                   "sobel_mse_train": losses.sobel_loss(trained, target)}
+  return result | {
+    "generator_train": trained,
+    "generator_losses_train": completion.losses,
+    "sobel_mse_train": losses.sobel_loss(trained, target),
+  }
 
 
 def report(file: str, checks: list[Check]) -> Iterator[str]:
@@ -173,17 +208,25 @@ def main(argv: list[str]) -> None:
   folder = pathlib.Path(flags.FLAGS.goldens)
   files = [file for file in FILES if (folder / f"{file}.npz").is_file()]
   if not files:
-    sys.exit(f"--goldens={folder} holds none of {', '.join(f'{file}.npz' for file in FILES)}: name the folder.")
+    sys.exit(
+      f"--goldens={folder} holds none of {', '.join(f'{file}.npz' for file in FILES)}: name the "
+      "folder."
+    )
   checked = {file: compare(folder, file, flags.FLAGS.seed) for file in files}
   for file, checks in checked.items():
     print("\n".join(report(file, checks)))
   every = [check for checks in checked.values() for check in checks]
   failed = sum(not check.passed for check in every)
-  print(f"{len(every)} quantities of {' and '.join(f'{file}.npz' for file in files)} checked, {failed} failed.")
+  print(
+    f"{len(every)} quantities of {' and '.join(f'{file}.npz' for file in files)} checked, "
+    f"{failed} failed."
+  )
   sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("goldens", None, "folder of recordings (lstm.npz, dnc.npz, *_variables.json)", required=True)
+  flags.DEFINE_string(
+    "goldens", None, "folder of recordings (lstm.npz, dnc.npz, *_variables.json)", required=True
+  )
   flags.DEFINE_integer("seed", 7, "seed of the recorded weights")
   app.run(main)

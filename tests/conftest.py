@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import run
+from adaptive_stem_tf.training import run
 from tests import tiny
 
 run.set_up_tensorflow(config.Run(threads=tiny.THREADS))  # once: threads cannot change afterwards
@@ -27,7 +27,9 @@ def _fixed_weights():
 
 @pytest.fixture
 def eagerly():
-  """Runs tf.functions step by step: tracing a training step takes longer than hundreds of tiny ones."""
+  """Runs tf.functions step by step: tracing a training step takes longer than hundreds of tiny
+  ones.
+  """
   tf.config.run_functions_eagerly(True)
   yield
   tf.config.run_functions_eagerly(False)

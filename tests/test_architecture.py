@@ -10,22 +10,40 @@ LIBRARY = ROOT / "adaptive_stem_tf"
 FILES = sorted(LIBRARY.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
-# Each stage may import itself and what lies to the left of it.
-_BASE = {"fields", "config", "correction_config", "types", "specimens", "randomness"}
-_DATA = _BASE | {"scan", "input_pipeline", "intensities", "seeing"}
+# Each stage may import itself and what stands before it.
+_BASE = {"settings", "config", "types", "specimens", "randomness", "intensities", "seeing"}
+_DATA = _BASE | {"scan", "fields", "input_pipeline"}
+_LEARNING = _DATA | {"networks", "learning"}
+_EVALUATION = _LEARNING | {"training", "evaluation"}
+_RESULTS = {"compare", "compare_fields", "reproduction", "correction", "profiling"}
 ALLOWED = {
-    "fields": set(), "config": {"fields"}, "correction_config": {"config", "fields"}, "types": set(),
-    "specimens": _BASE, "randomness": _BASE,
-    "intensities": _BASE, "seeing": _BASE, "micrographs": _BASE,
-    "input_pipeline": _BASE, "scan": _BASE,
-    "networks": _BASE | {"scan.environment", "scan.geometry", "scan.steering"},
-    "learning": _DATA | {"networks"},
-    "experiment": _DATA | {"networks", "learning"},
-    "serving": _DATA | {"networks", "learning", "experiment"},
+  "settings": set(),
+  "config": {"settings"},
+  "types": set(),
+  "specimens": _BASE,
+  "randomness": _BASE,
+  "intensities": _BASE,
+  "seeing": _BASE,
+  "micrographs": _BASE,
+  "input_pipeline": _BASE,
+  "scan": _BASE,
+  "fields": _BASE,
+  "networks": _BASE | {"scan.environment", "scan.geometry", "scan.steering"},
+  "learning": _DATA | {"networks"},
+  "training": _LEARNING,
+  "evaluation": _LEARNING | {"training"},
+  "compare": _EVALUATION | {"reproduction.plan"},
+  "compare_fields": _EVALUATION,
+  "reproduction": _EVALUATION,
+  "correction": _EVALUATION,
+  "profiling": _EVALUATION,
+  "serving": _EVALUATION | _RESULTS,
+  "api": _EVALUATION | _RESULTS | {"serving"},
 }
 
-# Imported when first needed, because it would be a circle otherwise: a path taken from a trained actor needs a model.
-DEFERRED = {("experiment.fixed_path", "experiment.model")}
+# Imported when first needed, because it would be a circle otherwise: a path taken from a trained
+# actor needs a model.
+DEFERRED = {("training.fixed_path", "evaluation.model")}
 
 
 def name_of(path):
@@ -45,7 +63,11 @@ def imports(path):
 
 def internal(path):
   """Returns what a file imports from the library, without its name."""
-  return {name.removeprefix("adaptive_stem_tf.") for name in imports(path) if name.startswith("adaptive_stem_tf.")}
+  return {
+    name.removeprefix("adaptive_stem_tf.")
+    for name in imports(path)
+    if name.startswith("adaptive_stem_tf.")
+  }
 
 
 def stage(name):
@@ -60,7 +82,11 @@ def permitted(name, allowed):
 def test_imports_go_one_way(path):
   own = stage(name_of(path))
   assert own in ALLOWED, f"{own} is new: say in ALLOWED what it may import"
-  wrong = {name for name in internal(path) if stage(name) != own and not permitted(name, ALLOWED[own])}
+  own_name = name_of(path).removeprefix("adaptive_stem_tf.")
+  others = {
+    name for name in internal(path) if stage(name) != own and (own_name, name) not in DEFERRED
+  }
+  wrong = {name for name in others if not permitted(name, ALLOWED[own])}
   assert not wrong, f"{name_of(path)} must not import {', '.join(sorted(wrong))}"
 
 
@@ -70,7 +96,9 @@ def test_modules_do_not_import_each_other_in_circles():
   graph = {}
   for path in MODULES:
     name = name_of(path).removeprefix("adaptive_stem_tf.")
-    graph[name] = {known(other) for other in internal(path) if (name, other) not in DEFERRED} - {None}
+    graph[name] = {known(other) for other in internal(path) if (name, other) not in DEFERRED} - {
+      None
+    }
   assert sum(map(len, graph.values())) > 50
   left = dict(graph)
   while left:
@@ -88,7 +116,9 @@ def test_the_library_knows_neither_flags_nor_launchers(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_library_does_not_print_or_leave_the_graph(path):
   forbidden = {"print", "py_function", "numpy_function", "py_func", "breakpoint"}
-  calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+  calls = [
+    node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+  ]
   names = {getattr(call, "id", getattr(call, "attr", None)) for call in calls}
   assert not names & forbidden
 
@@ -100,7 +130,9 @@ def public(tree):
     if isinstance(node, kinds) and not node.name.startswith("_"):
       yield node
       if isinstance(node, ast.ClassDef):
-        yield from (part for part in node.body if isinstance(part, kinds) and not part.name.startswith("_"))
+        yield from (
+          part for part in node.body if isinstance(part, kinds) and not part.name.startswith("_")
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -114,5 +146,5 @@ def test_everything_public_is_documented(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_stay_short(path):
   lines = path.read_text().splitlines()
-  assert len(lines) < 350  # aim at 300
-  assert max(map(len, lines), default=0) <= 120
+  assert len(lines) < 500  # aim at 300
+  assert max(map(len, lines), default=0) <= 100

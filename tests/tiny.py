@@ -8,21 +8,37 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, specimens
-from adaptive_stem_tf.correction_config import Correction
-from adaptive_stem_tf.experiment import correction as correction_lib
-from adaptive_stem_tf.experiment import run
-from adaptive_stem_tf.learning import cycle_gan
+from adaptive_stem_tf.correction import cycle_learner
+from adaptive_stem_tf.correction import training as correction_lib
+from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines, paths
+from adaptive_stem_tf.training import run
 from adaptive_stem_tf.types import Draw
 
 THREADS = 2
 SIZE, SEGMENTS, PROBES, BATCH, UNITS = 16, 4, 4, 4, 8
 FIELDS = {
-    "image_size": SIZE, "segments": SEGMENTS, "probes": PROBES, "batch_size": BATCH, "capacity": 12, "channels": 2,
-    "blocks": 1, "units": UNITS, "memory_slots": 5, "word_size": 3, "read_heads": 2, "iterations": 6,
-    "batch_norm_decay": 0.9}
-CYCLE_FIELDS = {"distorter_channels": 2, "distorter_blocks": 0, "discriminator_channels": 2, "history": 8}
+  "image_size": SIZE,
+  "segments": SEGMENTS,
+  "probes": PROBES,
+  "batch_size": BATCH,
+  "capacity": 12,
+  "channels": 2,
+  "blocks": 1,
+  "units": UNITS,
+  "memory_slots": 5,
+  "word_size": 3,
+  "read_heads": 2,
+  "iterations": 6,
+  "batch_norm_decay": 0.9,
+}
+CYCLE_FIELDS = {
+  "distorter_channels": 2,
+  "distorter_blocks": 0,
+  "discriminator_channels": 2,
+  "history": 8,
+}
 LAGGING = config.ScanSystem(lag_us=10.0)
 CONTROLLERS = ("lstm", "gru", "dnc")
 
@@ -43,10 +59,14 @@ def images(count: int = 8, size: int = SIZE, seed: int = 0) -> np.ndarray:
 def splits(count: int = 8) -> input_pipeline.Splits:
   """Returns tiny training, validation and test specimens."""
   every = images(count + 4)
-  return input_pipeline.Splits(every[:count], every[count:count], every[count:], specimens.Repairs(0, 0))
+  return input_pipeline.Splits(
+    every[:count], every[count:count], every[count:], specimens.Repairs(0, 0)
+  )
 
 
-def learner(jit: str = "none", path: np.ndarray | None = None, count: int = 8, **changes) -> learner_lib.Learner:
+def learner(
+  jit: str = "none", path: np.ndarray | None = None, count: int = 8, **changes
+) -> learner_lib.Learner:
   """Returns a learner of the tiny experiment with some fields changed."""
   return learner_lib.Learner(experiment(**changes), tf.constant(images(count)), jit, path)
 
@@ -64,17 +84,23 @@ def correction(**changes) -> Correction:
 
 
 @functools.cache
-def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_gan.UnpairedScans:
-  """Returns spiral scans of `count` tiny specimens by a microscope, and rasters of as many others."""
+def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_learner.UnpairedScans:
+  """Returns spiral scans of `count` tiny specimens by a microscope, and rasters of as many
+  others.
+  """
   scan, (scanned, rasters) = experiment().scan, correction_lib.halves(images(2 * count))
-  spiral = types.SimpleNamespace(path=paths.Fixed(baselines.spiral(scan, 4.0), scan), observed=tf.identity)
+  spiral = types.SimpleNamespace(
+    path=paths.Fixed(baselines.spiral(scan, 4.0), scan), observed=tf.identity
+  )
   scans = correction_lib.scan_crops(spiral, scanned, system, 10.0)
-  return cycle_gan.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
+  return cycle_learner.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
 
 
-def cycle_learner(jit: str = "none", scans: cycle_gan.UnpairedScans | None = None, **changes) -> cycle_gan.CycleLearner:
+def cycle_learner(
+  jit: str = "none", scans: cycle_learner.UnpairedScans | None = None, **changes
+) -> cycle_learner.CycleLearner:
   """Returns a learner of a tiny distortion correction with some fields changed."""
-  return cycle_gan.CycleLearner(correction(**changes), scans or unpaired(), jit)
+  return cycle_learner.CycleLearner(correction(**changes), scans or unpaired(), jit)
 
 
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:
@@ -89,4 +115,7 @@ def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:
 def flags(**changes) -> list[str]:
   """Returns the tiny experiment as command-line arguments."""
   return [f"--{name}={value}" for name, value in {**FIELDS, **changes}.items()] + [
-      f"--threads={THREADS}", "--noprogress", "--jit=none"]
+    f"--threads={THREADS}",
+    "--noprogress",
+    "--jit=none",
+  ]

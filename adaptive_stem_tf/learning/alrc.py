@@ -39,8 +39,9 @@ def clip(losses: tf.Tensor, moments: Moments, deviations: float) -> tuple[tf.Ten
   clipped = scale * losses
   fixed = tf.stop_gradient(clipped)
   return clipped, Moments(
-      _move(moments.first, tf.reduce_mean(fixed), MOMENT_DECAY),
-      _move(moments.second, tf.reduce_mean(tf.square(fixed)), MOMENT_DECAY))
+    _move(moments.first, tf.reduce_mean(fixed), MOMENT_DECAY),
+    _move(moments.second, tf.reduce_mean(tf.square(fixed)), MOMENT_DECAY),
+  )
 
 
 def normalise(losses: tf.Tensor, mean: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,7 +9,16 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config, randomness, seeing, specimens
-from adaptive_stem_tf.learning import alrc, losses, noise, optimisers, replay, schedules, targets, truncation
+from adaptive_stem_tf.learning import (
+  alrc,
+  losses,
+  noise,
+  optimisers,
+  replay,
+  schedules,
+  targets,
+  truncation,
+)
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
 from adaptive_stem_tf.networks import generator as generator_lib
@@ -42,16 +51,22 @@ class Learner(snt.Module):
   and the experiment's configuration resume training bitwise.
   """
 
-  def __init__(self, experiment: config.Experiment, images: tf.Tensor, jit: str = "auto",
-               path: np.ndarray | None = None, name: str = "learner"):
+  def __init__(
+    self,
+    experiment: config.Experiment,
+    images: tf.Tensor,
+    jit: str = "auto",
+    path: np.ndarray | None = None,
+    name: str = "learner",
+  ):
     """Makes the learner.
 
     Args:
       experiment: the configuration.
       images: [N, S, S, 1] float32 training specimens in [-1, 1]; held, not copied.
       jit: what XLA compiles: `auto`, `all` or `none` (config.Run).
-      path: probing positions [T * n, 2] px of a fixed path, or [K, T * n, 2] of scans that are mixed in; None where
-        the experiment's path needs none.
+      path: probing positions [T * n, 2] px of a fixed path, or [K, T * n, 2] of scans that are
+        mixed in; None where the experiment's path needs none.
       name: of the module.
     """
     super().__init__(name=name)
@@ -63,8 +78,11 @@ class Learner(snt.Module):
     self._make_networks()
     self.seeing = seeing.make_seeing(experiment.data.normalise)
     self.path = path_names.make_path(experiment.scan, self.seeing.policy(self.actor), path)
-    self.replay = (replay.Replay(experiment.replay, experiment.scan, self.path.action_size)
-                   if experiment.replay.capacity else replay.NoReplay())
+    self.replay = (
+      replay.Replay(experiment.replay, experiment.scan, self.path.action_size)
+      if experiment.replay.capacity
+      else replay.NoReplay()
+    )
     self._make_optimisers()
     self._make_moments()
     self._compile(jit)
@@ -87,8 +105,10 @@ class Learner(snt.Module):
 
   def status(self, row: Mapping[str, float]) -> str:
     """Says in a few words how training goes, from the mean metrics of some iterations."""
-    return (f"10 MSE {row['generator_loss']:.3f}, critic {row['critic_loss']:.3f}, "
-            f"actor {row['actor_loss']:.3f}")
+    return (
+      f"10 MSE {row['generator_loss']:.3f}, critic {row['critic_loss']:.3f}, "
+      f"actor {row['actor_loss']:.3f}"
+    )
 
   @property
   def traces(self) -> int:
@@ -104,7 +124,9 @@ class Learner(snt.Module):
     partial, target = self.generator_pair(sample, cut)
     completion = self.complete(partial, target, self.seeing.range_of(sample.observations, cut))
     final = self.reinforcement_loss(completion.reinforcement[: self.whole])
-    recurrent = self.evaluate_actions(sample, final, cut, completion.losses) if self.path.learns else None
+    recurrent = (
+      self.evaluate_actions(sample, final, cut, completion.losses) if self.path.learns else None
+    )
     if recurrent:
       self.replay.update_priorities(sample.rows, recurrent.td_errors)
     norms = self.update(completion, recurrent)
@@ -118,17 +140,29 @@ class Learner(snt.Module):
     e = self.experiment
     tf.random.set_seed(e.seed)  # of weights; nothing else draws from the global generator
     self.actor = actor_lib.Actor(e)
-    self.critic, self.target_critic = critic_lib.Critic(e), critic_lib.Critic(e, name="target_critic")
+    self.critic, self.target_critic = (
+      critic_lib.Critic(e),
+      critic_lib.Critic(e, name="target_critic"),
+    )
     self.generator = generator_lib.make_generator(e.generator)
-    self.target_actor = actor_lib.Actor(e, name="target_actor") if e.optimisation.target_actor else self.actor
-    self.target_generator = (generator_lib.make_generator(e.generator, name="target_generator")
-                             if e.optimisation.target_generator else self.generator)
+    self.target_actor = (
+      actor_lib.Actor(e, name="target_actor") if e.optimisation.target_actor else self.actor
+    )
+    self.target_generator = (
+      generator_lib.make_generator(e.generator, name="target_generator")
+      if e.optimisation.target_generator
+      else self.generator
+    )
     self._create_variables()
 
   def _create_variables(self):
-    """Calls every network once, so that variables exist before the step is traced, and copies the targets."""
+    """Calls every network once, so that variables exist before the step is traced, and copies the
+    targets.
+    """
     scan = self.experiment.scan
-    observations, actions = (tf.zeros([1, scan.decisions, width]) for width in (scan.probes, self.steering.width))
+    observations, actions = (
+      tf.zeros([1, scan.decisions, width]) for width in (scan.probes, self.steering.width)
+    )
     partial = tf.zeros([1, scan.image_size, scan.image_size, 2])
     for actor in (self.actor, self.target_actor):
       features = actor.features(observations, tf.zeros([1, scan.decisions, 2]))
@@ -144,7 +178,11 @@ class Learner(snt.Module):
     """Returns the (network, soft copy) pairs."""
     pairs = [(self.critic, self.target_critic)]
     pairs += [(self.actor, self.target_actor)] if self.target_actor is not self.actor else []
-    return pairs + ([(self.generator, self.target_generator)] if self.target_generator is not self.generator else [])
+    return pairs + (
+      [(self.generator, self.target_generator)]
+      if self.target_generator is not self.generator
+      else []
+    )
 
   def _make_optimisers(self):
     o = self.experiment.optimisation
@@ -153,14 +191,18 @@ class Learner(snt.Module):
     self.critic_optimiser = optimisers.make_optimiser(o.optimiser, tf.constant(o.critic_rate))
     self.actor_optimiser = optimisers.make_optimiser(o.optimiser, tf.constant(o.actor_rate))
     self.critic_clipper, self.actor_clipper = optimisers.Clipper(o), optimisers.Clipper(o)
-    for optimiser, network in ((self.generator_optimiser, self.generator), (self.critic_optimiser, self.critic),
-                               (self.actor_optimiser, self.actor)):
+    for optimiser, network in (
+      (self.generator_optimiser, self.generator),
+      (self.critic_optimiser, self.critic),
+      (self.actor_optimiser, self.actor),
+    ):
       if hasattr(optimiser, "_initialize"):
         optimiser._initialize(network.trainable_variables)
 
   def _make_moments(self):
     def moments():
       return alrc.Moments(*(tf.Variable(value, trainable=False) for value in alrc.INITIAL_MOMENTS))
+
     self.loss_moments, self.generator_moments = moments(), moments()
     self.loss_mean = tf.Variable(alrc.INITIAL_MEAN, trainable=False, name="loss_mean")
 
@@ -195,32 +237,54 @@ class Learner(snt.Module):
       images = self._filter(images)
     batch = images.shape[0]
     normal = tf.random.stateless_normal(
-        [batch, e.scan.segments, self.steering.width], self._stream(randomness.Purpose.EXPLORATION))
+      [batch, e.scan.segments, self.steering.width], self._stream(randomness.Purpose.EXPLORATION)
+    )
     exploration = noise.ornstein_uhlenbeck(
-        normal, e.exploration, schedules.exploration_scale(self.iteration, e))
+      normal, e.exploration, schedules.exploration_scale(self.iteration, e)
+    )
     return self.path.scan(images, exploration, self._stream(randomness.Purpose.WALK))
 
   def exchange(self, trajectory: Trajectory, draw: Draw) -> ReplaySample:
     """Adds new scans to the replay and samples as many."""
     e, purposes = self.experiment, randomness.Purpose
-    seeds = replay.Seeds(*map(self._stream, (purposes.OVERWRITE, purposes.ADDING, purposes.SAMPLING)))
-    return self.replay.exchange(trajectory, draw, seeds, schedules.adding_probability(self.iteration, e),
-                                schedules.priority_beta(self.iteration, e))
+    seeds = replay.Seeds(
+      *map(self._stream, (purposes.OVERWRITE, purposes.ADDING, purposes.SAMPLING))
+    )
+    return self.replay.exchange(
+      trajectory,
+      draw,
+      seeds,
+      schedules.adding_probability(self.iteration, e),
+      schedules.priority_beta(self.iteration, e),
+    )
 
   # Generator.
 
-  def generator_pair(self, sample: ReplaySample, cut: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns partial scans [B, S, S, 2], cut or not, and targets [B, S, S, 1], under one more common transform."""
+  def generator_pair(
+    self, sample: ReplaySample, cut: tf.Tensor | None = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns partial scans [B, S, S, 2], cut or not, and targets [B, S, S, 1], under one more
+    common transform.
+    """
     partial = self.path.draw(sample.observations, sample.actions, cut)
     target = self._filter(self.specimens(sample.draw))
     if not self.experiment.data.augment:
       return partial, target
     which = tf.random.stateless_uniform(
-        [partial.shape[0]], self._stream(randomness.Purpose.AUGMENTATION), 0, specimens.TRANSFORMS, tf.int32)
+      [partial.shape[0]],
+      self._stream(randomness.Purpose.AUGMENTATION),
+      0,
+      specimens.TRANSFORMS,
+      tf.int32,
+    )
     return specimens.transform(partial, which), specimens.transform(target, which)
 
-  def complete(self, partial: tf.Tensor, target: tf.Tensor, found: seeing.Range | None = None) -> Completion:
-    """Completes scans, which have a range if one counts, and differentiates the generator's summed loss."""
+  def complete(
+    self, partial: tf.Tensor, target: tf.Tensor, found: seeing.Range | None = None
+  ) -> Completion:
+    """Completes scans, which have a range if one counts, and differentiates the generator's summed
+    loss.
+    """
     settings = self.experiment.loss
     variables = self.generator.trainable_variables
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -230,15 +294,20 @@ class Learner(snt.Module):
       if settings.sobel_weight:
         per_example += settings.sobel_weight * losses.SCALE * losses.sobel_loss(completions, target)
       if settings.generator_alrc:
-        per_example, moments = alrc.clip(per_example, self.generator_moments, settings.alrc_deviations)
+        per_example, moments = alrc.clip(
+          per_example, self.generator_moments, settings.alrc_deviations
+        )
         _assign(self.generator_moments, moments)
       total = tf.reduce_sum(per_example)
     gradients = tape.gradient(total, variables)
     valued = completions
     if self.target_generator is not self.generator:
       valued = self.seeing.complete(self.target_generator, partial, found, is_training=False)
-    return Completion(losses.completion_loss(completions, target),
-                       losses.completion_loss(valued, target, settings.rl_loss), gradients)
+    return Completion(
+      losses.completion_loss(completions, target),
+      losses.completion_loss(valued, target, settings.rl_loss),
+      gradients,
+    )
 
   # Critic and actor.
 
@@ -253,8 +322,13 @@ class Learner(snt.Module):
       self.loss_mean.assign(mean)
     return tf.stop_gradient(per_example)
 
-  def evaluate_actions(self, sample: ReplaySample, final: tf.Tensor, cut: tf.Tensor | None = None,
-                       errors: tf.Tensor | None = None) -> ActionValues:
+  def evaluate_actions(
+    self,
+    sample: ReplaySample,
+    final: tf.Tensor,
+    cut: tf.Tensor | None = None,
+    errors: tf.Tensor | None = None,
+  ) -> ActionValues:
     """Differentiates the losses of critic and actor on replayed scans.
 
     Args:
@@ -284,14 +358,20 @@ class Learner(snt.Module):
       if cut is not None and errors is not None:
         predicted = self.actor.error_head(features[self.whole :])
         learnt += losses.prediction_loss(predicted, cut[self.whole :], errors[self.whole :])
-    return ActionValues(critic_loss, actor_loss, td_errors,
-                      tape.gradient(critic_loss, self.critic.trainable_variables),
-                      tape.gradient(learnt, self.actor.trainable_variables))
+    return ActionValues(
+      critic_loss,
+      actor_loss,
+      td_errors,
+      tape.gradient(critic_loss, self.critic.trainable_variables),
+      tape.gradient(learnt, self.actor.trainable_variables),
+    )
 
   def _targets_of(self, sample, observations, replayed, starts, live, final):
     """Returns the critic's targets y [B, T-1]."""
     settings = self.experiment.loss
-    outside = steering.over_edge(sample.actions, self.experiment.scan)[:, self.experiment.scan.decision_delay :]
+    outside = steering.over_edge(sample.actions, self.experiment.scan)[
+      :, self.experiment.scan.decision_delay :
+    ]
     rewards = losses.step_losses(final, outside, settings.over_edge_penalty)
     if self.target_actor is not self.actor:
       live = self.target_actor.unroll(observations, starts)
@@ -304,8 +384,12 @@ class Learner(snt.Module):
 
   # Updates.
 
-  def update(self, completion: Completion, recurrent: ActionValues | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Applies gradients, decays generator weights, moves targets; returns the gradients' global norms."""
+  def update(
+    self, completion: Completion, recurrent: ActionValues | None
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Applies gradients, decays generator weights, moves targets; returns the gradients' global
+    norms.
+    """
     o = self.experiment.optimisation
     generator_norm = self._update_generator(completion)
     norms = self._update_recurrent(recurrent) if recurrent else (tf.zeros([]), tf.zeros([]))
@@ -333,14 +417,21 @@ class Learner(snt.Module):
     return critic_norm, actor_norm
 
   def _metrics(self, trajectory, completion, final, recurrent, norms) -> LearnerMetrics:
-    outside = steering.over_edge(trajectory.actions, self.experiment.scan) if self.path.learns else False
+    outside = (
+      steering.over_edge(trajectory.actions, self.experiment.scan) if self.path.learns else False
+    )
     visited = self.path.draw(trajectory.observations, trajectory.actions)
     none = tf.zeros([])
     return LearnerMetrics(
-        tf.reduce_mean(completion.losses[: self.whole]), tf.reduce_mean(final),
-        recurrent.critic_loss if recurrent else none, recurrent.actor_loss if recurrent else none,
-        tf.reduce_mean(tf.cast(outside, tf.float32)), tf.reduce_mean(partial_scan.distinct_share(visited)),
-        self.generator_rate.read_value(), *norms)
+      tf.reduce_mean(completion.losses[: self.whole]),
+      tf.reduce_mean(final),
+      recurrent.critic_loss if recurrent else none,
+      recurrent.actor_loss if recurrent else none,
+      tf.reduce_mean(tf.cast(outside, tf.float32)),
+      tf.reduce_mean(partial_scan.distinct_share(visited)),
+      self.generator_rate.read_value(),
+      *norms,
+    )
 
 
 def _assign(variables, values):

@@ -82,7 +82,9 @@ def supervised_targets(rewards: tf.Tensor, discount: float) -> tf.Tensor:
   return tf.stop_gradient(tf.linalg.matmul(rewards, weights))
 
 
-def critic_loss(q: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def critic_loss(
+  q: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Returns the mean squared TD error, weighted by example, and its mean over time [B].
 
   Args:

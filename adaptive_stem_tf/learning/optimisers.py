@@ -13,14 +13,22 @@ _NORM_DECAY = 0.99
 class RMSProp(snt.Module):
   """RMSProp as TensorFlow 1 has it: epsilon inside the root, accumulators start at 1."""
 
-  def __init__(self, learning_rate: tf.Variable, decay: float = 0.9, epsilon: float = 1e-10, name: str = "rmsprop"):
+  def __init__(
+    self,
+    learning_rate: tf.Variable,
+    decay: float = 0.9,
+    epsilon: float = 1e-10,
+    name: str = "rmsprop",
+  ):
     super().__init__(name=name)
     self.learning_rate, self._decay, self._epsilon = learning_rate, decay, epsilon
     self.mean_square: list[tf.Variable] = []
 
   @snt.once
   def _initialize(self, parameters):
-    self.mean_square.extend(tf.Variable(tf.ones_like(p), trainable=False, name="mean_square") for p in parameters)
+    self.mean_square.extend(
+      tf.Variable(tf.ones_like(p), trainable=False, name="mean_square") for p in parameters
+    )
 
   def apply(self, updates: Sequence[tf.Tensor], parameters: Sequence[tf.Variable]) -> None:
     """Moves parameters by -rate g / sqrt(mean square + epsilon)."""

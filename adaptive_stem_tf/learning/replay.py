@@ -24,7 +24,9 @@ class Seeds(NamedTuple):
 class Replay(snt.Module):
   """A fixed number of scans, sampled uniformly or by priority."""
 
-  def __init__(self, settings: config.Replay, scan: config.Scan, action_size: int = 1, name: str = "replay"):
+  def __init__(
+    self, settings: config.Replay, scan: config.Scan, action_size: int = 1, name: str = "replay"
+  ):
     super().__init__(name=name)
     self._settings = settings
     capacity = settings.capacity
@@ -42,8 +44,9 @@ class Replay(snt.Module):
     """Number of scans held, int32."""
     return tf.cast(tf.minimum(self.added, self._settings.capacity), tf.int32)
 
-  def exchange(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor,
-               beta: tf.Tensor) -> ReplaySample:
+  def exchange(
+    self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor, beta: tf.Tensor
+  ) -> ReplaySample:
     """Adds a batch of scans (see `add`), then samples as many (see `sample`)."""
     self.add(trajectory, draw, seeds, probability)
     return self.sample(trajectory.actions.shape[0], seeds, beta)
@@ -85,13 +88,18 @@ class Replay(snt.Module):
       rows = tf.minimum(tf.cast(uniform * size, tf.int32), self.size - 1)
       weights = tf.ones([batch])
     draw = Draw(tf.gather(self.index, rows), tf.gather(self.transform, rows))
-    return ReplaySample(tf.gather(self.observations, rows), tf.gather(self.actions, rows), draw, rows, weights)
+    return ReplaySample(
+      tf.gather(self.observations, rows), tf.gather(self.actions, rows), draw, rows, weights
+    )
 
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
-    """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; nothing if uniform."""
+    """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; nothing if
+    uniform.
+    """
     if not self._settings.prioritised:
       return
-    # A scan may be drawn twice; its errors are the same then, so the order of writes does not matter.
+    # A scan may be drawn twice; its errors are the same then, so the order of writes does not
+    # matter.
     self.priority.scatter_update(tf.IndexedSlices(errors, rows))
     self.sampled.scatter_update(tf.IndexedSlices(tf.ones_like(rows, tf.bool), rows))
 
@@ -115,9 +123,13 @@ class Replay(snt.Module):
     return tf.where(total > 0, tf.reduce_sum(weights * self.priority) / tf.maximum(total, 1.0), 1.0)
 
   def _draw_by_priority(self, uniform, beta):
-    """Draws rows with P proportional to priority^alpha; weights are (n P)^-beta over their maximum."""
+    """Draws rows with P proportional to priority^alpha; weights are (n P)^-beta over their
+    maximum.
+    """
     held = tf.range(self._settings.capacity) < self.size
-    powers = tf.where(held, tf.pow(tf.maximum(self.priority, 1e-12), self._settings.priority_alpha), 0.0)
+    powers = tf.where(
+      held, tf.pow(tf.maximum(self.priority, 1e-12), self._settings.priority_alpha), 0.0
+    )
     cumulative = tf.cumsum(powers)
     rows = tf.searchsorted(cumulative, uniform * cumulative[-1], side="right")
     rows = tf.minimum(rows, self.size - 1)
@@ -129,12 +141,15 @@ class Replay(snt.Module):
 class NoReplay(snt.Module):
   """Replays the newest batch only: the ablation without experience replay."""
 
-  def exchange(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor,
-               beta: tf.Tensor) -> ReplaySample:
+  def exchange(
+    self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor, beta: tf.Tensor
+  ) -> ReplaySample:
     """Returns the batch that it is given."""
     del seeds, probability, beta
     batch = trajectory.actions.shape[0]
-    return ReplaySample(trajectory.observations, trajectory.actions, draw, tf.range(batch), tf.ones([batch]))
+    return ReplaySample(
+      trajectory.observations, trajectory.actions, draw, tf.range(batch), tf.ones([batch])
+    )
 
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
     """Does nothing: there are no priorities."""

@@ -1,4 +1,6 @@
-"""Schedules: pure functions of the iteration `it` and the number of iterations N (METHOD section 7)."""
+"""Schedules: pure functions of the iteration `it` and the number of iterations N (METHOD section
+7).
+"""
 
 import tensorflow as tf
 
@@ -43,7 +45,9 @@ def supervised_share(it: tf.Tensor, experiment: config.Experiment) -> tf.Tensor:
 
 
 def adding_probability(it: tf.Tensor, experiment: config.Experiment) -> tf.Tensor:
-  """Returns the probability of adding scans to the replay: 1 / floor(it / (fraction N)), at most 1."""
+  """Returns the probability of adding scans to the replay: 1 / floor(it / (fraction N)), at most
+  1.
+  """
   period = experiment.replay.adding_decay * experiment.optimisation.iterations
   if not period:
     return tf.constant(1.0)
@@ -51,7 +55,9 @@ def adding_probability(it: tf.Tensor, experiment: config.Experiment) -> tf.Tenso
 
 
 def exploration_scale(it: tf.Tensor, experiment: config.Experiment) -> tf.Tensor:
-  """Returns the factor on exploration noise: (1 - 2 it / N)^2 in the first half, then 0, if it decays."""
+  """Returns the factor on exploration noise: (1 - 2 it / N)^2 in the first half, then 0, if it
+  decays.
+  """
   if not experiment.exploration.noise_decay:
     return tf.constant(1.0)
   left = 1.0 - 2.0 * tf.cast(it, tf.float32) / experiment.optimisation.iterations
@@ -61,4 +67,6 @@ def exploration_scale(it: tf.Tensor, experiment: config.Experiment) -> tf.Tensor
 def priority_beta(it: tf.Tensor, experiment: config.Experiment) -> tf.Tensor:
   """Returns the exponent of importance weights, rising linearly to 1 over training."""
   start = experiment.replay.priority_beta
-  return start + (1.0 - start) * tf.minimum(tf.cast(it, tf.float32) / experiment.optimisation.iterations, 1.0)
+  return start + (1.0 - start) * tf.minimum(
+    tf.cast(it, tf.float32) / experiment.optimisation.iterations, 1.0
+  )

@@ -28,7 +28,8 @@ def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
   if not scan.truncate:
     return None
   drawn = tf.random.stateless_uniform(
-      [experiment.optimisation.batch_size - kept], seed, 1, scan.decisions + 1, tf.int32)
+    [experiment.optimisation.batch_size - kept], seed, 1, scan.decisions + 1, tf.int32
+  )
   return tf.concat([tf.fill([kept], scan.segments), drawn], 0)
 
 

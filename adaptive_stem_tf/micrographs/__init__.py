@@ -1,1 +1,3 @@
-"""Micrographs as microscopes and people save them: reading files, cutting crops, splitting by file."""
+"""Micrographs as microscopes and people save them: reading files, cutting crops, splitting by
+file.
+"""

@@ -15,36 +15,58 @@ _NAME = 44  # letters
 
 
 def draw(files: Sequence[FileCrops], prepared: Prepared, cutting: crops.Cutting) -> figure.Figure:
-  """Draws a row for each file: the micrograph with its crops framed by split, and some of the crops.
+  """Draws a row for each file: the micrograph with its crops framed by split, and some of the
+  crops.
 
   Args:
     files: that were read; of more than 16, as many are shown, evenly spread.
     prepared: what became of them.
     cutting: how crops were cut.
   """
-  chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(_ROWS, len(files))).round().astype(int)]
+  chosen = [
+    files[i] for i in np.linspace(0, len(files) - 1, min(_ROWS, len(files))).round().astype(int)
+  ]
   numbers: dict[str, list[int]] = {}
   order = [path for path, places in prepared.placed.items() for _ in places]
   for number, path in enumerate(order):
     numbers.setdefault(path, []).append(number)
-  drawn = figure.Figure(figsize=(1.45 * (_SHOWN + 1) + 0.2, 1.75 * len(chosen) + 0.35), layout="constrained")
+  drawn = figure.Figure(
+    figsize=(1.45 * (_SHOWN + 1) + 0.2, 1.75 * len(chosen) + 0.35), layout="constrained"
+  )
   for axes, file in zip(drawn.subplots(len(chosen), _SHOWN + 1, squeeze=False), chosen):
     _draw_file(axes[0], file, prepared, cutting)
     _draw_crops(axes[1:], prepared, numbers.get(file.path, []))
   shown = f", {len(chosen)} of {len(files)} files" if len(chosen) < len(files) else ""
   counts = {part: sum(entry["split"] == part for entry in prepared.provenance) for part in _COLOURS}
-  drawn.suptitle(f"{counts['train']} training crops (green), {counts['test']} test crops (orange){shown}", fontsize=9)
+  drawn.suptitle(
+    f"{counts['train']} training crops (green), {counts['test']} test crops (orange){shown}",
+    fontsize=9,
+  )
   return drawn
 
 
 def _draw_file(axes, file, prepared, cutting):
   low, high = np.quantile(file.thumbnail, [0.005, 0.995])
-  axes.imshow(file.thumbnail, cmap="gray", vmin=low, vmax=high, interpolation="nearest",
-              extent=(0, file.thumbnail.shape[1] * file.thumbnail_binning,
-                      file.thumbnail.shape[0] * file.thumbnail_binning, 0))
+  axes.imshow(
+    file.thumbnail,
+    cmap="gray",
+    vmin=low,
+    vmax=high,
+    interpolation="nearest",
+    extent=(
+      0,
+      file.thumbnail.shape[1] * file.thumbnail_binning,
+      file.thumbnail.shape[0] * file.thumbnail_binning,
+      0,
+    ),
+  )
   side = cutting.size * cutting.binning
   for row, column, part in prepared.placed.get(file.path, []):
-    axes.add_patch(patches.Rectangle((column, row), side, side, fill=False, linewidth=0.8, edgecolor=_COLOURS[part]))
+    axes.add_patch(
+      patches.Rectangle(
+        (column, row), side, side, fill=False, linewidth=0.8, edgecolor=_COLOURS[part]
+      )
+    )
   name = file.path.rpartition("/")[2]
   name = name if len(name) <= _NAME else f"{name[: _NAME - 10]}...{name[-7:]}"
   size = "size of px unknown" if file.pixel_size_nm is None else f"{file.pixel_size_nm:.3g} nm/px"
@@ -55,7 +77,10 @@ def _draw_file(axes, file, prepared, cutting):
 
 
 def _draw_crops(row, prepared, numbers):
-  shown = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(len(row), len(numbers))).round().astype(int)]
+  shown = [
+    numbers[i]
+    for i in np.linspace(0, len(numbers) - 1, min(len(row), len(numbers))).round().astype(int)
+  ]
   for axes in row:
     axes.axis("off")
   for axes, number in zip(row, shown):

@@ -1,14 +1,15 @@
 """Cuts square crops from micrographs and drops those that teach nothing.
 
-The rules, in this order. Contrast is the range of 4 x 4 px means, between the quantiles 0.005 and 0.995.
-The noise ratio is how much more block means vary than those of independent noise would: 1 for noise, up
-to 64 for what is smooth over 8 px.
+The rules, in this order. Contrast is the range of 4 x 4 px means, between the quantiles 0.005 and
+0.995. The noise ratio is how much more block means vary than those of independent noise would: 1
+for noise, up to 64 for what is smooth over 8 px.
 
   not finite      a pixel is NaN or infinite
   flat            more than half of the pixels have one value: clipped, or outside the field of view
-  vacuum          the contrast is below 2 % of the whole micrograph's; or it is below 8 % of it and the
-                  noise ratio below 16; or the noise ratio is below 1.5
-  near-duplicate  means over a twelfth of its side correlate above 0.98 with those of a crop kept before
+  vacuum          the contrast is below 2 % of the whole micrograph's; or it is below 8 % of it and
+                  the noise ratio below 16; or the noise ratio is below 1.5
+  near-duplicate  means over a twelfth of its side correlate above 0.98 with those of a crop kept
+  before
 """
 
 import dataclasses
@@ -18,7 +19,11 @@ import numpy as np
 
 _BLOCK = 4  # px, over which contrast is measured
 _QUANTILES = (0.005, 0.995)
-_EMPTY = ((np.inf, 1.5), (0.08, 16.0), (0.02, np.inf))  # contrast over the micrograph's and noise ratio, both below
+_EMPTY = (
+  (np.inf, 1.5),
+  (0.08, 16.0),
+  (0.02, np.inf),
+)  # contrast over the micrograph's and noise ratio, both below
 _NOISE_BLOCKS = (2, 4, 8)  # px
 _ONE_VALUE = 0.5  # share of pixels
 _DUPLICATE = 0.98  # correlation
@@ -44,7 +49,9 @@ class Cutting:
   def __post_init__(self):
     for name, least in (("size", 8), ("stride", 0), ("binning", 1), ("max_crops", 0), ("seed", 0)):
       if getattr(self, name) < least:
-        raise ValueError(f"{name}={getattr(self, name)} is out of range: it must be at least {least}.")
+        raise ValueError(
+          f"{name}={getattr(self, name)} is out of range: it must be at least {least}."
+        )
 
 
 class Crop(NamedTuple):
@@ -63,7 +70,9 @@ class Cut(NamedTuple):
 
 
 def bin_down(image: np.ndarray, binning: int) -> np.ndarray:
-  """Averages blocks of `binning` x `binning` px of an image [H, W]; what is left over at the far edges is cut off."""
+  """Averages blocks of `binning` x `binning` px of an image [H, W]; what is left over at the far
+  edges is cut off.
+  """
   if binning == 1:
     return image
   rows, columns = (side // binning for side in image.shape)
@@ -85,7 +94,9 @@ def cut(image: np.ndarray, cutting: Cutting) -> Cut:
   image = bin_down(image, cutting.binning)
   if min(image.shape) < cutting.size:
     binned = f" binned {cutting.binning} x {cutting.binning}" if cutting.binning > 1 else ""
-    raise ValueError(f"{height} x {width} px{binned} is smaller than a crop of {cutting.size} x {cutting.size} px.")
+    raise ValueError(
+      f"{height} x {width} px{binned} is smaller than a crop of {cutting.size} x {cutting.size} px."
+    )
   contrast = _contrast(image)
   dropped, kept = dict.fromkeys(RULES, 0), []
   for row, column in _grid(image.shape, cutting):
@@ -104,7 +115,9 @@ def cut(image: np.ndarray, cutting: Cutting) -> Cut:
 
 
 def excluded(crop: np.ndarray, contrast: float) -> str | None:
-  """Returns the rule that excludes a crop [S, S] of a micrograph of that contrast, None if it may stay."""
+  """Returns the rule that excludes a crop [S, S] of a micrograph of that contrast, None if it may
+  stay.
+  """
   if not np.isfinite(crop).all():
     return "not finite"
   if np.unique(crop, return_counts=True)[1].max() > _ONE_VALUE * crop.size:
@@ -114,7 +127,8 @@ def excluded(crop: np.ndarray, contrast: float) -> str | None:
 
 
 def noise_ratio(crop: np.ndarray) -> float:
-  """Returns how much more the block means of a crop [S, S] vary than independent noise of its variance would: 1 there.
+  """Returns how much more the block means of a crop [S, S] vary than independent noise of its
+  variance would: 1 there.
 
   The largest of k^2 var(means of k x k px) / var(pixels), for k = 2, 4, 8.
   """
@@ -123,10 +137,16 @@ def noise_ratio(crop: np.ndarray) -> float:
 
 
 def signature(image: np.ndarray) -> np.ndarray:
-  """Returns the means of about 12 x 12 blocks of an image [H, W], centred, of length 1; 0 if they are all the same."""
-  rows, columns = (np.linspace(0, side, min(_SIGNATURE, side) + 1).astype(int)[:-1] for side in image.shape)
+  """Returns the means of about 12 x 12 blocks of an image [H, W], centred, of length 1; 0 if they
+  are all the same.
+  """
+  rows, columns = (
+    np.linspace(0, side, min(_SIGNATURE, side) + 1).astype(int)[:-1] for side in image.shape
+  )
   sums = np.add.reduceat(np.add.reduceat(image.astype(np.float64), rows, 0), columns, 1)
-  areas = np.outer(np.diff(np.append(rows, image.shape[0])), np.diff(np.append(columns, image.shape[1])))
+  areas = np.outer(
+    np.diff(np.append(rows, image.shape[0])), np.diff(np.append(columns, image.shape[1]))
+  )
   means = sums / areas
   means -= means.mean()
   length = np.linalg.norm(means)
@@ -159,7 +179,9 @@ class Signatures:
 def _grid(shape, cutting):
   """Yields the first row and column of each crop, after binning."""
   stride = cutting.stride or cutting.size
-  starts = [range((side - cutting.size) % stride // 2, side - cutting.size + 1, stride) for side in shape]
+  starts = [
+    range((side - cutting.size) % stride // 2, side - cutting.size + 1, stride) for side in shape
+  ]
   return [(row, column) for row in starts[0] for column in starts[1]]
 
 
@@ -180,4 +202,8 @@ def _contrast(image):
 
 def _means(image, block):
   rows, columns = (side // block for side in image.shape)
-  return image[: rows * block, : columns * block].reshape(rows, block, columns, block).mean((1, 3), dtype=np.float64)
+  return (
+    image[: rows * block, : columns * block]
+    .reshape(rows, block, columns, block)
+    .mean((1, 3), dtype=np.float64)
+  )

@@ -32,17 +32,23 @@ def split(counts: Sequence[int], seed: int) -> FileSplit:
     ValueError: if there are fewer than two files.
   """
   if len(counts) < 2:
-    raise ValueError(f"crops come from {len(counts)} micrograph{'s' * (len(counts) != 1)}: training and test share no "
-                     "micrograph, so at least two are needed.")
+    raise ValueError(
+      f"crops come from {len(counts)} micrograph{'s' * (len(counts) != 1)}: training and test "
+      "share no micrograph, so at least two are needed."
+    )
   rng = np.random.default_rng(seed)
   tried = [_divide(rng.permutation(len(counts)), counts) for _ in range(_ORDERS)]
-  train, test = max(tried, key=lambda division: sum(_fitting(*(_total(part, counts) for part in division))))
+  train, test = max(
+    tried, key=lambda division: sum(_fitting(*(_total(part, counts) for part in division)))
+  )
   fitting = _fitting(_total(train, counts), _total(test, counts))
   kept = list(counts)
   for part, count in zip((train, test), fitting):
     for _ in range(_total(part, counts) - count):
       kept[max(part, key=lambda file: kept[file])] -= 1  # files that have most give most
-  return FileSplit([file for file in train if kept[file]], [file for file in test if kept[file]], kept)
+  return FileSplit(
+    [file for file in train if kept[file]], [file for file in test if kept[file]], kept
+  )
 
 
 def _divide(order: np.ndarray, counts: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -53,8 +59,12 @@ def _divide(order: np.ndarray, counts: Sequence[int]) -> tuple[list[int], list[i
 
 
 def _fitting(train: int, test: int) -> tuple[int, int]:
-  """Returns the most crops (t, e) of those numbers for which int(0.8 (t + e)) = t: four to one, rounded up for e."""
-  return (4 * test, test) if train > 4 * test else (train, min(test, -(-train // 4) + (train % 4 == 0)))
+  """Returns the most crops (t, e) of those numbers for which int(0.8 (t + e)) = t: four to one,
+  rounded up for e.
+  """
+  return (
+    (4 * test, test) if train > 4 * test else (train, min(test, -(-train // 4) + (train % 4 == 0)))
+  )
 
 
 def _total(files: Sequence[int], counts: Sequence[int]) -> int:

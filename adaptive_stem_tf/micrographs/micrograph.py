@@ -7,8 +7,21 @@ import numpy as np
 _COLOUR_TOLERANCE = 0.01  # of the range of values, by which channels of a grey picture may differ
 _FLOAT32_BITS = 2.0**-24  # relative rounding
 _CHANNELS = (3, 4)
-_NM = {"nm": 1.0, "pm": 1e-3, "a": 0.1, "å": 0.1, "angstrom": 0.1, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3,
-       "micrometer": 1e3, "mm": 1e6, "cm": 1e7, "m": 1e9}
+_NM = {
+  "nm": 1.0,
+  "pm": 1e-3,
+  "a": 0.1,
+  "å": 0.1,
+  "angstrom": 0.1,
+  "um": 1e3,
+  "µm": 1e3,
+  "μm": 1e3,
+  "micron": 1e3,
+  "micrometer": 1e3,
+  "mm": 1e6,
+  "cm": 1e7,
+  "m": 1e9,
+}
 
 
 class MicrographError(ValueError):
@@ -24,14 +37,17 @@ class Micrograph(NamedTuple):
   notes: tuple[str, ...]  # what was taken of the file, and what was converted
 
 
-def from_array(array: np.ndarray, pixel_size_nm: float | None = None, notes: tuple[str, ...] = ()) -> Micrograph:
+def from_array(
+  array: np.ndarray, pixel_size_nm: float | None = None, notes: tuple[str, ...] = ()
+) -> Micrograph:
   """Makes a micrograph of an image [H, W], or of colour channels [H, W, 3 or 4] that agree.
 
-  Non-finite values become NaN. Values that float32 could not tell apart, a small contrast on a great
-  offset, are stored without their offset.
+  Non-finite values become NaN. Values that float32 could not tell apart, a small contrast on a
+  great offset, are stored without their offset.
 
   Raises:
-    MicrographError: if it is no image, is in colour, is not of real numbers, or has no finite pixel.
+    MicrographError: if it is no image, is in colour, is not of real numbers, or has no finite
+      pixel.
   """
   if array.dtype.kind not in "biuf":
     raise MicrographError(f"it holds {array.dtype}: intensities must be real numbers.")
@@ -40,7 +56,9 @@ def from_array(array: np.ndarray, pixel_size_nm: float | None = None, notes: tup
     array = _grey(array)
     notes = (*notes, "colour with equal channels, averaged")
   if array.ndim != 2 or min(array.shape) < 2:
-    raise MicrographError(f"it holds an array of shape {list(array.shape)}: a micrograph is an image [H, W].")
+    raise MicrographError(
+      f"it holds an array of shape {list(array.shape)}: a micrograph is an image [H, W]."
+    )
   image, shifted = _as_float32(array)
   finite = np.isfinite(image)
   if not finite.any():
@@ -51,8 +69,9 @@ def from_array(array: np.ndarray, pixel_size_nm: float | None = None, notes: tup
   return Micrograph(image, pixel_size_nm, dtype, (*notes, *shifted))
 
 
-def from_frames(array: np.ndarray, frame: int, pixel_size_nm: float | None = None,
-                notes: tuple[str, ...] = ()) -> Micrograph:
+def from_frames(
+  array: np.ndarray, frame: int, pixel_size_nm: float | None = None, notes: tuple[str, ...] = ()
+) -> Micrograph:
   """Makes a micrograph of one frame of a stack [N, H, W] or [N, H, W, 3 or 4], counted from 0.
 
   Raises:
@@ -65,7 +84,9 @@ def from_frames(array: np.ndarray, frame: int, pixel_size_nm: float | None = Non
   return from_array(array[frame], pixel_size_nm, notes)
 
 
-def nanometres(row_size: float, column_size: float, unit: str) -> tuple[float | None, tuple[str, ...]]:
+def nanometres(
+  row_size: float, column_size: float, unit: str
+) -> tuple[float | None, tuple[str, ...]]:
   """Returns the side of a pixel in nm, None where it is not known, and what is to be said about it.
 
   Args:
@@ -78,32 +99,46 @@ def nanometres(row_size: float, column_size: float, unit: str) -> tuple[float | 
   """
   unit = unit.strip().lower().removeprefix("\\")
   if unit.startswith("1/") or unit.endswith("^-1") or unit in ("mrad", "rad"):
-    raise MicrographError(f"its pixels are measured in {unit}: it is a diffraction pattern, not a micrograph.")
-  if unit not in _NM or not (np.isfinite([row_size, column_size]).all() and row_size > 0 and column_size > 0):
+    raise MicrographError(
+      f"its pixels are measured in {unit}: it is a diffraction pattern, not a micrograph."
+    )
+  if unit not in _NM or not (
+    np.isfinite([row_size, column_size]).all() and row_size > 0 and column_size > 0
+  ):
     return None, ()
   if abs(row_size / column_size - 1) > 0.01:
-    return None, (f"pixels of {row_size:g} x {column_size:g} {unit} are not square: their size is left out",)
+    return None, (
+      f"pixels of {row_size:g} x {column_size:g} {unit} are not square: their size is left out",
+    )
   return float(row_size * _NM[unit]), ()
 
 
 def _grey(array):
   """Averages channels that agree; refuses colour, and pictures that are partly transparent."""
   channels = array[..., :3].astype(np.float64)
-  full = float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else float(np.nanmax(channels))
+  full = (
+    float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else float(np.nanmax(channels))
+  )
   if array.shape[2] == 4 and not (array[..., 3] == array[..., 3].max()).all():
     raise MicrographError("it is partly transparent: save it without an alpha channel.")
   difference = float(np.nanmax(channels.max(2) - channels.min(2)))
   if difference > _COLOUR_TOLERANCE * full:
-    raise MicrographError(f"it is in colour (channels differ by up to {difference:g} of {full:g}): a micrograph is "
-                          "grey; save the detector's image, not a coloured picture of it.")
+    raise MicrographError(
+      f"it is in colour (channels differ by up to {difference:g} of {full:g}): a micrograph is "
+      "grey; save the detector's image, not a coloured picture of it."
+    )
   return channels.mean(2)
 
 
 def _as_float32(array):
-  """Returns an array as float32, without its minimum where rounding would cost contrast, and what was done."""
+  """Returns an array as float32, without its minimum where rounding would cost contrast, and what
+  was done.
+  """
   finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
   low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
   if max(abs(low), abs(high)) * _FLOAT32_BITS > 1e-4 * (high - low) > 0:
-    return (array.astype(np.float64) - low).astype(np.float32), (f"{low:g} subtracted from every intensity",)
+    return (array.astype(np.float64) - low).astype(np.float32), (
+      f"{low:g} subtracted from every intensity",
+    )
   with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported
     return array.astype(np.float32), ()

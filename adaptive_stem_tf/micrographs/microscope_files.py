@@ -1,4 +1,6 @@
-"""Reads microscopes' own formats by RosettaSciIO, an optional dependency imported when such a file is met."""
+"""Reads microscopes' own formats by RosettaSciIO, an optional dependency imported when such a file
+is met.
+"""
 
 import importlib
 import tempfile
@@ -7,11 +9,42 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array, from_frames, nanometres
+from adaptive_stem_tf.micrographs.micrograph import (
+  Micrograph,
+  MicrographError,
+  from_array,
+  from_frames,
+  nanometres,
+)
 
-# For which RosettaSciIO is asked for where it is not installed; where it is, it tells what it reads.
-_SUFFIXES = frozenset(("dm3", "dm4", "emd", "ser", "emi", "mib", "hspy", "zspy", "mrc", "mrcz", "bcf", "blo", "nxs",
-                       "h5", "hdf5", "prz", "unf", "tvips", "rpl", "de5", "bmp", "gif"))
+# For which RosettaSciIO is asked for where it is not installed; where it is, it tells what it
+# reads.
+_SUFFIXES = frozenset(
+  (
+    "dm3",
+    "dm4",
+    "emd",
+    "ser",
+    "emi",
+    "mib",
+    "hspy",
+    "zspy",
+    "mrc",
+    "mrcz",
+    "bcf",
+    "blo",
+    "nxs",
+    "h5",
+    "hdf5",
+    "prz",
+    "unf",
+    "tvips",
+    "rpl",
+    "de5",
+    "bmp",
+    "gif",
+  )
+)
 _INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"
 
 
@@ -46,11 +79,19 @@ def _readers(path):
     plugins = importlib.import_module("rsciio").IO_PLUGINS
   except ImportError as error:
     if suffix in _SUFFIXES:
-      raise MissingReaderError(f"{path} is read by RosettaSciIO, which is not installed: {_INSTALL}.") from error
+      raise MissingReaderError(
+        f"{path} is read by RosettaSciIO, which is not installed: {_INSTALL}."
+      ) from error
     plugins = []
-  found = [plugin["api"] for plugin in plugins if suffix in {name.lower() for name in plugin["file_extensions"]}]
+  found = [
+    plugin["api"]
+    for plugin in plugins
+    if suffix in {name.lower() for name in plugin["file_extensions"]}
+  ]
   if not found:
-    raise MicrographError(f"{path.suffix or 'a name without suffix'} is no type of micrograph that is known.")
+    raise MicrographError(
+      f"{path.suffix or 'a name without suffix'} is no type of micrograph that is known."
+    )
   return found
 
 
@@ -72,8 +113,10 @@ def _micrograph(signals, frame):
   kept = [signal for signal in signals if _is_image(signal)]
   if not kept:
     shapes = ", ".join(str(list(np.shape(signal["data"]))) for signal in signals) or "nothing"
-    raise MicrographError(f"it holds no image but {shapes}: spectra and scans of diffraction patterns are no "
-                          "micrographs; save the image of a detector.")
+    raise MicrographError(
+      f"it holds no image but {shapes}: spectra and scans of diffraction patterns are no "
+      "micrographs; save the image of a detector."
+    )
   signal = kept[0]
   notes = (f"first of {len(kept)} images ({_title(signal)})",) if len(kept) > 1 else ()
   axes = _axes_in_order(signal)

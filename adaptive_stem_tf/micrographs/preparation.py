@@ -34,11 +34,14 @@ class Prepared(NamedTuple):
   images: np.ndarray  # [N, S, S, 1] float32, each scaled to [0, 1]
   provenance: list[dict[str, Any]]  # [N], for the JSON beside the images
   report: dict[str, Any]
-  placed: dict[str, list[tuple[int, int, str]]]  # first row, column (px of the file) and split of each crop, by file
+  placed: dict[
+    str, list[tuple[int, int, str]]
+  ]  # first row, column (px of the file) and split of each crop, by file
 
 
 def find(patterns: Sequence[str]) -> list[str]:
-  """Returns the files that patterns match, sorted; of a folder, every file in it and below. Hidden ones are left out.
+  """Returns the files that patterns match, sorted; of a folder, every file in it and below. Hidden
+  ones are left out.
 
   Raises:
     FileNotFoundError: if a pattern matches no file.
@@ -49,8 +52,10 @@ def find(patterns: Sequence[str]) -> list[str]:
     place = os.path.join(place, "**") if os.path.isdir(pattern) else place
     files = [file for file in glob.glob(place, recursive=True) if not os.path.isdir(file)]
     if not files:
-      raise FileNotFoundError(f"{pattern} matches no file: give files of micrographs, a pattern such as "
-                              "'micrographs/*.tif' (in quotes), or a folder.")
+      raise FileNotFoundError(
+        f"{pattern} matches no file: give files of micrographs, a pattern such as "
+        "'micrographs/*.tif' (in quotes), or a folder."
+      )
     found.update(files)
   return sorted(found)
 
@@ -64,7 +69,8 @@ def crops_of(path: str | os.PathLike, cutting: crops.Cutting, frame: int = 0) ->
     frame: which frame of a stack, from 0.
 
   Raises:
-    FileNotFoundError, MicrographError: as `readers.read`; also for a micrograph that is smaller than a crop.
+    FileNotFoundError, MicrographError: as `readers.read`; also for a micrograph that is smaller
+      than a crop.
     microscope_files.MissingReaderError: if RosettaSciIO is needed and not installed.
   """
   read = readers.read(path, frame)
@@ -75,8 +81,17 @@ def crops_of(path: str | os.PathLike, cutting: crops.Cutting, frame: int = 0) ->
   whole = np.nan_to_num(read.image, nan=float(np.nanmedian(read.image)))
   binning = max(1, -(-max(whole.shape) // _THUMBNAIL))
   height, width = read.image.shape
-  return FileCrops(os.fspath(path), (height, width), read.dtype, read.pixel_size_nm, read.notes, cut,
-                   crops.signature(whole), crops.bin_down(whole, binning), binning)
+  return FileCrops(
+    os.fspath(path),
+    (height, width),
+    read.dtype,
+    read.pixel_size_nm,
+    read.notes,
+    cut,
+    crops.signature(whole),
+    crops.bin_down(whole, binning),
+    binning,
+  )
 
 
 class Collection:
@@ -91,10 +106,13 @@ class Collection:
   def add(self, file: FileCrops) -> str:
     """Adds a file unless it is a copy of one that was added; returns what was done, in words.
 
-    A copy has the shape of another micrograph, scaled or not, and 12 x 12 block means that correlate above 0.98 with
-    its own: the same micrograph in two formats, or two frames of one field of view.
+    A copy has the shape of another micrograph, scaled or not, and 12 x 12 block means that
+    correlate above 0.98 with its own: the same micrograph in two formats, or two frames of one
+    field of view.
     """
-    original = next((other for other in self.files if other.cut.crops and _is_copy(file, other)), None)
+    original = next(
+      (other for other in self.files if other.cut.crops and _is_copy(file, other)), None
+    )
     if original:
       self.copies[file.path] = original.path
       return f"left out: a copy of {original.path}"
@@ -102,7 +120,9 @@ class Collection:
     dropped = dict(file.cut.dropped)
     dropped["near-duplicate"] += len(file.cut.crops) - len(distinct)
     self.files.append(file._replace(cut=crops.Cut(distinct, dropped)))
-    return f"{len(distinct)} crops" + "".join(f", {count} {rule}" for rule, count in dropped.items() if count)
+    return f"{len(distinct)} crops" + "".join(
+      f", {count} {rule}" for rule, count in dropped.items() if count
+    )
 
   def prepare(self) -> Prepared:
     """Splits what was added by file.
@@ -124,18 +144,33 @@ class Collection:
           crop = file.cut.crops[i]
           image, low, high = _scaled(crop.image)
           images.append(image)
-          provenance.append({**common, "y": crop.row, "x": crop.column, "min": low, "max": high, "split": part})
+          provenance.append(
+            {**common, "y": crop.row, "x": crop.column, "min": low, "max": high, "split": part}
+          )
           placed.setdefault(file.path, []).append((crop.row, crop.column, part))
     return Prepared(np.stack(images)[..., None], provenance, self._report(placed), placed)
 
   def _report(self, placed):
-    return {"cutting": vars(self._cutting), "rules": crops.__doc__, "copies": self.copies, "failed": self.failed,
-            "files": [self._reported(file, placed.get(file.path, [])) for file in self.files]}
+    return {
+      "cutting": vars(self._cutting),
+      "rules": crops.__doc__,
+      "copies": self.copies,
+      "failed": self.failed,
+      "files": [self._reported(file, placed.get(file.path, [])) for file in self.files],
+    }
 
   def _reported(self, file, places):
-    return {"file": file.path, "sha256": readers.sha256(file.path), "shape": list(file.shape), "dtype": file.dtype,
-            "pixel_size_nm": file.pixel_size_nm, "notes": list(file.notes), "split": places[0][2] if places else None,
-            "crops": len(places), "dropped": {**file.cut.dropped, "for the split": len(file.cut.crops) - len(places)}}
+    return {
+      "file": file.path,
+      "sha256": readers.sha256(file.path),
+      "shape": list(file.shape),
+      "dtype": file.dtype,
+      "pixel_size_nm": file.pixel_size_nm,
+      "notes": list(file.notes),
+      "split": places[0][2] if places else None,
+      "crops": len(places),
+      "dropped": {**file.cut.dropped, "for the split": len(file.cut.crops) - len(places)},
+    }
 
 
 def _common_folder(paths):
@@ -147,9 +182,15 @@ def _common_folder(paths):
 def _common(file, folder, cutting):
   """Returns what the provenance says of every crop of a file."""
   size = None if file.pixel_size_nm is None else file.pixel_size_nm * cutting.binning
-  return {"source": folder, "file": os.path.relpath(file.path, folder or "."), "dtype": file.dtype,
-          "notes": "; ".join(file.notes), "bin": cutting.binning,
-          "pixel_size": "unknown" if size is None else f"{size:.4g} nm", "pixel_size_nm": size}
+  return {
+    "source": folder,
+    "file": os.path.relpath(file.path, folder or "."),
+    "dtype": file.dtype,
+    "notes": "; ".join(file.notes),
+    "bin": cutting.binning,
+    "pixel_size": "unknown" if size is None else f"{size:.4g} nm",
+    "pixel_size_nm": size,
+  }
 
 
 def _scaled(image):
@@ -161,4 +202,6 @@ def _scaled(image):
 
 def _is_copy(file, other):
   ratios = [one.shape[0] / one.shape[1] for one in (file, other)]
-  return abs(ratios[0] / ratios[1] - 1) < _SAME_SHAPE and crops.alike(file.signature, other.signature)
+  return abs(ratios[0] / ratios[1] - 1) < _SAME_SHAPE and crops.alike(
+    file.signature, other.signature
+  )

@@ -1,4 +1,6 @@
-"""Reads micrograph files: NumPy arrays, TIFF, PNG and JPEG here, microscopes' own formats by RosettaSciIO."""
+"""Reads micrograph files: NumPy arrays, TIFF, PNG and JPEG here, microscopes' own formats by
+RosettaSciIO.
+"""
 
 import hashlib
 import os
@@ -11,7 +13,13 @@ from etils import epath
 from PIL import Image
 
 from adaptive_stem_tf.micrographs import microscope_files
-from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array, from_frames, nanometres
+from adaptive_stem_tf.micrographs.micrograph import (
+  Micrograph,
+  MicrographError,
+  from_array,
+  from_frames,
+  nanometres,
+)
 
 _MICROSCOPIC = 1e3  # nm: a TIFF's resolution tags that say more are of a printer, not a microscope
 _RESOLUTION_UNITS = {3: "cm", 2: "inch"}
@@ -21,11 +29,12 @@ _CM_PER_INCH = 2.54
 def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
   """Reads the micrograph in a file.
 
-  Of several images the first is taken, of a stack one frame; `notes` of the result say so. Colour is
-  accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
+  Of several images the first is taken, of a stack one frame; `notes` of the result say so. Colour
+  is accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
 
   Args:
-    path: .npy, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
+    path: .npy, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads (.dm3, .dm4, .emd, .ser,
+      .mib, .hspy, ...).
     frame: which frame of a stack, from 0.
 
   Raises:
@@ -49,7 +58,9 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
   except (MemoryError, microscope_files.MissingReaderError):
     raise
   except Exception as error:  # each format's decoder has errors of its own
-    raise MicrographError(f"{path} cannot be read ({type(error).__name__}: {error}): is the file complete?") from error
+    raise MicrographError(
+      f"{path} cannot be read ({type(error).__name__}: {error}): is the file complete?"
+    ) from error
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -62,7 +73,9 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
-  """Reads an image [H, W], a colour picture [H, W, 3 or 4] or a stack [N, H, W]; a last axis of 1 is dropped."""
+  """Reads an image [H, W], a colour picture [H, W, 3 or 4] or a stack [N, H, W]; a last axis of 1
+  is dropped.
+  """
   array = np.load(file, allow_pickle=False)
   if not isinstance(array, np.ndarray):
     raise MicrographError("it is an archive of several arrays: save one array as .npy.")
@@ -71,8 +84,10 @@ def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
   if array.ndim == 3 and array.shape[-1] not in (3, 4):
     return from_frames(array, frame)
   if array.ndim == 4:
-    raise MicrographError(f"it holds an array of shape {list(array.shape)}, a scan of diffraction patterns perhaps: "
-                          "save an image [H, W], or a stack of them [N, H, W].")
+    raise MicrographError(
+      f"it holds an array of shape {list(array.shape)}, a scan of diffraction patterns perhaps: "
+      "save an image [H, W], or a stack of them [N, H, W]."
+    )
   return _only_frame(array, frame)
 
 
@@ -107,7 +122,7 @@ def _read_tiff(file: BinaryIO, frame: int) -> Micrograph:
     array = np.moveaxis(array, last, range(-len(last), 0))
     if len(last) == 3 and array.shape[-1] not in (3, 4):
       raise MicrographError(f"it has {array.shape[-1]} samples per pixel: a micrograph has one.")
-    return from_frames(array.reshape(-1, *array.shape[-len(last):]), frame, size, (*notes, *more))
+    return from_frames(array.reshape(-1, *array.shape[-len(last) :]), frame, size, (*notes, *more))
 
 
 def _decode_with_pillow(file, frame, series, error):
@@ -119,8 +134,10 @@ def _decode_with_pillow(file, frame, series, error):
   if array.dtype == np.int32 and series.dtype == np.uint32:
     array = array.view(np.uint32)
   if array.dtype.itemsize != series.dtype.itemsize or array.dtype.kind != series.dtype.kind:
-    raise MicrographError(f"its compression needs imagecodecs ({error}): pip install imagecodecs, or save the file "
-                          "uncompressed.") from error
+    raise MicrographError(
+      f"its compression needs imagecodecs ({error}): pip install imagecodecs, or save the file "
+      "uncompressed."
+    ) from error
   return array
 
 
@@ -128,24 +145,33 @@ def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
   """Returns the pixel size that FEI's, ImageJ's, OME's or the standard tags give."""
   scan = (tiff.fei_metadata or {}).get("Scan", {})
   if scan.get("PixelWidth"):
-    return nanometres(float(scan.get("PixelHeight", scan["PixelWidth"])), float(scan["PixelWidth"]), "m")
+    return nanometres(
+      float(scan.get("PixelHeight", scan["PixelWidth"])), float(scan["PixelWidth"]), "m"
+    )
   if tiff.ome_metadata:
     pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
     pixels = (pixels[0] if isinstance(pixels, list) else pixels)["Pixels"]
     if "PhysicalSizeX" in pixels:
-      return nanometres(float(pixels.get("PhysicalSizeY", pixels["PhysicalSizeX"])), float(pixels["PhysicalSizeX"]),
-                        pixels.get("PhysicalSizeXUnit", "µm"))
+      return nanometres(
+        float(pixels.get("PhysicalSizeY", pixels["PhysicalSizeX"])),
+        float(pixels["PhysicalSizeX"]),
+        pixels.get("PhysicalSizeXUnit", "µm"),
+      )
   tags = tiff.pages[0].tags
   if "XResolution" not in tags or "YResolution" not in tags:
     return None, ()
-  counts = [tags[name].value for name in ("YResolution", "XResolution")]  # px per unit, as fractions
+  counts = [
+    tags[name].value for name in ("YResolution", "XResolution")
+  ]  # px per unit, as fractions
   if not all(count[0] and count[1] for count in counts):
     return None, ()
   row, column = (denominator / numerator for numerator, denominator in counts)
   unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
   if unit:
     return nanometres(row, column, unit)
-  unit = _RESOLUTION_UNITS.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1, "")
+  unit = _RESOLUTION_UNITS.get(
+    int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1, ""
+  )
   factor = _CM_PER_INCH if unit == "inch" else 1.0
   size, notes = nanometres(row * factor, column * factor, "cm" if unit else "")
   return (size, notes) if size is not None and size < _MICROSCOPIC else (None, ())
@@ -158,5 +184,10 @@ def _only_frame(array, frame):
 
 
 _READERS: dict[str, Callable[[BinaryIO, int], Micrograph]] = {
-    ".npy": _read_npy, ".tif": _read_tiff, ".tiff": _read_tiff, ".png": _read_picture, ".jpg": _read_picture,
-    ".jpeg": _read_picture}
+  ".npy": _read_npy,
+  ".tif": _read_tiff,
+  ".tiff": _read_tiff,
+  ".png": _read_picture,
+  ".jpg": _read_picture,
+  ".jpeg": _read_picture,
+}

@@ -1,4 +1,6 @@
-"""An external memory, written and read as a controller asks (Graves et al. 2016, Methods; METHOD section 4)."""
+"""An external memory, written and read as a controller asks (Graves et al. 2016, Methods; METHOD
+section 4).
+"""
 
 from typing import NamedTuple
 
@@ -88,11 +90,12 @@ class MemoryAccess(snt.Module):
   def initial_state(self, batch_size: int | tf.Tensor) -> AccessState:
     """Returns an empty memory that was never read or written, zeros."""
     return AccessState(
-        memory=tf.zeros([batch_size, self._slots, self._word]),
-        read_weights=tf.zeros([batch_size, self._reads, self._slots]),
-        write_weights=tf.zeros([batch_size, self._writes, self._slots]),
-        linkage=self._linkage.initial_state(batch_size),
-        usage=tf.zeros([batch_size, self._slots]))
+      memory=tf.zeros([batch_size, self._slots, self._word]),
+      read_weights=tf.zeros([batch_size, self._reads, self._slots]),
+      write_weights=tf.zeros([batch_size, self._writes, self._slots]),
+      linkage=self._linkage.initial_state(batch_size),
+      usage=tf.zeros([batch_size, self._slots]),
+    )
 
   def __call__(self, inputs: tf.Tensor, state: AccessState) -> tuple[tf.Tensor, AccessState]:
     """Writes to the memory, then reads from it.
@@ -119,34 +122,44 @@ class MemoryAccess(snt.Module):
     gates = lambda linear: tf.sigmoid(linear(inputs))
     modes = tf.reshape(self.read_mode(inputs), [-1, self._reads, 2 * self._writes + 1])
     return Interface(
-        write_vectors=vectors(self.write_vectors, self._writes),
-        erase_vectors=tf.sigmoid(vectors(self.erase_vectors, self._writes)),
-        free_gates=gates(self.free_gate),
-        allocation_gates=gates(self.allocation_gate),
-        write_gates=gates(self.write_gate),
-        read_modes=tf.nn.softmax(modes, axis=-1),
-        write_keys=vectors(self.write_keys, self._writes),
-        write_strengths=self.write_strengths(inputs),
-        read_keys=vectors(self.read_keys, self._reads),
-        read_strengths=self.read_strengths(inputs))
+      write_vectors=vectors(self.write_vectors, self._writes),
+      erase_vectors=tf.sigmoid(vectors(self.erase_vectors, self._writes)),
+      free_gates=gates(self.free_gate),
+      allocation_gates=gates(self.allocation_gate),
+      write_gates=gates(self.write_gate),
+      read_modes=tf.nn.softmax(modes, axis=-1),
+      write_keys=vectors(self.write_keys, self._writes),
+      write_strengths=self.write_strengths(inputs),
+      read_keys=vectors(self.read_keys, self._reads),
+      read_strengths=self.read_strengths(inputs),
+    )
 
   def weights_to_write(self, asked: Interface, memory: tf.Tensor, usage: tf.Tensor) -> tf.Tensor:
-    """Returns w^w_t = g^w (g^a a_t + (1 - g^a) c^w_t), [B, H, N], a_t free slots and c^w_t those like the key."""
+    """Returns w^w_t = g^w (g^a a_t + (1 - g^a) c^w_t), [B, H, N], a_t free slots and c^w_t those
+    like the key.
+    """
     content = self._content(memory, asked.write_keys, asked.write_strengths)
-    allocation = self._freeness.allocation_weights(usage, asked.allocation_gates * asked.write_gates)
+    allocation = self._freeness.allocation_weights(
+      usage, asked.allocation_gates * asked.write_gates
+    )
     allocate = asked.allocation_gates[:, :, None]
     return asked.write_gates[:, :, None] * (allocate * allocation + (1 - allocate) * content)
 
-  def weights_to_read(self, asked: Interface, memory: tf.Tensor, read_weights: tf.Tensor, link: tf.Tensor
-                      ) -> tf.Tensor:
-    """Returns w^r_t = pi[backward] L^T w^r_{t-1} + pi[forward] L w^r_{t-1} + pi[content] c^r_t, [B, R, N]."""
+  def weights_to_read(
+    self, asked: Interface, memory: tf.Tensor, read_weights: tf.Tensor, link: tf.Tensor
+  ) -> tf.Tensor:
+    """Returns w^r_t = pi[backward] L^T w^r_{t-1} + pi[forward] L w^r_{t-1} + pi[content] c^r_t, [B,
+    R, N].
+    """
     content = self._content(memory, asked.read_keys, asked.read_strengths)
     backward, forward = self._linkage.directional_weights(link, read_weights)
     choices = tf.concat([backward, forward, content[:, :, None]], axis=2)  # [B, R, 2 H + 1, N]
     return tf.reduce_sum(asked.read_modes[..., None] * choices, axis=2)
 
 
-def erase_and_write(memory: tf.Tensor, weights: tf.Tensor, erase: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+def erase_and_write(
+  memory: tf.Tensor, weights: tf.Tensor, erase: tf.Tensor, vectors: tf.Tensor
+) -> tf.Tensor:
   """Returns M_t = M_{t-1} prod_h (1 - w_h e_h^T) + sum_h w_h v_h^T.
 
   Args:

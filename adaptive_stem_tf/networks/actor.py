@@ -25,7 +25,9 @@ class ErrorHead(snt.Module):
 
   def __call__(self, features: tf.Tensor) -> tf.Tensor:
     """Maps features [..., F] to errors [..., 1], >= 0."""
-    hidden = tf.nn.relu(snt.BatchApply(self.hidden, features.shape.rank - 1)(tf.stop_gradient(features)))
+    hidden = tf.nn.relu(
+      snt.BatchApply(self.hidden, features.shape.rank - 1)(tf.stop_gradient(features))
+    )
     return tf.nn.softplus(snt.BatchApply(self.output, features.shape.rank - 1)(hidden))
 
 
@@ -42,14 +44,18 @@ class Actor(snt.Module):
     self.core = cores.make_core(experiment.controller, experiment.memory)
     self._steering = steering.make_steering(experiment.scan)
     # Waypoints are first left where they are: an actor starts from a path that is good on its own.
-    self.linear = blocks.Projection(self._steering.width, zeros=experiment.scan.steering == "waypoints")
+    self.linear = blocks.Projection(
+      self._steering.width, zeros=experiment.scan.steering == "waypoints"
+    )
     self.error_head: Any = ErrorHead() if experiment.scan.truncate else None
 
   def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
     """Returns the trainable initial state, tiled over the batch."""
     return self.core.initial_state(batch_size)
 
-  def __call__(self, observation: tf.Tensor, position: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
+  def __call__(
+    self, observation: tf.Tensor, position: tf.Tensor, state: Nest
+  ) -> tuple[tf.Tensor, Nest]:
     """Chooses the next action.
 
     Args:
@@ -63,9 +69,12 @@ class Actor(snt.Module):
     action, _, state = self.decide(observation, position, state)
     return action, state
 
-  def decide(self, observation: tf.Tensor, position: tf.Tensor, state: Nest
-             ) -> tuple[tf.Tensor, tf.Tensor | None, Nest]:
-    """As a call, with the predicted 10 * MSE of stopping after this segment [B, 1] in between; None without a head."""
+  def decide(
+    self, observation: tf.Tensor, position: tf.Tensor, state: Nest
+  ) -> tuple[tf.Tensor, tf.Tensor | None, Nest]:
+    """As a call, with the predicted 10 * MSE of stopping after this segment [B, 1] in between; None
+    without a head.
+    """
     features, state = self.core(self._inputs(observation, position), state)
     return self.action(features), self.predicted_error(features), state
 
@@ -74,16 +83,22 @@ class Actor(snt.Module):
     return self.action(self.features(observations, positions))
 
   def features(self, observations: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Returns the core's features [B, T', F], which `action` and `predicted_error` read; arguments as `unroll`."""
+    """Returns the core's features [B, T', F], which `action` and `predicted_error` read; arguments
+    as `unroll`.
+    """
     batch = observations.shape[0] or tf.shape(observations)[0]
-    return cores.unroll(self.core, self._inputs(observations, positions), self.initial_state(batch))[0]
+    return cores.unroll(
+      self.core, self._inputs(observations, positions), self.initial_state(batch)
+    )[0]
 
   def action(self, features: tf.Tensor) -> tf.Tensor:
     """Maps features [..., F] to actions [..., A]."""
     return self._steering.squash(self.linear(features))
 
   def predicted_error(self, features: tf.Tensor) -> tf.Tensor | None:
-    """Maps features [..., F] to predictions of the present 10 * MSE [..., 1]; None without a head."""
+    """Maps features [..., F] to predictions of the present 10 * MSE [..., 1]; None without a
+    head.
+    """
     return self.error_head(features) if self.error_head else None
 
   def _inputs(self, observations, positions):

@@ -1,7 +1,8 @@
-"""How the heads of an external memory find its slots (Graves et al. 2016, Methods; METHOD section 4).
+"""How the heads of an external memory find its slots (Graves et al. 2016, Methods; METHOD section
+4).
 
-Content: `CosineWeights`. Order of writing: `TemporalLinkage`. Unused slots: `Freeness`. None has variables;
-each takes tensors and state and returns tensors and state.
+Content: `CosineWeights`. Order of writing: `TemporalLinkage`. Unused slots: `Freeness`. None has
+variables; each takes tensors and state and returns tensors and state.
 
 Shapes: B batch size, N memory slots, W width of a slot, R read heads, H write heads.
 """
@@ -84,7 +85,9 @@ class TemporalLinkage(snt.Module):
     left = 1 - tf.reduce_sum(write_weights, axis=-1, keepdims=True)
     return LinkageState(link, left * state.precedence + write_weights)
 
-  def directional_weights(self, link: tf.Tensor, read_weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  def directional_weights(
+    self, link: tf.Tensor, read_weights: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Follows the links from where each head read last.
 
     Args:
@@ -92,8 +95,8 @@ class TemporalLinkage(snt.Module):
       read_weights: w^r_{t-1}, [B, R, N].
 
     Returns:
-      Backward weights L_t^T w^r (what was written before) and forward weights L_t w^r (what was written
-      after), [B, R, H, N] each.
+      Backward weights L_t^T w^r (what was written before) and forward weights L_t w^r (what was
+      written after), [B, R, H, N] each.
     """
     rows = read_weights[:, None]  # The same for every write head: [B, 1, R, N].
     backward = tf.matmul(rows, link)
@@ -104,8 +107,9 @@ class TemporalLinkage(snt.Module):
 class Freeness(snt.Module):
   """Keeps the usage of each slot, in [0, 1], and finds slots that are free to be written."""
 
-  def __call__(self, usage: tf.Tensor, write_weights: tf.Tensor, free_gates: tf.Tensor, read_weights: tf.Tensor
-               ) -> tf.Tensor:
+  def __call__(
+    self, usage: tf.Tensor, write_weights: tf.Tensor, free_gates: tf.Tensor, read_weights: tf.Tensor
+  ) -> tf.Tensor:
     """Updates the usage by the last write and by what the read heads set free.
 
     Args:
@@ -140,10 +144,12 @@ class Freeness(snt.Module):
     return tf.stack(weights, axis=1)
 
   def _allocation(self, usage: tf.Tensor) -> tf.Tensor:
-    """Returns a_t [B, N] = (1 - u[i]) times the product of the usages of all slots that are less used."""
+    """Returns a_t [B, N] = (1 - u[i]) times the product of the usages of all slots that are less
+    used.
+    """
     usage = _EPSILON + (1 - _EPSILON) * usage
-    # Sorting by usage only says which slots come before which: a comparison of all pairs says the same, ties in
-    # the order of the slots, and is differentiated without a gather.
+    # Sorting by usage only says which slots come before which: a comparison of all pairs says the
+    # same, ties in the order of the slots, and is differentiated without a gather.
     mine, other = usage[:, :, None], usage[:, None, :]
     slots = tf.range(usage.shape[1])
     earlier = slots[None, :] < slots[:, None]
@@ -157,5 +163,7 @@ def _norm(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def _product_over_heads(factors: tf.Tensor) -> tf.Tensor:
-  """Multiplies [B, heads, N] over heads; unlike `reduce_prod`, XLA compiles its gradient, also at factors of 0."""
+  """Multiplies [B, heads, N] over heads; unlike `reduce_prod`, XLA compiles its gradient, also at
+  factors of 0.
+  """
   return functools.reduce(tf.multiply, tf.unstack(factors, axis=1))

@@ -13,7 +13,9 @@ _KERNEL = 3  # px
 
 
 class Projection(snt.Module):
-  """Dense layer without bias; truncated normal weights of standard deviation 1/sqrt(inputs), or zeros."""
+  """Dense layer without bias; truncated normal weights of standard deviation 1/sqrt(inputs), or
+  zeros.
+  """
 
   def __init__(self, output_size: int, zeros: bool = False, name: str = "linear"):
     super().__init__(name=name)
@@ -22,8 +24,11 @@ class Projection(snt.Module):
   @snt.once
   def _initialize(self, inputs):
     size = inputs.shape[-1]
-    init = (snt.initializers.Zeros() if self._zeros else
-            snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(size)))
+    init = (
+      snt.initializers.Zeros()
+      if self._zeros
+      else snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(size))
+    )
     self.w = tf.Variable(init([size, self.output_size], tf.float32), name="w")
 
   def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -35,7 +40,14 @@ class Projection(snt.Module):
 class Convolution(snt.Module):
   """3x3 convolution, SAME padding, Xavier weights or zeros, zero biases."""
 
-  def __init__(self, channels: int, stride: int = 1, with_bias: bool = True, zeros: bool = False, name: str = "conv"):
+  def __init__(
+    self,
+    channels: int,
+    stride: int = 1,
+    with_bias: bool = True,
+    zeros: bool = False,
+    name: str = "conv",
+  ):
     super().__init__(name=name)
     self._channels, self.stride, self._with_bias, self._zeros = channels, stride, with_bias, zeros
 
@@ -102,11 +114,23 @@ class BatchNorm(snt.Module):
     self._initialize(inputs)
     if not is_training:
       return tf.raw_ops.FusedBatchNormV3(
-          x=inputs, scale=self._scale, offset=self.beta, mean=self.mean.value, variance=self.variance.value,
-          epsilon=self._epsilon, is_training=False).y
+        x=inputs,
+        scale=self._scale,
+        offset=self.beta,
+        mean=self.mean.value,
+        variance=self.variance.value,
+        epsilon=self._epsilon,
+        is_training=False,
+      ).y
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=self._scale, offset=self.beta, mean=tf.zeros([0]), variance=tf.zeros([0]),
-        epsilon=self._epsilon, is_training=True)
+      x=inputs,
+      scale=self._scale,
+      offset=self.beta,
+      mean=tf.zeros([0]),
+      variance=tf.zeros([0]),
+      epsilon=self._epsilon,
+      is_training=True,
+    )
     self.mean.update(mean)
     self.variance.update(variance)
     return outputs

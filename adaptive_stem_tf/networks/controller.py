@@ -3,11 +3,12 @@
 Layer 1 reads the inputs, layer k >= 2 reads concat(inputs, h_{k-1}), and the features are
 concat(h_1, ..., h_depth) (METHOD section 4, SI S1). Initial states are trainable.
 
-Both cores run one step (`core(inputs, state)`) or a whole sequence (`core.unroll`). A sequence is run layer
-by layer, so that only the product of h with its own weights stays in the recurrence: what a layer receives from
-below is one matrix product for all time steps.
+Both cores run one step (`core(inputs, state)`) or a whole sequence (`core.unroll`). A sequence is
+run layer by layer, so that only the product of h with its own weights stays in the recurrence: what
+a layer receives from below is one matrix product for all time steps.
 
-Shapes: B batch size, T time steps, D inputs, H size of a hidden state (the projection, or the units), U units.
+Shapes: B batch size, T time steps, D inputs, H size of a hidden state (the projection, or the
+units), U units.
 """
 
 import math
@@ -48,8 +49,8 @@ class GRUState(NamedTuple):
 class _Layer(snt.Module):
   """One recurrent layer: gates from [x, h] W + b, with a trainable initial state.
 
-  A subclass gives `_gates` (how many blocks of units W has), `_advance` and, where it has more state than h,
-  extends `initial`. States are tuples of tensors, the hidden state first.
+  A subclass gives `_gates` (how many blocks of units W has), `_advance` and, where it has more
+  state than h, extends `initial`. States are tuples of tensors, the hidden state first.
   """
 
   _gates: int
@@ -83,7 +84,7 @@ class _Layer(snt.Module):
       The next state.
     """
     self._initialize(inputs.shape[-1])
-    return self._advance(self._drive(inputs), self.w_gates[self._input_size:], state)
+    return self._advance(self._drive(inputs), self.w_gates[self._input_size :], state)
 
   def unroll(self, inputs: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
     """Runs the layer over a sequence.
@@ -96,15 +97,23 @@ class _Layer(snt.Module):
       The states after each step, [B, T, .] each.
     """
     self._initialize(inputs.shape[-1])
-    w_hidden = self.w_gates[self._input_size:]
-    return scan(lambda driven, state: self._advance(driven, w_hidden, state), self._drive(inputs), state)
+    w_hidden = self.w_gates[self._input_size :]
+    return scan(
+      lambda driven, state: self._advance(driven, w_hidden, state), self._drive(inputs), state
+    )
 
   def _drive(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Returns what the gates receive from outside the recurrence, x W_x + b: [..., D] -> [..., gates U]."""
-    return tf.tensordot(inputs, self.w_gates[:self._input_size], axes=1) + self.b_gates
+    """Returns what the gates receive from outside the recurrence, x W_x + b: [..., D] -> [...,
+    gates U].
+    """
+    return tf.tensordot(inputs, self.w_gates[: self._input_size], axes=1) + self.b_gates
 
-  def _advance(self, driven: tf.Tensor, w_hidden: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """Returns the next state from the driven gates [B, gates U], the weights of h [H, gates U] and the state."""
+  def _advance(
+    self, driven: tf.Tensor, w_hidden: tf.Tensor, state: tuple[tf.Tensor, ...]
+  ) -> tuple[tf.Tensor, ...]:
+    """Returns the next state from the driven gates [B, gates U], the weights of h [H, gates U] and
+    the state.
+    """
     raise NotImplementedError
 
 
@@ -156,7 +165,9 @@ class _GRULayer(_Layer):
 
 
 class _DeepCore(snt.RNNCore):
-  """Stack of layers with skip connections; the state has one field for each tensor of a layer's state."""
+  """Stack of layers with skip connections; the state has one field for each tensor of a layer's
+  state.
+  """
 
   def __init__(self, layers: list[_Layer], state_type: type, name: str):
     super().__init__(name=name)
@@ -195,7 +206,8 @@ class _DeepCore(snt.RNNCore):
 
     Returns:
       features: [B, T, output_size].
-      entering: a state whose tensors are [B, T, .]: what enters each step, `state` itself at step 0.
+      entering: a state whose tensors are [B, T, .]: what enters each step, `state` itself at step
+        0.
       final_state: the state after the last step.
     """
     below, states = inputs, []
@@ -212,9 +224,9 @@ class _DeepCore(snt.RNNCore):
 class LSTM(_DeepCore):
   """Deep LSTM with skip connections.
 
-  Each layer has one kernel `w_gates` [D_k + H, 4 U] and `b_gates` [4 U], gates in the order i, j, f, o; the
-  forget bias of +1 is added at run time. With projection, h' = (sig(o) tanh(c')) W_p is what recurs, skips and
-  leaves, `w_projection` [U, H], and the features are depth * H wide.
+  Each layer has one kernel `w_gates` [D_k + H, 4 U] and `b_gates` [4 U], gates in the order i, j,
+  f, o; the forget bias of +1 is added at run time. With projection, h' = (sig(o) tanh(c')) W_p is
+  what recurs, skips and leaves, `w_projection` [U, H], and the features are depth * H wide.
 
   Args:
     units: U, cells per layer.
@@ -231,7 +243,8 @@ class LSTM(_DeepCore):
 class GRU(_DeepCore):
   """Deep GRU with the skip connections and trainable initial states of `LSTM`.
 
-  Each layer has one kernel `w_gates` [D_k + U, 3 U] and `b_gates` [3 U], in the order update, reset, candidate.
+  Each layer has one kernel `w_gates` [D_k + U, 3 U] and `b_gates` [3 U], in the order update,
+  reset, candidate.
 
   Args:
     units: U, hidden units per layer.
@@ -250,7 +263,8 @@ def _weights(shape: list[int], name: str) -> tf.Variable:
 
 
 def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: Nest) -> Nest:
-  """Applies `state = advance(inputs[:, t], state)` for t = 0 .. T-1 in one loop that XLA compiles once.
+  """Applies `state = advance(inputs[:, t], state)` for t = 0 .. T-1 in one loop that XLA compiles
+  once.
 
   Args:
     advance: the recurrence, from inputs [B, D] and a state to the next state.
@@ -263,13 +277,17 @@ def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: N
   steps = inputs.shape[1]
   source = tf.TensorArray(tf.float32, steps, element_shape=inputs.shape[:1] + inputs.shape[2:])
   source = source.unstack(_swap_leading(inputs))
-  kept = [tf.TensorArray(part.dtype, steps, element_shape=part.shape) for part in tree.flatten(state)]
+  kept = [
+    tf.TensorArray(part.dtype, steps, element_shape=part.shape) for part in tree.flatten(state)
+  ]
 
   def body(t, state, kept):
     state = advance(source.read(t), state)
     return t + 1, state, [k.write(t, part) for k, part in zip(kept, tree.flatten(state))]
 
-  _, _, kept = tf.while_loop(lambda t, *_: t < steps, body, (0, state, kept), maximum_iterations=steps)
+  _, _, kept = tf.while_loop(
+    lambda t, *_: t < steps, body, (0, state, kept), maximum_iterations=steps
+  )
   return tree.unflatten_as(state, [_swap_leading(k.stack()) for k in kept])
 
 
@@ -280,7 +298,9 @@ def entering_and_final(first: Nest, after: Nest) -> tuple[Nest, Nest]:
     first: the state that enters step 0, tensors [B, ...].
     after: the states after each step, [B, T, ...], as from `scan`.
   """
-  entering = tree.map_structure(lambda s, a: tf.concat([s[:, None], a[:, :-1]], axis=1), first, after)
+  entering = tree.map_structure(
+    lambda s, a: tf.concat([s[:, None], a[:, :-1]], axis=1), first, after
+  )
   return entering, tree.map_structure(lambda a: a[:, -1], after)
 
 

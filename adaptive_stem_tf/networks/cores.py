@@ -1,7 +1,8 @@
 """The recurrent core a configuration asks for, and how any core runs over a sequence.
 
-A core is an `snt.RNNCore` with `core(inputs [B, D], state) -> (features [B, F], next_state)`, trainable
-`core.initial_state(batch_size)` and `core.output_size` (F). States are NamedTuples of tensors [B, ...].
+A core is an `snt.RNNCore` with `core(inputs [B, D], state) -> (features [B, F], next_state)`,
+trainable `core.initial_state(batch_size)` and `core.output_size` (F). States are NamedTuples of
+tensors [B, ...].
 """
 
 import sonnet as snt
@@ -13,7 +14,9 @@ from adaptive_stem_tf.networks import dnc
 from adaptive_stem_tf.types import Nest
 
 
-def make_core(controller: config.Controller, memory: config.Memory, name: str = "core") -> snt.RNNCore:
+def make_core(
+  controller: config.Controller, memory: config.Memory, name: str = "core"
+) -> snt.RNNCore:
   """Builds the recurrent core of an actor or critic (METHOD section 4, SI S1).
 
   Args:
@@ -44,7 +47,8 @@ def unroll(core: snt.RNNCore, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor
 
   Returns:
     features: [B, T, core.output_size].
-    entering: a state whose tensors are [B, T, ...]: what enters each step, `state` itself at step 0.
+    entering: a state whose tensors are [B, T, ...]: what enters each step, `state` itself at step
+      0.
     final_state: the state after the last step, tensors [B, ...].
   """
   if hasattr(core, "unroll"):
@@ -52,7 +56,9 @@ def unroll(core: snt.RNNCore, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor
   return unroll_stepwise(core, inputs, state)
 
 
-def unroll_stepwise(core: snt.RNNCore, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest, Nest]:
+def unroll_stepwise(
+  core: snt.RNNCore, inputs: tf.Tensor, state: Nest
+) -> tuple[tf.Tensor, Nest, Nest]:
   """Calls a core once a time step; arguments and results as in `unroll`."""
   core(inputs[:, 0], state)  # Variables cannot be created inside the loop.
   blank = tf.zeros([inputs.shape[0] or tf.shape(inputs)[0], core.output_size])

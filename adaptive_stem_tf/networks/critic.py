@@ -18,8 +18,9 @@ class Critic(snt.Module):
     self.core = cores.make_core(experiment.controller, experiment.memory)
     self.linear = blocks.Projection(1)
 
-  def __call__(self, observations: tf.Tensor, actions: tf.Tensor, live_actions: tf.Tensor
-               ) -> tuple[tf.Tensor, tf.Tensor]:
+  def __call__(
+    self, observations: tf.Tensor, actions: tf.Tensor, live_actions: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Values replayed and live actions on the replayed history.
 
     Replayed actions advance the state. Live ones are valued in one batched step from
@@ -37,10 +38,13 @@ class Critic(snt.Module):
     batch, steps = observations.shape[0] or tf.shape(observations)[0], observations.shape[1]
     positions = self._positions(actions)
     features, entering, _ = cores.unroll(
-        self.core, self._inputs(observations, actions, positions), self.core.initial_state(batch))
+      self.core, self._inputs(observations, actions, positions), self.core.initial_state(batch)
+    )
     merge = lambda x: tf.reshape(x, [batch * steps, *x.shape[2:]])
     live_features, _ = self.core(
-        merge(self._inputs(observations, live_actions, positions)), tree.map_structure(merge, entering))
+      merge(self._inputs(observations, live_actions, positions)),
+      tree.map_structure(merge, entering),
+    )
     return self._value(features), tf.reshape(self._value(live_features), [batch, steps])
 
   def _positions(self, actions):
@@ -50,14 +54,18 @@ class Critic(snt.Module):
     """
     if self._scan.steering == "waypoints":
       early = self._scan.decision_delay
-      every = tf.pad(actions, [[0, 0], [early, 1], [0, 0]])  # undecided ones are 0, the last is unused
+      every = tf.pad(
+        actions, [[0, 0], [early, 1], [0, 0]]
+      )  # undecided ones are 0, the last is unused
       return steering.segments(every, self._scan).starts[:, 1 + early :]
     moves = self._scan.probes * geometry.direction(actions, self._scan)
     return geometry.start_position(self._scan) + tf.cumsum(moves, axis=1, exclusive=True)
 
   def _inputs(self, observations, actions, positions):
     n = self._scan.probes
-    return tf.concat([observations, tf.tile(tf.concat([actions, positions / n], -1), [1, 1, n])], -1)
+    return tf.concat(
+      [observations, tf.tile(tf.concat([actions, positions / n], -1), [1, 1, n])], -1
+    )
 
   def _value(self, features):
     return tf.abs(tf.squeeze(self.linear(features), -1))

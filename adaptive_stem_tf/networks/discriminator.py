@@ -12,9 +12,9 @@ _SLOPE = 0.2  # of leaky ReLUs below 0
 class Discriminator(snt.Module):
   """Predicts the loss of an image, patch by patch: 0 for real ones, 1 for generated ones.
 
-  Three convolutions of stride 2, each with a leaky ReLU, then one without (a patch of 31 x 31 px is what
-  one prediction sees). Without batch normalisation: real and generated images come in batches of their
-  own, which it would make alike.
+  Three convolutions of stride 2, each with a leaky ReLU, then one without (a patch of 31 x 31 px is
+  what one prediction sees). Without batch normalisation: real and generated images come in batches
+  of their own, which it would make alike.
   """
 
   def __init__(self, channels: int, sigmoid: bool = False, name: str = "discriminator"):

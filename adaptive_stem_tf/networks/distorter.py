@@ -1,7 +1,8 @@
 """Scans rasters as a microscope would distort them: G_rp of METHOD section 10 (SI S5).
 
-The supplement's M G_rp(I_raster, M) is needed where M is 1 only, so intensities at the probing positions are
-what distorters give; `partial_scan.draw_at` makes the image. All start as a perfect microscope.
+The supplement's M G_rp(I_raster, M) is needed where M is 1 only, so intensities at the probing
+positions are what distorters give; `partial_scan.draw_at` makes the image. All start as a perfect
+microscope.
 """
 
 import sonnet as snt
@@ -20,7 +21,9 @@ _GAIN = 4.0  # px: displacements are of some pixels, and few thousand iterations
 class Distorter(snt.Module):
   """Maps rasters and nominal probing positions to the intensities of distorted partial scans."""
 
-  def __call__(self, raster: tf.Tensor, mask: tf.Tensor, positions: tf.Tensor, is_training: bool) -> tf.Tensor:
+  def __call__(
+    self, raster: tf.Tensor, mask: tf.Tensor, positions: tf.Tensor, is_training: bool
+  ) -> tf.Tensor:
     """Scans rasters.
 
     Args:
@@ -41,7 +44,9 @@ class Distorter(snt.Module):
 
 
 class Residual(Distorter):
-  """Adds to each intensity what a convolutional network makes of raster and mask: any change whatever."""
+  """Adds to each intensity what a convolutional network makes of raster and mask: any change
+  whatever.
+  """
 
   def __init__(self, settings: config.Generator, name: str = "distorter"):
     super().__init__(name=name)
@@ -59,11 +64,15 @@ class _Displaced(Distorter):
   def __call__(self, raster, mask, positions, is_training):
     """Scans rasters (see `Distorter`)."""
     pixels = tf.floor(tf.clip_by_value(positions, 0.0, raster.shape[1] - 1.0))
-    return environment.read_detailed(raster, pixels + self.displacements(mask, positions, is_training))
+    return environment.read_detailed(
+      raster, pixels + self.displacements(mask, positions, is_training)
+    )
 
 
 class Warp(_Displaced):
-  """Displacements are what a convolutional network makes of the mask, which tells neither order nor direction."""
+  """Displacements are what a convolutional network makes of the mask, which tells neither order nor
+  direction.
+  """
 
   def __init__(self, settings: config.Generator, greatest: float, name: str = "distorter"):
     """Makes the distorter; displacements are less than `greatest` px along each axis."""
@@ -80,8 +89,9 @@ class Warp(_Displaced):
 class Causal(_Displaced):
   """Displacements follow from where the beam was sent so far, by one law for all of the scan.
 
-  Scan coils are causal and know commands only. So a causal convolution over time sees the steps between nominal
-  positions, these positions and the time; two layers of tanh units make displacements of them.
+  Scan coils are causal and know commands only. So a causal convolution over time sees the steps
+  between nominal positions, these positions and the time; two layers of tanh units make
+  displacements of them.
   """
 
   def __init__(self, units: int, greatest: float, name: str = "distorter"):
@@ -96,7 +106,9 @@ class Causal(_Displaced):
     del is_training
     batch, count = positions.shape[0] or tf.shape(positions)[0], positions.shape[1]
     time = tf.broadcast_to(tf.linspace(-1.0, 1.0, count)[:, None], [batch, count, 1])
-    outputs = tf.concat([steps(positions) / _LARGEST_STEP, 2 * positions / mask.shape[1] - 1, time], -1)
+    outputs = tf.concat(
+      [steps(positions) / _LARGEST_STEP, 2 * positions / mask.shape[1] - 1, time], -1
+    )
     for layer in self.layers:
       outputs = tf.tanh(layer(outputs))
     return _bounded(_GAIN * self.output(outputs), self._greatest)

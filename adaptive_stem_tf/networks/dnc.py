@@ -1,4 +1,6 @@
-"""Differentiable neural computer: an LSTM with an external memory (Graves et al. 2016; SI S1, METHOD section 4)."""
+"""Differentiable neural computer: an LSTM with an external memory (Graves et al. 2016; SI S1,
+METHOD section 4).
+"""
 
 from typing import NamedTuple
 
@@ -46,9 +48,10 @@ class DNC(snt.RNNCore):
   def initial_state(self, batch_size: int | tf.Tensor) -> DNCState:
     """Returns the controller's trainable initial state, tiled, with an empty memory."""
     return DNCState(
-        controller=self.controller.initial_state(batch_size),
-        access=self.access.initial_state(batch_size),
-        words=tf.zeros([batch_size, *self._words_shape]))
+      controller=self.controller.initial_state(batch_size),
+      access=self.access.initial_state(batch_size),
+      words=tf.zeros([batch_size, *self._words_shape]),
+    )
 
   def __call__(self, inputs: tf.Tensor, state: DNCState) -> tuple[tf.Tensor, DNCState]:
     """Advances the controller, then its memory, by one step.

@@ -8,14 +8,20 @@ from adaptive_stem_tf.networks import blocks, infill, interpolation
 
 
 def make_generator(settings: config.Generator, name: str = "generator") -> snt.Module:
-  """Returns what completes partial scans: the generator, or infilling by the nearest measured pixel."""
-  return Generator(settings, name) if settings.completion == "generator" else infill.NearestInfill(name)
+  """Returns what completes partial scans: the generator, or infilling by the nearest measured
+  pixel.
+  """
+  return (
+    Generator(settings, name) if settings.completion == "generator" else infill.NearestInfill(name)
+  )
 
 
 class Generator(snt.Module):
   """Convolutional generator: a partial scan to a completed image."""
 
-  def __init__(self, settings: config.Generator, name: str = "generator", outputs: int = 1, zeros: bool = False):
+  def __init__(
+    self, settings: config.Generator, name: str = "generator", outputs: int = 1, zeros: bool = False
+  ):
     """Makes the generator.
 
     Args:
@@ -27,10 +33,18 @@ class Generator(snt.Module):
     super().__init__(name=name)
     decay, c = settings.batch_norm_decay, settings.channels
     self._dtype, self._interpolates = tf.as_dtype(settings.precision), settings.interpolate
-    layers = [blocks.Convolution(c), blocks.Convolution(2 * c, stride=2), blocks.Convolution(4 * c, stride=2)]
+    layers = [
+      blocks.Convolution(c),
+      blocks.Convolution(2 * c, stride=2),
+      blocks.Convolution(4 * c, stride=2),
+    ]
     self.layers = [blocks.ConvolutionBlock(layer, decay) for layer in layers]
     self.layers += [blocks.ResidualBlock(4 * c, decay) for _ in range(settings.blocks)]
-    layers = [blocks.TransposedConvolution(2 * c), blocks.TransposedConvolution(c), blocks.Convolution(c)]
+    layers = [
+      blocks.TransposedConvolution(2 * c),
+      blocks.TransposedConvolution(c),
+      blocks.Convolution(c),
+    ]
     self.layers += [blocks.ConvolutionBlock(layer, decay) for layer in layers]
     self.output = blocks.Convolution(outputs, with_bias=False, zeros=zeros, name="output")
 

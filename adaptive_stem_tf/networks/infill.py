@@ -1,4 +1,6 @@
-"""Completes partial scans without learning: every pixel takes the nearest measured one's intensity."""
+"""Completes partial scans without learning: every pixel takes the nearest measured one's
+intensity.
+"""
 
 import sonnet as snt
 import tensorflow as tf
@@ -51,5 +53,9 @@ def nearest(measured: tf.Tensor) -> tf.Tensor:
 def at(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
   """Returns images [B, S, S, C] at pixels [B, S, S] that `nearest` gives: [B, S, S, C]."""
   size, channels = images.shape[1], images.shape[3]
-  taken = tf.gather(tf.reshape(images, [-1, size * size, channels]), tf.reshape(index, [-1, size * size]), batch_dims=1)
+  taken = tf.gather(
+    tf.reshape(images, [-1, size * size, channels]),
+    tf.reshape(index, [-1, size * size]),
+    batch_dims=1,
+  )
   return tf.reshape(taken, [-1, size, size, channels])

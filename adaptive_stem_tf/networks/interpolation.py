@@ -1,4 +1,5 @@
-"""Interpolates partial scans by normalised convolution: what a generator may be shown beside the scan itself.
+"""Interpolates partial scans by normalised convolution: what a generator may be shown beside the
+scan itself.
 
 Knutsson and Westin 1993: blur(intensity * mask) / blur(mask), here with Gaussians. The
 quotient carries intensities to where nothing was measured, the blurred mask says how
@@ -19,8 +20,8 @@ def normalised_convolution(partial_scan: tf.Tensor) -> tf.Tensor:
     partial_scan: [B, S, S, 2], measured intensity (0 where not measured) and mask.
 
   Returns:
-    [B, S, S, 2 len(WIDTHS)]: for each width the interpolated intensity and log(1 + d) / 2, where d is the
-    number of measured pixels under the Gaussian (of height 1).
+    [B, S, S, 2 len(WIDTHS)]: for each width the interpolated intensity and log(1 + d) / 2, where d
+    is the number of measured pixels under the Gaussian (of height 1).
   """
   channels = []
   for width in WIDTHS:

@@ -12,7 +12,14 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry
 
-KINDS = ("spiral", "spiral_polygon", "wide_spiral", "zigzag", "raster", "grid")  # that are the same for every specimen
+KINDS = (
+  "spiral",
+  "spiral_polygon",
+  "wide_spiral",
+  "zigzag",
+  "raster",
+  "grid",
+)  # that are the same for every specimen
 PITCHES = (10.0, 11.0, 12.0, 12.8, 14.0, 15.0, 16.3, 18.0)  # px between the turns of a spiral
 
 
@@ -99,7 +106,9 @@ def lattice(scan: config.Scan, rows: int) -> np.ndarray:
 
 
 def cells(scan: config.Scan, rows: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns corners and sizes of a lattice's cells, both [T * n, 2] px: one a probing position (see `lattice`)."""
+  """Returns corners and sizes of a lattice's cells, both [T * n, 2] px: one a probing position (see
+  `lattice`).
+  """
   count, size = scan.segments * scan.probes, scan.image_size
   ends = np.arange(1, rows + 1) * count // rows
   corners, sizes = [], []
@@ -111,7 +120,9 @@ def cells(scan: config.Scan, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def positions_of(kind: str, scan: config.Scan, pitch: float) -> np.ndarray:
-  """Returns the probing positions [T * n, 2] px of a path of `KINDS`, spirals with their pitch in px."""
+  """Returns the probing positions [T * n, 2] px of a path of `KINDS`, spirals with their pitch in
+  px.
+  """
   if kind == "spiral":
     return spiral(scan, pitch)
   if kind == "spiral_polygon":
@@ -122,7 +133,9 @@ def positions_of(kind: str, scan: config.Scan, pitch: float) -> np.ndarray:
 def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
   """Returns the probing positions [T * n, 2] px of straight segments at `angles` [T] rad."""
   moves = scan.spacing * np.stack([np.cos(angles), np.sin(angles)], -1)
-  starts = geometry.start_position(scan) + scan.probes * np.concatenate([np.zeros([1, 2]), np.cumsum(moves, 0)[:-1]])
+  starts = geometry.start_position(scan) + scan.probes * np.concatenate(
+    [np.zeros([1, 2]), np.cumsum(moves, 0)[:-1]]
+  )
   steps = np.arange(scan.probes)[None, :, None] * moves[:, None, :]
   return (starts[:, None, :] + steps).reshape(-1, 2).astype(np.float32)
 
@@ -145,16 +158,22 @@ def zigzag(scan: config.Scan) -> np.ndarray:
 
 
 def polyline(vertices: np.ndarray, scan: config.Scan) -> np.ndarray:
-  """Returns the probing positions [T * n, 2] px of straight segments between vertices [T + 1, 2] px."""
+  """Returns the probing positions [T * n, 2] px of straight segments between vertices [T + 1, 2]
+  px.
+  """
   shares = np.arange(scan.probes)[None, :, None] / scan.probes
   steps = np.diff(vertices, axis=0)[:, None]
   return (vertices[:-1, None] + shares * steps).reshape(-1, 2).astype(np.float32)
 
 
 def _chord_end(start: float, chord: float) -> float:
-  """Returns the spiral parameter a > start with |a e^{ia} - start e^{i start}| = chord, by bisection."""
+  """Returns the spiral parameter a > start with |a e^{ia} - start e^{i start}| = chord, by
+  bisection.
+  """
+
   def distance(a):
     return math.sqrt(a * a + start * start - 2 * a * start * math.cos(a - start))
+
   low, high = start, start + min(math.pi, chord / start * 1.5 + 0.1)
   while distance(high) < chord:
     high += 0.1

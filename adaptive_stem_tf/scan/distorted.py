@@ -25,14 +25,18 @@ class DistortedScans(NamedTuple):
 
 
 class DistortedReader:
-  """Measures what lies under a beam that is not where it is sent; stands for `environment.read` in one scan.
+  """Measures what lies under a beam that is not where it is sent; stands for `environment.read` in
+  one scan.
 
-  Nominal positions are clamped to the image before the beam is sent there. Specimens are read between pixels at
-  (the pixel that holds the nominal position) + (actual - nominal): without distortion that is `environment.read`.
+  Nominal positions are clamped to the image before the beam is sent there. Specimens are read
+  between pixels at (the pixel that holds the nominal position) + (actual - nominal): without
+  distortion that is `environment.read`.
   """
 
   def __init__(self, system: config.ScanSystem, dwell_us: float):
-    """Makes a reader of a scan that begins with the first call, with the beam settled at its first position."""
+    """Makes a reader of a scan that begins with the first call, with the beam settled at its first
+    position.
+    """
     self._system, self._dwell_us = system, dwell_us
     self._state: distortion.State | None = None
     self._nominal: list[np.ndarray] = []
@@ -49,14 +53,17 @@ class DistortedReader:
     return np.concatenate(self._actual, 1).astype(np.float32)
 
   def __call__(self, specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Measures specimens [B, S, S, 1] at the next nominal positions [B, n, 2] px, as intensities [B, n].
+    """Measures specimens [B, S, S, 1] at the next nominal positions [B, n, 2] px, as intensities
+    [B, n].
 
     Raises:
       RuntimeError: inside a tf.function.
     """
     if not tf.executing_eagerly():
-      raise RuntimeError("a distorted scan was traced into a graph: its physics runs step by step; call scan outside "
-                         "of tf.function.")
+      raise RuntimeError(
+        "a distorted scan was traced into a graph: its physics runs step by step; call scan "
+        "outside of tf.function."
+      )
     size = specimens.shape[1]
     nominal = np.clip(positions.numpy(), 0, size - 1)
     if self._state is None:
@@ -67,8 +74,9 @@ class DistortedReader:
     return environment.read_detailed(specimens, tf.constant(_places(nominal, actual)))
 
 
-def distorted_scan(path: paths.Path, images: np.ndarray, system: config.ScanSystem, dwell_us: float, seed: int = 0
-                   ) -> DistortedScans:
+def distorted_scan(
+  path: paths.Path, images: np.ndarray, system: config.ScanSystem, dwell_us: float, seed: int = 0
+) -> DistortedScans:
   """Scans images as a microscope does.
 
   Args:
@@ -88,11 +96,14 @@ def distorted_scan(path: paths.Path, images: np.ndarray, system: config.ScanSyst
   return DistortedScans(*map(np.concatenate, zip(*scanned)))
 
 
-def raster(size: int, system: config.ScanSystem, dwell_us: float, flyback_us: float) -> tuple[np.ndarray, np.ndarray]:
+def raster(
+  size: int, system: config.ScanSystem, dwell_us: float, flyback_us: float
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns where a raster scan of every pixel is sent and what is under it, both [size^2, 2] px.
 
-  Lines run from left to right, from the top down. After each the beam is sent back to the start of the next and
-  rests there for the flyback time, in which the coils settle more or less, and the specimen drifts on.
+  Lines run from left to right, from the top down. After each the beam is sent back to the start of
+  the next and rests there for the flyback time, in which the coils settle more or less, and the
+  specimen drifts on.
 
   Args:
     size: side of the image, px.
@@ -111,17 +122,29 @@ def raster(size: int, system: config.ScanSystem, dwell_us: float, flyback_us: fl
   return nominal.reshape(-1, 2), np.concatenate(lines)
 
 
-def distorted_raster(images: np.ndarray, system: config.ScanSystem, dwell_us: float, flyback_us: float
-                     ) -> DistortedScans:
-  """Scans every pixel of images [N, S, S, 1] by `raster`: intensities [N, S * S] are the raster image, row by row."""
+def distorted_raster(
+  images: np.ndarray, system: config.ScanSystem, dwell_us: float, flyback_us: float
+) -> DistortedScans:
+  """Scans every pixel of images [N, S, S, 1] by `raster`: intensities [N, S * S] are the raster
+  image, row by row.
+  """
   nominal, actual = raster(images.shape[1], system, dwell_us, flyback_us)
   places = _places(nominal, actual)
-  scanned = [environment.read_detailed(tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1])))
-             for batch in (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))]
-  sent, reached = (np.broadcast_to(part.astype(np.float32), [len(images), *part.shape]) for part in (nominal, actual))
+  scanned = [
+    environment.read_detailed(
+      tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1]))
+    )
+    for batch in (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
+  ]
+  sent, reached = (
+    np.broadcast_to(part.astype(np.float32), [len(images), *part.shape])
+    for part in (nominal, actual)
+  )
   return DistortedScans(sent, reached, np.concatenate(scanned))
 
 
 def _places(nominal, actual):
-  """Returns where specimens are read: the pixel of the nominal position, and by how much it is missed."""
+  """Returns where specimens are read: the pixel of the nominal position, and by how much it is
+  missed.
+  """
   return (np.floor(nominal) + (actual - nominal)).astype(np.float32)

@@ -1,9 +1,11 @@
-"""Where a beam really stands: what a scan system does to the positions it is sent to (METHOD section 10).
+"""Where a beam really stands: what a scan system does to the positions it is sent to (METHOD
+section 10).
 
 From a nominal position to the place of the specimen under the beam, in this order:
 
   1. hysteresis: a play operator on the command, per axis;
-  2. scan coils: a first-order lag, then a second-order response, to commands that hold for a dwell each;
+  2. scan coils: a first-order lag, then a second-order response, to commands that hold for a dwell
+    each;
   3. miscalibration: scaled, sheared, then turned about the centre of the image;
   4. pickup from the mains is added;
   5. drift of the specimen is taken away.
@@ -27,8 +29,9 @@ class State(NamedTuple):
 
   Attributes:
     played: [B, 2] px, the last command after hysteresis.
-    coils: [B, 2, K], of each axis what the lag lets through, px, if there is one; then, if there is a resonance, its
-      position, px, and its velocity times `resonance_us`, px. The last position is the beam's.
+    coils: [B, 2, K], of each axis what the lag lets through, px, if there is one; then, if there is
+      a resonance, its position, px, and its velocity times `resonance_us`, px. The last position is
+      the beam's.
     time_us: since the scan began.
     size: side of the image, px.
   """
@@ -51,7 +54,9 @@ def start(system: config.ScanSystem, positions: np.ndarray, size: int) -> State:
   return State(positions, positions[..., None] * _settled(system), 0.0, size)
 
 
-def move(system: config.ScanSystem, state: State, targets: np.ndarray, dwell_us: float) -> tuple[np.ndarray, State]:
+def move(
+  system: config.ScanSystem, state: State, targets: np.ndarray, dwell_us: float
+) -> tuple[np.ndarray, State]:
   """Sends beams along positions, one dwell at each.
 
   A scan may be moved along segment by segment: that is the same as in one go.
@@ -63,7 +68,8 @@ def move(system: config.ScanSystem, state: State, targets: np.ndarray, dwell_us:
     dwell_us: us at each of them.
 
   Returns:
-    The places of the specimen that are under the beams [B, n, 2] px, means over the dwells, and the next state.
+    The places of the specimen that are under the beams [B, n, 2] px, means over the dwells, and the
+    next state.
   """
   targets = np.asarray(targets, np.float64)
   played, coils, beam = state.played, state.coils, np.empty_like(targets)
@@ -79,7 +85,9 @@ def move(system: config.ScanSystem, state: State, targets: np.ndarray, dwell_us:
   return places - _drift(system, middles, dwell_us), after
 
 
-def rest(system: config.ScanSystem, state: State, duration_us: float, at: np.ndarray | None = None) -> State:
+def rest(
+  system: config.ScanSystem, state: State, duration_us: float, at: np.ndarray | None = None
+) -> State:
   """Lets time pass without measuring, while coils settle and the specimen drifts on.
 
   Args:
@@ -95,11 +103,17 @@ def rest(system: config.ScanSystem, state: State, duration_us: float, at: np.nda
 
 
 def affine(system: config.ScanSystem) -> np.ndarray:
-  """Returns the matrix [2, 2] of the miscalibration: offsets (row, column) from the centre are multiplied by it."""
+  """Returns the matrix [2, 2] of the miscalibration: offsets (row, column) from the centre are
+  multiplied by it.
+  """
   turn, lean = system.rotation_mrad * 1e-3, math.tan(system.shear_mrad * 1e-3)
   rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
   shear = np.array([[1.0, 0.0], [lean, 1.0]])
-  return rotation @ shear @ np.diag([1 + system.scale_row_percent / 100, 1 + system.scale_column_percent / 100])
+  return (
+    rotation
+    @ shear
+    @ np.diag([1 + system.scale_row_percent / 100, 1 + system.scale_column_percent / 100])
+  )
 
 
 def pixels_per_ms(nm_per_s: np.ndarray, pixel_size_nm: float) -> np.ndarray:
@@ -118,19 +132,25 @@ def _settled(system):
 
 
 def _response(system, duration_us):
-  """Returns what becomes of the coils' deviation from where they settle, [K, K], and the beam's integral, [K] us."""
+  """Returns what becomes of the coils' deviation from where they settle, [K, K], and the beam's
+  integral, [K] us.
+  """
   return _solution(system.lag_us, system.resonance_us, system.damping, float(duration_us))
 
 
 @functools.lru_cache(maxsize=64)
 def _solution(lag_us, resonance_us, damping, duration_us):
-  """Solves the linear system, deviations and the integral of the last position together, by one exponential."""
+  """Solves the linear system, deviations and the integral of the last position together, by one
+  exponential.
+  """
   lag = int(lag_us > 0)
   count = lag + 2 * int(resonance_us > 0)
   rates = np.zeros([count + 1, count + 1])  # 1/us, and 1 for the integral
   if lag:
     rates[0, 0] = -1 / lag_us
-  if resonance_us:  # d position = velocity; d velocity = entering - position - 2 damping velocity, times omega_0
+  if (
+    resonance_us
+  ):  # d position = velocity; d velocity = entering - position - 2 damping velocity, times omega_0
     rates[lag, lag + 1] = 1 / resonance_us
     rates[lag + 1, lag : lag + 2] = -1 / resonance_us, -2 * damping / resonance_us
     if lag:
@@ -142,12 +162,16 @@ def _solution(lag_us, resonance_us, damping, duration_us):
 
 
 def _miscalibrated(system, positions, size):
-  """Returns positions [B, n, 2] px that are displaced about the centre: exactly the same ones if calibrated."""
+  """Returns positions [B, n, 2] px that are displaced about the centre: exactly the same ones if
+  calibrated.
+  """
   return positions + (positions - size / 2) @ (affine(system) - np.eye(2)).T
 
 
 def _pickup(system, middles, dwell_us):
-  """Returns the beam's movement with the mains [n, 2] px, means over dwells around their middles [n] us."""
+  """Returns the beam's movement with the mains [n, 2] px, means over dwells around their middles
+  [n] us.
+  """
   angle, phase = np.random.default_rng(system.microscope_seed).uniform(0, 2 * np.pi, 2)
   per_us = system.line_hz * 1e-6
   wave = np.sin(2 * np.pi * per_us * middles + phase) * np.sinc(per_us * dwell_us)
@@ -155,7 +179,9 @@ def _pickup(system, middles, dwell_us):
 
 
 def _drift(system, middles, dwell_us):
-  """Returns how far the specimen has moved [n, 2] px: v t + a t^2 / 2, means over dwells around middles [n] us."""
+  """Returns how far the specimen has moved [n, 2] px: v t + a t^2 / 2, means over dwells around
+  middles [n] us.
+  """
   times, dwell = middles[:, None] * 1e-3, dwell_us * 1e-3
   velocity = np.array([system.drift_row, system.drift_column])
   change = np.array([system.drift_change_row, system.drift_change_column])

@@ -15,7 +15,9 @@ _SEEDS = 2**40  # apart: iterations never meet
 
 
 class _Drawn:
-  """What scans share that draw pixels [B, T * n], row * S + column in order of time, from a seed."""
+  """What scans share that draw pixels [B, T * n], row * S + column in order of time, from a
+  seed.
+  """
 
   learns = False
 
@@ -27,17 +29,26 @@ class _Drawn:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
     raise NotImplementedError
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
-           read: environment.Reader = environment.read) -> Trajectory:
+  def scan(
+    self,
+    specimens: tf.Tensor,
+    noise: tf.Tensor | None,
+    seed: tf.Tensor,
+    read: environment.Reader = environment.read,
+  ) -> Trajectory:
     """Scans at pixels drawn from `seed`; `noise` is not used."""
     del noise
     scan, batch = self._scan, specimens.shape[0] or tf.shape(specimens)[0]
     pixels = self.pixels(batch, seed)
-    actions = tf.reshape(tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes])  # exact up to 2^24
+    actions = tf.reshape(
+      tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes]
+    )  # exact up to 2^24
     positions = self.positions(actions)
     observations = read(specimens, positions)
     starts = tf.reshape(positions, [batch, scan.segments, scan.probes, 2])[:, :, 0]
-    return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]), actions, starts)
+    return Trajectory(
+      tf.reshape(observations, [batch, scan.segments, scan.probes]), actions, starts
+    )
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the probing positions [B, T * n, 2] px, centres of pixels, from actions [B, T, n]."""
@@ -45,8 +56,12 @@ class _Drawn:
     size = self._scan.image_size
     return tf.cast(tf.stack([pixels // size, pixels % size], -1), tf.float32) + 0.5
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
-    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+  def draw(
+    self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S,
+    S, 2].
+    """
     count = None if measured is None else measured * self._scan.probes
     return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size, count)
 
@@ -62,8 +77,10 @@ class RandomPoints(_Drawn):
     """
     super().__init__(scan)
     if scan.coverage > 1:
-      raise ValueError(f"path=random_points has {scan.segments * scan.probes} different pixels and the specimen "
-                       f"{scan.image_size**2}: lower --segments or --probes.")
+      raise ValueError(
+        f"path=random_points has {scan.segments * scan.probes} different pixels and the specimen "
+        f"{scan.image_size**2}: lower --segments or --probes."
+      )
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
@@ -78,7 +95,8 @@ class JitteredGrid(_Drawn):
   def __init__(self, scan: config.Scan):
     super().__init__(scan)
     self._corners, self._sizes = (
-        tf.constant(part, tf.float32) for part in baselines.cells(scan, baselines.grid_rows(scan)))
+      tf.constant(part, tf.float32) for part in baselines.cells(scan, baselines.grid_rows(scan))
+    )
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
@@ -87,10 +105,11 @@ class JitteredGrid(_Drawn):
 
 
 class Mixed(_Drawn):
-  """Another kind of scan for every specimen, each as likely: what one generator for all of them trains on.
+  """Another kind of scan for every specimen, each as likely: what one generator for all of them
+  trains on.
 
-  Spirals and polygon spirals of every pitch, wide spiral and zigzag, raster lines, uniform and jittered grids,
-  random points and random walks; and, if given, scans that an actor made.
+  Spirals and polygon spirals of every pitch, wide spiral and zigzag, raster lines, uniform and
+  jittered grids, random points and random walks; and, if given, scans that an actor made.
   """
 
   def __init__(self, scan: config.Scan, made: np.ndarray | None = None):
@@ -101,10 +120,19 @@ class Mixed(_Drawn):
       made: [K, T * n, 2] px, paths that an actor took; None for none.
     """
     super().__init__(scan)
-    self._random, self._jittered, self._walk = RandomPoints(scan), JitteredGrid(scan), paths.RandomWalk(scan)
-    families = [[baselines.positions_of(kind, scan, pitch) for pitch in baselines.PITCHES]
-                for kind in ("spiral", "spiral_polygon")]
-    families += [[baselines.positions_of(kind, scan, 0.0)] for kind in ("wide_spiral", "zigzag", "raster", "grid")]
+    self._random, self._jittered, self._walk = (
+      RandomPoints(scan),
+      JitteredGrid(scan),
+      paths.RandomWalk(scan),
+    )
+    families = [
+      [baselines.positions_of(kind, scan, pitch) for pitch in baselines.PITCHES]
+      for kind in ("spiral", "spiral_polygon")
+    ]
+    families += [
+      [baselines.positions_of(kind, scan, 0.0)]
+      for kind in ("wide_spiral", "zigzag", "raster", "grid")
+    ]
     families += [list(made)] if made is not None else []
     every = np.concatenate([np.stack(family) for family in families])
     self._fixed = geometry.pixel_index(tf.constant(every, tf.float32), scan.image_size)
@@ -122,11 +150,20 @@ class Mixed(_Drawn):
     fixed = len(self._counts)
     family = tf.minimum(kind[:, 0], fixed - 1)
     counts = tf.gather(self._counts, family)
-    member = tf.cast(tf.random.stateless_uniform([batch], seeds[1]) * tf.cast(counts, tf.float32), tf.int32)
-    row = tf.gather(tf.cumsum(self._counts, exclusive=True), family) + tf.minimum(member, counts - 1)
+    member = tf.cast(
+      tf.random.stateless_uniform([batch], seeds[1]) * tf.cast(counts, tf.float32), tf.int32
+    )
+    row = tf.gather(tf.cumsum(self._counts, exclusive=True), family) + tf.minimum(
+      member, counts - 1
+    )
     chosen = tf.gather(self._fixed, row)
-    for number, drawn in enumerate((self._random.pixels(batch, seeds[2]), self._jittered.pixels(batch, seeds[3]),
-                                    self._walked(batch, seeds[4]))):
+    for number, drawn in enumerate(
+      (
+        self._random.pixels(batch, seeds[2]),
+        self._jittered.pixels(batch, seeds[3]),
+        self._walked(batch, seeds[4]),
+      )
+    ):
       chosen = tf.where(kind == fixed + number, drawn, chosen)
     return chosen
 

@@ -31,10 +31,10 @@ def read(specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 def read_between(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
   """Measures between pixels, bilinearly: differentiable with respect to specimens and places.
 
-  Here a place counts pixels: at (i, j) lies exactly the value of pixel (i, j), and places outside [0, S - 1]
-  read the border. `read` takes the whole pixel that holds a position instead; a beam that misses its
-  position by some displacement reads at that pixel + displacement (`distorted.DistortedReader`), so that
-  both agree where nothing is displaced.
+  Here a place counts pixels: at (i, j) lies exactly the value of pixel (i, j), and places outside
+  [0, S - 1] read the border. `read` takes the whole pixel that holds a position instead; a beam
+  that misses its position by some displacement reads at that pixel + displacement
+  (`distorted.DistortedReader`), so that both agree where nothing is displaced.
 
   Args:
     specimens: [B, S, S, 1], intensities in [-1, 1].
@@ -51,18 +51,20 @@ def read_between(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
   first = tf.cast(floors, tf.int32)
   second = tf.minimum(first + 1, size - 1)
   corner = lambda row, column: tf.gather(pixels, row[..., 0] * size + column[..., 1], batch_dims=1)
-  upper, lower = (corner(row, first) + share[..., 1] * (corner(row, second) - corner(row, first))
-                  for row in (first, second))
+  upper, lower = (
+    corner(row, first) + share[..., 1] * (corner(row, second) - corner(row, first))
+    for row in (first, second)
+  )
   return upper + share[..., 0] * (lower - upper)
 
 
 def read_detailed(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
   """Measures between pixels without averaging noise away.
 
-  Interpolation alone averages the noise of up to four pixels, so that a distorted scan of a noisy micrograph would be
-  better than a straight one. What passes the targets' low-pass filter is read as `read_between` does; the rest, noise
-  for the most part, is that of the nearest pixel. At whole pixels this is `read`; it is differentiable with respect
-  to places through the filtered part.
+  Interpolation alone averages the noise of up to four pixels, so that a distorted scan of a noisy
+  micrograph would be better than a straight one. What passes the targets' low-pass filter is read
+  as `read_between` does; the rest, noise for the most part, is that of the nearest pixel. At whole
+  pixels this is `read`; it is differentiable with respect to places through the filtered part.
 
   Args:
     specimens: [B, S, S, 1], intensities in [-1, 1].

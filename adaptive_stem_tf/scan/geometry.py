@@ -25,7 +25,9 @@ def start_position(scan: config.Scan) -> float:
 
 def first_direction(scan: config.Scan) -> np.ndarray:
   """Returns u_0 [2] in px: exactly (1, 1) at the defaults, as float64 rounds to it."""
-  return (scan.spacing * np.array([math.cos(FIRST_ANGLE), math.sin(FIRST_ANGLE)])).astype(np.float32)
+  return (scan.spacing * np.array([math.cos(FIRST_ANGLE), math.sin(FIRST_ANGLE)])).astype(
+    np.float32
+  )
 
 
 def wrap_angle(angle: tf.Tensor) -> tf.Tensor:

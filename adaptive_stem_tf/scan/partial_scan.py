@@ -12,8 +12,9 @@ def scan_positions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
   return tf.reshape(positions, [-1, scan.segments * scan.probes, 2])
 
 
-def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan,
-                 measured: tf.Tensor | None = None) -> tf.Tensor:
+def partial_scan(
+  observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan, measured: tf.Tensor | None = None
+) -> tf.Tensor:
   """Draws a scan: the generator's input.
 
   Args:
@@ -30,8 +31,11 @@ def partial_scan(observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan,
   return draw_at(observations, scan_positions(actions, scan), scan.image_size, count)
 
 
-def draw_at(observations: tf.Tensor, positions: tf.Tensor, size: int, drawn: tf.Tensor | None = None) -> tf.Tensor:
-  """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size, 2].
+def draw_at(
+  observations: tf.Tensor, positions: tf.Tensor, size: int, drawn: tf.Tensor | None = None
+) -> tf.Tensor:
+  """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size,
+  2].
 
   Args:
     observations: [B, ...], N intensities each.
@@ -41,14 +45,18 @@ def draw_at(observations: tf.Tensor, positions: tf.Tensor, size: int, drawn: tf.
   """
   pixels = geometry.pixel_index(positions, size)
   batch, count = pixels.shape[0] or tf.shape(pixels)[0], pixels.shape[1]
-  # The greatest visit number wins: unlike a plain scatter, this is the same whatever the order of writes.
+  # The greatest visit number wins: unlike a plain scatter, this is the same whatever the order of
+  # writes.
   visit = tf.broadcast_to(tf.range(1, count + 1)[None], [batch, count])
   if drawn is not None:
     visit = tf.where(visit <= drawn[:, None], visit, 0)
   rows = tf.broadcast_to(tf.range(batch)[:, None], [batch, count])
   last = tf.tensor_scatter_nd_max(
-      tf.zeros([batch, size * size], tf.int32), tf.stack([rows, pixels], -1), visit)
-  values = tf.pad(tf.reshape(observations, [batch, count]), [[0, 0], [1, 0]])  # visit 0: not measured
+    tf.zeros([batch, size * size], tf.int32), tf.stack([rows, pixels], -1), visit
+  )
+  values = tf.pad(
+    tf.reshape(observations, [batch, count]), [[0, 0], [1, 0]]
+  )  # visit 0: not measured
   image = tf.gather(values, last, batch_dims=1)
   mask = tf.cast(last > 0, image.dtype)
   return tf.reshape(tf.stack([image, mask], -1), [batch, size, size, 2])

@@ -8,7 +8,12 @@ from adaptive_stem_tf.scan import drawn_paths, paths
 MIXED = "mixed"
 FROM_ACTOR = "mixed:"  # WORKDIR of a trained actor whose scans are mixed in
 _DRAWN = {"jittered_grid": drawn_paths.JitteredGrid, "random_points": drawn_paths.RandomPoints}
-MOVING = ("adaptive", "random_walk", *_DRAWN, MIXED)  # paths that differ from scan to scan, and need no file
+MOVING = (
+  "adaptive",
+  "random_walk",
+  *_DRAWN,
+  MIXED,
+)  # paths that differ from scan to scan, and need no file
 
 
 def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> paths.Path:
@@ -17,7 +22,8 @@ def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> paths.P
   Args:
     scan: the geometry.
     actor: who decides, if adaptive.
-    positions: [T * n, 2] px of a fixed path, or [K, T * n, 2] of an actor's scans that are mixed in; else None.
+    positions: [T * n, 2] px of a fixed path, or [K, T * n, 2] of an actor's scans that are mixed
+      in; else None.
 
   Raises:
     ValueError: if a fixed path comes without positions, or with too many or too few.
@@ -32,4 +38,8 @@ def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> paths.P
     return drawn_paths.Mixed(scan)
   if positions is None:
     raise ValueError(f"path={scan.path!r} is a fixed path: its probing positions have to be given.")
-  return drawn_paths.Mixed(scan, positions) if scan.path.startswith(FROM_ACTOR) else paths.Fixed(positions, scan)
+  return (
+    drawn_paths.Mixed(scan, positions)
+    if scan.path.startswith(FROM_ACTOR)
+    else paths.Fixed(positions, scan)
+  )

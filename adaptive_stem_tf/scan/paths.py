@@ -22,15 +22,26 @@ class Path(Protocol):
   def action_size(self) -> int:
     """Numbers A that an action holds: what steers a segment, or its pixels."""
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
-           read: environment.Reader = environment.read) -> Trajectory:
-    """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2], measured by `read`."""
+  def scan(
+    self,
+    specimens: tf.Tensor,
+    noise: tf.Tensor | None,
+    seed: tf.Tensor,
+    read: environment.Reader = environment.read,
+  ) -> Trajectory:
+    """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2], measured
+    by `read`.
+    """
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
-    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+  def draw(
+    self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S,
+    S, 2].
+    """
 
 
 class _Segmented:
@@ -47,8 +58,12 @@ class _Segmented:
     """Returns the probing positions [B, T * n, 2] px of recorded scans, from actions [B, T, A]."""
     return partial_scan.scan_positions(actions, self._scan)
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
-    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+  def draw(
+    self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S,
+    S, 2].
+    """
     return partial_scan.partial_scan(observations, actions, self._scan, measured)
 
 
@@ -60,12 +75,19 @@ class Adaptive(_Segmented):
   def __init__(self, actor, scan: config.Scan):
     self._actor, self._scan = actor, scan
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
-           read: environment.Reader = environment.read) -> Trajectory:
+  def scan(
+    self,
+    specimens: tf.Tensor,
+    noise: tf.Tensor | None,
+    seed: tf.Tensor,
+    read: environment.Reader = environment.read,
+  ) -> Trajectory:
     """Scans with the actor; `seed` is not used."""
     del seed
     batch = specimens.shape[0] or tf.shape(specimens)[0]
-    return rollout.rollout(self._actor, self._actor.initial_state(batch), specimens, self._scan, noise, read)
+    return rollout.rollout(
+      self._actor, self._actor.initial_state(batch), specimens, self._scan, noise, read
+    )
 
 
 class _WalkState(NamedTuple):
@@ -82,17 +104,26 @@ class RandomWalk(_Segmented):
   def __init__(self, scan: config.Scan):
     self._scan = dataclasses.replace(scan, steering="direction")  # whatever an actor would steer
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
-           read: environment.Reader = environment.read) -> Trajectory:
+  def scan(
+    self,
+    specimens: tf.Tensor,
+    noise: tf.Tensor | None,
+    seed: tf.Tensor,
+    read: environment.Reader = environment.read,
+  ) -> Trajectory:
     """Scans along random walks drawn from `seed`; `noise` is not used."""
     del noise
     batch = specimens.shape[0] or tf.shape(specimens)[0]
     angles = tf.random.stateless_uniform([batch, self._scan.segments, _TRIES], seed, -np.pi, np.pi)
-    start = geometry.start_position(self._scan) + self._scan.probes * geometry.first_direction(self._scan)
+    start = geometry.start_position(self._scan) + self._scan.probes * geometry.first_direction(
+      self._scan
+    )
     state = _WalkState(angles, tf.zeros([batch], tf.int32), tf.broadcast_to(start, [batch, 2]))
     return rollout.rollout(self._choose, state, specimens, self._scan, read=read)
 
-  def _choose(self, observation: tf.Tensor, position: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest]:
+  def _choose(
+    self, observation: tf.Tensor, position: tf.Tensor, state: Nest
+  ) -> tuple[tf.Tensor, Nest]:
     """Takes the first candidate whose segment ends inside; heads for the centre if none does."""
     del observation, position  # a walk is blind
     scan = self._scan
@@ -101,8 +132,11 @@ class RandomWalk(_Segmented):
     inside = tf.reduce_all(tf.logical_and(ends >= 0.0, ends <= float(scan.image_size)), -1)
     choice = tf.argmax(tf.cast(inside, tf.int32), 1)
     inwards = geometry.start_position(scan) - state.start
-    angle = tf.where(tf.reduce_any(inside, 1, keepdims=True), tf.gather(candidates, choice, batch_dims=1),
-                     tf.atan2(inwards[:, 1:], inwards[:, :1]))
+    angle = tf.where(
+      tf.reduce_any(inside, 1, keepdims=True),
+      tf.gather(candidates, choice, batch_dims=1),
+      tf.atan2(inwards[:, 1:], inwards[:, :1]),
+    )
     start = state.start + scan.probes * geometry.direction(angle, scan)
     return angle, _WalkState(state.angles, state.time + 1, start)
 
@@ -120,27 +154,43 @@ class Fixed:
     """
     count = scan.segments * scan.probes
     if positions.shape != (count, 2):
-      raise ValueError(f"a fixed path of shape {list(positions.shape)} was given: the scan has {count} probing "
-                       f"positions, so it must be [{count}, 2].")
+      raise ValueError(
+        f"a fixed path of shape {list(positions.shape)} was given: the scan has {count} probing "
+        f"positions, so it must be [{count}, 2]."
+      )
     self._positions, self._scan = tf.constant(positions, tf.float32), scan
 
-  def scan(self, specimens: tf.Tensor, noise: tf.Tensor | None, seed: tf.Tensor,
-           read: environment.Reader = environment.read) -> Trajectory:
+  def scan(
+    self,
+    specimens: tf.Tensor,
+    noise: tf.Tensor | None,
+    seed: tf.Tensor,
+    read: environment.Reader = environment.read,
+  ) -> Trajectory:
     """Scans along the path; `noise` and `seed` are not used."""
     del noise, seed
     scan = self._scan
     batch = specimens.shape[0] or tf.shape(specimens)[0]
-    observations = read(specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape]))
+    observations = read(
+      specimens, tf.broadcast_to(self._positions, [batch, *self._positions.shape])
+    )
     starts = tf.broadcast_to(self._positions[:: scan.probes], [batch, scan.segments, 2])
-    return Trajectory(tf.reshape(observations, [batch, scan.segments, scan.probes]),
-                      tf.zeros([batch, scan.segments, self.action_size]), starts)
+    return Trajectory(
+      tf.reshape(observations, [batch, scan.segments, scan.probes]),
+      tf.zeros([batch, scan.segments, self.action_size]),
+      starts,
+    )
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
     """Returns the path [B, T * n, 2] px for as many scans as there are in `actions` [B, T, A]."""
     batch = actions.shape[0] or tf.shape(actions)[0]
     return tf.broadcast_to(self._positions, [batch, *self._positions.shape])
 
-  def draw(self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None) -> tf.Tensor:
-    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S, S, 2]."""
+  def draw(
+    self, observations: tf.Tensor, actions: tf.Tensor, measured: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Draws recorded scans, or the first `measured` [B] segments of each, as partial scans [B, S,
+    S, 2].
+    """
     count = None if measured is None else measured * self._scan.probes
     return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size, count)

@@ -12,8 +12,14 @@ from adaptive_stem_tf.types import Nest, Trajectory
 Policy = Callable[[tf.Tensor, tf.Tensor, Nest], tuple[tf.Tensor, Nest]]
 
 
-def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan,
-            noise: tf.Tensor | None = None, read: environment.Reader = environment.read) -> Trajectory:
+def rollout(
+  policy: Policy,
+  state: Nest,
+  specimens: tf.Tensor,
+  scan: config.Scan,
+  noise: tf.Tensor | None = None,
+  read: environment.Reader = environment.read,
+) -> Trajectory:
   """Scans a batch of specimens, asking the policy for a decision after each segment.
 
   With a decision delay of D segments, what the policy decides after segment t starts
@@ -26,7 +32,8 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
     state: recurrent state that enters the first decision.
     specimens: [B, S, S, 1], intensities in [-1, 1].
     scan: the geometry.
-    noise: [B, T, A] in the actions' units, added to them (`steering.Steering.perturb`); None for none.
+    noise: [B, T, A] in the actions' units, added to them (`steering.Steering.perturb`); None for
+      none.
     read: measures a segment after the other, in order of time.
 
   Returns:
@@ -34,10 +41,14 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
   """
   batch = specimens.shape[0] or tf.shape(specimens)[0]
   steered = steering.make_steering(scan)
-  position, step = (tf.broadcast_to(part, [batch, 2]) for part in (steered.start, steered.first_step))
+  position, step = (
+    tf.broadcast_to(part, [batch, 2]) for part in (steered.start, steered.first_step)
+  )
   coming = (tf.zeros([batch, steered.width]),) * scan.decision_delay  # decided, not yet scanned
-  columns = [tf.TensorArray(tf.float32, scan.segments, element_shape=[specimens.shape[0], width])
-             for width in (scan.probes, steered.width, 2)]
+  columns = [
+    tf.TensorArray(tf.float32, scan.segments, element_shape=[specimens.shape[0], width])
+    for width in (scan.probes, steered.width, 2)
+  ]
 
   def scan_segment(time, position, step, coming, state, observations, actions, positions):
     observation = read(specimens, geometry.probe_positions(position, step, scan))
@@ -49,12 +60,25 @@ def rollout(policy: Policy, state: Nest, specimens: tf.Tensor, scan: config.Scan
     end = position + scan.probes * step
     following = steered.step(action, end, time + 1)
     if scan.decision_delay:
-      following = tf.where(time < scan.decision_delay, steered.undecided(step, end, time + 1), following)
-    return (time + 1, end, following, coming, state,
-            observations.write(time, observation), actions.write(time, action), positions.write(time, position))
+      following = tf.where(
+        time < scan.decision_delay, steered.undecided(step, end, time + 1), following
+      )
+    return (
+      time + 1,
+      end,
+      following,
+      coming,
+      state,
+      observations.write(time, observation),
+      actions.write(time, action),
+      positions.write(time, position),
+    )
 
   loop = (tf.constant(0), position, step, coming, state, *columns)
   *_, observations, actions, positions = tf.while_loop(
-      lambda time, *_: time < scan.segments, scan_segment, loop, maximum_iterations=scan.segments)
-  batch_major = [tf.transpose(column.stack(), [1, 0, 2]) for column in (observations, actions, positions)]
+    lambda time, *_: time < scan.segments, scan_segment, loop, maximum_iterations=scan.segments
+  )
+  batch_major = [
+    tf.transpose(column.stack(), [1, 0, 2]) for column in (observations, actions, positions)
+  ]
   return Trajectory(*tf.nest.map_structure(tf.stop_gradient, batch_major))

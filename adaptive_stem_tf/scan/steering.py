@@ -41,13 +41,19 @@ class Steering(Protocol):
     """Adds exploration noise [B, A] to actions [B, A]."""
 
   def step(self, action: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
-    """Returns u_k [B, 2] px of segment k, which starts at `start` [B, 2] px, from the action [B, A] before it."""
+    """Returns u_k [B, 2] px of segment k, which starts at `start` [B, 2] px, from the action [B, A]
+    before it.
+    """
 
   def undecided(self, last: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
-    """Returns u_k [B, 2] px of a segment that nobody decided on, after a segment of step `last` [B, 2] px."""
+    """Returns u_k [B, 2] px of a segment that nobody decided on, after a segment of step `last` [B,
+    2] px.
+    """
 
   def segments(self, actions: tf.Tensor) -> Segments:
-    """Returns the segments of scans from their actions [B, T, A], rounded as a rollout rounds them."""
+    """Returns the segments of scans from their actions [B, T, A], rounded as a rollout rounds
+    them.
+    """
 
 
 class Directions:
@@ -84,13 +90,17 @@ class Directions:
     first = tf.broadcast_to(self.first_step, [actions.shape[0] or tf.shape(actions)[0], fixed, 2])
     steps = tf.concat([first, geometry.direction(actions[:, fixed - 1 : -1], self._scan)], 1)
     starts = [tf.broadcast_to(self.start, tf.shape(steps[:, 0]))]
-    for k in range(self._scan.segments - 1):  # one after the other, as a rollout does: probes fall in the same pixels
+    for k in range(
+      self._scan.segments - 1
+    ):  # one after the other, as a rollout does: probes fall in the same pixels
       starts.append(starts[-1] + self._scan.probes * steps[:, k])
     return Segments(tf.stack(starts, 1), steps)
 
 
 class Waypoints:
-  """An action moves the next corner of a zigzag, by at most `reach` px along each axis; in [-1, 1]."""
+  """An action moves the next corner of a zigzag, by at most `reach` px along each axis; in [-1,
+  1].
+  """
 
   width = 2
 
@@ -125,8 +135,11 @@ class Waypoints:
     for k in range(1, self._scan.segments):
       starts.append(starts[-1] + self._scan.probes * steps[-1])
       decided = k > self._scan.decision_delay
-      steps.append(self.step(actions[:, k - 1], starts[-1], k) if decided else
-                   self.undecided(steps[-1], starts[-1], k))
+      steps.append(
+        self.step(actions[:, k - 1], starts[-1], k)
+        if decided
+        else self.undecided(steps[-1], starts[-1], k)
+      )
     return Segments(tf.stack(starts, 1), tf.stack(steps, 1))
 
 

@@ -32,6 +32,8 @@ def travel_time(positions: np.ndarray, scan: config.Scan, beam: config.Beam) -> 
 
 
 def is_contiguous(positions: np.ndarray, scan: config.Scan) -> bool:
-  """Tells whether most moves between probing positions [N, 2] px are about as long as the scan's spacing."""
+  """Tells whether most moves between probing positions [N, 2] px are about as long as the scan's
+  spacing.
+  """
   moves = np.linalg.norm(np.diff(np.asarray(positions, np.float64), axis=0), axis=1)
   return bool(len(moves) and np.median(moves) <= _JUMP * scan.spacing)

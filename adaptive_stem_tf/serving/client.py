@@ -1,8 +1,8 @@
 """Asks a server for decisions and completions, over gRPC or HTTP.
 
   client = connect("grpc://localhost:8500", "small")
-  scans = client.drive(images)                      # scans all of them, segment by segment, in batches
-  completions = client.complete(partial_scans)
+  scans = client.drive(images)                      # scans all of them, segment by segment, in
+  batches completions = client.complete(partial_scans)
 
 The server is TensorFlow Serving or `serving.server`: the protocol is the same. Needs
 tensorflow-serving-api (extra `serving`).
@@ -45,8 +45,13 @@ class RequestError(ServingError):
   """A request that the client refuses to send: what is wrong with it is said."""
 
 
-def connect(server: str, model: str, version: int | None = None, label: str | None = None,
-            settings: Settings = DEFAULTS) -> "Client":
+def connect(
+  server: str,
+  model: str,
+  version: int | None = None,
+  label: str | None = None,
+  settings: Settings = DEFAULTS,
+) -> "Client":
   """Connects to a model of a server.
 
   Args:
@@ -65,7 +70,10 @@ def connect(server: str, model: str, version: int | None = None, label: str | No
   if url.scheme not in ("grpc", "http", "https") or not url.netloc:
     raise ValueError(f"server={server!r} is malformed: give grpc://HOST:PORT or http://HOST:PORT.")
   which = transport.Which(model, version, label)
-  return Client(transport.Grpc(url.netloc, which) if url.scheme == "grpc" else transport.Rest(server, which), settings)
+  return Client(
+    transport.Grpc(url.netloc, which) if url.scheme == "grpc" else transport.Rest(server, which),
+    settings,
+  )
 
 
 class Client:
@@ -77,10 +85,16 @@ class Client:
     sleep: waits, s.
   """
 
-  def __init__(self, channel: transport.Transport, settings: Settings = DEFAULTS,
-               sleep: Callable[[float], None] = time.sleep):
+  def __init__(
+    self,
+    channel: transport.Transport,
+    settings: Settings = DEFAULTS,
+    sleep: Callable[[float], None] = time.sleep,
+  ):
     if settings.attempts < 1 or settings.batch < 1 or not settings.timeout > 0:
-      raise ValueError(f"{settings} is out of range: at least one attempt, a batch of one and a timeout above 0 s.")
+      raise ValueError(
+        f"{settings} is out of range: at least one attempt, a batch of one and a timeout above 0 s."
+      )
     self._channel, self._settings, self._sleep = channel, settings, sleep
     self._known: dict[str, contract.Signature] = {}
 
@@ -100,11 +114,14 @@ class Client:
     offered = self.signatures()
     missing = sorted({"start", "step", "scan", "complete"} - set(offered))
     if missing:
-      raise RequestError(f"The model has no signature {', '.join(missing)}: it was not exported by launch.export.")
+      raise RequestError(
+        f"The model has no signature {', '.join(missing)}: it was not exported by launch.export."
+      )
     return stepping.geometry_of(offered)
 
   def predict(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Runs a signature on a batch of any size, split into calls of at most `settings.batch` examples.
+    """Runs a signature on a batch of any size, split into calls of at most `settings.batch`
+    examples.
 
     Args:
       signature: its name.
@@ -118,8 +135,10 @@ class Client:
     """
     arrays = self._checked(signature, inputs)
     batch = len(next(iter(arrays.values())))
-    parts = [self._retry(lambda part=part: self._channel.predict(signature, part, self._settings.timeout))
-             for part in _split(arrays, batch, self._settings.batch)]
+    parts = [
+      self._retry(lambda part=part: self._channel.predict(signature, part, self._settings.timeout))
+      for part in _split(arrays, batch, self._settings.batch)
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
@@ -127,7 +146,9 @@ class Client:
     return self.predict("complete", partial_scan=partial_scans)["completion"]
 
   def start(self, count: int) -> dict[str, np.ndarray]:
-    """Starts scans: returns their state and the positions [count, n, 2] px of their first segment."""
+    """Starts scans: returns their state and the positions [count, n, 2] px of their first
+    segment.
+    """
     return self.predict("start", scan_id=np.arange(count, dtype=np.int64))
 
   def step(self, observation: np.ndarray, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -170,13 +191,17 @@ class Client:
     return arrays
 
   def _retry(self, call):
-    """Calls; while the server is unavailable, again after pauses that double, up to a limit and a random half less."""
+    """Calls; while the server is unavailable, again after pauses that double, up to a limit and a
+    random half less.
+    """
     for attempt in range(1, self._settings.attempts + 1):
       try:
         return call()
       except Unavailable as error:
         if attempt == self._settings.attempts:
-          raise Unavailable(f"{error} Tried {attempt} times: start the server, or check address and port.") from None
+          raise Unavailable(
+            f"{error} Tried {attempt} times: start the server, or check address and port."
+          ) from None
       pause = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
       self._sleep(pause * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable: at least one attempt is made")
@@ -186,9 +211,14 @@ def _check_finite(key: str, array: np.ndarray) -> None:
   if np.issubdtype(array.dtype, np.floating):
     bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
     if len(bad):
-      raise RequestError(f"{key} has values that are not finite in example {bad[0]} ({len(bad)} of {len(array)} "
-                         "examples): leave these out, or measure again.")
+      raise RequestError(
+        f"{key} has values that are not finite in example {bad[0]} ({len(bad)} of {len(array)} "
+        "examples): leave these out, or measure again."
+      )
 
 
 def _split(arrays: dict[str, np.ndarray], batch: int, most: int) -> list[dict[str, Any]]:
-  return [{name: array[first : first + most] for name, array in arrays.items()} for first in range(0, batch, most)]
+  return [
+    {name: array[first : first + most] for name, array in arrays.items()}
+    for first in range(0, batch, most)
+  ]

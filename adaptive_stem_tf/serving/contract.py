@@ -1,4 +1,6 @@
-"""What a signature takes and gives, and whether a request keeps to it; the same for client and server."""
+"""What a signature takes and gives, and whether a request keeps to it; the same for client and
+server.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,7 +17,9 @@ class Tensor(NamedTuple):
   shape: tuple[int | None, ...]  # None is any size
 
   def __str__(self) -> str:
-    return f"{self.dtype.name} [{', '.join('B' if size is None else str(size) for size in self.shape)}]"
+    return (
+      f"{self.dtype.name} [{', '.join('B' if size is None else str(size) for size in self.shape)}]"
+    )
 
 
 class Signature(NamedTuple):
@@ -30,9 +34,14 @@ class ContractError(ValueError):
 
 
 def of_protos(protos: Mapping[str, meta_graph_pb2.SignatureDef]) -> dict[str, Signature]:
-  """Reads the signatures of a SavedModel, without those that TensorFlow keeps for itself (__saved_model_init_op)."""
-  return {name: Signature(_tensors(protos[name].inputs), _tensors(protos[name].outputs)) for name in protos
-          if not name.startswith("__")}
+  """Reads the signatures of a SavedModel, without those that TensorFlow keeps for itself
+  (__saved_model_init_op).
+  """
+  return {
+    name: Signature(_tensors(protos[name].inputs), _tensors(protos[name].outputs))
+    for name in protos
+    if not name.startswith("__")
+  }
 
 
 def check_known(name: str, signatures: Mapping[str, Signature]) -> None:
@@ -42,23 +51,30 @@ def check_known(name: str, signatures: Mapping[str, Signature]) -> None:
     ContractError: naming those that there are.
   """
   if name not in signatures:
-    raise ContractError(f"Signature {name!r} is unknown: the model has {', '.join(sorted(signatures))}.")
+    raise ContractError(
+      f"Signature {name!r} is unknown: the model has {', '.join(sorted(signatures))}."
+    )
 
 
 def check(name: str, signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
   """Compares the tensors of a request with a signature.
 
   Raises:
-    ContractError: for missing or unknown tensors, other types or shapes, batches that are empty or disagree.
+    ContractError: for missing or unknown tensors, other types or shapes, batches that are empty or
+      disagree.
   """
   known = signature.inputs
   missing, unknown = sorted(set(known) - set(inputs)), sorted(set(inputs) - set(known))
   if missing or unknown:
-    raise ContractError(f"{name} takes {', '.join(sorted(known))}; missing: {', '.join(missing) or 'none'}; "
-                        f"unknown: {', '.join(unknown) or 'none'}.")
+    raise ContractError(
+      f"{name} takes {', '.join(sorted(known))}; missing: {', '.join(missing) or 'none'}; "
+      f"unknown: {', '.join(unknown) or 'none'}."
+    )
   for key, value in inputs.items():
     if value.dtype != known[key].dtype.as_numpy_dtype or not _fits(value.shape, known[key].shape):
-      raise ContractError(f"{key} is {value.dtype} {list(value.shape)} and {name} takes {known[key]}.")
+      raise ContractError(
+        f"{key} is {value.dtype} {list(value.shape)} and {name} takes {known[key]}."
+      )
   batches = {key: len(value) for key, value in inputs.items()}
   if len(set(batches.values())) > 1:
     counts = ", ".join(f"{key} {batch}" for key, batch in sorted(batches.items()))
@@ -72,6 +88,10 @@ def _fits(shape, wanted):
 
 
 def _tensors(infos):
-  return {name: Tensor(tf.as_dtype(info.dtype), tuple(None if dim.size < 0 else dim.size
-                                                      for dim in info.tensor_shape.dim))
-          for name, info in infos.items()}
+  return {
+    name: Tensor(
+      tf.as_dtype(info.dtype),
+      tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim),
+    )
+    for name, info in infos.items()
+  }

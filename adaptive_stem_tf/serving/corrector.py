@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf.correction_config import Correction
+from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.networks import generator as generator_lib
 from adaptive_stem_tf.serving import contract, export, extra, local
 
@@ -27,11 +27,17 @@ class ServedCorrector(tf.Module):
 
   def correct(self, partial_scan: tf.Tensor) -> dict[str, tf.Tensor]:
     """Completes and corrects partial scans [B, S, S, 2]."""
-    return {"corrected": self.corrector(export.finite(partial_scan, "partial_scan"), is_training=False)}
+    return {
+      "corrected": self.corrector(export.finite(partial_scan, "partial_scan"), is_training=False)
+    }
 
 
-def write(corrector: generator_lib.Generator, experiment: Correction, output: str | os.PathLike,
-          iteration: int | None = None) -> pathlib.Path:
+def write(
+  corrector: generator_lib.Generator,
+  experiment: Correction,
+  output: str | os.PathLike,
+  iteration: int | None = None,
+) -> pathlib.Path:
   """Writes a SavedModel to `output` = NAME/VERSION, whole or not at all.
 
   Raises:
@@ -54,20 +60,27 @@ class Corrector:
       size: side of the partial scans that it will be given, px.
 
     Raises:
-      local.ModelError: if there is no such folder, or it corrects nothing, or scans of another size.
+      local.ModelError: if there is no such folder, or it corrects nothing, or scans of another
+        size.
     """
     self.folder = pathlib.Path(folder)
     local.check_folder(self.folder, "corrector")
     signatures = contract.of_protos(extra.read_protos(self.folder))
     if SIGNATURE not in signatures:
-      raise local.ModelError(f"corrector={folder} has no signature {SIGNATURE}: give what `python -m launch.export "
-                             "--workdir=` wrote of a run of launch.train_distortion.")
+      raise local.ModelError(
+        f"corrector={folder} has no signature {SIGNATURE}: give what `python -m launch.export "
+        "--workdir=` wrote of a run of launch.train_distortion."
+      )
     taken = signatures[SIGNATURE].inputs["partial_scan"].shape[1]
     if taken != size:
-      raise local.ModelError(f"corrector={folder} corrects scans of {taken} px and the model scans {size} px: give one "
-                             "that was trained for the model's scans.")
+      raise local.ModelError(
+        f"corrector={folder} corrects scans of {taken} px and the model scans {size} px: give one "
+        "that was trained for the model's scans."
+      )
     self._loaded = tf.saved_model.load(str(self.folder))
 
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
     """Completes and corrects partial scans [B, S, S, 2]: [B, S, S, 1]."""
-    return self._loaded.signatures[SIGNATURE](partial_scan=tf.convert_to_tensor(partial_scans))["corrected"].numpy()
+    return self._loaded.signatures[SIGNATURE](partial_scan=tf.convert_to_tensor(partial_scans))[
+      "corrected"
+    ].numpy()

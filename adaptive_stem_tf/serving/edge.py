@@ -1,4 +1,5 @@
-"""Runs the fast path: one decision in tens of microseconds, without TensorFlow (see `serving.litert`).
+"""Runs the fast path: one decision in tens of microseconds, without TensorFlow (see
+`serving.litert`).
 
 Needs ai-edge-litert (extra `edge`).
 """
@@ -15,7 +16,8 @@ _STATE = "state_"
 
 
 class EdgeModel:
-  """An actor and a generator in LiteRT; scans one specimen at a time. Not for several threads at once.
+  """An actor and a generator in LiteRT; scans one specimen at a time. Not for several threads at
+  once.
 
   Args:
     folder: as `litert.convert` writes it, assets.extra/litert of an exported model.
@@ -28,12 +30,17 @@ class EdgeModel:
 
   def __init__(self, folder: str | os.PathLike, threads: int = 1, precision: str = ""):
     folder = pathlib.Path(folder)
-    files = {"start": folder / "start.npz", "step": folder / "step.tflite",
-             "complete": folder / f"complete{precision and '_'}{precision}.tflite"}
+    files = {
+      "start": folder / "start.npz",
+      "step": folder / "step.tflite",
+      "complete": folder / f"complete{precision and '_'}{precision}.tflite",
+    }
     for path in files.values():
       if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: launch.export --litert writes it (float16 and int8 with "
-                                "--litert_precisions).")
+        raise FileNotFoundError(
+          f"{path} is missing: launch.export --litert writes it (float16 and int8 with "
+          "--litert_precisions)."
+        )
     with np.load(files["start"]) as start:
       self._start = {name: start[name] for name in start.files}
     self.geometry = Geometry(*(int(self._start.pop(name)) for name in Geometry._fields))
@@ -60,9 +67,15 @@ class EdgeModel:
       ValueError: for other shapes, or intensities that are not finite.
     """
     if not np.isfinite(observation).all():
-      raise ValueError("observation has intensities that are not finite: measure again, or stop the scan.")
-    return self._step({"observation": observation,
-                       **{name: value for name, value in answer.items() if name.startswith(_STATE)}})
+      raise ValueError(
+        "observation has intensities that are not finite: measure again, or stop the scan."
+      )
+    return self._step(
+      {
+        "observation": observation,
+        **{name: value for name, value in answer.items() if name.startswith(_STATE)},
+      }
+    )
 
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
     """Completes a partial scan [1, S, S, 2] float32; returns [1, S, S, 1].
@@ -83,15 +96,20 @@ class _Function:
     self._interpreter.allocate_tensors()
     runner = self._interpreter.get_signature_runner(signature)
     # By index: a signature runner looks every name up at every call.
-    self._inputs = {name: (detail["index"], tuple(map(int, detail["shape"])), np.dtype(detail["dtype"]))
-                    for name, detail in runner.get_input_details().items()}
+    self._inputs = {
+      name: (detail["index"], tuple(map(int, detail["shape"])), np.dtype(detail["dtype"]))
+      for name, detail in runner.get_input_details().items()
+    }
     self._outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
 
   def __call__(self, inputs):
     for name, (index, shape, dtype) in self._inputs.items():
       value = inputs[name]
       if value.shape != shape or value.dtype != dtype:
-        raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not {dtype} {list(shape)}: one scan at a time.")
+        raise ValueError(
+          f"{name} is {value.dtype} {list(value.shape)}, not {dtype} {list(shape)}: one scan at a "
+          "time."
+        )
       self._interpreter.set_tensor(index, value)
     self._interpreter.invoke()
     return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}

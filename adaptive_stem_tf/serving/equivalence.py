@@ -12,13 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import evaluation, statistics
+from adaptive_stem_tf.evaluation import metrics, statistics
 from adaptive_stem_tf.scan import geometry
 from adaptive_stem_tf.serving import edge, extra, litert, local, stepping
 
 
-def compare(folder: pathlib.Path, images: np.ndarray, sources: Sequence[str] | None = None,
-            progress: Callable[[Sequence[np.ndarray]], Iterable[np.ndarray]] = lambda images: images) -> dict[str, Any]:
+def compare(
+  folder: pathlib.Path,
+  images: np.ndarray,
+  sources: Sequence[str] | None = None,
+  progress: Callable[[Sequence[np.ndarray]], Iterable[np.ndarray]] = lambda images: images,
+) -> dict[str, Any]:
   """Compares an exported model's fast path with its SavedModel.
 
   Args:
@@ -44,30 +48,46 @@ def compare(folder: pathlib.Path, images: np.ndarray, sources: Sequence[str] | N
     ours.append(stepping.scan_images(slow, image, slow.geometry, seen))
     theirs.append(stepping.scan_images(fast, image, fast.geometry, seen))
     steps += _equal_inputs(slow, fast, image)
-  targets = evaluation.targets_of(images, experiment.data.filter_sigma)["filtered"]
-  ten_mse = lambda completions: evaluation.image_metrics(completions, targets)["ten_mse"]
+  targets = metrics.targets_of(images, experiment.data.filter_sigma)["filtered"]
+  ten_mse = lambda completions: metrics.image_metrics(completions, targets)["ten_mse"]
   own, other = _joined(ours), _joined(theirs)
   together = stepping.scan_images(slow, images, slow.geometry, seen)
   errors = ten_mse(own.completion)
   result = {
-      "images": len(images),
-      "decision_relative_difference": max(_relative(*map(np.concatenate, zip(*calls))) for calls in zip(*steps)),
-      "identical_paths": _identical(own.path, other.path, size),
-      "identical_paths_of_the_savedmodel_in_one_batch": _identical(own.path, together.path, size),
-      "savedmodel_ten_mse": float(errors.mean()), "litert_ten_mse": float(ten_mse(other.completion).mean()),
-      "litert_minus_savedmodel_ten_mse": statistics.summarise(ten_mse(other.completion) - errors, sources),
-      "completions": {}}
+    "images": len(images),
+    "decision_relative_difference": max(
+      _relative(*map(np.concatenate, zip(*calls))) for calls in zip(*steps)
+    ),
+    "identical_paths": _identical(own.path, other.path, size),
+    "identical_paths_of_the_savedmodel_in_one_batch": _identical(own.path, together.path, size),
+    "savedmodel_ten_mse": float(errors.mean()),
+    "litert_ten_mse": float(ten_mse(other.completion).mean()),
+    "litert_minus_savedmodel_ten_mse": statistics.summarise(
+      ten_mse(other.completion) - errors, sources
+    ),
+    "completions": {},
+  }
   for precision, model in _generators(folder / extra.FOLDER / litert.FOLDER):
-    made = np.concatenate([stepping.complete_along(model, images[k : k + 1], own.path[k : k + 1], fast.geometry,
-                                                   seen).completion for k in range(len(images))])
+    made = np.concatenate(
+      [
+        stepping.complete_along(
+          model, images[k : k + 1], own.path[k : k + 1], fast.geometry, seen
+        ).completion
+        for k in range(len(images))
+      ]
+    )
     result["completions"][precision] = {
-        "relative_difference": _relative(made, own.completion), "ten_mse": float(ten_mse(made).mean()),
-        "minus_savedmodel_ten_mse": statistics.summarise(ten_mse(made) - errors, sources)}
+      "relative_difference": _relative(made, own.completion),
+      "ten_mse": float(ten_mse(made).mean()),
+      "minus_savedmodel_ten_mse": statistics.summarise(ten_mse(made) - errors, sources),
+    }
   return result
 
 
 def _equal_inputs(slow, fast, image):
-  """Returns [(fast's, SavedModel's) of each output] of each decision along the SavedModel's path."""
+  """Returns [(fast's, SavedModel's) of each output] of each decision along the SavedModel's
+  path.
+  """
   answer, calls = slow.start(1), []
   for _ in range(slow.geometry.segments - 1):
     observation = stepping.read(image, answer["positions"])
@@ -89,10 +109,14 @@ def _joined(scans):
 
 
 def _relative(made, expected):
-  return float(np.abs(made - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
+  return float(
+    np.abs(made - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+  )
 
 
 def _identical(path, other, size):
   """Returns the share of scans [N, T * n, 2] px whose every probe is in the same pixel."""
-  pixels = [geometry.pixel_index(tf.constant(positions), size).numpy() for positions in (path, other)]
+  pixels = [
+    geometry.pixel_index(tf.constant(positions), size).numpy() for positions in (path, other)
+  ]
   return float((pixels[0] == pixels[1]).all(1).mean())

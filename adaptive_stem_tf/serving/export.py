@@ -3,19 +3,22 @@
 Signatures, every tensor with the batch B (any size) as its first axis:
 
   complete  partial_scan [B, S, S, 2]              -> completion [B, S, S, 1]
-  start     scan_id [B] int64 (only its length)    -> state_* and positions [B, n, 2] px of the first segment
-  step      observation [B, n] and state_*         -> angle [B, 1] rad, positions [B, n, 2] px of the next
-                                                      segment, and the next state_*
-  scan      image [B, S, S, 1]                     -> path [B, T * n, 2] px, partial_scan, completion
+  start     scan_id [B] int64 (only its length)    -> state_* and positions [B, n, 2] px of the
+  first segment step      observation [B, n] and state_*         -> angle [B, 1] rad, positions [B,
+                                                      n, 2] px of the next segment, and the next
+                                                      state_*
+  scan      image [B, S, S, 1]                     -> path [B, T * n, 2] px, partial_scan,
+  completion
 
-The recurrent state travels as tensors named state_*: servers keep none. `angle` is the direction of the next
-segment; of the one after it if the model was trained with decision_delay=1, whose next segment has its direction
-already (state_pending), so that it may be scanned while `step` computes. Models trained with truncate=True return
-predicted_error [B, 1] as well: the 10 * MSE of a completion of what has been measured so far.
-`serving_default` is `complete`.
+The recurrent state travels as tensors named state_*: servers keep none. `angle` is the direction of
+the next segment; of the one after it if the model was trained with decision_delay=1, whose next
+segment has its direction already (state_pending), so that it may be scanned while `step` computes.
+Models trained with truncate=True return predicted_error [B, 1] as well: the 10 * MSE of a
+completion of what has been measured so far. `serving_default` is `complete`.
 
-`step` and `complete` take intensities that the caller has mapped to [-1, 1]. `scan` maps them by itself for models
-trained with normalise=measured: its image, partial_scan and completion may then have any unit.
+`step` and `complete` take intensities that the caller has mapped to [-1, 1]. `scan` maps them by
+itself for models trained with normalise=measured: its image, partial_scan and completion may then
+have any unit.
 
 Intensities that are not finite, and tensors of other shapes or of batches that disagree,
 are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
@@ -30,10 +33,10 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tree
 
-from adaptive_stem_tf import fields
-from adaptive_stem_tf.experiment.model import Model
+from adaptive_stem_tf.evaluation.model import Model
 from adaptive_stem_tf.scan import geometry, steering
 from adaptive_stem_tf.serving import extra
+from adaptive_stem_tf.settings import Composite
 
 _POSITION, _DIRECTION = "state_position", "state_direction"
 _SEGMENT, _PENDING = "state_segment", "state_pending"
@@ -43,8 +46,12 @@ class ExportError(ValueError):
   """The model cannot be exported there."""
 
 
-def export(model: Model, output: str | os.PathLike, iteration: int | None = None,
-           also: Callable[[pathlib.Path], None] | None = None) -> pathlib.Path:
+def export(
+  model: Model,
+  output: str | os.PathLike,
+  iteration: int | None = None,
+  also: Callable[[pathlib.Path], None] | None = None,
+) -> pathlib.Path:
   """Writes a SavedModel to `output` = NAME/VERSION, whole or not at all.
 
   What `serving.extra` writes travels along in assets.extra: configuration, hashes,
@@ -64,9 +71,15 @@ def export(model: Model, output: str | os.PathLike, iteration: int | None = None
   return write(served, served.signatures(), "complete", output, model.experiment, iteration, also)
 
 
-def write(served: tf.Module, signatures: dict[str, tf.types.experimental.ConcreteFunction], default: str,
-          output: str | os.PathLike, experiment: fields.Composite, iteration: int | None = None,
-          also: Callable[[pathlib.Path], None] | None = None) -> pathlib.Path:
+def write(
+  served: tf.Module,
+  signatures: dict[str, tf.types.experimental.ConcreteFunction],
+  default: str,
+  output: str | os.PathLike,
+  experiment: Composite,
+  iteration: int | None = None,
+  also: Callable[[pathlib.Path], None] | None = None,
+) -> pathlib.Path:
   """Writes a module and its signatures as `export` does.
 
   Args:
@@ -84,10 +97,16 @@ def write(served: tf.Module, signatures: dict[str, tf.types.experimental.Concret
   output = pathlib.Path(output)
   check_version(output)
   if output.exists():
-    raise ExportError(f"output={output} exists: a version is never replaced in place; choose the next number.")
-  unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")  # no integer: servers pass it over
+    raise ExportError(
+      f"output={output} exists: a version is never replaced in place; choose the next number."
+    )
+  unfinished = output.with_name(
+    f"{output.name}.{uuid.uuid4().hex}.tmp"
+  )  # no integer: servers pass it over
   try:
-    tf.saved_model.save(served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]})
+    tf.saved_model.save(
+      served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]}
+    )
     (unfinished / extra.FOLDER).mkdir()
     if also:
       also(unfinished / extra.FOLDER)
@@ -106,15 +125,21 @@ def check_version(output: pathlib.Path) -> None:
   """
   # isdigit alone also takes other scripts' digits, and 007 would be version 7 beside another 7.
   if not (output.name.isascii() and output.name.isdigit()) or output.name.startswith("0"):
-    raise ExportError(f"output={output} does not end in a version: name it {output}/1, say (a positive integer).")
+    raise ExportError(
+      f"output={output} does not end in a version: name it {output}/1, say (a positive integer)."
+    )
 
 
 def _move(unfinished, output):
-  """Renames a folder that is complete; fails, rather than replaces, if another process was faster."""
+  """Renames a folder that is complete; fails, rather than replaces, if another process was
+  faster.
+  """
   try:
     unfinished.rename(output)  # fails where a folder that is not empty exists
   except OSError:
-    raise ExportError(f"output={output} was written by another process meanwhile: choose the next number.") from None
+    raise ExportError(
+      f"output={output} was written by another process meanwhile: choose the next number."
+    ) from None
 
 
 class ServedModel(tf.Module):
@@ -127,22 +152,39 @@ class ServedModel(tf.Module):
     self._steering = steering.make_steering(self._scan)
     self._directions = (_DIRECTION, _PENDING)[: 1 + self._scan.decision_delay]
     self._like = self.actor.initial_state(1)
-    self.state_names = ["state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)]
+    self.state_names = [
+      "state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)
+    ]
 
-  def signatures(self, batch: int | None = None, names: Sequence[str] = ("complete", "start", "step", "scan")
-                 ) -> dict[str, tf.types.experimental.ConcreteFunction]:
+  def signatures(
+    self, batch: int | None = None, names: Sequence[str] = ("complete", "start", "step", "scan")
+  ) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Returns traced signatures by name, for batches of one size or, with None, of any."""
     size, n = self._scan.image_size, self._scan.probes
+
     def spec(name, *shape, dtype=tf.float32):
       return tf.TensorSpec([batch, *shape], dtype, name)
-    state = [spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))]
-    state += [spec(name, 2) for name in (_POSITION, *self._directions)] + [spec(_SEGMENT, dtype=tf.int32)]
-    inputs = {"complete": [spec("partial_scan", size, size, 2)], "start": [spec("scan_id", dtype=tf.int64)],
-              "step": [spec("observation", n)], "scan": [spec("image", size, size, 1)]}
+
+    state = [
+      spec(name, *part.shape[1:]) for name, part in zip(self.state_names, tree.flatten(self._like))
+    ]
+    state += [spec(name, 2) for name in (_POSITION, *self._directions)] + [
+      spec(_SEGMENT, dtype=tf.int32)
+    ]
+    inputs = {
+      "complete": [spec("partial_scan", size, size, 2)],
+      "start": [spec("scan_id", dtype=tf.int64)],
+      "step": [spec("observation", n)],
+      "scan": [spec("image", size, size, 1)],
+    }
     # State goes by keyword: its names are not known beforehand.
     more = {"step": {part.name: part for part in state}}
-    return {name: tf.function(getattr(self, name)).get_concrete_function(*inputs[name], **more.get(name, {}))
-            for name in names}
+    return {
+      name: tf.function(getattr(self, name)).get_concrete_function(
+        *inputs[name], **more.get(name, {})
+      )
+      for name in names
+    }
 
   def complete(self, partial_scan):
     """Completes partial scans."""
@@ -151,14 +193,20 @@ class ServedModel(tf.Module):
   def start(self, scan_id):
     """Starts scans: as many as there are ids."""
     batch = tf.shape(scan_id)[0]
-    position, direction = (tf.broadcast_to(part, [batch, 2])
-                           for part in (self._steering.start, self._steering.first_step))
+    position, direction = (
+      tf.broadcast_to(part, [batch, 2])
+      for part in (self._steering.start, self._steering.first_step)
+    )
     directions, end = [direction], position
     for segment in range(1, 1 + self._scan.decision_delay):
       end += self._scan.probes * directions[-1]
       directions.append(self._steering.undecided(directions[-1], end, segment))
-    return {**self._named(self.actor.initial_state(batch), position, directions, tf.zeros([batch], tf.int32)),
-            "positions": geometry.probe_positions(position, direction, self._scan)}
+    return {
+      **self._named(
+        self.actor.initial_state(batch), position, directions, tf.zeros([batch], tf.int32)
+      ),
+      "positions": geometry.probe_positions(position, direction, self._scan),
+    }
 
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
@@ -166,7 +214,9 @@ class ServedModel(tf.Module):
     state = _of_batch(state, tf.shape(observation)[0])
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
     action, error, recurrent = self.actor.decide(observation, state[_POSITION], recurrent)
-    action = tf.debugging.check_numerics(action, "the state is not finite: give the state_* of the last answer")
+    action = tf.debugging.check_numerics(
+      action, "the state is not finite: give the state_* of the last answer"
+    )
     directions = [state[name] for name in self._directions]
     position, segment = state[_POSITION] + self._scan.probes * directions[0], state[_SEGMENT] + 1
     start = position
@@ -174,10 +224,12 @@ class ServedModel(tf.Module):
       start += self._scan.probes * direction
     decided = self._steering.step(action, start, segment + self._scan.decision_delay)
     directions = [*directions[1:], decided]
-    return {**self._named(recurrent, position, directions, segment),
-            "angle": tf.atan2(decided[:, 1:], decided[:, :1]),
-            "positions": geometry.probe_positions(position, directions[0], self._scan),
-            **({} if error is None else {"predicted_error": error})}
+    return {
+      **self._named(recurrent, position, directions, segment),
+      "angle": tf.atan2(decided[:, 1:], decided[:, :1]),
+      "positions": geometry.probe_positions(position, directions[0], self._scan),
+      **({} if error is None else {"predicted_error": error}),
+    }
 
   def scan(self, image):
     """Scans whole images, for use without a microscope."""
@@ -185,22 +237,36 @@ class ServedModel(tf.Module):
     return {"path": path, "partial_scan": partial, "completion": completion}
 
   def _named(self, recurrent, position, directions, segment):
-    """Names the state's tensors; `directions` are the steps [B, 2] px of the next segment and, with a delay, of the
-    one after."""
+    """Names the state's tensors; `directions` are the steps [B, 2] px of the next segment and, with
+    a delay, of the one after."""
     named = dict(zip(self.state_names, tree.flatten(recurrent)))
-    return {**named, _POSITION: position, **dict(zip(self._directions, directions)), _SEGMENT: segment}
+    return {
+      **named,
+      _POSITION: position,
+      **dict(zip(self._directions, directions)),
+      _SEGMENT: segment,
+    }
 
 
 def finite(intensities, name):
-  """Refuses NaN and infinite intensities, and other shapes, when the graph runs (servers do not check shapes)."""
+  """Refuses NaN and infinite intensities, and other shapes, when the graph runs (servers do not
+  check shapes).
+  """
   intensities = tf.ensure_shape(intensities, intensities.shape)
   return tf.debugging.check_numerics(intensities, f"{name} has intensities that are not finite")
 
 
 def _of_batch(state, batch):
-  """Refuses parts of the state [B, ...] that have another shape or batch, and would be broadcast."""
+  """Refuses parts of the state [B, ...] that have another shape or batch, and would be
+  broadcast.
+  """
   state = {name: tf.ensure_shape(part, part.shape) for name, part in state.items()}
   batches = tf.stack([tf.shape(part)[0] for part in state.values()])
-  with tf.control_dependencies([tf.debugging.assert_equal(
-      batches, batch, f"the batches of {', '.join(state)} are not the observation's")]):
+  with tf.control_dependencies(
+    [
+      tf.debugging.assert_equal(
+        batches, batch, f"the batches of {', '.join(state)} are not the observation's"
+      )
+    ]
+  ):
     return {name: tf.identity(part) for name, part in state.items()}

@@ -1,9 +1,10 @@
 """What travels along with a SavedModel in its assets.extra.
 
-  config.json                    the configuration that the model was trained with
-  manifest.json                  where it comes from, SHA-256 of configuration and files, the signatures explained
-  tf_serving_warmup_requests     one PredictionLog a signature, replayed by servers when they load the model
-  litert/                        the fast path, if asked for (see `serving.litert`)
+config.json                    the configuration that the model was trained with
+manifest.json                  where it comes from, SHA-256 of configuration and files, the
+signatures explained tf_serving_warmup_requests     one PredictionLog a signature, replayed by
+servers when they load the model litert/                        the fast path, if asked for (see
+`serving.litert`)
 """
 
 import hashlib
@@ -18,36 +19,50 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import adaptive_stem_tf
-from adaptive_stem_tf import fields
 from adaptive_stem_tf.serving import contract
+from adaptive_stem_tf.settings import Composite
 
 FOLDER = "assets.extra"
 WARM_UP = "tf_serving_warmup_requests"  # the name that servers look for
 _SIGNATURES = {
-    "complete": "completes partial scans",
-    "correct": "completes partial scans that a microscope distorted, and corrects the distortion",
-    "serving_default": "is complete, or correct where there is that",
-    "start": "starts as many scans as there are ids: the state and the first segment's probing positions",
-    "step": "takes what was measured along a segment and the state, returns the next segment and state",
-    "scan": "scans whole images and completes them, for use without a microscope; if the model was trained with "
-            "normalise=measured, intensities may have any unit here, and come back in it"}
+  "complete": "completes partial scans",
+  "correct": "completes partial scans that a microscope distorted, and corrects the distortion",
+  "serving_default": "is complete, or correct where there is that",
+  "start": (
+    "starts as many scans as there are ids: the state and the first segment's probing positions"
+  ),
+  "step": (
+    "takes what was measured along a segment and the state, returns the next segment and state"
+  ),
+  "scan": (
+    "scans whole images and completes them, for use without a microscope; if the model was "
+    "trained with normalise=measured, intensities may have any unit here, and come back in it"
+  ),
+}
 _TENSORS = {
-    "partial_scan": "intensity in [-1, 1], 0 where not measured; 1 where measured, 0 elsewhere",
-    "completion": "intensities, about in [-1, 1]",
-    "corrected": "intensities, about in [-1, 1], where they are without distortion",
-    "scan_id": "any numbers: only how many there are matters",
-    "observation": "intensities measured at the positions that the last answer asked for, in [-1, 1]",
-    "image": "intensities in [-1, 1]",
-    "angle": "direction of the next segment, rad in (-pi, pi], from the row axis towards the column axis",
-    "positions": "where to probe next: (row, column) in px, origin top-left; outside the image its border is read",
-    "path": "every probing position: (row, column) in px",
-    "state_position": "start of the segment being scanned: (row, column) in px",
-    "state_direction": "step between its probing positions: (row, column) in px"}
+  "partial_scan": "intensity in [-1, 1], 0 where not measured; 1 where measured, 0 elsewhere",
+  "completion": "intensities, about in [-1, 1]",
+  "corrected": "intensities, about in [-1, 1], where they are without distortion",
+  "scan_id": "any numbers: only how many there are matters",
+  "observation": "intensities measured at the positions that the last answer asked for, in [-1, 1]",
+  "image": "intensities in [-1, 1]",
+  "angle": (
+    "direction of the next segment, rad in (-pi, pi], from the row axis towards the column axis"
+  ),
+  "positions": (
+    "where to probe next: (row, column) in px, origin top-left; outside the image its border is "
+    "read"
+  ),
+  "path": "every probing position: (row, column) in px",
+  "state_position": "start of the segment being scanned: (row, column) in px",
+  "state_direction": "step between its probing positions: (row, column) in px",
+}
 _STATE = "part of the recurrent state: hand back what the last answer gave"
 
 
-def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: fields.Composite, iteration: int | None
-          ) -> None:
+def write(
+  saved_model: pathlib.Path, output: pathlib.Path, experiment: Composite, iteration: int | None
+) -> None:
   """Writes what describes a SavedModel into its assets.extra, which exists.
 
   Args:
@@ -61,23 +76,39 @@ def write(saved_model: pathlib.Path, output: pathlib.Path, experiment: fields.Co
   signatures = contract.of_protos(read_protos(saved_model))
   if has_serving_api():
     write_warm_up(folder / WARM_UP, output.parent.name, signatures)
-  (folder / "manifest.json").write_text(json.dumps({
-      "model": output.parent.name, "version": int(output.name), "iteration": iteration,
-      "adaptive_stem_tf": adaptive_stem_tf.__version__, "tensorflow": tf.__version__,
-      "config_sha256": config_hash(experiment),
-      "files_sha256": {str(path.relative_to(saved_model)): _file_hash(path)
-                       for path in sorted(saved_model.rglob("*")) if path.is_file() and path.parent != folder},
-      "signatures": describe(signatures)}, indent=1))
+  (folder / "manifest.json").write_text(
+    json.dumps(
+      {
+        "model": output.parent.name,
+        "version": int(output.name),
+        "iteration": iteration,
+        "adaptive_stem_tf": adaptive_stem_tf.__version__,
+        "tensorflow": tf.__version__,
+        "config_sha256": config_hash(experiment),
+        "files_sha256": {
+          str(path.relative_to(saved_model)): _file_hash(path)
+          for path in sorted(saved_model.rglob("*"))
+          if path.is_file() and path.parent != folder
+        },
+        "signatures": describe(signatures),
+      },
+      indent=1,
+    )
+  )
 
 
-def config_hash(experiment: fields.Composite) -> str:
+def config_hash(experiment: Composite) -> str:
   """Returns the SHA-256 of a configuration: of its JSON with sorted keys and no spaces."""
   values = json.loads(experiment.to_json())
-  return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+  return hashlib.sha256(
+    json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+  ).hexdigest()
 
 
 def damage(saved_model: pathlib.Path) -> str | None:
-  """Returns what is wrong with the files that a manifest lists, as a sentence; None if nothing, or there is none."""
+  """Returns what is wrong with the files that a manifest lists, as a sentence; None if nothing, or
+  there is none.
+  """
   manifest = saved_model / FOLDER / "manifest.json"
   if not manifest.is_file():
     return None
@@ -86,7 +117,10 @@ def damage(saved_model: pathlib.Path) -> str | None:
     if not path.is_file():
       return f"{path} is missing: export the model again, to the next version."
     if _file_hash(path) != expected:
-      return f"{path} is damaged (its SHA-256 is not the manifest's): export the model again, to the next version."
+      return (
+        f"{path} is damaged (its SHA-256 is not the manifest's): export the model again, to the "
+        "next version."
+      )
   return None
 
 
@@ -98,10 +132,18 @@ def read_protos(saved_model: pathlib.Path) -> dict[str, meta_graph_pb2.Signature
 
 def describe(signatures: Mapping[str, contract.Signature]) -> dict[str, Any]:
   """Explains signatures for people: every tensor with its shape, type and meaning."""
+
   def explained(tensors):
     return {name: f"{tensors[name]}: {_TENSORS.get(name, _STATE)}" for name in sorted(tensors)}
-  return {name: {"does": _SIGNATURES[name], "takes": explained(signature.inputs), "gives": explained(signature.outputs)}
-          for name, signature in sorted(signatures.items())}
+
+  return {
+    name: {
+      "does": _SIGNATURES[name],
+      "takes": explained(signature.inputs),
+      "gives": explained(signature.outputs),
+    }
+    for name, signature in sorted(signatures.items())
+  }
 
 
 def has_serving_api() -> bool:
@@ -109,9 +151,12 @@ def has_serving_api() -> bool:
   return importlib.util.find_spec("tensorflow_serving") is not None
 
 
-def write_warm_up(path: pathlib.Path, name: str, signatures: Mapping[str, contract.Signature]) -> None:
+def write_warm_up(
+  path: pathlib.Path, name: str, signatures: Mapping[str, contract.Signature]
+) -> None:
   """Writes one request of batch 1, zeros, for each signature."""
   from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
   with tf.io.TFRecordWriter(str(path)) as writer:
     for signature_name, signature in sorted(signatures.items()):
       request = predict_pb2.PredictRequest()
@@ -119,7 +164,9 @@ def write_warm_up(path: pathlib.Path, name: str, signatures: Mapping[str, contra
       for key, tensor in signature.inputs.items():
         zeros = np.zeros([size or 1 for size in tensor.shape], tensor.dtype.as_numpy_dtype)
         request.inputs[key].CopyFrom(tf.make_tensor_proto(zeros))
-      log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+      log = prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+      )
       writer.write(log.SerializeToString())
 
 

@@ -17,13 +17,16 @@ Corner = tuple[int, int]  # first row and column of a window, px
 
 
 def mend(image: np.ndarray) -> tuple[np.ndarray, int]:
-  """Replaces non-finite pixels by the lowest finite intensity; returns the image and how many there were."""
+  """Replaces non-finite pixels by the lowest finite intensity; returns the image and how many there
+  were.
+  """
   finite = np.isfinite(image)
   return np.where(finite, image, image[finite].min()), int(finite.size - np.count_nonzero(finite))
 
 
 def window_corner(shape: tuple[int, int], size: int, window: Corner | None) -> Corner:
-  """Returns the first row and column of a window of `size` px; of the central one if `window` is None.
+  """Returns the first row and column of a window of `size` px; of the central one if `window` is
+  None.
 
   Raises:
     ValueError: if the window is not inside the image.
@@ -33,27 +36,41 @@ def window_corner(shape: tuple[int, int], size: int, window: Corner | None) -> C
     return (shape[0] - size) // 2, (shape[1] - size) // 2
   last = [side - size for side in shape]
   if not all(0 <= first <= limit for first, limit in zip(window, last)):
-    raise ValueError(f"window={window[0]},{window[1]} leaves the image of {shape[0]} x {shape[1]} px: its first row "
-                     f"must be 0 to {last[0]} and its first column 0 to {last[1]}.")
+    raise ValueError(
+      f"window={window[0]},{window[1]} leaves the image of {shape[0]} x {shape[1]} px: its first "
+      f"row must be 0 to {last[0]} and its first column 0 to {last[1]}."
+    )
   return window
 
 
 def tile_corners(shape: tuple[int, int], size: int, overlap: int) -> list[Corner]:
-  """Returns the first row and column of tiles that cover an image and overlap by at least `overlap` px.
+  """Returns the first row and column of tiles that cover an image and overlap by at least `overlap`
+  px.
 
   Raises:
     ValueError: if the image is smaller than a tile, or the overlap is not smaller than half a tile.
   """
   _check_size(shape, size)
   if not 0 <= overlap < size / 2:
-    raise ValueError(f"overlap={overlap} is out of range: must be at least 0 and below half a tile, {size // 2} px.")
-  starts = [np.linspace(0, side - size, -(-(side - overlap) // (size - overlap))).round().astype(int)
-            for side in shape]
+    raise ValueError(
+      f"overlap={overlap} is out of range: must be at least 0 and below half a tile, {size // 2} "
+      "px."
+    )
+  starts = [
+    np.linspace(0, side - size, -(-(side - overlap) // (size - overlap))).round().astype(int)
+    for side in shape
+  ]
   return [(int(row), int(column)) for row in starts[0] for column in starts[1]]
 
 
-def scan(scanner: Scanner, image: np.ndarray, corners: Sequence[Corner], normalisation: Normalisation,
-         pixel_size_nm: float | None = None, progress: Callable[[Iterable], Iterable] = iter) -> ScanResult:
+def scan(
+  scanner: Scanner,
+  image: np.ndarray,
+  corners: Sequence[Corner],
+  normalisation: Normalisation,
+  pixel_size_nm: float | None = None,
+  progress: Callable[[Iterable], Iterable] = iter,
+) -> ScanResult:
   """Scans windows of an image and joins their completions, blended linearly where windows overlap.
 
   Args:
@@ -89,17 +106,30 @@ def scan(scanner: Scanner, image: np.ndarray, corners: Sequence[Corner], normali
   truth = image[origin[0] : origin[0] + shape[0], origin[1] : origin[1] + shape[1]]
   count = scanner.segments * scanner.probes
   return ScanResult(
-      np.concatenate(positions), np.concatenate(intensities), np.repeat(np.arange(len(corners)), count),
-      np.tile(np.repeat(np.arange(scanner.segments), scanner.probes), len(corners)), partial,
-      (total / np.maximum(weight, 1e-12)).astype(np.float32), truth, origin, pixel_size_nm,
-      {name: np.concatenate([error[name] for error in errors]) for name in errors[0]},
-      {"model": str(scanner.folder), "corrector": scanner.corrector and str(scanner.corrector),
-       "normalise": str(normalisation), "windows": [list(corner) for corner in corners],
-       "window_size_px": size, "seconds": round(time.monotonic() - started, 3)})
+    np.concatenate(positions),
+    np.concatenate(intensities),
+    np.repeat(np.arange(len(corners)), count),
+    np.tile(np.repeat(np.arange(scanner.segments), scanner.probes), len(corners)),
+    partial,
+    (total / np.maximum(weight, 1e-12)).astype(np.float32),
+    truth,
+    origin,
+    pixel_size_nm,
+    {name: np.concatenate([error[name] for error in errors]) for name in errors[0]},
+    {
+      "model": str(scanner.folder),
+      "corrector": scanner.corrector and str(scanner.corrector),
+      "normalise": str(normalisation),
+      "windows": [list(corner) for corner in corners],
+      "window_size_px": size,
+      "seconds": round(time.monotonic() - started, 3),
+    },
+  )
 
 
 def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[str, np.ndarray]:
-  """Returns 10 MSE [B] on the low-pass `filtered` and the `raw` window, each window's range being [-1, 1].
+  """Returns 10 MSE [B] on the low-pass `filtered` and the `raw` window, each window's range being
+  [-1, 1].
 
   Args:
     completions: [B, S, S], in the windows' units.
@@ -109,12 +139,16 @@ def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[
   low, high = windows.min((1, 2)), windows.max((1, 2))
   ours, truth = to_unit(completions, low, high), to_unit(windows, low, high)
   filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
-  return {name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))
-          for name, target in (("filtered", filtered), ("raw", truth))}
+  return {
+    name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))
+    for name, target in (("filtered", filtered), ("raw", truth))
+  }
 
 
 def _ramp(corners, size):
-  """Returns weights [S, S] that rise linearly from each edge to the depth of the overlap of neighbours."""
+  """Returns weights [S, S] that rise linearly from each edge to the depth of the overlap of
+  neighbours.
+  """
   steps = [np.diff(sorted({corner[axis] for corner in corners})) for axis in (0, 1)]
   depths = [size - step.min() if len(step) else 0 for step in steps]
   edge = np.minimum(np.arange(size) + 1, size - np.arange(size))
@@ -124,5 +158,7 @@ def _ramp(corners, size):
 
 def _check_size(shape, size):
   if min(shape) < size:
-    raise ValueError(f"the image is {shape[0]} x {shape[1]} px, smaller than the {size} x {size} px that the model "
-                     "scans: give a larger one, or less --binning.")
+    raise ValueError(
+      f"the image is {shape[0]} x {shape[1]} px, smaller than the {size} x {size} px that the "
+      "model scans: give a larger one, or less --binning."
+    )

@@ -1,4 +1,6 @@
-"""How long a decision and a completion take, from measured intensities to where the beam goes next."""
+"""How long a decision and a completion take, from measured intensities to where the beam goes
+next.
+"""
 
 import gc
 import itertools
@@ -26,7 +28,9 @@ class Calls(NamedTuple):
   completions: int
 
 
-def measure(scanner: stepping.Scanner, geometry: Geometry, calls: Calls) -> dict[str, dict[str, float]]:
+def measure(
+  scanner: stepping.Scanner, geometry: Geometry, calls: Calls
+) -> dict[str, dict[str, float]]:
   """Times decisions and completions of one scan.
 
   A decision begins with intensities in memory and ends with positions in memory; the
@@ -52,23 +56,42 @@ def measure(scanner: stepping.Scanner, geometry: Geometry, calls: Calls) -> dict
     entering = answers[0] if number % (geometry.segments - 1) == 0 else answers[-1]
     answers[1:] = [scanner.step(observations[number % len(observations)], entering)]
 
-  return {"decision": _summary(_times(decide, calls.decisions)),
-          "completion": _summary(_times(lambda: scanner.complete(partial), calls.completions))}
+  return {
+    "decision": _summary(_times(decide, calls.decisions)),
+    "completion": _summary(_times(lambda: scanner.complete(partial), calls.completions)),
+  }
 
 
 def machine() -> dict[str, Any]:
   """Describes this machine and the software that computes."""
-  model = next((line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-               platform.processor())
-  memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
-  return {"processor": model, "cores": os.cpu_count(), "memory_gb": round(memory / 1e6, 1),
-          "system": platform.platform(), "python": platform.python_version(),
-          "load_average": [round(load, 2) for load in os.getloadavg()],
-          **{name: metadata.version(name) for name in ("tensorflow", "ai-edge-litert", "grpcio", "numpy")}}
+  model = next(
+    (
+      line.split(":", 1)[1].strip()
+      for line in _lines("/proc/cpuinfo")
+      if line.startswith("model name")
+    ),
+    platform.processor(),
+  )
+  memory = next(
+    (int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0
+  )
+  return {
+    "processor": model,
+    "cores": os.cpu_count(),
+    "memory_gb": round(memory / 1e6, 1),
+    "system": platform.platform(),
+    "python": platform.python_version(),
+    "load_average": [round(load, 2) for load in os.getloadavg()],
+    **{
+      name: metadata.version(name) for name in ("tensorflow", "ai-edge-litert", "grpcio", "numpy")
+    },
+  }
 
 
 def _times(call: Callable[[], Any], count: int) -> np.ndarray:
-  """Returns the times of calls, s, after some that warm up; garbage is collected before, not meanwhile."""
+  """Returns the times of calls, s, after some that warm up; garbage is collected before, not
+  meanwhile.
+  """
   for _ in range(max(3, int(_WARM_UP * count))):
     call()
   times = np.empty(count)
@@ -86,8 +109,11 @@ def _times(call: Callable[[], Any], count: int) -> np.ndarray:
 
 def _summary(times):
   micro = 1e6 * times
-  return {"calls": len(times), "min": float(micro.min()),
-          **{f"p{percentile:g}": float(np.percentile(micro, percentile)) for percentile in PERCENTILES}}
+  return {
+    "calls": len(times),
+    "min": float(micro.min()),
+    **{f"p{percentile:g}": float(np.percentile(micro, percentile)) for percentile in PERCENTILES},
+  }
 
 
 def _lines(path):

@@ -1,6 +1,8 @@
-"""Converts an actor's step and a generator to LiteRT: the fast path, for a control computer beside the microscope.
+"""Converts an actor's step and a generator to LiteRT: the fast path, for a control computer beside
+the microscope.
 
-Writes into a folder, all for one scan at a time (shapes are fixed, so that nothing is decided at run time):
+Writes into a folder, all for one scan at a time (shapes are fixed, so that nothing is decided at
+run time):
 
   step.tflite               signature `step` of the SavedModel
   complete.tflite           signature `complete`
@@ -19,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf.experiment.model import Model
+from adaptive_stem_tf.evaluation.model import Model
 from adaptive_stem_tf.serving import export
 
 FOLDER = "litert"  # in assets.extra
@@ -34,10 +36,14 @@ def check(model: Model, precisions: Sequence[str] = ()) -> None:
   """
   unknown = set(precisions) - set(PRECISIONS)
   if unknown:
-    raise export.ExportError(f"precision {', '.join(sorted(unknown))} is unknown: choose {' or '.join(PRECISIONS)}.")
+    raise export.ExportError(
+      f"precision {', '.join(sorted(unknown))} is unknown: choose {' or '.join(PRECISIONS)}."
+    )
   if model.experiment.generator.precision != "float32":
-    raise export.ExportError(f"precision={model.experiment.generator.precision} of the generator has no LiteRT "
-                             "arithmetic: train or export with --precision=float32.")
+    raise export.ExportError(
+      f"precision={model.experiment.generator.precision} of the generator has no LiteRT "
+      "arithmetic: train or export with --precision=float32."
+    )
 
 
 def convert(model: Model, folder: pathlib.Path, precisions: Sequence[str] = ()) -> None:
@@ -56,10 +62,16 @@ def convert(model: Model, folder: pathlib.Path, precisions: Sequence[str] = ()) 
   served = export.ServedModel(model)
   start = {name: value.numpy() for name, value in served.start(tf.zeros([1], tf.int64)).items()}
   scan = model.experiment.scan
-  np.savez(folder / "start.npz", size=scan.image_size, probes=scan.probes, segments=scan.segments, **start)
+  np.savez(
+    folder / "start.npz", size=scan.image_size, probes=scan.probes, segments=scan.segments, **start
+  )
   with tempfile.TemporaryDirectory() as fixed:
     tf.saved_model.save(served, fixed, signatures=served.signatures(1, ("step", "complete")))
-    for name, precision in [("step", ""), ("complete", ""), *(("complete", kind) for kind in precisions)]:
+    for name, precision in [
+      ("step", ""),
+      ("complete", ""),
+      *(("complete", kind) for kind in precisions),
+    ]:
       content = _converted(fixed, name, precision)
       (folder / f"{name}{precision and '_'}{precision}.tflite").write_bytes(content)
 

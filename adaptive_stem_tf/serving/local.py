@@ -29,10 +29,17 @@ def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
   """
   if (folder / "saved_model.pb").is_file():
     return
-  versions = sorted(path.name for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
-  hint = f"give a version of it, such as {folder}/{versions[-1]}" if versions else (
-      "give a folder NAME/VERSION that `python -m launch.export` wrote")
-  raise ModelError(f"{flag}={folder} {'holds no saved_model.pb' if folder.exists() else 'does not exist'}: {hint}.")
+  versions = (
+    sorted(path.name for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+  )
+  hint = (
+    f"give a version of it, such as {folder}/{versions[-1]}"
+    if versions
+    else ("give a folder NAME/VERSION that `python -m launch.export` wrote")
+  )
+  raise ModelError(
+    f"{flag}={folder} {'holds no saved_model.pb' if folder.exists() else 'does not exist'}: {hint}."
+  )
 
 
 class LocalModel:
@@ -51,7 +58,10 @@ class LocalModel:
     signatures = contract.of_protos(extra.read_protos(folder))
     missing = [name for name in _SIGNATURES if name not in signatures]
     if missing:
-      raise ModelError(f"model={folder} has no signature {', '.join(missing)}: export it by `python -m launch.export`.")
+      raise ModelError(
+        f"model={folder} has no signature {', '.join(missing)}: export it by `python -m "
+        "launch.export`."
+      )
     self._loaded = tf.saved_model.load(str(folder))
     self._run = dict(self._loaded.signatures)
     self.geometry: Geometry = stepping.geometry_of(signatures)
@@ -62,12 +72,16 @@ class LocalModel:
 
   def step(self, observation: np.ndarray, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the next segment, given what was measured at the last answer's positions."""
-    state = {name: tf.convert_to_tensor(value) for name, value in answer.items() if name.startswith(_STATE)}
+    state = {
+      name: tf.convert_to_tensor(value) for name, value in answer.items() if name.startswith(_STATE)
+    }
     return _arrays(self._run["step"](observation=tf.convert_to_tensor(observation), **state))
 
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
     """Completes partial scans [B, S, S, 2]."""
-    return self._run["complete"](partial_scan=tf.convert_to_tensor(partial_scans))["completion"].numpy()
+    return self._run["complete"](partial_scan=tf.convert_to_tensor(partial_scans))[
+      "completion"
+    ].numpy()
 
   def scan(self, images: np.ndarray) -> dict[str, np.ndarray]:
     """Scans whole images [B, S, S, 1] at once: path, partial_scan and completion."""

@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.serving import scan_picture
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
 
-def write_scan(output_dir: str | os.PathLike, result: ScanResult, picture: bool = True) -> pathlib.Path:
-  """Writes path.csv, partial_scan and completion (.npy and float32 .tif), scan.json and scan.png to a folder.
+def write_scan(
+  output_dir: str | os.PathLike, result: ScanResult, picture: bool = True
+) -> pathlib.Path:
+  """Writes path.csv, partial_scan and completion (.npy and float32 .tif), scan.json and scan.png to
+  a folder.
 
-  path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a pixel is
-  known. partial_scan.npy is [H, W, 2], intensity and mask; partial_scan.tif has NaN where nothing was measured.
-  ImageJ finds the size of a pixel in the .tif files.
+  path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a
+  pixel is known. partial_scan.npy is [H, W, 2], intensity and mask; partial_scan.tif has NaN where
+  nothing was measured. ImageJ finds the size of a pixel in the .tif files.
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
@@ -46,13 +49,23 @@ def write_scan(output_dir: str | os.PathLike, result: ScanResult, picture: bool 
 def summary(result: ScanResult) -> dict[str, Any]:
   """Returns what scan.json says."""
   distinct = int(np.count_nonzero(result.partial[..., 1]))
-  told = {**result.about, "origin_px": list(result.origin), "frame_px": list(result.completion.shape),
-          "pixel_size_nm": result.pixel_size_nm, "probing_positions": len(result.positions),
-          "distinct_pixels": distinct, "distinct_pixels_share": distinct / result.completion.size}
+  told = {
+    **result.about,
+    "origin_px": list(result.origin),
+    "frame_px": list(result.completion.shape),
+    "pixel_size_nm": result.pixel_size_nm,
+    "probing_positions": len(result.positions),
+    "distinct_pixels": distinct,
+    "distinct_pixels_share": distinct / result.completion.size,
+  }
   if result.errors is not None:
-    told |= {"ten_mse": {name: float(errors.mean()) for name, errors in result.errors.items()},
-             "ten_mse_units": "10 * MSE on [-1, 1], the range of each window; filtered: low-pass filtered target",
-             "ten_mse_by_window": {name: errors.tolist() for name, errors in result.errors.items()}}
+    told |= {
+      "ten_mse": {name: float(errors.mean()) for name, errors in result.errors.items()},
+      "ten_mse_units": (
+        "10 * MSE on [-1, 1], the range of each window; filtered: low-pass filtered target"
+      ),
+      "ten_mse_by_window": {name: errors.tolist() for name, errors in result.errors.items()},
+    }
   return told
 
 
@@ -61,12 +74,24 @@ def _write_path(path, result):
   probes = _probes(result)
   with path.open("w", newline="") as file:
     writer = csv.writer(file)
-    writer.writerow(["window", "segment", "probe", "row_px", "column_px"] + ["row_nm", "column_nm"] * (size is not None)
-                    + ["intensity"])
+    writer.writerow(
+      ["window", "segment", "probe", "row_px", "column_px"]
+      + ["row_nm", "column_nm"] * (size is not None)
+      + ["intensity"]
+    )
     for i, (row, column) in enumerate(rows):
       nm = [f"{row * size:.7g}", f"{column * size:.7g}"] if size is not None else []
-      writer.writerow([result.windows[i], result.segments[i], probes[i], f"{row:.4f}", f"{column:.4f}", *nm,
-                       f"{result.intensities[i]:.7g}"])
+      writer.writerow(
+        [
+          result.windows[i],
+          result.segments[i],
+          probes[i],
+          f"{row:.4f}",
+          f"{column:.4f}",
+          *nm,
+          f"{result.intensities[i]:.7g}",
+        ]
+      )
 
 
 def _probes(result):

@@ -1,4 +1,5 @@
-"""Which models, versions and labels a server offers: models.config, as tensorflow_model_server reads it.
+"""Which models, versions and labels a server offers: models.config, as tensorflow_model_server
+reads it.
 
 Needs tensorflow-serving-api (extra `serving`).
 """
@@ -13,8 +14,8 @@ from tensorflow_serving.config import model_server_config_pb2
 LABELS = ("stable", "canary")
 BASE_PATH = "/models"  # where the container image looks for models
 _HEADER = """\
-# Models for tensorflow_model_server --model_config_file (README.md beside this file has the commands).
-# Written by launch.export --labels: versions that carry no label are not served.
+# Models for tensorflow_model_server --model_config_file (README.md beside this file has the
+# commands). Written by launch.export --labels: versions that carry no label are not served.
 # base_path is where the server, in its container, finds the models.
 """
 
@@ -37,20 +38,30 @@ def read(path: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
     raise RepositoryError(f"{path} is no models.config: {error}. Repair it by hand.") from None
 
 
-def models(config: model_server_config_pb2.ModelServerConfig) -> dict[str, model_server_config_pb2.ModelConfig]:
+def models(
+  config: model_server_config_pb2.ModelServerConfig,
+) -> dict[str, model_server_config_pb2.ModelConfig]:
   """Returns each model's configuration by its name."""
   return {model.name: model for model in config.model_config_list.config}
 
 
-def one_model(name: str, base_path: str | os.PathLike) -> dict[str, model_server_config_pb2.ModelConfig]:
+def one_model(
+  name: str, base_path: str | os.PathLike
+) -> dict[str, model_server_config_pb2.ModelConfig]:
   """Returns the configuration of a single model whose newest version is served."""
-  return {name: model_server_config_pb2.ModelConfig(name=name, base_path=os.fspath(base_path),
-                                                    model_platform="tensorflow")}
+  return {
+    name: model_server_config_pb2.ModelConfig(
+      name=name, base_path=os.fspath(base_path), model_platform="tensorflow"
+    )
+  }
 
 
-def under(folder: str | os.PathLike, known: dict[str, model_server_config_pb2.ModelConfig]
-          ) -> dict[str, model_server_config_pb2.ModelConfig]:
-  """Returns models with their base paths moved into another folder: what a container mounts, seen from outside."""
+def under(
+  folder: str | os.PathLike, known: dict[str, model_server_config_pb2.ModelConfig]
+) -> dict[str, model_server_config_pb2.ModelConfig]:
+  """Returns models with their base paths moved into another folder: what a container mounts, seen
+  from outside.
+  """
   moved = {}
   for name, model in known.items():
     moved[name] = model_server_config_pb2.ModelConfig()
@@ -67,10 +78,14 @@ def check_labels(labels: Sequence[str]) -> None:
   """
   labels = list(labels)
   if not labels or set(labels) - set(LABELS):
-    raise RepositoryError(f"labels={','.join(labels)} is unknown: give stable, canary or stable,canary.")
+    raise RepositoryError(
+      f"labels={','.join(labels)} is unknown: give stable, canary or stable,canary."
+    )
 
 
-def add_labels(path: str | os.PathLike, name: str, version: int, labels: Sequence[str]) -> list[str]:
+def add_labels(
+  path: str | os.PathLike, name: str, version: int, labels: Sequence[str]
+) -> list[str]:
   """Points labels of a model at a version, in a models.config that is made if it is missing.
 
   TensorFlow Serving refuses a whole models.config that moves a label in use to a version
@@ -94,14 +109,23 @@ def add_labels(path: str | os.PathLike, name: str, version: int, labels: Sequenc
   path = pathlib.Path(path)
   config = read(path) if path.is_file() else model_server_config_pb2.ModelServerConfig()
   known = models(config)
-  model = known[name] if name in known else config.model_config_list.config.add(
-      name=name, base_path=f"{BASE_PATH}/{name}", model_platform="tensorflow")
+  model = (
+    known[name]
+    if name in known
+    else config.model_config_list.config.add(
+      name=name, base_path=f"{BASE_PATH}/{name}", model_platform="tensorflow"
+    )
+  )
   listed = set(model.model_version_policy.specific.versions)
-  waiting = [label for label in labels if version not in listed | {model.version_labels.get(label, version)}]
+  waiting = [
+    label for label in labels if version not in listed | {model.version_labels.get(label, version)}
+  ]
   for label in set(labels) - set(waiting):
     model.version_labels[label] = version
   labelled = set(model.version_labels.values())
-  model.model_version_policy.specific.versions[:] = sorted(labelled | {version} | (listed if waiting else set()))
+  model.model_version_policy.specific.versions[:] = sorted(
+    labelled | {version} | (listed if waiting else set())
+  )
   _write(path, config)
   return waiting
 

@@ -22,14 +22,24 @@ from adaptive_stem_tf.serving import servables as servables_lib
 
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _PREDICT, _STATUS = re.compile(_WHICH + r":(\w+)"), re.compile(_WHICH + r"(/metadata)?")
-_HTTP = {tf.errors.INVALID_ARGUMENT: 400, tf.errors.FAILED_PRECONDITION: 400, tf.errors.OUT_OF_RANGE: 400,
-         tf.errors.NOT_FOUND: 404, tf.errors.RESOURCE_EXHAUSTED: 429, tf.errors.UNIMPLEMENTED: 501,
-         tf.errors.UNAVAILABLE: 503, tf.errors.DEADLINE_EXCEEDED: 504}
+_HTTP = {
+  tf.errors.INVALID_ARGUMENT: 400,
+  tf.errors.FAILED_PRECONDITION: 400,
+  tf.errors.OUT_OF_RANGE: 400,
+  tf.errors.NOT_FOUND: 404,
+  tf.errors.RESOURCE_EXHAUSTED: 429,
+  tf.errors.UNIMPLEMENTED: 501,
+  tf.errors.UNAVAILABLE: 503,
+  tf.errors.DEADLINE_EXCEEDED: 504,
+}
 _LARGEST_VERSION = 2**63 - 1
 
 
-def make_server(servables: servables_lib.Servables, address: str, port: int) -> http.server.ThreadingHTTPServer:
+def make_server(
+  servables: servables_lib.Servables, address: str, port: int
+) -> http.server.ThreadingHTTPServer:
   """Returns an HTTP server that answers, one thread a connection, once its `serve_forever` runs."""
+
   class Handler(_Handler):
     served = servables
 
@@ -88,27 +98,39 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def _get(served, path):
   match = _STATUS.fullmatch(path)
   if not match:
-    raise servables_lib.invalid(f"GET {path} is malformed: GET /v1/models/NAME[/versions/N|/labels/L][/metadata].")
+    raise servables_lib.invalid(
+      f"GET {path} is malformed: GET /v1/models/NAME[/versions/N|/labels/L][/metadata]."
+    )
   *which, metadata = match.groups()
   spec = _spec(*which)
   if metadata:
     version = served.find(spec)
-    return {"model_spec": {"name": spec.name, "signature_name": "", "version": str(version.number)},
-            "metadata": {"signature_def": _json(signatures_of(version))}}
-  return _json(get_model_status_pb2.GetModelStatusResponse(model_version_status=served.status(spec)))
+    return {
+      "model_spec": {"name": spec.name, "signature_name": "", "version": str(version.number)},
+      "metadata": {"signature_def": _json(signatures_of(version))},
+    }
+  return _json(
+    get_model_status_pb2.GetModelStatusResponse(model_version_status=served.status(spec))
+  )
 
 
 def _json(message):
-  return json_format.MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+  return json_format.MessageToDict(
+    message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+  )
 
 
 def _post(served, path, body):
   match = _PREDICT.fullmatch(path)
   if not match:
-    raise servables_lib.invalid(f"POST {path} is malformed: POST /v1/models/NAME[/versions/N|/labels/L]:predict.")
+    raise servables_lib.invalid(
+      f"POST {path} is malformed: POST /v1/models/NAME[/versions/N|/labels/L]:predict."
+    )
   *which, method = match.groups()
   if method != "predict":
-    raise tf.errors.UnimplementedError(None, None, f"{method!r} is not offered by this server: only predict.")
+    raise tf.errors.UnimplementedError(
+      None, None, f"{method!r} is not offered by this server: only predict."
+    )
   version = served.find(_spec(*which))
   request = _parse(body)
   signature = request.get("signature_name", servables_lib.DEFAULT_SIGNATURE)
@@ -129,7 +151,9 @@ def _spec(name, version, label):
   spec = model_pb2.ModelSpec(name=urllib.parse.unquote(name))
   if version:
     if int(version) > _LARGEST_VERSION:
-      raise servables_lib.invalid(f"Version {version} is out of range: versions go up to {_LARGEST_VERSION}.")
+      raise servables_lib.invalid(
+        f"Version {version} is out of range: versions go up to {_LARGEST_VERSION}."
+      )
     spec.version.value = int(version)
   elif label:
     spec.version_label = urllib.parse.unquote(label)
@@ -144,7 +168,9 @@ def _parse(body) -> dict[str, Any]:
   if not isinstance(request, dict):
     raise servables_lib.invalid("The request is no JSON object.")
   if ("instances" in request) == ("inputs" in request):
-    raise servables_lib.invalid("The request must have either 'instances' (rows) or 'inputs' (columns).")
+    raise servables_lib.invalid(
+      "The request must have either 'instances' (rows) or 'inputs' (columns)."
+    )
   return request
 
 
@@ -153,12 +179,15 @@ def _rows(rows, known):
     raise servables_lib.invalid("'instances' is no list of at least one example.")
   if not all(isinstance(row, dict) for row in rows):
     if len(known) > 1:
-      raise servables_lib.invalid(f"'instances' must be a list of objects with {', '.join(sorted(known))}.")
+      raise servables_lib.invalid(
+        f"'instances' must be a list of objects with {', '.join(sorted(known))}."
+      )
     return _columns(rows, known)
   for row in rows:
     if set(row) != set(known):
       raise servables_lib.invalid(
-          f"Each example takes {', '.join(sorted(known))}, not {', '.join(sorted(row)) or 'nothing'}.")
+        f"Each example takes {', '.join(sorted(known))}, not {', '.join(sorted(row)) or 'nothing'}."
+      )
   return _columns({name: [row[name] for row in rows] for name in known}, known)
 
 
@@ -169,8 +198,12 @@ def _columns(columns, known):
     columns = {next(iter(known)): columns}
   unknown = sorted(set(columns) - set(known))
   if unknown:
-    raise servables_lib.invalid(f"{', '.join(unknown)} is unknown: the signature takes {', '.join(sorted(known))}.")
-  return {name: _tensor(name, value, known[name].dtype.as_numpy_dtype) for name, value in columns.items()}
+    raise servables_lib.invalid(
+      f"{', '.join(unknown)} is unknown: the signature takes {', '.join(sorted(known))}."
+    )
+  return {
+    name: _tensor(name, value, known[name].dtype.as_numpy_dtype) for name, value in columns.items()
+  }
 
 
 def _tensor(name, value, dtype):
@@ -179,5 +212,7 @@ def _tensor(name, value, dtype):
   except ValueError:
     raise servables_lib.invalid(f"{name} is ragged: its lists differ in length.") from None
   if array.dtype.kind not in "iuf" or array.dtype.kind == "f" and np.issubdtype(dtype, np.integer):
-    raise servables_lib.invalid(f"{name} holds something else than numbers of type {np.dtype(dtype).name}.")
+    raise servables_lib.invalid(
+      f"{name} holds something else than numbers of type {np.dtype(dtype).name}."
+    )
   return array.astype(dtype)

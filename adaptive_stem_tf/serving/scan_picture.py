@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import collections, figure
 from mpl_toolkits.axes_grid1 import anchored_artists
 
-from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
 _ERROR = 0.5  # of the specimen's range, at the ends of the error's colours
@@ -22,15 +22,22 @@ def draw(result: ScanResult) -> figure.Figure:
   panels = 4 if known else 3
   height, width = result.completion.shape
   side = 3.0 if height <= _SMALL and width <= _SMALL else 4.2  # in
-  drawn = figure.Figure(figsize=(side * panels, min(12, max(2.2, (side - 0.2) * height / width)) + 0.75),
-                        layout="constrained")
+  drawn = figure.Figure(
+    figsize=(side * panels, min(12, max(2.2, (side - 0.2) * height / width)) + 0.75),
+    layout="constrained",
+  )
   axes = drawn.subplots(1, panels)
   shown = result.truth if known else result.completion
   _show(axes[0], shown, low, high, "specimen and path" if known else "completion and path")
   path = _draw_path(axes[0], result)
-  drawn.colorbar(path, ax=axes[0], location="bottom", label="probing position, in order of time", shrink=0.9)
+  drawn.colorbar(
+    path, ax=axes[0], location="bottom", label="probing position, in order of time", shrink=0.9
+  )
   unit = 2 * (result.partial[..., :1] - low) / (high - low) - 1
-  axes[1].imshow(figures.partial_picture(np.concatenate([unit, result.partial[..., 1:]], -1)), interpolation="nearest")
+  axes[1].imshow(
+    figures.partial_picture(np.concatenate([unit, result.partial[..., 1:]], -1)),
+    interpolation="nearest",
+  )
   axes[1].set_title(f"partial scan, {np.mean(result.partial[..., 1]):.1%} of pixels", fontsize=8)
   image = _show(axes[2], result.completion, low, high, "completion")
   drawn.colorbar(image, ax=axes[1:3], location="bottom", label="intensity", shrink=0.45)
@@ -55,10 +62,14 @@ def _show(axes, image, low, high, title):
 
 
 def _draw_path(axes, result):
-  """Draws each window's path as line segments in the colours of their order; returns what a colour bar needs."""
+  """Draws each window's path as line segments in the colours of their order; returns what a colour
+  bar needs.
+  """
   lines, order = [], []
   for window in np.unique(result.windows):
-    path = result.positions[result.windows == window][:, ::-1] - 0.5  # imshow's first pixel is centred on 0
+    path = (
+      result.positions[result.windows == window][:, ::-1] - 0.5
+    )  # imshow's first pixel is centred on 0
     lines.append(np.stack([path[:-1], path[1:]], 1))
     order.append(np.arange(len(path) - 1))
   width = 1.3 if len(lines) == 1 else 0.5
@@ -74,9 +85,14 @@ def _draw_error(drawn, axes, result, span):
   share = (result.completion - result.truth) / span
   title = "completion - specimen"
   if result.errors is not None:
-    title += f"\n10 MSE {result.errors['filtered'].mean():.3f} (filtered), {result.errors['raw'].mean():.3f} (raw)"
+    title += (
+      f"\n10 MSE {result.errors['filtered'].mean():.3f} (filtered), "
+      f"{result.errors['raw'].mean():.3f} (raw)"
+    )
   axes.set_title(title, fontsize=8)
-  image = axes.imshow(100 * share, cmap="RdBu_r", vmin=-100 * _ERROR, vmax=100 * _ERROR, interpolation="nearest")
+  image = axes.imshow(
+    100 * share, cmap="RdBu_r", vmin=-100 * _ERROR, vmax=100 * _ERROR, interpolation="nearest"
+  )
   drawn.colorbar(image, ax=axes, location="bottom", label="% of the specimen's range", shrink=0.9)
 
 
@@ -89,7 +105,15 @@ def _scale_bar(axes, result):
   length = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
   text = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
   bar = anchored_artists.AnchoredSizeBar(
-      axes.transData, length / result.pixel_size_nm, text, "lower right", pad=0.3, borderpad=0.4, sep=2,
-      size_vertical=result.completion.shape[0] / 80, fontproperties=None)
+    axes.transData,
+    length / result.pixel_size_nm,
+    text,
+    "lower right",
+    pad=0.3,
+    borderpad=0.4,
+    sep=2,
+    size_vertical=result.completion.shape[0] / 80,
+    fontproperties=None,
+  )
   bar.patch.set(alpha=0.75, linewidth=0)
   axes.add_artist(bar)

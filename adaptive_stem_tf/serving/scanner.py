@@ -39,7 +39,8 @@ class Scanner:
 
     Args:
       model: folder of the SavedModel that scans.
-      corrector: folder of one that completes distorted scans in place of its generator; None for none.
+      corrector: folder of one that completes distorted scans in place of its generator; None for
+        none.
 
     Raises:
       local.ModelError: if there is no such folder, or it holds no model of ours.
@@ -50,7 +51,9 @@ class Scanner:
     settings = _read_settings(self.folder)
     self.filter_sigma = settings["data"]["filter_sigma"]
     self._observed_sigma = self.filter_sigma if settings["data"]["filter_observations"] else 0.0
-    self._complete = (corrector_lib.Corrector(corrector, self.size) if corrector else self._model).complete
+    self._complete = (
+      corrector_lib.Corrector(corrector, self.size) if corrector else self._model
+    ).complete
     self._adaptive = settings["scan"]["path"] == "adaptive"
 
   def scan(self, windows: np.ndarray, normalisation: Normalisation) -> Scans:
@@ -60,10 +63,14 @@ class Scanner:
       ValueError: if they have another size than the model's specimens.
     """
     if windows.ndim != 3 or windows.shape[1:] != (self.size, self.size):
-      raise ValueError(f"windows of shape {list(windows.shape)} were given: the model scans [B, {self.size}, "
-                       f"{self.size}].")
-    parts = [self._scan_batch(windows[i : i + _BATCH].astype(np.float32), normalisation)
-             for i in range(0, len(windows), _BATCH)]
+      raise ValueError(
+        f"windows of shape {list(windows.shape)} were given: the model scans [B, {self.size}, "
+        f"{self.size}]."
+      )
+    parts = [
+      self._scan_batch(windows[i : i + _BATCH].astype(np.float32), normalisation)
+      for i in range(0, len(windows), _BATCH)
+    ]
     return Scans(*(np.concatenate(part) for part in zip(*parts)))
 
   def _scan_batch(self, windows, normalisation):
@@ -78,13 +85,22 @@ class Scanner:
       answer = self._step(answer, ranges.to_unit(values[-1]), segment)
     path, intensities = np.concatenate(positions, 1), np.concatenate(values, 1)
     completed = self._complete(self._draw(ranges.to_unit(intensities), path))[..., 0]
-    return (path, intensities, self._draw(intensities, path), ranges.from_unit(completed), ranges.low, ranges.high)
+    return (
+      path,
+      intensities,
+      self._draw(intensities, path),
+      ranges.from_unit(completed),
+      ranges.low,
+      ranges.high,
+    )
 
   def _draw(self, values, path):
     return partial_scan.draw_at(tf.constant(values), tf.constant(path), self.size).numpy()
 
   def _start(self, batch):
-    """Returns the recurrent state and the positions of the first segment; all positions of a path that is fixed."""
+    """Returns the recurrent state and the positions of the first segment; all positions of a path
+    that is fixed.
+    """
     if self._adaptive:
       return self._model.start(batch)
     path = self._model.scan(np.zeros([batch, self.size, self.size, 1], np.float32))["path"]
@@ -102,9 +118,15 @@ def _read_settings(folder):
   path = folder / "assets.extra" / "config.json"
   try:
     settings = json.loads(path.read_text())
-    for section, name in (("scan", "path"), ("data", "filter_sigma"), ("data", "filter_observations")):
+    for section, name in (
+      ("scan", "path"),
+      ("data", "filter_sigma"),
+      ("data", "filter_observations"),
+    ):
       settings[section][name]
   except (OSError, ValueError, KeyError, TypeError) as error:
-    raise local.ModelError(f"model={folder}: {path} is missing or not the configuration of a model "
-                           f"({type(error).__name__}: {error}): export it by `python -m launch.export`.") from error
+    raise local.ModelError(
+      f"model={folder}: {path} is missing or not the configuration of a model "
+      f"({type(error).__name__}: {error}): export it by `python -m launch.export`."
+    ) from error
   return settings

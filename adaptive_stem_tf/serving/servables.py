@@ -58,7 +58,8 @@ class Version:
 
     Raises:
       FailedPreconditionError: if there is no such signature.
-      InvalidArgumentError: for missing or unknown tensors, other types or shapes, intensities that are not finite.
+      InvalidArgumentError: for missing or unknown tensors, other types or shapes, intensities that
+        are not finite.
     """
     name = name or DEFAULT_SIGNATURE
     try:
@@ -67,7 +68,9 @@ class Version:
       raise tf.errors.FailedPreconditionError(None, None, str(error)) from None
     try:
       contract.check(name, self.signatures[name], inputs)
-      outputs = self._loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+      outputs = self._loaded.signatures[name](
+        **{key: tf.constant(value) for key, value in inputs.items()}
+      )
     except contract.ContractError as error:
       raise invalid(str(error)) from None
     except tf.errors.OpError as error:
@@ -97,8 +100,14 @@ def invalid(message: str) -> tf.errors.InvalidArgumentError:
 
 def _plain(message):
   """Returns what went wrong, without the places in a graph that nobody outside knows."""
-  lines = [line for line in message.splitlines() if line and not line.startswith(("Graph execution", "Detected at"))]
-  return next((line for line in lines if not line.startswith(("<stack", "\t [[", "  File"))), message)
+  lines = [
+    line
+    for line in message.splitlines()
+    if line and not line.startswith(("Graph execution", "Detected at"))
+  ]
+  return next(
+    (line for line in lines if not line.startswith(("<stack", "\t [[", "  File"))), message
+  )
 
 
 class Servables:
@@ -123,12 +132,18 @@ class Servables:
     with self._lock:
       models = self._models if models is None else models
       loaded = {name: self._load(name, model) for name, model in models.items()}
-      self._models, self._versions = models, loaded  # at once: requests see the old versions or the new
+      self._models, self._versions = (
+        models,
+        loaded,
+      )  # at once: requests see the old versions or the new
 
   def _load(self, name, model):
     known = self._versions.get(name, {})
     wanted = _wanted(model)
-    new = {number: known[number] if number in known else Version(folder) for number, folder in wanted.items()}
+    new = {
+      number: known[number] if number in known else Version(folder)
+      for number, folder in wanted.items()
+    }
     # The newest that answers stays until another does.
     if not any(not version.error for version in new.values()):
       new |= {number: version for number, version in known.items() if not version.error}
@@ -159,7 +174,9 @@ class Servables:
       InvalidArgumentError, NotFoundError: as `find`.
     """
     versions, number = self._versions.get(spec.name, {}), self._number(spec)
-    chosen = versions.values() if number is None else [versions[number]] if number in versions else []
+    chosen = (
+      versions.values() if number is None else [versions[number]] if number in versions else []
+    )
     if not chosen:
       raise tf.errors.NotFoundError(None, None, self._not_found(spec.name, number))
     return [_state(version) for version in sorted(chosen, key=lambda version: -version.number)]
@@ -172,26 +189,37 @@ class Servables:
       labels = self._models[spec.name].version_labels if spec.name in self._models else {}
       if spec.version_label not in labels:
         known = ", ".join(sorted(labels)) or "none"
-        raise invalid(f"Version label {spec.version_label!r} of {spec.name!r} is unknown: there are {known}.")
+        raise invalid(
+          f"Version label {spec.version_label!r} of {spec.name!r} is unknown: there are {known}."
+        )
       return labels[spec.version_label]
     return None
 
   def _not_found(self, name, number):
     if name not in self._versions:
-      return f"Model {name!r} is not served: there are {', '.join(sorted(self._versions)) or 'none'}."
+      return (
+        f"Model {name!r} is not served: there are {', '.join(sorted(self._versions)) or 'none'}."
+      )
     versions = self._versions[name]
     if number in versions:
       return versions[number].error
-    usable = ", ".join(str(n) for n, version in sorted(versions.items()) if not version.error) or "none"
+    usable = (
+      ", ".join(str(n) for n, version in sorted(versions.items()) if not version.error) or "none"
+    )
     wanted = "version that can be served" if number is None else f"version {number}"
     return f"Model {name!r} has no {wanted}: there are {usable}."
 
 
 def _wanted(model):
-  """Returns the folders {number: folder} of the versions that a model's policy asks for: the newest by default."""
+  """Returns the folders {number: folder} of the versions that a model's policy asks for: the newest
+  by default.
+  """
   base = pathlib.Path(model.base_path)
-  folders = {int(path.name): path for path in base.iterdir() if path.name.isdigit() and path.is_dir()
-             } if base.is_dir() else {}
+  folders = (
+    {int(path.name): path for path in base.iterdir() if path.name.isdigit() and path.is_dir()}
+    if base.is_dir()
+    else {}
+  )
   policy = model.model_version_policy
   choice = policy.WhichOneof("policy_choice")
   if choice == "specific":

@@ -28,7 +28,11 @@ from adaptive_stem_tf.serving import servables as servables_lib
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SIGNATURES = "signature_def"
 _WORKERS = 8
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+_UNLIMITED = [
+  ("grpc.max_receive_message_length", -1),
+  ("grpc.max_send_message_length", -1),
+  ("grpc.so_reuseport", 0),
+]
 
 
 class AddressError(ValueError):
@@ -55,21 +59,35 @@ class Server:
     AddressError: if a port cannot be had.
   """
 
-  def __init__(self, models: Mapping[str, Any], address: str = "localhost", grpc_port: int = 8500,
-               rest_port: int = 8501, poll_seconds: float = 1.0, reread: Callable[[], Mapping[str, Any]] | None = None):
+  def __init__(
+    self,
+    models: Mapping[str, Any],
+    address: str = "localhost",
+    grpc_port: int = 8500,
+    rest_port: int = 8501,
+    poll_seconds: float = 1.0,
+    reread: Callable[[], Mapping[str, Any]] | None = None,
+  ):
     self.servables = servables_lib.Servables(models)
     self._reread, self._poll_seconds, self._stopping = reread, poll_seconds, threading.Event()
     self._grpc = grpc.server(futures.ThreadPoolExecutor(_WORKERS), options=_UNLIMITED)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Predictions(self.servables), self._grpc)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+      _Predictions(self.servables), self._grpc
+    )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self.servables), self._grpc)
     try:
       self.grpc_port = self._grpc.add_insecure_port(f"{address}:{grpc_port}")
       self._rest = rest.make_server(self.servables, address, rest_port)
     except (OSError, RuntimeError) as error:
-      raise AddressError(f"ports {grpc_port} (gRPC) and {rest_port} (HTTP) of {address} cannot be had: {error}. "
-                         "Choose others, or stop what listens there.") from None
+      raise AddressError(
+        f"ports {grpc_port} (gRPC) and {rest_port} (HTTP) of {address} cannot be had: {error}. "
+        "Choose others, or stop what listens there."
+      ) from None
     self.rest_port = self._rest.server_address[1]
-    self._threads = [threading.Thread(target=target, daemon=True) for target in (self._rest.serve_forever, self._poll)]
+    self._threads = [
+      threading.Thread(target=target, daemon=True)
+      for target in (self._rest.serve_forever, self._poll)
+    ]
 
   def start(self) -> "Server":
     """Begins to answer."""
@@ -115,7 +133,11 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     unknown = sorted(set(wanted) - set(outputs))
     if unknown:
       raise tf.errors.InvalidArgumentError(
-          None, None, f"output_filter names {', '.join(unknown)}: {signature} gives {', '.join(sorted(outputs))}.")
+        None,
+        None,
+        f"output_filter names {', '.join(unknown)}: {signature} gives "
+        f"{', '.join(sorted(outputs))}.",
+      )
     response = predict_pb2.PredictResponse()
     _fill(response.model_spec, request.model_spec.name, version.number, signature)
     for name in wanted:
@@ -126,7 +148,10 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     version = self._servables.find(request.model_spec)
     if list(request.metadata_field) != [_SIGNATURES]:
       raise tf.errors.InvalidArgumentError(
-          None, None, f"metadata_field={list(request.metadata_field)} is unknown: ask for {_SIGNATURES}.")
+        None,
+        None,
+        f"metadata_field={list(request.metadata_field)} is unknown: ask for {_SIGNATURES}.",
+      )
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     _fill(response.model_spec, request.model_spec.name, version.number)
     response.metadata[_SIGNATURES].Pack(rest.signatures_of(version))
@@ -140,8 +165,12 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     self._servables = servables
 
   def GetModelStatus(self, request, context):  # noqa: N802
-    return _answered(context, lambda: get_model_status_pb2.GetModelStatusResponse(
-        model_version_status=self._servables.status(request.model_spec)))
+    return _answered(
+      context,
+      lambda: get_model_status_pb2.GetModelStatusResponse(
+        model_version_status=self._servables.status(request.model_spec)
+      ),
+    )
 
 
 def _answered(context, function):

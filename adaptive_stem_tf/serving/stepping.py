@@ -1,4 +1,6 @@
-"""Scans images with whatever decides step by step: a server, a SavedModel in this process, or LiteRT."""
+"""Scans images with whatever decides step by step: a server, a SavedModel in this process, or
+LiteRT.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -11,15 +13,22 @@ from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import contract
 from adaptive_stem_tf.serving.geometry import Geometry
 
-Answer = dict[str, np.ndarray]  # state_* [B, ...], positions [B, n, 2] px and, after a step, angle [B, 1] rad
+Answer = dict[
+  str, np.ndarray
+]  # state_* [B, ...], positions [B, n, 2] px and, after a step, angle [B, 1] rad
 
 
 def geometry_of(signatures: Mapping[str, contract.Signature]) -> Geometry:
   """Returns the sizes of a model's scans from its signatures `scan` and `step`."""
-  size, (_, probes) = signatures["scan"].inputs["image"].shape[1], signatures["step"].inputs["observation"].shape
+  size, (_, probes) = (
+    signatures["scan"].inputs["image"].shape[1],
+    signatures["step"].inputs["observation"].shape,
+  )
   count = signatures["scan"].outputs["path"].shape[1]
   if not size or not probes or not count:
-    raise ValueError("the sizes of the model's scans are not fixed: it was not exported by launch.export.")
+    raise ValueError(
+      "the sizes of the model's scans are not fixed: it was not exported by launch.export."
+    )
   return Geometry(size, probes, count // probes)
 
 
@@ -44,22 +53,26 @@ class Scanner(Protocol):
     """Completes partial scans [B, S, S, 2]."""
 
 
-def scan_images(scanner: Scanner, images: np.ndarray, geometry: Geometry, normalise: str = "image") -> Scan:
+def scan_images(
+  scanner: Scanner, images: np.ndarray, geometry: Geometry, normalise: str = "image"
+) -> Scan:
   """Scans images [B, S, S, 1] segment by segment, and has the partial scans completed.
 
   Args:
     scanner: what decides and completes.
     images: in [-1, 1].
     geometry: of its scans.
-    normalise: as the model was trained (config.Data): `image` shows it intensities as they are, `measured` by the
-      range of the first segment.
+    normalise: as the model was trained (config.Data): `image` shows it intensities as they are,
+      `measured` by the range of the first segment.
 
   Raises:
     ValueError: if the images have another size than the model's scans.
   """
   if images.shape[1:] != (geometry.size, geometry.size, 1):
-    raise ValueError(f"images have shape {list(images.shape)} and the model scans "
-                     f"[B, {geometry.size}, {geometry.size}, 1]: crop or scale them.")
+    raise ValueError(
+      f"images have shape {list(images.shape)} and the model scans "
+      f"[B, {geometry.size}, {geometry.size}, 1]: crop or scale them."
+    )
   answer, positions = scanner.start(len(images)), []
   ranges = _ranges(len(images), normalise)
   for segment in range(geometry.segments):
@@ -69,16 +82,27 @@ def scan_images(scanner: Scanner, images: np.ndarray, geometry: Geometry, normal
   return complete_along(scanner, images, np.concatenate(positions, 1), geometry, normalise)
 
 
-def complete_along(scanner: Scanner, images: np.ndarray, path: np.ndarray, geometry: Geometry,
-                   normalise: str = "image") -> Scan:
-  """Has scans completed of images [B, S, S, 1] along paths [B, T * n, 2] px; arguments as `scan_images`."""
+def complete_along(
+  scanner: Scanner,
+  images: np.ndarray,
+  path: np.ndarray,
+  geometry: Geometry,
+  normalise: str = "image",
+) -> Scan:
+  """Has scans completed of images [B, S, S, 1] along paths [B, T * n, 2] px; arguments as
+  `scan_images`.
+  """
   measured, ranges = read(images, path), _ranges(len(images), normalise)
-  draw = lambda values: partial_scan.draw_at(tf.constant(values), tf.constant(path), geometry.size).numpy()
+  draw = lambda values: partial_scan.draw_at(
+    tf.constant(values), tf.constant(path), geometry.size
+  ).numpy()
   if not ranges:
     return Scan(path, draw(measured), scanner.complete(draw(measured)))
   for segment in np.split(measured, geometry.segments, 1):
     ranges.update(segment)
-  return Scan(path, draw(measured), ranges.from_unit(scanner.complete(draw(ranges.to_unit(measured)))))
+  return Scan(
+    path, draw(measured), ranges.from_unit(scanner.complete(draw(ranges.to_unit(measured))))
+  )
 
 
 def _ranges(count: int, normalise: str) -> IntensityRange | None:

@@ -24,8 +24,11 @@ from tensorflow_serving.apis import (
 
 from adaptive_stem_tf.serving import contract
 
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-              ("grpc.max_reconnect_backoff_ms", 1000)]
+_UNLIMITED = [
+  ("grpc.max_receive_message_length", -1),
+  ("grpc.max_send_message_length", -1),
+  ("grpc.max_reconnect_backoff_ms", 1000),
+]
 
 
 class ServingError(RuntimeError):
@@ -56,7 +59,13 @@ class Which(NamedTuple):
   label: str | None = None
 
   def __str__(self) -> str:
-    chosen = f" version {self.version}" if self.version is not None else f" label {self.label}" if self.label else ""
+    chosen = (
+      f" version {self.version}"
+      if self.version is not None
+      else f" label {self.label}"
+      if self.label
+      else ""
+    )
     return f"model {self.name!r}{chosen}"
 
 
@@ -71,7 +80,9 @@ class Status(NamedTuple):
 class Transport(Protocol):
   """A way to a model on a server; each call takes its timeout in s."""
 
-  def predict(self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
+  def predict(
+    self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
+  ) -> dict[str, np.ndarray]:
     """Runs a signature."""
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
@@ -95,7 +106,9 @@ class Grpc:
     self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     self._models = model_service_pb2_grpc.ModelServiceStub(channel)
 
-  def predict(self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
+  def predict(
+    self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
+  ) -> dict[str, np.ndarray]:
     """Runs a signature."""
     request = predict_pb2.PredictRequest(model_spec=self._spec(signature))
     for name, value in inputs.items():
@@ -106,7 +119,8 @@ class Grpc:
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
     """Returns what the model offers."""
     request = get_model_metadata_pb2.GetModelMetadataRequest(
-        model_spec=self._spec(), metadata_field=["signature_def"])
+      model_spec=self._spec(), metadata_field=["signature_def"]
+    )
     response = self._call(self._predictions.GetModelMetadata, request, timeout)
     described = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(described)
@@ -117,7 +131,10 @@ class Grpc:
     request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
     response = self._call(self._models.GetModelStatus, request, timeout)
     states = get_model_status_pb2.ModelVersionStatus.State
-    return [Status(s.version, states.Name(s.state), s.status.error_message) for s in response.model_version_status]
+    return [
+      Status(s.version, states.Name(s.state), s.status.error_message)
+      for s in response.model_version_status
+    ]
 
   def _spec(self, signature=""):
     name, version, label = self._which
@@ -139,9 +156,15 @@ class Grpc:
     if code == grpc.StatusCode.UNAVAILABLE:
       return Unavailable(f"{where} is unavailable: {details}.")
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-      return Timeout(f"{where} did not answer in {timeout:g} s: is it overloaded? Give more time, or smaller batches.")
-    kinds = {grpc.StatusCode.NOT_FOUND: NotFound, grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
-             grpc.StatusCode.FAILED_PRECONDITION: BadRequest}
+      return Timeout(
+        f"{where} did not answer in {timeout:g} s: is it overloaded? Give more time, or smaller "
+        "batches."
+      )
+    kinds = {
+      grpc.StatusCode.NOT_FOUND: NotFound,
+      grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
+      grpc.StatusCode.FAILED_PRECONDITION: BadRequest,
+    }
     return kinds.get(code, ServingError)(f"{where}, {self._which}: {details} ({code.name})")
 
 
@@ -156,47 +179,70 @@ class Rest:
   def __init__(self, server: str, which: Which):
     self._server, self._which = server.rstrip("/"), which
     quoted = urllib.parse.quote(which.name, safe="")
-    chosen = (f"/versions/{which.version}" if which.version is not None
-              else f"/labels/{urllib.parse.quote(which.label, safe='')}" if which.label else "")
+    chosen = (
+      f"/versions/{which.version}"
+      if which.version is not None
+      else f"/labels/{urllib.parse.quote(which.label, safe='')}"
+      if which.label
+      else ""
+    )
     self._url = f"{self._server}/v1/models/{quoted}{chosen}"
     self._session = requests.Session()
     self._known: dict[str, contract.Signature] = {}
 
-  def predict(self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
+  def predict(
+    self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
+  ) -> dict[str, np.ndarray]:
     """Runs a signature."""
     if not self._known:
       self._known = self.signatures(timeout)
     columns = {name: value.tolist() for name, value in inputs.items()}
-    outputs = self._call("POST", f"{self._url}:predict", timeout,
-                         {"signature_name": signature, "inputs": columns})["outputs"]
+    outputs = self._call(
+      "POST", f"{self._url}:predict", timeout, {"signature_name": signature, "inputs": columns}
+    )["outputs"]
     known = self._known[signature].outputs
     if len(known) == 1:  # a single tensor comes without its name
       outputs = {next(iter(known)): outputs}
-    return {name: np.array(value, known[name].dtype.as_numpy_dtype) for name, value in outputs.items()}
+    return {
+      name: np.array(value, known[name].dtype.as_numpy_dtype) for name, value in outputs.items()
+    }
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
     """Returns what the model offers."""
-    described = self._call("GET", f"{self._url}/metadata", timeout)["metadata"]["signature_def"]["signature_def"]
-    return contract.of_protos({
-        name: json_format.ParseDict(proto, meta_graph_pb2.SignatureDef(), ignore_unknown_fields=True)
-        for name, proto in described.items()})
+    described = self._call("GET", f"{self._url}/metadata", timeout)["metadata"]["signature_def"][
+      "signature_def"
+    ]
+    return contract.of_protos(
+      {
+        name: json_format.ParseDict(
+          proto, meta_graph_pb2.SignatureDef(), ignore_unknown_fields=True
+        )
+        for name, proto in described.items()
+      }
+    )
 
   def status(self, timeout: float) -> list[Status]:
     """Returns the state of the model's versions."""
     states = self._call("GET", self._url, timeout)["model_version_status"]
-    return [Status(int(s["version"]), s["state"], s["status"].get("error_message", "")) for s in states]
+    return [
+      Status(int(s["version"]), s["state"], s["status"].get("error_message", "")) for s in states
+    ]
 
   def _call(self, method, url, timeout, body=None) -> Any:
     try:
       response = self._session.request(method, url, json=body, timeout=timeout)
       answer = response.json()
     except requests.Timeout:
-      raise Timeout(f"{self._server} did not answer in {timeout:g} s: is it overloaded? Give more time, or smaller "
-                    "batches.") from None
+      raise Timeout(
+        f"{self._server} did not answer in {timeout:g} s: is it overloaded? Give more time, or "
+        "smaller batches."
+      ) from None
     except requests.ConnectionError as error:
       raise Unavailable(f"{self._server} is unavailable: {error}.") from None
     except ValueError:
-      raise ServingError(f"{url} did not answer in JSON (HTTP {response.status_code}): is it a model server?") from None
+      raise ServingError(
+        f"{url} did not answer in JSON (HTTP {response.status_code}): is it a model server?"
+      ) from None
     if response.ok:
       return answer
     said = answer.get("error", answer) if isinstance(answer, dict) else answer
@@ -204,4 +250,5 @@ class Rest:
       raise Unavailable(f"{self._server} is unavailable: {said}.")
     kinds = {400: BadRequest, 404: NotFound, 504: Timeout}
     raise kinds.get(response.status_code, ServingError)(
-        f"{self._server}, {self._which}: {said} (HTTP {response.status_code})")
+      f"{self._server}, {self._which}: {said} (HTTP {response.status_code})"
+    )

@@ -1,4 +1,6 @@
-"""Crops of the user's own micrographs, from a folder of files as microscopes and people save them."""
+"""Crops of the user's own micrographs, from a folder of files as microscopes and people save
+them.
+"""
 
 import dataclasses
 import hashlib
@@ -26,64 +28,91 @@ class MicrographsConfig(tfds.core.BuilderConfig):
     max_crops: crops of one file at most.
     beam: whether files are read in parallel on Apache Beam.
   """
+
   binning: int = 1
   max_crops: int = 25
   beam: bool = False
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-  """Builds 96 x 96 px crops from every file in the folder `micrographs` of manual_dir, and below it.
+  """Builds 96 x 96 px crops from every file in the folder `micrographs` of manual_dir, and below
+  it.
 
-  80 % of the files are for training, the rest for testing: no micrograph is in both. Files that cannot be read are
-  reported and left out.
+  80 % of the files are for training, the rest for testing: no micrograph is in both. Files that
+  cannot be read are reported and left out.
   """
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES = {"1.0.0": "Initial release."}
   BUILDER_CONFIGS = [
-      MicrographsConfig(name='crops_96', description='Crops of 96 x 96 px.'),
-      MicrographsConfig(name='binned_96', binning=2, description='Crops of 96 x 96 px after binning 2 x 2 px.'),
-      MicrographsConfig(name='crops_96_beam', beam=True, description='crops_96, built on Apache Beam.'),
-      MicrographsConfig(name='binned_96_beam', beam=True, binning=2, description='binned_96, built on Apache Beam.'),
+    MicrographsConfig(name="crops_96", description="Crops of 96 x 96 px."),
+    MicrographsConfig(
+      name="binned_96", binning=2, description="Crops of 96 x 96 px after binning 2 x 2 px."
+    ),
+    MicrographsConfig(
+      name="crops_96_beam", beam=True, description="crops_96, built on Apache Beam."
+    ),
+    MicrographsConfig(
+      name="binned_96_beam", beam=True, binning=2, description="binned_96, built on Apache Beam."
+    ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
-  Put micrographs (npy, tif, png, jpg; dm3, dm4, emd, ser and others with RosettaSciIO), or a link to a folder of them,
-  into the folder `micrographs` of manual_dir, which is by default ~/tensorflow_datasets/downloads/manual/.
+  Put micrographs (npy, tif, png, jpg; dm3, dm4, emd, ser and others with RosettaSciIO), or a link
+  to a folder of them, into the folder `micrographs` of manual_dir, which is by default
+  ~/tensorflow_datasets/downloads/manual/.
   """
 
   def _info(self) -> tfds.core.DatasetInfo:
     """Describe the features."""
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict({
-            'image': tfds.features.Tensor(
-                shape=(96, 96, 1), dtype=np.float32, encoding=tfds.features.Encoding.BYTES,
-                doc=tfds.features.Documentation(desc='Intensity as stored in the file, not normalised.')),
-            'file': tfds.features.Text(doc='File below the folder `micrographs`.'),
-            'row': tfds.features.Scalar(
-                dtype=np.int32, doc=tfds.features.Documentation(desc='First row, px of the file.')),
-            'column': tfds.features.Scalar(
-                dtype=np.int32, doc=tfds.features.Documentation(desc='First column, px of the file.')),
-            'pixel_size_nm': tfds.features.Scalar(
-                dtype=np.float32,
-                doc=tfds.features.Documentation(desc='Side of a px of the image [nm]; 0 where it is not known.')),
-        }),
-        supervised_keys=None,
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Tensor(
+            shape=(96, 96, 1),
+            dtype=np.float32,
+            encoding=tfds.features.Encoding.BYTES,
+            doc=tfds.features.Documentation(
+              desc="Intensity as stored in the file, not normalised."
+            ),
+          ),
+          "file": tfds.features.Text(doc="File below the folder `micrographs`."),
+          "row": tfds.features.Scalar(
+            dtype=np.int32, doc=tfds.features.Documentation(desc="First row, px of the file.")
+          ),
+          "column": tfds.features.Scalar(
+            dtype=np.int32, doc=tfds.features.Documentation(desc="First column, px of the file.")
+          ),
+          "pixel_size_nm": tfds.features.Scalar(
+            dtype=np.float32,
+            doc=tfds.features.Documentation(
+              desc="Side of a px of the image [nm]; 0 where it is not known."
+            ),
+          ),
+        }
+      ),
+      supervised_keys=None,
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    """Split the files, in the order of their fingerprints: the first 80 % for training, the rest for testing."""
-    folder = epath.Path(dl_manager.manual_dir) / 'micrographs'
+    """Split the files, in the order of their fingerprints: the first 80 % for training, the rest
+    for testing.
+    """
+    folder = epath.Path(dl_manager.manual_dir) / "micrographs"
     if not folder.exists():
-      raise FileNotFoundError(f'micrographs needs the folder {folder}, which does not exist. Make it, or a link of '
-                              'that name, and put the files of micrographs there.')
+      raise FileNotFoundError(
+        f"micrographs needs the folder {folder}, which does not exist. Make it, or a link of "
+        "that name, and put the files of micrographs there."
+      )
     files = _without_copies(folder)
     if len(files) < 2:
-      raise ValueError(f'{folder} holds {len(files)} different files; training and test share no micrograph, so at '
-                       'least 2 are needed.')
+      raise ValueError(
+        f"{folder} holds {len(files)} different files; training and test share no micrograph, so "
+        "at least 2 are needed."
+      )
     training = int(_TRAIN_SHARE * len(files))
     return {
-        'train': self._generate_examples(folder, files[:training]),
-        'test': self._generate_examples(folder, files[training:]),
+      "train": self._generate_examples(folder, files[:training]),
+      "test": self._generate_examples(folder, files[training:]),
     }
 
   def _generate_examples(self, folder: epath.Path, files: Sequence[str]) -> Any:
@@ -99,14 +128,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     try:
       beam = tfds.core.lazy_imports.apache_beam
     except ImportError as error:
-      raise RuntimeError(f"micrographs/{config.name} is built on Apache Beam, which is not installed: pip install "
-                         "'adaptive-stem-tf[beam]', or choose crops_96.") from error
+      raise RuntimeError(
+        f"micrographs/{config.name} is built on Apache Beam, which is not installed: pip install "
+        "'adaptive-stem-tf[beam]', or choose crops_96."
+      ) from error
     return beam.Create(list(files)) | beam.FlatMap(cut)
 
 
 @dataclasses.dataclass(frozen=True)
 class _CutFile:
   """Cuts one file; can be sent to Beam's workers."""
+
   folder: str
   cutting: crops.Cutting
 
@@ -115,32 +147,46 @@ class _CutFile:
     try:
       file = preparation.crops_of(epath.Path(self.folder) / name, self.cutting)
     except micrograph.MicrographError as error:
-      logging.warning('Skipped: %s', error)
+      logging.warning("Skipped: %s", error)
       return
     size = (file.pixel_size_nm or 0.0) * self.cutting.binning
     for crop in file.cut.crops:
-      yield f'{name}:{crop.row}:{crop.column}', {
-          'image': crop.image[..., None], 'file': name, 'row': crop.row, 'column': crop.column, 'pixel_size_nm': size}
+      yield (
+        f"{name}:{crop.row}:{crop.column}",
+        {
+          "image": crop.image[..., None],
+          "file": name,
+          "row": crop.row,
+          "column": crop.column,
+          "pixel_size_nm": size,
+        },
+      )
 
 
 def _without_copies(folder: epath.Path) -> list[str]:
-  """Return the files below a folder in the order of their fingerprints; one name of those that have the same."""
-  unique = {_fingerprint(path): str(path.relative_to(folder)) for path in reversed(list(_files(folder)))}
+  """Return the files below a folder in the order of their fingerprints; one name of those that have
+  the same.
+  """
+  unique = {
+    _fingerprint(path): str(path.relative_to(folder)) for path in reversed(list(_files(folder)))
+  }
   return [unique[fingerprint] for fingerprint in sorted(unique)]
 
 
 def _files(folder: epath.Path) -> Iterator[epath.Path]:
   """Yield the files of a folder and below that are not hidden, in the order of their names."""
   for path in sorted(folder.iterdir()):
-    if not path.name.startswith('.'):
+    if not path.name.startswith("."):
       yield from _files(path) if path.is_dir() else [path]
 
 
 def _fingerprint(path: epath.Path) -> str:
-  """Return a digest of a file's size and of 16 samples, so that large sets need not be read twice."""
+  """Return a digest of a file's size and of 16 samples, so that large sets need not be read
+  twice.
+  """
   size = path.stat().length
   digest = hashlib.sha256(str(size).encode())
-  with path.open('rb') as file:
+  with path.open("rb") as file:
     for place in _sample_places(size):
       file.seek(place)
       digest.update(file.read(_SAMPLE_BYTES))

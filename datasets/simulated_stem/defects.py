@@ -1,4 +1,6 @@
-"""Defects of a tiled crystal: point defects, strain and edge dislocations. All act on columns `[N, 3]`."""
+"""Defects of a tiled crystal: point defects, strain and edge dislocations. All act on columns
+`[N, 3]`.
+"""
 
 import numpy as np
 
@@ -9,12 +11,16 @@ def vacancies(rng: np.random.Generator, columns: np.ndarray, fraction: float) ->
   """Empty a fraction of the columns, wholly or in part."""
   columns = columns.copy()
   missing = rng.random(len(columns)) < fraction
-  columns[missing, 2] *= rng.choice([0., 0.3, 0.6], missing.sum())
+  columns[missing, 2] *= rng.choice([0.0, 0.3, 0.6], missing.sum())
   return columns
 
 
-def substitutions(rng: np.random.Generator, columns: np.ndarray, fraction: float, factor: float) -> np.ndarray:
-  """Multiply the weights of a fraction of the columns by a factor: dopants of another atomic number."""
+def substitutions(
+  rng: np.random.Generator, columns: np.ndarray, fraction: float, factor: float
+) -> np.ndarray:
+  """Multiply the weights of a fraction of the columns by a factor: dopants of another atomic
+  number.
+  """
   columns = columns.copy()
   columns[rng.random(len(columns)) < fraction, 2] *= factor
   return columns
@@ -47,10 +53,12 @@ def edge_dislocation(columns: np.ndarray, core: np.ndarray, burgers: np.ndarray)
   across = np.array([-along[1], along[0]])
   offsets = columns[:, :2] - core
   x, y = offsets @ along, offsets @ across
-  r2 = x ** 2 + y ** 2 + (0.25 * length) ** 2  # The core's radius keeps the field finite.
+  r2 = x**2 + y**2 + (0.25 * length) ** 2  # The core's radius keeps the field finite.
   stiffness = 4 * (1 - _POISSON_RATIO)
   u_x = length / (2 * np.pi) * (np.arctan2(y, x) + 2 * x * y / (stiffness * r2))
-  u_y = -length / (2 * np.pi) * ((1 - 2 * _POISSON_RATIO) * np.log(r2 / length ** 2) + (x ** 2 - y ** 2) / r2)
+  u_y = (
+    -length / (2 * np.pi) * ((1 - 2 * _POISSON_RATIO) * np.log(r2 / length**2) + (x**2 - y**2) / r2)
+  )
   u_y /= stiffness
   displaced = columns.copy()
   displaced[:, :2] += u_x[:, None] * along + u_y[:, None] * across

@@ -21,16 +21,18 @@ def splat(columns: np.ndarray, extent: int) -> np.ndarray:
   top, left = np.floor(rows).astype(int), np.floor(cols).astype(int)
   down, right = rows - top, cols - left
   index = np.concatenate([(top + i) * extent + left + j for i in (0, 1) for j in (0, 1)])
-  shares = np.concatenate([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
-  image = np.bincount(index, shares * np.tile(weights, 4), minlength=extent ** 2)
+  shares = np.concatenate(
+    [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
+  )
+  image = np.bincount(index, shares * np.tile(weights, 4), minlength=extent**2)
   return image.reshape(extent, extent).astype(np.float32)
 
 
 def scan(potential: np.ndarray, sigma: float, tail: float, row_shifts: np.ndarray) -> np.ndarray:
   """Convolve with the probe and read each row displaced along the fast axis.
 
-  The probe is (1 - tail) G(sigma) + tail G(3 sigma), with G a Gaussian of unit integral. Both steps are exact in
-  Fourier space. Boundaries are periodic, so the field needs a margin.
+  The probe is (1 - tail) G(sigma) + tail G(3 sigma), with G a Gaussian of unit integral. Both steps
+  are exact in Fourier space. Boundaries are periodic, so the field needs a margin.
 
   Args:
     potential: scattering of the specimen, shape `[extent, extent]`.
@@ -45,7 +47,9 @@ def scan(potential: np.ndarray, sigma: float, tail: float, row_shifts: np.ndarra
   row_frequency = (2 * np.pi * fft.fftfreq(extent)).astype(np.float32)
   frequency = (2 * np.pi * fft.rfftfreq(extent)).astype(np.float32)
   core_rows, core = (np.exp(-0.5 * (sigma * f) ** 2) for f in (row_frequency, frequency))
-  tail_rows, tails = (np.exp(-0.5 * (_TAIL_WIDTH * sigma * f) ** 2) for f in (row_frequency, frequency))
+  tail_rows, tails = (
+    np.exp(-0.5 * (_TAIL_WIDTH * sigma * f) ** 2) for f in (row_frequency, frequency)
+  )
   transfer = (1 - tail) * np.outer(core_rows, core) + tail * np.outer(tail_rows, tails)
   spectrum = fft.ifft(fft.rfft2(potential) * transfer, axis=0)
   angle = np.outer(row_shifts.astype(np.float32), frequency)
@@ -71,7 +75,9 @@ def row_shifts(rng: np.random.Generator, rows: int, jitter: float, drift: float)
 
 
 def area_average(image: np.ndarray, factor: int) -> np.ndarray:
-  """Average blocks of `factor` x `factor` px: `[rows, columns]` to `[rows / factor, columns / factor]`."""
+  """Average blocks of `factor` x `factor` px: `[rows, columns]` to
+  `[rows / factor, columns / factor]`.
+  """
   rows, columns = image.shape
   return image.reshape(rows // factor, factor, columns // factor, factor).mean(axis=(1, 3))
 
@@ -91,7 +97,9 @@ def shot_noise(rng: np.random.Generator, fraction: np.ndarray, dose: float) -> n
 
 
 def flicker(rng: np.random.Generator, image: np.ndarray, amount: float) -> np.ndarray:
-  """Multiply each row by its own gain, of mean 1 and standard deviation `amount`: an unsteady beam current."""
+  """Multiply each row by its own gain, of mean 1 and standard deviation `amount`: an unsteady beam
+  current.
+  """
   return image * np.clip(1 + amount * rng.standard_normal((image.shape[0], 1)), 0, None)
 
 

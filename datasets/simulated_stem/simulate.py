@@ -1,6 +1,7 @@
 """One simulated micrograph, reproducible alone from (seed, split, index).
 
-  kind -> specimen (columns + continuum) -> probe and scan lines -> crop, area average -> dose -> detector
+kind -> specimen (columns + continuum) -> probe and scan lines -> crop, area average -> dose ->
+detector
 """
 
 from collections.abc import Callable
@@ -14,26 +15,27 @@ from .specimens import Canvas, Specimen, log_uniform
 
 class Kind(NamedTuple):
   """A kind of specimen: the function that draws it, and its share of the data set."""
+
   draw: Callable[[np.random.Generator, Canvas], Specimen]
   share: float
 
 
 # The second group, 56 % of the data set, gathers its structure in part of the field.
 SPECIMENS = {
-    'lattice': Kind(crystalline.lattice, 0.11),
-    'dislocation': Kind(crystalline.dislocation, 0.08),
-    'grain_boundary': Kind(crystalline.grain_boundary, 0.11),
-    'interface': Kind(crystalline.interface, 0.08),
-    'layers': Kind(crystalline.layers, 0.06),
-    'crystal_edge': Kind(crystalline.crystal_edge, 0.14),
-    'crystalline_particles': Kind(supported.crystalline_particles, 0.14),
-    'nanoparticles': Kind(supported.nanoparticles, 0.13),
-    'nanowires': Kind(supported.nanowires, 0.05),
-    'single_atoms': Kind(supported.single_atoms, 0.10),
+  "lattice": Kind(crystalline.lattice, 0.11),
+  "dislocation": Kind(crystalline.dislocation, 0.08),
+  "grain_boundary": Kind(crystalline.grain_boundary, 0.11),
+  "interface": Kind(crystalline.interface, 0.08),
+  "layers": Kind(crystalline.layers, 0.06),
+  "crystal_edge": Kind(crystalline.crystal_edge, 0.14),
+  "crystalline_particles": Kind(supported.crystalline_particles, 0.14),
+  "nanoparticles": Kind(supported.nanoparticles, 0.13),
+  "nanowires": Kind(supported.nanowires, 0.05),
+  "single_atoms": Kind(supported.single_atoms, 0.10),
 }
 KINDS = tuple(SPECIMENS)
 
-_SPLITS = ('train', 'test')
+_SPLITS = ("train", "test")
 
 
 class Micrograph(NamedTuple):
@@ -43,13 +45,14 @@ class Micrograph(NamedTuple):
     canvas: field that is drawn.
     downsampling: px of the drawn field per px of the stored image, along each axis.
   """
+
   canvas: Canvas
   downsampling: int
 
 
 MICROGRAPHS = {
-    'crops_96': Micrograph(Canvas(size=96, margin=16, spacing=(6., 20.)), downsampling=1),
-    'downsampled_96': Micrograph(Canvas(size=384, margin=24, spacing=(8., 26.)), downsampling=4),
+  "crops_96": Micrograph(Canvas(size=96, margin=16, spacing=(6.0, 20.0)), downsampling=1),
+  "downsampled_96": Micrograph(Canvas(size=384, margin=24, spacing=(8.0, 26.0)), downsampling=4),
 }
 
 
@@ -57,11 +60,13 @@ class Example(NamedTuple):
   """A simulated micrograph.
 
   Attributes:
-    image: share of the electrons that reach the detector, never negative, shape `[96, 96, 1]`, float32.
+    image: share of the electrons that reach the detector, never negative, shape `[96, 96, 1]`,
+      float32.
     kind: one of `KINDS`.
     dose: [electrons per px of the image].
     pixel_size: [nm per px of the image].
   """
+
   image: np.ndarray
   kind: str
   dose: float
@@ -75,13 +80,15 @@ def generator(seed: int, split: str, index: int) -> np.random.Generator:
     ValueError: if the split is not 'train' or 'test', or the index is negative.
   """
   if split not in _SPLITS:
-    raise ValueError(f'Unknown split {split!r}; choose one of {list(_SPLITS)}.')
+    raise ValueError(f"Unknown split {split!r}; choose one of {list(_SPLITS)}.")
   if index < 0:
-    raise ValueError(f'The index of an example is {index}; it must be 0 or more.')
+    raise ValueError(f"The index of an example is {index}; it must be 0 or more.")
   return np.random.default_rng(np.random.SeedSequence((seed, _SPLITS.index(split), index)))
 
 
-def example(seed: int, split: str, index: int, micrograph: Micrograph, kind: str | None = None) -> Example:
+def example(
+  seed: int, split: str, index: int, micrograph: Micrograph, kind: str | None = None
+) -> Example:
   """Simulate one micrograph.
 
   Args:
@@ -101,7 +108,7 @@ def example(seed: int, split: str, index: int, micrograph: Micrograph, kind: str
   drawn = str(rng.choice(KINDS, p=[kind.share for kind in SPECIMENS.values()]))
   kind = drawn if kind is None else kind
   if kind not in SPECIMENS:
-    raise ValueError(f'Unknown kind {kind!r}; choose one of {list(KINDS)}.')
+    raise ValueError(f"Unknown kind {kind!r}; choose one of {list(KINDS)}.")
   specimen = SPECIMENS[kind].draw(rng, micrograph.canvas)
   expected = expose(rng, specimen, micrograph)
   dose = log_uniform(rng, 60, 10_000) * micrograph.downsampling
@@ -118,17 +125,23 @@ def expose(rng: np.random.Generator, specimen: Specimen, micrograph: Micrograph)
     micrograph: how it is drawn and stored.
 
   Returns:
-    Expected share of the electrons that are scattered to the detector, in [0, 0.35], shape `[96, 96]`.
+    Expected share of the electrons that are scattered to the detector, in [0, 0.35], shape
+    `[96, 96]`.
   """
   canvas = micrograph.canvas
-  # White noise of this strength has the standard deviation `texture` after the probe has averaged it.
+  # White noise of this strength has the standard deviation `texture` after the probe has averaged
+  # it.
   speckle = np.float32(specimen.texture * 2 * np.sqrt(np.pi) * specimen.sigma)
-  potential = specimen.continuum * (1 + speckle * rng.standard_normal(specimen.continuum.shape, np.float32))
+  potential = specimen.continuum * (
+    1 + speckle * rng.standard_normal(specimen.continuum.shape, np.float32)
+  )
   if len(specimen.columns):
     potential += imaging.splat(specimen.columns, canvas.extent)
-  shifts = imaging.row_shifts(rng, canvas.extent, min(rng.exponential(0.15), 0.8), rng.normal(0, 0.02) * canvas.size)
+  shifts = imaging.row_shifts(
+    rng, canvas.extent, min(rng.exponential(0.15), 0.8), rng.normal(0, 0.02) * canvas.size
+  )
   image = imaging.scan(potential, specimen.sigma, rng.uniform(0.05, 0.3), shifts)
-  image = image[canvas.margin:-canvas.margin, canvas.margin:-canvas.margin]
+  image = image[canvas.margin : -canvas.margin, canvas.margin : -canvas.margin]
   image = np.clip(imaging.area_average(image, micrograph.downsampling), 0, None)
   white, black = rng.uniform(0.05, 0.3), rng.uniform(0, 0.02)
   return black + white * image / max(float(image.max()), 1e-6)
@@ -147,5 +160,5 @@ def detect(rng: np.random.Generator, expected: np.ndarray, dose: float) -> np.nd
   """
   steady = imaging.flicker(rng, expected, min(rng.exponential(0.008), 0.04))
   measured = imaging.shot_noise(rng, steady, dose)
-  persistence = rng.uniform(0.05, 0.4) if rng.random() < 0.3 else 0.
+  persistence = rng.uniform(0.05, 0.4) if rng.random() < 0.3 else 0.0
   return imaging.afterglow(measured, persistence).astype(np.float32)

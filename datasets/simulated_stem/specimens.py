@@ -1,4 +1,6 @@
-"""What a specimen is: a canvas to draw it on, what a drawing holds, and the parts that several kinds share."""
+"""What a specimen is: a canvas to draw it on, what a drawing holds, and the parts that several
+kinds share.
+"""
 
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ class Canvas(NamedTuple):
     margin: width of the border that is drawn around it and cut off after imaging [px].
     spacing: smallest and largest distance between neighbouring atomic columns [px].
   """
+
   size: int
   margin: int
   spacing: tuple[float, float]
@@ -24,13 +27,16 @@ class Canvas(NamedTuple):
     """Side of the drawn field, margins included [px]."""
     return self.size + 2 * self.margin
 
-  def anywhere(self, rng: np.random.Generator, inset: float = 0.) -> np.ndarray:
-    """Draw a position (row, column) [px] in the micrograph, a share `inset` of its side away from the borders."""
+  def anywhere(self, rng: np.random.Generator, inset: float = 0.0) -> np.ndarray:
+    """Draw a position (row, column) [px] in the micrograph, a share `inset` of its side away from
+    the borders.
+    """
     return self.margin + self.size * rng.uniform(inset, 1 - inset, 2)
 
 
 class Specimen(NamedTuple):
-  """A drawn specimen. The unit of intensity is the mean of the reference material at unit thickness.
+  """A drawn specimen. The unit of intensity is the mean of the reference material at unit
+  thickness.
 
   Attributes:
     columns: atomic columns (row, column, integrated intensity), [px, px, px^2], shape `[N, 3]`.
@@ -39,6 +45,7 @@ class Specimen(NamedTuple):
     sigma: standard deviation of the probe and of the atoms' own width together [px].
     pixel_size: [nm per px].
   """
+
   columns: np.ndarray
   continuum: np.ndarray
   texture: float
@@ -55,6 +62,7 @@ class Crystal(NamedTuple):
     pixel_size: [nm per px].
     sigma: standard deviation of the probe that resolves it [px].
   """
+
   cell: crystals.Cell
   spacing: float
   pixel_size: float
@@ -85,7 +93,9 @@ def random_crystal(rng: np.random.Generator, canvas: Canvas) -> Crystal:
 
 
 def random_grain(rng: np.random.Generator, crystal: Crystal, canvas: Canvas) -> np.ndarray:
-  """Fill the canvas with a randomly placed and rotated crystal, with slight disorder: columns `[N, 3]`."""
+  """Fill the canvas with a randomly placed and rotated crystal, with slight disorder: columns
+  `[N, 3]`.
+  """
   angle, centre = rng.uniform(0, np.pi), canvas.anywhere(rng)
   columns = crystals.tile(crystal.cell, crystal.pixel_size, angle, centre, canvas.extent)
   return defects.thermal_disorder(rng, columns, 0.015 * crystal.spacing)
@@ -96,12 +106,16 @@ def with_point_defects(rng: np.random.Generator, columns: np.ndarray) -> np.ndar
   if rng.random() < 0.5:
     columns = defects.vacancies(rng, columns, log_uniform(rng, 0.003, 0.05))
   if rng.random() < 0.5:
-    columns = defects.substitutions(rng, columns, log_uniform(rng, 0.003, 0.06), rng.choice([0.5, 1.8, 2.5]))
+    columns = defects.substitutions(
+      rng, columns, log_uniform(rng, 0.003, 0.06), rng.choice([0.5, 1.8, 2.5])
+    )
   return columns
 
 
 def weigh(columns: np.ndarray, field: np.ndarray) -> np.ndarray:
-  """Multiply the columns' weights by a field `[extent, extent]`, and drop columns left with none."""
+  """Multiply the columns' weights by a field `[extent, extent]`, and drop columns left with
+  none.
+  """
   weighed = columns.copy()
   weighed[:, 2] *= fields.sample(field, columns)
   return weighed[weighed[:, 2] > 0]

@@ -35,43 +35,65 @@ def scan_step(module, observation, position):
 
 def complete(module, partial):
   """Completes partial scans whose mask is 0 or 1."""
-  return module(tf.concat([partial[..., :1], tf.cast(partial[..., 1:] > 0, tf.float32)], -1), is_training=False)
+  return module(
+    tf.concat([partial[..., :1], tf.cast(partial[..., 1:] > 0, tf.float32)], -1), is_training=False
+  )
 
 
 def distort(module, raster, positions):
   """Scans rasters as a distorter does, at positions inside the image."""
   inside = SIZE * tf.sigmoid(positions)
   mask = partial_scan.draw_at(inside[..., 0], inside, SIZE)[..., 1:]
-  return module(raster, mask, inside, is_training=False), module.displacements(mask, inside, is_training=False)
+  return module(raster, mask, inside, is_training=False), module.displacements(
+    mask, inside, is_training=False
+  )
 
 
-CASES = {"generator": Case(lambda: generator.Generator(tiny.experiment().generator), complete, ((SIZE, SIZE, 2),)),
-         "generator_interpolating": Case(
-             lambda: generator.Generator(tiny.experiment(interpolate=True).generator), complete, ((SIZE, SIZE, 2),)),
-         "actor_step_waypoints": Case(
-             lambda: actor.Actor(tiny.experiment(steering="waypoints")), scan_step, ((SCAN.probes,), (2,))),
-         "nearest_infill": Case(infill.NearestInfill, complete, ((SIZE, SIZE, 2),))}
+CASES = {
+  "generator": Case(
+    lambda: generator.Generator(tiny.experiment().generator), complete, ((SIZE, SIZE, 2),)
+  ),
+  "generator_interpolating": Case(
+    lambda: generator.Generator(tiny.experiment(interpolate=True).generator),
+    complete,
+    ((SIZE, SIZE, 2),),
+  ),
+  "actor_step_waypoints": Case(
+    lambda: actor.Actor(tiny.experiment(steering="waypoints")), scan_step, ((SCAN.probes,), (2,))
+  ),
+  "nearest_infill": Case(infill.NearestInfill, complete, ((SIZE, SIZE, 2),)),
+}
 SIZES = tiny.experiment().generator
 for kind in ("causal", "warp"):
   CASES[f"distorter_{kind}"] = Case(
-      lambda kind=kind: distorter.make_distorter(kind, SIZES, 3.0), distort, ((SIZE, SIZE, 1), (6, 2)))
+    lambda kind=kind: distorter.make_distorter(kind, SIZES, 3.0), distort, ((SIZE, SIZE, 1), (6, 2))
+  )
 CASES["distorter_residual"] = Case(
-    lambda: distorter.make_distorter("residual", SIZES, 3.0),
-    lambda module, *inputs: distort(module, *inputs)[0], ((SIZE, SIZE, 1), (6, 2)))  # it displaces nothing
+  lambda: distorter.make_distorter("residual", SIZES, 3.0),
+  lambda module, *inputs: distort(module, *inputs)[0],
+  ((SIZE, SIZE, 1), (6, 2)),
+)  # it displaces nothing
 for sigmoid in (False, True):
   CASES["discriminator_plain" if sigmoid else "discriminator"] = Case(
-      lambda sigmoid=sigmoid: discriminator.Discriminator(2, sigmoid), lambda module, images: module(images),
-      ((2 * SIZE, 2 * SIZE, 3),))
+    lambda sigmoid=sigmoid: discriminator.Discriminator(2, sigmoid),
+    lambda module, images: module(images),
+    ((2 * SIZE, 2 * SIZE, 3),),
+  )
 for kind in tiny.CONTROLLERS:
   chosen = tiny.experiment(controller=kind)
   CASES[f"actor_step_{kind}"] = Case(
-      lambda chosen=chosen: actor.Actor(chosen), scan_step, ((SCAN.probes,), (2,)))
+    lambda chosen=chosen: actor.Actor(chosen), scan_step, ((SCAN.probes,), (2,))
+  )
   CASES[f"actor_unroll_{kind}"] = Case(
-      lambda chosen=chosen: actor.Actor(chosen), lambda module, *inputs: module.unroll(*inputs),
-      ((STEPS, SCAN.probes), (STEPS, 2)))
+    lambda chosen=chosen: actor.Actor(chosen),
+    lambda module, *inputs: module.unroll(*inputs),
+    ((STEPS, SCAN.probes), (STEPS, 2)),
+  )
   CASES[f"critic_{kind}"] = Case(
-      lambda chosen=chosen: critic.Critic(chosen), lambda module, *inputs: module(*inputs),
-      ((STEPS, SCAN.probes), (STEPS, 1), (STEPS, 1)))
+    lambda chosen=chosen: critic.Critic(chosen),
+    lambda module, *inputs: module(*inputs),
+    ((STEPS, SCAN.probes), (STEPS, 1), (STEPS, 1)),
+  )
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -108,14 +130,21 @@ def expected(case, built):
 
 
 def same(outputs, expected, tolerance=1e-5):
-  tree.map_structure(lambda a, b: np.testing.assert_allclose(
-      a, b, atol=tolerance * max(1.0, float(np.abs(b).max())), rtol=0), outputs, expected)
+  tree.map_structure(
+    lambda a, b: np.testing.assert_allclose(
+      a, b, atol=tolerance * max(1.0, float(np.abs(b).max())), rtol=0
+    ),
+    outputs,
+    expected,
+  )
 
 
 def traced(case, module, batch, **options):
   """Returns the network's call as a function of inputs with that batch size, None for any."""
   signature = [tf.TensorSpec([batch, *shape]) for shape in case.shapes]
-  return tf.function(lambda *inputs: case.call(module, *inputs), signature, autograph=False, **options)
+  return tf.function(
+    lambda *inputs: case.call(module, *inputs), signature, autograph=False, **options
+  )
 
 
 def test_outputs_and_weights_are_float32_and_finite(built, expected):

@@ -14,13 +14,22 @@ _STATISTICS_COUNT = 10**6  # at which debiased and plain moving averages agree (
 
 
 def make_learner(controller: str, specimens: np.ndarray) -> learner_lib.Learner:
-  """Returns a paper-size learner on `specimens` [B, 96, 96, 1] whose targets are not filtered, as recorded."""
+  """Returns a paper-size learner on `specimens` [B, 96, 96, 1] whose targets are not filtered, as
+  recorded.
+  """
   experiment = config.Experiment().replace(
-      controller=controller, capacity=len(specimens), batch_size=len(specimens), filter_sigma=0.0, augment=False)
+    controller=controller,
+    capacity=len(specimens),
+    batch_size=len(specimens),
+    filter_sigma=0.0,
+    augment=False,
+  )
   return learner_lib.Learner(experiment, tf.constant(specimens))
 
 
-def load_weights(learner: learner_lib.Learner, listing: pathlib.Path, seed: int) -> dict[str, tf.Variable]:
+def load_weights(
+  learner: learner_lib.Learner, listing: pathlib.Path, seed: int
+) -> dict[str, tf.Variable]:
   """Assigns the recorded weights and returns every variable by its published name.
 
   Args:
@@ -46,8 +55,11 @@ def load_weights(learner: learner_lib.Learner, listing: pathlib.Path, seed: int)
 def published_variables(learner: learner_lib.Learner) -> dict[str, tf.Variable]:
   """Returns our variables by their published names."""
   named = {}
-  for part, network in (("actor", learner.actor), ("critic", learner.critic),
-                        ("target_critic", learner.target_critic)):
+  for part, network in (
+    ("actor", learner.actor),
+    ("critic", learner.critic),
+    ("target_critic", learner.target_critic),
+  ):
     named |= {f"{part}/components/{name}:0": v for name, v in _recurrent(network).items()}
   return named | {f"generator/{name}:0": v for name, v in _convolutional(learner.generator).items()}
 
@@ -67,18 +79,27 @@ def _recurrent(network):
 def _convolutional(generator):
   """Numbers convolutions, transposed convolutions and batch norms in the order of the layers."""
   named, counts = {}, {}
+
   def add(kind, **variables):
     number = counts.setdefault(kind, 0)
     counts[kind] += 1
     prefix = kind + (f"_{number}" if number else "")
     named.update({f"{prefix}/{key}": variable for key, variable in variables.items()})
+
   def add_convolution(conv):
     kind = "Conv2d_transpose" if type(conv).__name__ == "TransposedConvolution" else "Conv"
     add(kind, weights=conv.w, **({"biases": conv.b} if hasattr(conv, "b") else {}))
+
   def add_block(block):
     add_convolution(block.convolution)
     norm = block.batch_norm
-    add("BatchNorm", beta=norm.beta, moving_mean=norm.mean.average, moving_variance=norm.variance.average)
+    add(
+      "BatchNorm",
+      beta=norm.beta,
+      moving_mean=norm.mean.average,
+      moving_variance=norm.variance.average,
+    )
+
   for layer in generator.layers:
     for block in [*getattr(layer, "blocks", []), layer]:
       add_block(block)
@@ -96,9 +117,10 @@ def _value(entry, seed):
   raise ValueError(f"values={entry['values']!r} of {entry['published_name']} is an unknown recipe.")
 
 
-
 def _settle_statistics(learner):
-  """Makes every moving average look as if it had been moved for ever: hidden = average, a large counter."""
+  """Makes every moving average look as if it had been moved for ever: hidden = average, a large
+  counter.
+  """
   for layer in learner.generator.submodules:
     if hasattr(layer, "average"):
       layer._hidden.assign(layer.average)

@@ -1,4 +1,6 @@
-"""Runs a launcher as `python -m` does, in this process: importing TensorFlow again takes seconds."""
+"""Runs a launcher as `python -m` does, in this process: importing TensorFlow again takes
+seconds.
+"""
 
 import contextlib
 import io
@@ -27,7 +29,9 @@ def launch(name: str, *arguments: object) -> Ended:
   sys.argv = [f"{name}.py", *map(str, arguments)]
   try:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-      code = _exit_code(lambda: runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True), err)
+      code = _exit_code(
+        lambda: runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True), err
+      )
   finally:
     sys.argv = argv
     for flag in set(flags.FLAGS) - before:
@@ -38,7 +42,9 @@ def launch(name: str, *arguments: object) -> Ended:
 
 
 def _exit_code(function, err) -> int:
-  """Returns the exit code of a process that runs `function`, which says its last words on stderr."""
+  """Returns the exit code of a process that runs `function`, which says its last words on
+  stderr.
+  """
   try:
     function()
   except SystemExit as ended:
@@ -51,5 +57,13 @@ def _exit_code(function, err) -> int:
 
 def train(workdir, images, *more: object, **changes) -> Ended:
   """Trains the tiny experiment on a file of images."""
-  return launch("train", *tiny.flags(**changes), f"--workdir={workdir}", f"--images={images}", "--log_every=1",
-                "--checkpoint_every=2", "--picture_every=0", *more)
+  return launch(
+    "train",
+    *tiny.flags(**changes),
+    f"--workdir={workdir}",
+    f"--images={images}",
+    "--log_every=1",
+    "--checkpoint_every=2",
+    "--picture_every=0",
+    *more,
+  )

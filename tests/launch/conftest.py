@@ -26,6 +26,8 @@ def model(tmp_path_factory, images_file):
   trained = commands.train(folder / "run", images_file, iterations=1)
   tf.config.run_functions_eagerly(False)
   assert trained.code == 0, trained.err
-  exported = commands.launch("export", f"--workdir={folder / 'run'}", f"--output={folder / 'model' / '1'}")
+  exported = commands.launch(
+    "export", f"--workdir={folder / 'run'}", f"--output={folder / 'model' / '1'}"
+  )
   assert exported.code == 0, exported.err
   return folder / "model" / "1"

@@ -9,14 +9,21 @@ import tensorflow as tf
 from matplotlib import image
 from PIL import Image
 
-from adaptive_stem_tf.experiment import pictures, run
-from adaptive_stem_tf.experiment.compare import plan
+from adaptive_stem_tf.compare import plan
+from adaptive_stem_tf.evaluation import pictures
+from adaptive_stem_tf.training import run
 from launch import runner
 from tests import tiny
 from tests.launch import commands
 
-pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.filterwarnings("ignore:Even though the")]
-SOURCES = [{"file": f"file {number // 2}", "kind": "particle" if number % 4 < 2 else "lattice"} for number in range(40)]
+pytestmark = [
+  pytest.mark.usefixtures("eagerly"),
+  pytest.mark.filterwarnings("ignore:Even though the"),
+]
+SOURCES = [
+  {"file": f"file {number // 2}", "kind": "particle" if number % 4 < 2 else "lattice"}
+  for number in range(40)
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +41,32 @@ def models(tmp_path_factory, crops):
   folder = tmp_path_factory.mktemp("models")
   tf.config.run_functions_eagerly(True)
   for seed in (0, 1):
-    ended = commands.train(folder / f"best-seed{seed}", crops, iterations=2, seed=seed, validation_fraction=0.25)
+    ended = commands.train(
+      folder / f"best-seed{seed}", crops, iterations=2, seed=seed, validation_fraction=0.25
+    )
     assert ended.code == 0, ended.err
   tf.config.run_functions_eagerly(False)
   return f"{folder / 'best-seed0'},{folder / 'best-seed1'}"
 
 
 def compare(models, crops, output, *more):
-  return commands.launch("compare", f"--models={models}", f"--images={crops}", f"--output_dir={output}",
-                         f"--threads={tiny.THREADS}", "--in_process", *more)
+  return commands.launch(
+    "compare",
+    f"--models={models}",
+    f"--images={crops}",
+    f"--output_dir={output}",
+    f"--threads={tiny.THREADS}",
+    "--in_process",
+    *more,
+  )
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, models, crops):
   """A comparison of some scans, and its folder."""
-  return everything(tmp_path_factory.mktemp("compared"), models, crops, "--scans=spiral,spiral_polygon,grid")
+  return everything(
+    tmp_path_factory.mktemp("compared"), models, crops, "--scans=spiral,spiral_polygon,grid"
+  )
 
 
 def everything(folder, models, crops, *more):
@@ -87,26 +105,49 @@ def check(result, scans):
   conditions = result["conditions"]
   assert set(conditions) == {"image range", "measured range", "50 electrons per pixel"}
   clean = conditions["image range"]
-  assert {"own", "all", "nearest", "linear", "biharmonic", "total_variation", "linear + filter"} <= set(clean)
+  assert {
+    "own",
+    "all",
+    "nearest",
+    "linear",
+    "biharmonic",
+    "total_variation",
+    "linear + filter",
+  } <= set(clean)
   assert set(conditions["measured range"]) == {"own", "all"}
   for completion in clean.values():
-    assert set(completion["scans"]) == scans and completion["better_spiral"] in ("spiral", "spiral_polygon")
+    assert set(completion["scans"]) == scans and completion["better_spiral"] in (
+      "spiral",
+      "spiral_polygon",
+    )
   own = clean["own"]["scans"]
-  assert len(own["adaptive"]["filtered"]["ten_mse"]["seeds"]) == len(own["grid"]["filtered"]["ten_mse"]["seeds"]) == 2
-  assert set(result["by_kind"]["own"]) == {"particle", "lattice"} and len(result["by_file"]["own"]) == 4
-  noisy = conditions["50 electrons per pixel"]["nearest"]["scans"]["grid"]["filtered"]["ten_mse"]["mean"]
+  assert (
+    len(own["adaptive"]["filtered"]["ten_mse"]["seeds"])
+    == len(own["grid"]["filtered"]["ten_mse"]["seeds"])
+    == 2
+  )
+  assert (
+    set(result["by_kind"]["own"]) == {"particle", "lattice"} and len(result["by_file"]["own"]) == 4
+  )
+  noisy = conditions["50 electrons per pixel"]["nearest"]["scans"]["grid"]["filtered"]["ten_mse"][
+    "mean"
+  ]
   assert noisy > clean["nearest"]["scans"]["grid"]["filtered"]["ten_mse"]["mean"]
 
 
 def test_numbers_agree_with_launch_evaluate(tmp_path, compared, models, crops):
   result, workdir = read(compared[0]), models.split(",")[1]
-  ended = commands.launch("evaluate", f"--workdir={workdir}", f"--images={crops}", f"--output_dir={tmp_path}")
+  ended = commands.launch(
+    "evaluate", f"--workdir={workdir}", f"--images={crops}", f"--output_dir={tmp_path}"
+  )
   assert ended.code == 0, ended.err
   evaluated = json.loads((tmp_path / "evaluation.json").read_text())["scans"]["adaptive"]
   ours = result["conditions"]["image range"]["own"]["scans"]["adaptive"]
   for target in ("filtered", "raw"):
     for metric in ("ten_mse", "psnr", "ssim", "ms_ssim"):
-      assert ours[target][metric]["seeds"][1] == pytest.approx(evaluated[target][metric]["mean"], rel=1e-4)
+      assert ours[target][metric]["seeds"][1] == pytest.approx(
+        evaluated[target][metric]["mean"], rel=1e-4
+      )
 
 
 def test_the_baselines_are_trained_like_the_models(compared, models):
@@ -141,24 +182,49 @@ def test_pictures_show_something(compared):
 
 def test_what_is_trained_is_not_trained_again(compared, models, crops):
   folder, _ = compared
-  ended = compare(models, crops, folder, "--notrain", "--completions=own,all,nearest", "--scans=grid,spiral")
+  ended = compare(
+    models, crops, folder, "--notrain", "--completions=own,all,nearest", "--scans=grid,spiral"
+  )
   assert ended.code == 0, ended.err
   assert "2 generators, 0 to train." in ended.out and "4 generators, 0 to train." in ended.out
   assert set(read(folder)["scans"]) == {"adaptive", "spiral", "grid"}
 
 
 def test_classical_completions_need_no_training(tmp_path, models, crops):
-  ended = compare(models, crops, tmp_path, "--completions=linear", "--scans=spiral,grid,random_points",
-                  "--split=validation", "--polygon_pitch=4", "--spiral_pitch=4")
+  ended = compare(
+    models,
+    crops,
+    tmp_path,
+    "--completions=linear",
+    "--scans=spiral,grid,random_points",
+    "--split=validation",
+    "--polygon_pitch=4",
+    "--spiral_pitch=4",
+  )
   assert ended.code == 0, ended.err
   result = read(tmp_path)
-  assert not (tmp_path / "runs").exists() and result["split"] == "validation" and result["pitches_chosen"] == "given"
+  assert (
+    not (tmp_path / "runs").exists()
+    and result["split"] == "validation"
+    and result["pitches_chosen"] == "given"
+  )
   assert set(result["conditions"]) == {"image range"} and result["scans"]["spiral"]["pitch"] == 4
 
 
 def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops):
-  ended = compare(models, crops, tmp_path, "--equal_time", "--scans=grid,spiral", "--completions=own,nearest",
-                  "--spiral_pitch=4", "--dwell_us=10", "--beam_speed=5", "--settling_us=1", "--seeds=0")
+  ended = compare(
+    models,
+    crops,
+    tmp_path,
+    "--equal_time",
+    "--scans=grid,spiral",
+    "--completions=own,nearest",
+    "--spiral_pitch=4",
+    "--dwell_us=10",
+    "--beam_speed=5",
+    "--settling_us=1",
+    "--seeds=0",
+  )
   assert ended.code == 0, ended.err
   scans = read(tmp_path)["scans"]
   assert scans["grid"]["probing_positions"] == 12 and scans["spiral"]["probing_positions"] == 16
@@ -168,26 +234,47 @@ def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops):
 
 @pytest.mark.slow
 def test_pitches_can_be_chosen_with_generators_of_their_own(tmp_path, models, crops):
-  ended = compare(models, crops, tmp_path, "--scans=spiral", "--completions=own", "--seeds=3", "--pitch_iterations=1",
-                  "--generator_iterations=1")
+  ended = compare(
+    models,
+    crops,
+    tmp_path,
+    "--scans=spiral",
+    "--completions=own",
+    "--seeds=3",
+    "--pitch_iterations=1",
+    "--generator_iterations=1",
+  )
   assert ended.code == 0, ended.err
   assert "8 generators, 8 to train." in ended.out and "1 generators, 1 to train." in ended.out
   result = read(tmp_path)
-  assert "with a generator of 1 iterations for each" in result["pitches_chosen"] and result["generator_iterations"] == 1
+  assert (
+    "with a generator of 1 iterations for each" in result["pitches_chosen"]
+    and result["generator_iterations"] == 1
+  )
   assert (tmp_path / f"runs/spiral-pitch{result['pitches']['spiral']:g}-seed3").is_dir()
 
 
-@pytest.mark.parametrize("flags, said", [
-    (["--scans=meander"], "scans=meander is unknown: choose among spiral, spiral_polygon, wide_spiral"),
+@pytest.mark.parametrize(
+  "flags, said",
+  [
+    (
+      ["--scans=meander"],
+      "scans=meander is unknown: choose among spiral, spiral_polygon, wide_spiral",
+    ),
     (["--completions=magic"], "completions=magic is unknown: choose among own, all, nearest"),
     (["--equal_time", "--completions=all"], "equal_time and completions=all contradict"),
     (["--parallel=2"], "in_process and parallel=2 contradict"),
-    (["--spiral_pitch=12", "--polygon_pitch=12", "--pitch_iterations=5"], "pitch_iterations=5 and both pitches given"),
-    (["--electrons=ten"], "electrons=ten are not numbers above 0"), (["--electrons=0"], "electrons=0 are not numbers"),
+    (
+      ["--spiral_pitch=12", "--polygon_pitch=12", "--pitch_iterations=5"],
+      "pitch_iterations=5 and both pitches given",
+    ),
+    (["--electrons=ten"], "electrons=ten are not numbers above 0"),
+    (["--electrons=0"], "electrons=0 are not numbers"),
     (["--seeds=0,0"], "seeds=0,0 are not different whole numbers"),
     (["--training_images=absent.npy"], "absent.npy, which is not there: give --training_images"),
     (["--notrain"], "mixed-best-seed0, mixed-best-seed1 are missing in"),
-])
+  ],
+)
 def test_contradictions_are_refused(tmp_path, models, crops, flags, said):
   ended = compare(models, crops, tmp_path, *flags)
   assert ended.code == 1 and said in ended.err and "Traceback" not in ended.err

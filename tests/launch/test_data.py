@@ -17,6 +17,7 @@ def asked(monkeypatch):
   def load_split(name, split):
     names.append((name, split))
     return 7 + 3 * tiny.images(5, seed=1)[: int(split[7:-1])]
+
   monkeypatch.setattr(dataset_loader, "load_split", load_split)
   return names
 
@@ -35,7 +36,11 @@ def test_extra_specimens_train_beside_those_of_images_and_nowhere_else(images_fi
 
 
 def test_extra_specimens_that_are_not_there_are_told(images_file, asked):
-  with pytest.raises(ValueError, match=r"extra_specimens=6 of \[16, 16\] px are not there: .* has 5 of \[16, 16\] px"):
+  with pytest.raises(
+    ValueError, match=r"extra_specimens=6 of \[16, 16\] px are not there: .* has 5 of \[16, 16\] px"
+  ):
     data.load(config.Data(images=str(images_file), extra_specimens=6), tiny.SIZE)
-  with pytest.raises(ValueError, match="extra_specimens=2 are added to those of --images, which is not given"):
+  with pytest.raises(
+    ValueError, match="extra_specimens=2 are added to those of --images, which is not given"
+  ):
     data._with_extra(tiny.splits(), config.Data(extra_specimens=2))

@@ -8,7 +8,10 @@ import tensorflow as tf
 
 from tests.launch import commands
 
-pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.filterwarnings("ignore:Even though the")]
+pytestmark = [
+  pytest.mark.usefixtures("eagerly"),
+  pytest.mark.filterwarnings("ignore:Even though the"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,11 @@ def test_a_run_is_evaluated_on_its_test_split(tmp_path, workdir):
   result, out = evaluate(workdir, tmp_path)
   assert result["count"] == 4 and result["iteration"] == 2 and result["split"] == "test"
   assert "10 MSE" in out and "adaptive" in out and "spiral" in out
-  assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "adaptive.png", "spiral.png"}
+  assert {path.name for path in tmp_path.iterdir()} == {
+    "evaluation.json",
+    "adaptive.png",
+    "spiral.png",
+  }
 
 
 def test_other_splits_and_images_are_evaluated(tmp_path, workdir, images_file):
@@ -42,12 +49,16 @@ def test_other_splits_and_images_are_evaluated(tmp_path, workdir, images_file):
   losses = lambda result: [row["adaptive"]["ten_mse"] for row in result["per_image"]]
   assert losses(every) == pytest.approx(losses(train) + losses(test), rel=1e-5)
   np.save(tmp_path / "others.npy", np.load(images_file)[::-1])
-  others, _ = evaluate(workdir, tmp_path / "others", f"--images={tmp_path / 'others.npy'}", "--split=all")
+  others, _ = evaluate(
+    workdir, tmp_path / "others", f"--images={tmp_path / 'others.npy'}", "--split=all"
+  )
   assert losses(others) == pytest.approx(losses(every)[::-1], rel=1e-5)
 
 
 def test_an_empty_split_is_refused(tmp_path, workdir):
-  ended = commands.launch("evaluate", f"--workdir={workdir}", f"--output_dir={tmp_path}", "--split=validation")
+  ended = commands.launch(
+    "evaluate", f"--workdir={workdir}", f"--output_dir={tmp_path}", "--split=validation"
+  )
   assert ended.code == 1 and "split=validation is empty: set --validation_fraction" in ended.err
 
 
@@ -57,11 +68,22 @@ def test_sources_beside_the_images_group_the_intervals(tmp_path, workdir, images
   names.write_text(json.dumps([{"file": f"file {k // 2}"} for k in range(20)]))
   result, _ = evaluate(workdir, tmp_path / "out", f"--images={tmp_path / 'images.npy'}")
   assert "source files" in result["intervals"]
-  assert [row["source"] for row in result["per_image"]] == ["/file 8", "/file 8", "/file 9", "/file 9"]
+  assert [row["source"] for row in result["per_image"]] == [
+    "/file 8",
+    "/file 8",
+    "/file 9",
+    "/file 9",
+  ]
   names.write_text(json.dumps([{"file": "one"}]))
-  ended = commands.launch("evaluate", f"--workdir={workdir}", f"--output_dir={tmp_path / 'out'}",
-                          f"--images={tmp_path / 'images.npy'}")
-  assert ended.code == 1 and "images.json has 1 entries and" in ended.err and "20 images" in ended.err
+  ended = commands.launch(
+    "evaluate",
+    f"--workdir={workdir}",
+    f"--output_dir={tmp_path / 'out'}",
+    f"--images={tmp_path / 'images.npy'}",
+  )
+  assert (
+    ended.code == 1 and "images.json has 1 entries and" in ended.err and "20 images" in ended.err
+  )
 
 
 def test_a_run_is_exported_once(tmp_path, workdir, images_file):

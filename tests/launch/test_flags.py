@@ -35,13 +35,21 @@ def test_the_other_commands_have_help(name, own):
   assert own in out and "--workdir" in out and "--channels" not in out
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--controller=transformer"], "<lstm|gru|dnc>"), (["--iterations=many"], "iterations"),
-    (["--no_such_flag=1"], "no_such_flag"), (["--batch_size=0"], "batch_size"), (["--discount=1.5"], "discount"),
-    (["lstm"], "'lstm' is no flag"), (["--spacing=0"], "spacing=0.0 is out of range: it must be above 0"),
+@pytest.mark.parametrize(
+  "arguments, words",
+  [
+    (["--controller=transformer"], "<lstm|gru|dnc>"),
+    (["--iterations=many"], "iterations"),
+    (["--no_such_flag=1"], "no_such_flag"),
+    (["--batch_size=0"], "batch_size"),
+    (["--discount=1.5"], "discount"),
+    (["lstm"], "'lstm' is no flag"),
+    (["--spacing=0"], "spacing=0.0 is out of range: it must be above 0"),
     (["--units=8", "--projection=8"], "projection=8 is not smaller than units=8"),
     (["--capacity=3"], "capacity=3 and batch_size=32 disagree"),
-    (["--images=/none.npy"], "images=/none.npy is not a file")])
+    (["--images=/none.npy"], "images=/none.npy is not a file"),
+  ],
+)
 def test_wrong_flags_are_sentences(arguments, words, tmp_path):
   assert words in refused(f"--workdir={tmp_path / 'run'}", *arguments)
   assert not (tmp_path / "run").exists()
@@ -58,23 +66,50 @@ def test_images_of_another_size_are_refused(tmp_path, images_file):
 
 def test_broken_images_are_refused(tmp_path):
   np.save(tmp_path / "images.npy", np.zeros([3, 8, 9]))
-  said = refused(f"--workdir={tmp_path / 'run'}", f"--images={tmp_path / 'images.npy'}", "--threads=2")
+  said = refused(
+    f"--workdir={tmp_path / 'run'}", f"--images={tmp_path / 'images.npy'}", "--threads=2"
+  )
   assert "has shape [3, 8, 9, 1]: specimens are square" in said
 
 
-@pytest.mark.parametrize("name, arguments", [("evaluate", ["--output_dir=out"]), ("export", ["--output=out/1"])])
+@pytest.mark.parametrize(
+  "name, arguments", [("evaluate", ["--output_dir=out"]), ("export", ["--output=out/1"])]
+)
 def test_a_folder_without_a_run_is_refused(tmp_path, name, arguments):
-  assert "holds no run: config.json is missing" in refused(f"--workdir={tmp_path}", *arguments, name=name)
+  assert "holds no run: config.json is missing" in refused(
+    f"--workdir={tmp_path}", *arguments, name=name
+  )
 
 
 def test_every_flag_reaches_the_configuration(monkeypatch):
   seen = {}
-  monkeypatch.setattr(launch_flags, "run", lambda main: launch_flags.app.run(lambda _: seen.update(
-      experiment=launch_flags.experiment(), run=launch_flags.section(config.Run))))
-  given = {"controller": "gru", "discount": 0.5, "capacity": 64, "seed": 3, "log_every": 7, "jit": "all"}
-  ended = commands.launch("train", REQUIRED, "--noaugment", *(f"--{name}={value}" for name, value in given.items()))
+  monkeypatch.setattr(
+    launch_flags,
+    "run",
+    lambda main: launch_flags.app.run(
+      lambda _: seen.update(
+        experiment=launch_flags.experiment(), run=launch_flags.section(config.Run)
+      )
+    ),
+  )
+  given = {
+    "controller": "gru",
+    "discount": 0.5,
+    "capacity": 64,
+    "seed": 3,
+    "log_every": 7,
+    "jit": "all",
+  }
+  ended = commands.launch(
+    "train", REQUIRED, "--noaugment", *(f"--{name}={value}" for name, value in given.items())
+  )
   assert ended.code == 0, ended.err
   changed = config.Experiment().differences(seen["experiment"])
   assert {name: new for name, (_, new) in changed.items()} == {
-      "controller": "gru", "discount": 0.5, "capacity": 64, "seed": 3, "augment": False}
+    "controller": "gru",
+    "discount": 0.5,
+    "capacity": 64,
+    "seed": 3,
+    "augment": False,
+  }
   assert seen["run"] == config.Run(log_every=7, jit="all")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.experiment import model
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import export, litert
 from tests import tiny
 from tests.launch import commands
@@ -15,14 +15,19 @@ from tests.launch import commands
 def exported(tmp_path_factory):
   """A model with its fast path."""
   made = model.fresh(tiny.experiment())
-  return export.export(made, tmp_path_factory.mktemp("latency") / "tiny" / "1",
-                       also=lambda folder: litert.convert(made, folder / litert.FOLDER))
+  return export.export(
+    made,
+    tmp_path_factory.mktemp("latency") / "tiny" / "1",
+    also=lambda folder: litert.convert(made, folder / litert.FOLDER),
+  )
 
 
 @pytest.mark.slow
 def test_every_way_is_measured(exported, tmp_path):
   flags = ("--decisions=20", "--completions=5")
-  ended = commands.launch("benchmark_latency", f"--model={exported}", *flags, f"--output={tmp_path / 'latency.json'}")
+  ended = commands.launch(
+    "benchmark_latency", f"--model={exported}", *flags, f"--output={tmp_path / 'latency.json'}"
+  )
   assert ended.code == 0, ended.err
   result = json.loads((tmp_path / "latency.json").read_text())
   measured = {(row["way"], row["threads"], row["what"]) for row in result["rows"]}
@@ -33,16 +38,31 @@ def test_every_way_is_measured(exported, tmp_path):
 
 @pytest.mark.slow
 def test_untrained_networks_are_measured(tmp_path):
-  flags = [flag for flag in tiny.flags() if not flag.startswith(("--threads", "--jit", "--noprogress"))]
-  ended = commands.launch("benchmark_latency", *flags, "--way=litert", "--decisions=20", "--completions=5",
-                          f"--output={tmp_path / 'latency.md'}")
+  flags = [
+    flag for flag in tiny.flags() if not flag.startswith(("--threads", "--jit", "--noprogress"))
+  ]
+  ended = commands.launch(
+    "benchmark_latency",
+    *flags,
+    "--way=litert",
+    "--decisions=20",
+    "--completions=5",
+    f"--output={tmp_path / 'latency.md'}",
+  )
   assert ended.code == 0, ended.err
-  assert "untrained: lstm 2 x 8" in ended.out and (tmp_path / "latency.md").read_text().strip() == ended.out.strip()
+  assert (
+    "untrained: lstm 2 x 8" in ended.out
+    and (tmp_path / "latency.md").read_text().strip() == ended.out.strip()
+  )
 
 
-@pytest.mark.parametrize("flags, said", [
+@pytest.mark.parametrize(
+  "flags, said",
+  [
     (("--model=nowhere/1",), "has no assets.extra/litert: export it with --litert"),
-    (("--model=nowhere/1", "--output=table.txt"), "is neither .json nor .md")])
+    (("--model=nowhere/1", "--output=table.txt"), "is neither .json nor .md"),
+  ],
+)
 def test_measuring_nothing_is_refused(flags, said):
   ended = commands.launch("benchmark_latency", *flags)
   assert ended.code == 1 and said in ended.err
@@ -51,8 +71,13 @@ def test_measuring_nothing_is_refused(flags, said):
 def test_the_fast_path_is_compared(exported, tmp_path):
   images = tmp_path / "images.npy"
   np.save(images, tiny.images(20))
-  ended = commands.launch("compare_litert", f"--model={exported}", f"--images={images}", "--count=3",
-                          f"--json={tmp_path / 'out.json'}")
+  ended = commands.launch(
+    "compare_litert",
+    f"--model={exported}",
+    f"--images={images}",
+    "--count=3",
+    f"--json={tmp_path / 'out.json'}",
+  )
   assert ended.code == 0, ended.err
   assert "3 scans without noise" in ended.out and "identical to the pixel" in ended.out
   assert json.loads((tmp_path / "out.json").read_text())["images"] == 3

@@ -10,7 +10,7 @@ import tifffile
 from matplotlib import image
 from PIL import Image
 
-from adaptive_stem_tf.experiment import model as model_lib
+from adaptive_stem_tf.evaluation import model as model_lib
 from adaptive_stem_tf.serving import export, litert
 from tests import tiny
 from tests.launch import commands
@@ -18,18 +18,30 @@ from tests.unit.serving.live import peer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 MICROGRAPHS = pathlib.Path(__file__).parents[2].parent / "shared" / "data" / "micrographs"
-FILES = {"path.csv", "partial_scan.npy", "partial_scan.tif", "completion.npy", "completion.tif", "scan.json",
-         "timings.csv", "live.png"}
+FILES = {
+  "path.csv",
+  "partial_scan.npy",
+  "partial_scan.tif",
+  "completion.npy",
+  "completion.tif",
+  "scan.json",
+  "timings.csv",
+  "live.png",
+}
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, pathlib.Path]:
   """A model as published, and one that decides late, may stop early and has a fast path."""
-  made = {name: model_lib.of_learner(tiny.learner(**changes)) for name, changes in (
-      ("plain", {}), ("stopping", {"decision_delay": 1, "truncate": True}))}
+  made = {
+    name: model_lib.of_learner(tiny.learner(**changes))
+    for name, changes in (("plain", {}), ("stopping", {"decision_delay": 1, "truncate": True}))
+  }
   fast = {"stopping": lambda folder: litert.convert(made["stopping"], folder / litert.FOLDER)}
-  return {name: export.export(trained, tmp_path_factory.mktemp(name) / "1", also=fast.get(name))
-          for name, trained in made.items()}
+  return {
+    name: export.export(trained, tmp_path_factory.mktemp(name) / "1", also=fast.get(name))
+    for name, trained in made.items()
+  }
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +53,17 @@ def micrograph(tmp_path_factory) -> pathlib.Path:
 
 
 def live(models, microscope, output, *more, model="plain"):
-  picture = [] if "--picture" in more else ["--nopicture"]  # drawn by a process of its own, which takes seconds
-  return commands.launch("live", f"--model={models[model]}", f"--microscope={microscope}", f"--output_dir={output}",
-                         *picture, *more)
+  picture = (
+    [] if "--picture" in more else ["--nopicture"]
+  )  # drawn by a process of its own, which takes seconds
+  return commands.launch(
+    "live",
+    f"--model={models[model]}",
+    f"--microscope={microscope}",
+    f"--output_dir={output}",
+    *picture,
+    *more,
+  )
 
 
 def rows(path):
@@ -52,8 +72,18 @@ def rows(path):
 
 
 def test_a_digital_twin_is_scanned(tmp_path, models, micrograph):
-  ended = live(models, f"file:{micrograph}", tmp_path, "--window=10,4", "--dose=400", "--lag_us=5", "--decision_us=15",
-               "--picture", "--pixel_size_nm=0.5", "--drift_nm_per_s=100,0")
+  ended = live(
+    models,
+    f"file:{micrograph}",
+    tmp_path,
+    "--window=10,4",
+    "--dose=400",
+    "--lag_us=5",
+    "--decision_us=15",
+    "--picture",
+    "--pixel_size_nm=0.5",
+    "--drift_nm_per_s=100,0",
+  )
   assert ended.code == 0, ended.err
   assert {path.name for path in tmp_path.iterdir()} == FILES
   told = json.loads((tmp_path / "scan.json").read_text())
@@ -64,12 +94,18 @@ def test_a_digital_twin_is_scanned(tmp_path, models, micrograph):
   assert set(told["ten_mse"]) == {"filtered", "raw"}
   path, timings = rows(tmp_path / "path.csv"), rows(tmp_path / "timings.csv")
   assert [int(row["probe"]) for row in path] == [0, 1, 2, 3] * 4 and len(timings) == 3
-  assert float(path[0]["row_px"]) == 18 and float(path[0]["column_px"]) == 12 and float(path[0]["row_nm"]) == 9
+  assert (
+    float(path[0]["row_px"]) == 18
+    and float(path[0]["column_px"]) == 12
+    and float(path[0]["row_nm"]) == 9
+  )
   assert 500 < float(path[0]["intensity"]) < 1500
   completion = tifffile.imread(tmp_path / "completion.tif")
   np.testing.assert_array_equal(completion, np.load(tmp_path / "completion.npy").astype(np.float32))
   assert completion.shape == (16, 16) and image.imread(tmp_path / "live.png")[..., :3].std() > 0.05
-  assert "3 decisions: p50 15 us, p99 15 us; 0 later than 40 us" in ended.out and "live.png" in ended.out
+  assert (
+    "3 decisions: p50 15 us, p99 15 us; 0 later than 40 us" in ended.out and "live.png" in ended.out
+  )
 
 
 @pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
@@ -80,8 +116,14 @@ def test_other_files_are_read_and_binned(tmp_path, models, micrograph, suffix):
     tifffile.imwrite(file, values.astype(np.uint16))
   else:
     Image.fromarray(np.uint8((values - 700) / 600 * 255)).resize((60, 80)).save(file)
-  ended = live(models, f"file:{file}", tmp_path / "out", *([] if suffix == "tif" else ["--binning=2"]),
-               "--decision_us=1", "--normalise=image")
+  ended = live(
+    models,
+    f"file:{file}",
+    tmp_path / "out",
+    *([] if suffix == "tif" else ["--binning=2"]),
+    "--decision_us=1",
+    "--normalise=image",
+  )
   assert ended.code == 0, ended.err
   assert json.loads((tmp_path / "out" / "scan.json").read_text())["origin_px"] == [12, 7]
 
@@ -100,7 +142,9 @@ def test_a_scan_stops_early_with_a_model_that_can(tmp_path, models, micrograph):
   ended = live(models, *arguments, model="stopping")
   assert ended.code == 0, ended.err
   told = json.loads((tmp_path / "scan.json").read_text())
-  assert told["stopped_early"] and told["segments"] == 2 and told["beam_waited_us"] == 0  # one was in flight
+  assert (
+    told["stopped_early"] and told["segments"] == 2 and told["beam_waited_us"] == 0
+  )  # one was in flight
   assert "2 segments of 4, stopped early" in ended.out
   refused = live(models, *arguments)
   assert refused.code == 1 and "stop_below=1000 and model=" in refused.err
@@ -110,19 +154,30 @@ def test_a_scan_stops_early_with_a_model_that_can(tmp_path, models, micrograph):
 def test_engines_scan_alike(tmp_path, models, micrograph):
   paths = {}
   for engine in ("savedmodel", "litert"):
-    ended = live(models, f"file:{micrograph}", tmp_path / engine, "--decision_us=10", f"--engine={engine}",
-                 model="stopping")
+    ended = live(
+      models,
+      f"file:{micrograph}",
+      tmp_path / engine,
+      "--decision_us=10",
+      f"--engine={engine}",
+      model="stopping",
+    )
     assert ended.code == 0, ended.err
     told = json.loads((tmp_path / engine / "scan.json").read_text())
     assert told["engine"] == engine and told["segments"] == 4 and told["decisions"] == 2
-    paths[engine] = [(float(row["row_px"]), float(row["column_px"])) for row in rows(tmp_path / engine / "path.csv")]
+    paths[engine] = [
+      (float(row["row_px"]), float(row["column_px"]))
+      for row in rows(tmp_path / engine / "path.csv")
+    ]
   np.testing.assert_allclose(paths["litert"], paths["savedmodel"], atol=1e-3)
   completions = [np.load(tmp_path / engine / "completion.npy") for engine in paths]
   np.testing.assert_allclose(*completions, rtol=1e-4)
 
 
 def test_in_real_time(tmp_path, models, micrograph):
-  ended = live(models, f"file:{micrograph}", tmp_path, "--real_time", "--dwell_us=20000", model="stopping")
+  ended = live(
+    models, f"file:{micrograph}", tmp_path, "--real_time", "--dwell_us=20000", model="stopping"
+  )
   assert ended.code == 0, ended.err
   told = json.loads((tmp_path / "scan.json").read_text())
   assert told["late"] == 0 and 0 < told["decision_us"]["p50"] < 80000
@@ -130,8 +185,15 @@ def test_in_real_time(tmp_path, models, micrograph):
 
 def test_an_open_beam_interface_is_driven(tmp_path, models):
   other = peer.Peer()
-  ended = live(models, f"obi:127.0.0.1:{other.port}", tmp_path, "--pixel_size_nm=2", "--full_field_nm=128",
-               "--normalise=0,65532", "--late=wait")
+  ended = live(
+    models,
+    f"obi:127.0.0.1:{other.port}",
+    tmp_path,
+    "--pixel_size_nm=2",
+    "--full_field_nm=128",
+    "--normalise=0,65532",
+    "--late=wait",
+  )
   other.close()
   assert ended.code == 0, ended.err
   assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked
@@ -143,39 +205,81 @@ def test_an_open_beam_interface_is_driven(tmp_path, models):
 
 def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
   other = peer.Peer(fault="die", at=7)
-  ended = live(models, f"obi:127.0.0.1:{other.port}", tmp_path, "--pixel_size_nm=2", "--full_field_nm=128",
-               "--late=wait", "--picture")
+  ended = live(
+    models,
+    f"obi:127.0.0.1:{other.port}",
+    tmp_path,
+    "--pixel_size_nm=2",
+    "--full_field_nm=128",
+    "--late=wait",
+    "--picture",
+  )
   other.close()
-  assert ended.code == 1 and "error: the Open Beam Interface" in ended.err and "Traceback" not in ended.err
+  assert (
+    ended.code == 1
+    and "error: the Open Beam Interface" in ended.err
+    and "Traceback" not in ended.err
+  )
   assert not (tmp_path / "scan.json").exists()
 
 
-@pytest.mark.parametrize("microscope, flags, said", [
+@pytest.mark.parametrize(
+  "microscope, flags, said",
+  [
     ("beam", [], "microscope=beam is unknown: give file:FILE"),
     ("file:none.tif", [], "none.tif does not exist"),
     ("file:FILE", ["--timeout_s=1"], "timeout_s=1.0 and microscope=file:"),
     ("obi:localhost:1", ["--dose=1"], "dose=1.0 and microscope=obi:localhost:1 disagree"),
     ("obi:localhost", ["--pixel_size_nm=1", "--full_field_nm=100"], "obi:localhost names no peer"),
     ("obi:localhost:1", ["--pixel_size_nm=1"], "obi: needs --pixel_size_nm"),
-    ("obi:localhost:1", ["--pixel_size_nm=9", "--full_field_nm=100"], "is not inside the range of 100 nm"),
-    ("obi:localhost:1", ["--pixel_size_nm=1", "--full_field_nm=100"], "no Open Beam Interface answers"),
+    (
+      "obi:localhost:1",
+      ["--pixel_size_nm=9", "--full_field_nm=100"],
+      "is not inside the range of 100 nm",
+    ),
+    (
+      "obi:localhost:1",
+      ["--pixel_size_nm=1", "--full_field_nm=100"],
+      "no Open Beam Interface answers",
+    ),
     ("file:FILE", ["--window=30,4"], "window=30,4 leaves the image of 40 x 30 px"),
     ("file:FILE", ["--window=30"], "window=30 is no place"),
     ("file:FILE", ["--binning=2"], "give a larger one, or less --binning"),
     ("file:FILE", ["--drift_nm_per_s=1,1"], "drift_nm_per_s=1,1 needs the size of a px"),
     ("file:FILE", ["--drift_nm_per_s=1,1", "--drift_px_per_ms=0,1"], "disagree: give one of them"),
-    ("file:FILE", ["--drift_row=2", "--drift_px_per_ms=0,1"], "0,1 and drift_row=2 disagree: give one of them"),
-    ("file:FILE", ["--resonance_us=3", "--damping=0"], "damping=0.0 is out of range: it must be above 0"),
+    (
+      "file:FILE",
+      ["--drift_row=2", "--drift_px_per_ms=0,1"],
+      "0,1 and drift_row=2 disagree: give one of them",
+    ),
+    (
+      "file:FILE",
+      ["--resonance_us=3", "--damping=0"],
+      "damping=0.0 is out of range: it must be above 0",
+    ),
     ("file:FILE", ["--real_time", "--decision_us=5"], "real_time=True and decision_us=5 disagree"),
     ("file:FILE", ["--normalise=dark"], "normalise='dark' is unknown"),
     ("file:FILE", ["--normalise=5,5"], "normalise=5,5 is no range"),
-    ("obi:localhost:1", ["--normalise=image"], "normalise=image and microscope=obi:localhost:1 disagree"),
-    ("file:FILE", ["--engine=litert"], "litert/start.npz is missing: launch.export --litert writes it"),
+    (
+      "obi:localhost:1",
+      ["--normalise=image"],
+      "normalise=image and microscope=obi:localhost:1 disagree",
+    ),
+    (
+      "file:FILE",
+      ["--engine=litert"],
+      "litert/start.npz is missing: launch.export --litert writes it",
+    ),
     ("file:FILE", ["--dwell_us=0"], "dwell=0 is out of range"),
-])
+  ],
+)
 def test_mistakes_are_sentences(tmp_path, models, micrograph, microscope, flags, said):
-  ended = live(models, microscope.replace("FILE", str(micrograph)) if microscope == "file:FILE" else microscope,
-               tmp_path, *flags)
+  ended = live(
+    models,
+    microscope.replace("FILE", str(micrograph)) if microscope == "file:FILE" else microscope,
+    tmp_path,
+    *flags,
+  )
   assert ended.code == 1 and said in ended.err and "Traceback" not in ended.err
 
 
@@ -191,30 +295,60 @@ def test_files_that_are_no_micrographs_are_refused(tmp_path, models):
 
 def test_helpshort_teaches():
   out = commands.launch("live", "--helpshort").out
-  for flag in ("--model", "--microscope", "--dose", "--lag_us", "--full_field_nm", "--late", "--stop_below",
-               "--[no]show"):
+  for flag in (
+    "--model",
+    "--microscope",
+    "--dose",
+    "--lag_us",
+    "--full_field_nm",
+    "--late",
+    "--stop_below",
+    "--[no]show",
+  ):
     assert flag in out
   assert "--decision_delay=1" in out
 
 
 def test_crops_are_scanned_under_every_condition(tmp_path, models, images_file):
-  ended = commands.launch("live_crops", f"--models={models['plain']},{models['stopping']}", f"--images={images_file}",
-                          f"--output_dir={tmp_path}", "--doses=0,50", "--lags_us=0", "--noprogress")
+  ended = commands.launch(
+    "live_crops",
+    f"--models={models['plain']},{models['stopping']}",
+    f"--images={images_file}",
+    f"--output_dir={tmp_path}",
+    "--doses=0,50",
+    "--lags_us=0",
+    "--noprogress",
+  )
   assert ended.code == 0, ended.err
   told = json.loads((tmp_path / "live_crops.json").read_text())
-  assert told["count"] == 4 and [(row["dose"], row["lag"]) for row in told["rows"]] == [(0, 0)] * 2 + [(50, 0)] * 2
+  assert (
+    told["count"] == 4
+    and [(row["dose"], row["lag"]) for row in told["rows"]] == [(0, 0)] * 2 + [(50, 0)] * 2
+  )
   first, second = told["rows"][:2]
   assert first["beam_waited_us"] == 3 * 40 and second["beam_waited_us"] == 0  # in segments of 40 us
   difference = np.mean(np.subtract(second["per_image"], first["per_image"]))
-  assert second["minus_first_model"]["mean"] == pytest.approx(difference) and "minus_first_model" not in first
+  assert (
+    second["minus_first_model"]["mean"] == pytest.approx(difference)
+    and "minus_first_model" not in first
+  )
   assert told["rows"][3]["minus_first_condition"]["mean"] == pytest.approx(
-      np.mean(np.subtract(told["rows"][3]["per_image"], second["per_image"])))
-  assert image.imread(tmp_path / "live_crops.png")[..., :3].std() > 0.02 and "10 MSE, filtered" in ended.out
+    np.mean(np.subtract(told["rows"][3]["per_image"], second["per_image"]))
+  )
+  assert (
+    image.imread(tmp_path / "live_crops.png")[..., :3].std() > 0.02
+    and "10 MSE, filtered" in ended.out
+  )
 
 
 def test_numbers_of_crops_are_checked(tmp_path, models, images_file):
-  ended = commands.launch("live_crops", f"--models={models['plain']}", f"--images={images_file}",
-                          f"--output_dir={tmp_path}", "--doses=many")
+  ended = commands.launch(
+    "live_crops",
+    f"--models={models['plain']}",
+    f"--images={images_file}",
+    f"--output_dir={tmp_path}",
+    "--doses=many",
+  )
   assert ended.code == 1 and "doses=many are no numbers" in ended.err
 
 
@@ -223,6 +357,8 @@ def test_real_micrographs_are_scanned(tmp_path, models):
   for path in sorted(MICROGRAPHS.iterdir()):
     if path.suffix == ".dm4":
       pytest.importorskip("rsciio")
-    ended = live(models, f"file:{path}", tmp_path / path.stem, "--dose=200", "--lag_us=10", "--decision_us=10")
+    ended = live(
+      models, f"file:{path}", tmp_path / path.stem, "--dose=200", "--lag_us=10", "--decision_us=10"
+    )
     assert ended.code == 0, (path, ended.err)
     assert json.loads((tmp_path / path.stem / "scan.json").read_text())["segments"] == 4

@@ -20,28 +20,41 @@ def folder(tmp_path):
   place.mkdir()
   for seed in range(4):
     np.save(place / f"{seed}.npy", 10 * fields.smooth(64, 100, seed))
-  Image.fromarray(np.random.default_rng(0).integers(0, 255, [64, 64, 3], np.uint8)).save(place / "photo.png")
+  Image.fromarray(np.random.default_rng(0).integers(0, 255, [64, 64, 3], np.uint8)).save(
+    place / "photo.png"
+  )
   (place / "broken.tif").write_bytes(b"II*\0")
   return place
 
 
 def prepare(folder, output, *more):
-  return commands.launch("prepare", f"--input={folder}", f"--output={output}", "--size=16", "--noprogress", *more)
+  return commands.launch(
+    "prepare", f"--input={folder}", f"--output={output}", "--size=16", "--noprogress", *more
+  )
 
 
 def test_a_folder_becomes_crops_that_can_be_trained_and_evaluated_on(tmp_path, folder, eagerly):
   ended = prepare(folder, tmp_path / "out" / "crops.npy")
   assert ended.code == 0, ended.err
-  assert "photo.png: SKIPPED: it is in colour" in ended.out and "4 files read, 2 skipped, 0 copies" in ended.out
+  assert (
+    "photo.png: SKIPPED: it is in colour" in ended.out
+    and "4 files read, 2 skipped, 0 copies" in ended.out
+  )
   assert {path.name for path in (tmp_path / "out").iterdir()} == {
-      "crops.npy", "crops.json", "crops_report.json", "crops.png"}
+    "crops.npy",
+    "crops.json",
+    "crops_report.json",
+    "crops.png",
+  }
   images = np.load(tmp_path / "out" / "crops.npy")
   entries = json.loads((tmp_path / "out" / "crops.json").read_text())
   assert images.shape == (len(entries), 16, 16, 1) and len(entries) > 40
   failed = json.loads((tmp_path / "out" / "crops_report.json").read_text())["failed"]
   assert {pathlib.Path(path).name for path in failed} == {"photo.png", "broken.tif"}
   assert commands.train(tmp_path / "run", tmp_path / "out" / "crops.npy", iterations=1).code == 0
-  ended = commands.launch("evaluate", f"--workdir={tmp_path / 'run'}", f"--output_dir={tmp_path / 'run'}")
+  ended = commands.launch(
+    "evaluate", f"--workdir={tmp_path / 'run'}", f"--output_dir={tmp_path / 'run'}"
+  )
   result = json.loads((tmp_path / "run" / "evaluation.json").read_text())
   tested = {entry["file"] for entry in entries if entry["split"] == "test"}
   assert {row["source"] for row in result["per_image"]} == {f"{folder}/{name}" for name in tested}
@@ -58,14 +71,23 @@ def test_the_same_seed_gives_the_same_crops(tmp_path, folder):
 
 def test_strict_stops_at_a_broken_file(tmp_path, folder):
   ended = prepare(folder, tmp_path / "crops.npy", "--strict")
-  assert ended.code == 1 and "broken.tif cannot be read" in ended.err and "--strict stops here" in ended.err
+  assert (
+    ended.code == 1
+    and "broken.tif cannot be read" in ended.err
+    and "--strict stops here" in ended.err
+  )
   assert not (tmp_path / "crops.npy").exists()
 
 
-@pytest.mark.parametrize("arguments, words", [
+@pytest.mark.parametrize(
+  "arguments, words",
+  [
     (["--input=none*", "--output=a.npy"], "none* matches no file"),
     (["--input=.", "--output=a.png"], "a.png does not end in .npy"),
-    (["--output=a.npy"], "input"), (["--input=.", "--output=a.npy", "--size=4"], "size")])
+    (["--output=a.npy"], "input"),
+    (["--input=.", "--output=a.npy", "--size=4"], "size"),
+  ],
+)
 def test_wrong_flags_are_sentences(arguments, words):
   ended = commands.launch("prepare", *arguments)
   assert ended.code and words in ended.err + ended.out and "Traceback" not in ended.err
@@ -73,14 +95,22 @@ def test_wrong_flags_are_sentences(arguments, words):
 
 def test_one_micrograph_is_not_enough(tmp_path, folder):
   ended = prepare(folder / "0.npy", tmp_path / "crops.npy")
-  assert ended.code == 1 and "crops come from 1 micrograph" in ended.err and not list(tmp_path.glob("crops*"))
+  assert (
+    ended.code == 1
+    and "crops come from 1 micrograph" in ended.err
+    and not list(tmp_path.glob("crops*"))
+  )
 
 
 def test_all_seven_real_files(tmp_path):
-  pytest.importorskip("rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'.")
+  pytest.importorskip(
+    "rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'."
+  )
   if not MICROGRAPHS.is_dir():
     pytest.skip(f"{MICROGRAPHS} is missing: it holds real micrographs.")
-  ended = commands.launch("prepare", f"--input={MICROGRAPHS}", f"--output={tmp_path / 'a.npy'}", "--noprogress")
+  ended = commands.launch(
+    "prepare", f"--input={MICROGRAPHS}", f"--output={tmp_path / 'a.npy'}", "--noprogress"
+  )
   assert ended.code == 0, ended.err
   assert "7 files read, 0 skipped, 0 copies left out" in ended.out
   entries = json.loads((tmp_path / "a.json").read_text())

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from adaptive_stem_tf.experiment import reproduction, run
+from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.training import run
 from launch import runner
 from tests import tiny
 from tests.launch import commands
@@ -25,8 +26,15 @@ def crops(tmp_path_factory) -> pathlib.Path:
 
 def reproduce(figure, output, *more, crops=None, scale="smoke"):
   images = [f"--images={crops}"] if crops else []
-  return commands.launch("reproduce", f"--figure={figure}", f"--output_dir={output}", f"--scale={scale}",
-                         f"--threads={tiny.THREADS}", *images, *more)
+  return commands.launch(
+    "reproduce",
+    f"--figure={figure}",
+    f"--output_dir={output}",
+    f"--scale={scale}",
+    f"--threads={tiny.THREADS}",
+    *images,
+    *more,
+  )
 
 
 def drawn(path):
@@ -39,14 +47,25 @@ def test_s2a(tmp_path, crops, eagerly):
   ended = reproduce("s2a", tmp_path, crops=crops)
   assert ended.code == 0, ended.err
   assert "2 runs, 2 to train." in ended.out
-  assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "s2a.json", "s2a.md", "s2a.png"]
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+    "runs",
+    "s2a.json",
+    "s2a.md",
+    "s2a.png",
+  ]
   assert drawn(tmp_path / "s2a.png")
   result = json.loads((tmp_path / "s2a.json").read_text())
-  assert result["iterations"] == 12 and result["seeds"] == [0] and set(result["runs"]) == {"exponential", "lstm"}
+  assert (
+    result["iterations"] == 12
+    and result["seeds"] == [0]
+    and set(result["runs"]) == {"exponential", "lstm"}
+  )
   for ran in result["runs"].values():
     assert 0 < ran["values"]["test"][0] < 100 and ran["values"]["test_sd"][0] >= 0
   assert [claim["agreement"] for claim in result["claims"]] == ["unresolved (one seed)"] * 2
-  assert run.read_experiment(tmp_path / "runs/exponential-seed0").optimisation.schedule == "exponential"
+  assert (
+    run.read_experiment(tmp_path / "runs/exponential-seed0").optimisation.schedule == "exponential"
+  )
   table = (tmp_path / "s2a.md").read_text()
   assert "| Exponential decay |" in table and "10 MSE" in table and "12 iterations" in table
   again = reproduce("s2a", tmp_path, crops=crops)
@@ -64,22 +83,45 @@ def test_s4_shares_the_run_of_other_figures(tmp_path, crops, eagerly):
 
 
 def test_flagfiles_are_written_for_every_seed_and_run_and_nothing_is_trained(tmp_path, crops):
-  ended = reproduce("controllers", tmp_path, "--write_flagfiles", "--seeds=0,4", crops=crops, scale="paper")
+  ended = reproduce(
+    "controllers", tmp_path, "--write_flagfiles", "--seeds=0,4", crops=crops, scale="paper"
+  )
   assert ended.code == 0, ended.err
   names = {path.name for path in (tmp_path / "runs").iterdir()}
-  assert names == {f"{line.run}-seed{seed}.cfg" for line in reproduction.FIGURES["controllers"].lines
-                   for seed in (0, 4)}
+  assert names == {
+    f"{line.run}-seed{seed}.cfg"
+    for line in supplement.FIGURES["controllers"].lines
+    for seed in (0, 4)
+  }
   text = (tmp_path / "runs" / "fixed_gru-seed4.cfg").read_text()
   assert f"--path=run:{tmp_path / 'runs' / 'gru-seed4'}\n" in text and "--seed=4\n" in text
   assert "--milestone=500000\n" in text
 
 
-@pytest.mark.parametrize("figure, flags, said", [
-    ("s2a", ["--images=a.npy", "--dataset=wemd_stem"], "images=a.npy and dataset=wemd_stem contradict"),
-    ("s2a", ["--downsampled_images=b.npy", "--images=a.npy"], "downsampled_images=b.npy and figure=s2a contradict"),
+@pytest.mark.parametrize(
+  "figure, flags, said",
+  [
+    (
+      "s2a",
+      ["--images=a.npy", "--dataset=wemd_stem"],
+      "images=a.npy and dataset=wemd_stem contradict",
+    ),
+    (
+      "s2a",
+      ["--downsampled_images=b.npy", "--images=a.npy"],
+      "downsampled_images=b.npy and figure=s2a contradict",
+    ),
     ("s2c", ["--downsampled_images=b.npy"], "downsampled_images=b.npy without images"),
-    ("s2c", ["--images=a.npy"], "figure=s2c compares crops with downsampled micrographs, and images=a.npy"),
-    ("s2c", ["--dataset=wemd_stem/crops_96"], "dataset=wemd_stem/crops_96 names one: give --dataset=wemd_stem"),
+    (
+      "s2c",
+      ["--images=a.npy"],
+      "figure=s2c compares crops with downsampled micrographs, and images=a.npy",
+    ),
+    (
+      "s2c",
+      ["--dataset=wemd_stem/crops_96"],
+      "dataset=wemd_stem/crops_96 names one: give --dataset=wemd_stem",
+    ),
     ("s2a", ["--seeds=0,0"], "seeds=0,0 are not different whole numbers"),
     ("s2a", ["--seeds=one"], "seeds=one are not different whole numbers"),
     ("s4", ["--seeds=0,1"], "seeds=0,1 and figure=s4 contradict"),
@@ -89,7 +131,8 @@ def test_flagfiles_are_written_for_every_seed_and_run_and_nothing_is_trained(tmp
     ("s2a", ["--parallel=2", "--draw_only"], "draw_only and parallel=2 contradict"),
     ("s2a", ["--draw_only"], "none of the runs of figure=s2a"),
     ("s2a", ["--images=absent.npy"], "absent.npy is not a file"),
-])
+  ],
+)
 def test_contradictions_are_refused(tmp_path, figure, flags, said):
   ended = reproduce(figure, tmp_path, *flags)
   assert ended.code == 1 and said in ended.err and "Traceback" not in ended.err
@@ -109,33 +152,52 @@ def test_a_folder_of_another_experiment_is_refused_naming_the_fields(tmp_path, c
 
 @pytest.mark.slow
 def test_lr_range(tmp_path, crops, eagerly):
-  arguments = ["--flagfile=launch/flagfiles/reproduce/smoke.cfg", f"--images={crops}", f"--output_dir={tmp_path}",
-               f"--threads={tiny.THREADS}", "--sweep_iterations=12", "--candidate_iterations=1", "--optimisers=adam"]
+  arguments = [
+    "--flagfile=launch/flagfiles/reproduce/smoke.cfg",
+    f"--images={crops}",
+    f"--output_dir={tmp_path}",
+    f"--threads={tiny.THREADS}",
+    "--sweep_iterations=12",
+    "--candidate_iterations=1",
+    "--optimisers=adam",
+  ]
   ended = commands.launch("lr_range", *arguments)
   assert ended.code == 0, ended.err
   found = json.loads((tmp_path / "lr_range.json").read_text())
   rates = [one["rate"] for one in found["candidates"]]
   assert rates == sorted(rates) and len(rates) == 5
-  finite = {one["rate"]: one["validation_ten_mse"] for one in found["candidates"] if one["validation_ten_mse"]}
+  finite = {
+    one["rate"]: one["validation_ten_mse"]
+    for one in found["candidates"]
+    if one["validation_ten_mse"]
+  }
   assert found["recommended_rate"] == min(finite, key=finite.get)
   assert f"--generator_rate={found['recommended_rate']:g}" in ended.out
   assert drawn(tmp_path / "sweep.png") and drawn(tmp_path / "candidates.png")
 
 
-@pytest.mark.parametrize("flags, said", [
+@pytest.mark.parametrize(
+  "flags, said",
+  [
     (["--generator_rate=0.1"], "generator_rate=0.1 and a learning rate range test disagree"),
     (["--schedule=sweep"], "schedule=sweep and a learning rate range test disagree"),
-    (["--optimisers=sgd"], "must be among adam, rmsprop and sgd and contain generator_optimiser=adam"),
+    (
+      ["--optimisers=sgd"],
+      "must be among adam, rmsprop and sgd and contain generator_optimiser=adam",
+    ),
     (["--optimisers=adam,adamw"], "optimisers=adam,adamw must be among"),
-])
+  ],
+)
 def test_lr_range_refuses_contradictions(tmp_path, flags, said):
-  ended = commands.launch("lr_range", f"--output_dir={tmp_path}", f"--threads={tiny.THREADS}", *flags)
+  ended = commands.launch(
+    "lr_range", f"--output_dir={tmp_path}", f"--threads={tiny.THREADS}", *flags
+  )
   assert ended.code == 1 and said in ended.err
 
 
 @pytest.mark.slow
 def test_every_figure(tmp_path, crops, eagerly):
-  for figure in reproduction.FIGURES:
+  for figure in supplement.FIGURES:
     more = [f"--downsampled_images={crops}"] if figure == "s2c" else []
     ended = reproduce(figure, tmp_path, *more, crops=crops)
     assert ended.code == 0, (figure, ended.err)
@@ -148,16 +210,25 @@ def test_every_figure(tmp_path, crops, eagerly):
 
 @pytest.mark.slow
 def test_side_by_side_a_path_waits_for_the_actor_it_follows(tmp_path, crops):
-  ended = reproduce("controllers", tmp_path, "--parallel=2", "--only=spiral,fixed_lstm", crops=crops)
+  ended = reproduce(
+    "controllers", tmp_path, "--parallel=2", "--only=spiral,fixed_lstm", crops=crops
+  )
   assert ended.code == 0, ended.err
-  order = [line.split()[1] for line in ended.out.splitlines() if "starts" in line or "finished" in line]
+  order = [
+    line.split()[1] for line in ended.out.splitlines() if "starts" in line or "finished" in line
+  ]
   assert order.index("lstm-seed0") < order.index("fixed_lstm-seed0")
-  assert set(json.loads((tmp_path / "controllers.json").read_text())["runs"]) == {"spiral", "fixed_lstm"}
+  assert set(json.loads((tmp_path / "controllers.json").read_text())["runs"]) == {
+    "spiral",
+    "fixed_lstm",
+  }
 
 
 @pytest.mark.slow
 def test_side_by_side_names_the_runs_that_failed(tmp_path):
   ended = reproduce("s2a", tmp_path, "--parallel=2", "--images=absent.npy")
   assert ended.code == 1 and "these runs failed: " in ended.err
-  assert "exponential-seed0 (" in ended.err and "lstm-seed0 (" in ended.err  # in the order in which they ended
+  assert (
+    "exponential-seed0 (" in ended.err and "lstm-seed0 (" in ended.err
+  )  # in the order in which they ended
   assert "absent.npy is not a file" in ended.err

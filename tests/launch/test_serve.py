@@ -26,8 +26,9 @@ def exported(tmp_path_factory, images_file):
   ended = commands.train(folder / "run", images_file, iterations=2)
   tf.config.run_functions_eagerly(False)
   assert ended.code == 0, ended.err
-  ended = commands.launch("export", f"--workdir={folder / 'run'}", f"--output={folder / 'tiny' / '1'}",
-                          "--labels=stable")
+  ended = commands.launch(
+    "export", f"--workdir={folder / 'run'}", f"--output={folder / 'tiny' / '1'}", "--labels=stable"
+  )
   assert ended.code == 0, ended.err
   return folder, ended.out
 
@@ -39,11 +40,26 @@ def serving(exported):
   ports = free_port(), free_port()
   log = open(folder / "log", "w+")  # noqa: SIM115 - for as long as the server runs
   process = subprocess.Popen(
-      [sys.executable, "-m", "launch.serve", f"--repository={folder}", f"--port={ports[0]}",
-       f"--rest_api_port={ports[1]}", "--threads=1", "--file_system_poll_wait_seconds=0.1"],
-      cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    [
+      sys.executable,
+      "-m",
+      "launch.serve",
+      f"--repository={folder}",
+      f"--port={ports[0]}",
+      f"--rest_api_port={ports[1]}",
+      "--threads=1",
+      "--file_system_poll_wait_seconds=0.1",
+    ],
+    cwd=ROOT,
+    stdout=log,
+    stderr=subprocess.STDOUT,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+  )
   wait_until(lambda: "Serving" in (folder / "log").read_text() or process.poll() is not None, 120)
-  yield {"grpc": f"--server=grpc://localhost:{ports[0]}", "http": f"--server=http://localhost:{ports[1]}"}
+  yield {
+    "grpc": f"--server=grpc://localhost:{ports[0]}",
+    "http": f"--server=http://localhost:{ports[1]}",
+  }
   process.send_signal(signal.SIGTERM)
   code = process.wait(60)
   log.close()
@@ -61,19 +77,27 @@ def test_labels_are_written_and_moved(exported, tmp_path):
   assert dict(known.version_labels) == {"stable": 1, "canary": 1}
 
 
-@pytest.mark.parametrize("flags, said", [
+@pytest.mark.parametrize(
+  "flags, said",
+  [
     (("--output=m/1",), "give --workdir to export a run, or --labels"),
     (("--output=m/1", "--labels=stable"), "holds no SavedModel to label"),
     (("--output=m/1", "--labels=beta", "--workdir=nowhere"), "labels=beta is unknown"),
-    (("--output=m/new", "--workdir=nowhere"), "does not end in a version")])
+    (("--output=m/new", "--workdir=nowhere"), "does not end in a version"),
+  ],
+)
 def test_exports_that_make_no_sense_are_refused_at_once(flags, said):
   ended = commands.launch("export", *flags)
   assert ended.code == 1 and said in ended.err
 
 
-def test_without_the_serving_api_a_model_is_exported_without_warm_up(exported, tmp_path, monkeypatch):
+def test_without_the_serving_api_a_model_is_exported_without_warm_up(
+  exported, tmp_path, monkeypatch
+):
   monkeypatch.setattr(extra, "has_serving_api", lambda: False)
-  ended = commands.launch("export", f"--workdir={exported[0] / 'run'}", f"--output={tmp_path / 'tiny' / '1'}")
+  ended = commands.launch(
+    "export", f"--workdir={exported[0] / 'run'}", f"--output={tmp_path / 'tiny' / '1'}"
+  )
   assert ended.code == 0 and "no warm-up requests" in ended.out, ended.err
   assert not (tmp_path / "tiny" / "1" / extra.FOLDER / extra.WARM_UP).exists()
   refused = commands.launch("export", f"--output={tmp_path / 'tiny' / '1'}", "--labels=stable")
@@ -88,12 +112,22 @@ def test_a_file_is_scanned_over_the_network(serving, protocol, images_file, tmp_
   assert said.code == 0 and "tiny version 1: AVAILABLE" in said.out, said.err
   results = {}
   for how in ("steps", "scan"):
-    ended = ask(f"--images={images_file}", f"--output_dir={tmp_path / how}", "--count=3", "--batch=2", f"--how={how}",
-                "--label=stable")
+    ended = ask(
+      f"--images={images_file}",
+      f"--output_dir={tmp_path / how}",
+      "--count=3",
+      "--batch=2",
+      f"--how={how}",
+      "--label=stable",
+    )
     assert ended.code == 0 and "3 scans of intensities scaled" in ended.out, ended.err
     results[how] = np.load(tmp_path / how / "completion.npy")
     assert {path.name for path in (tmp_path / how).iterdir()} == {
-        "path.npy", "partial_scan.npy", "completion.npy", "examples.png"}
+      "path.npy",
+      "partial_scan.npy",
+      "completion.npy",
+      "examples.png",
+    }
   assert results["steps"].shape == (3, tiny.SIZE, tiny.SIZE, 1)
   np.testing.assert_allclose(results["steps"], results["scan"], atol=1e-4)
   ended = ask("--status", "--version=7")
@@ -103,19 +137,31 @@ def test_a_file_is_scanned_over_the_network(serving, protocol, images_file, tmp_
 def test_queries_that_make_no_sense_are_refused():
   ended = commands.launch("query", "--model=tiny")
   assert ended.code == 1 and "give --images and --output_dir, or --status" in ended.err
-  ended = commands.launch("query", "--model=tiny", "--status", f"--server=grpc://localhost:{free_port()}",
-                          "--attempts=1", "--timeout=2")
+  ended = commands.launch(
+    "query",
+    "--model=tiny",
+    "--status",
+    f"--server=grpc://localhost:{free_port()}",
+    "--attempts=1",
+    "--timeout=2",
+  )
   assert ended.code == 1 and "is unavailable" in ended.err
 
 
-@pytest.mark.parametrize("flags, said", [
+@pytest.mark.parametrize(
+  "flags, said",
+  [
     ((), "give either --model_name and --model_base_path, or --repository"),
     (("--model_name=a", "--model_base_path=nowhere"), "is no folder"),
-    (("--repository=nowhere",), "models.config")])
+    (("--repository=nowhere",), "models.config"),
+  ],
+)
 def test_servers_of_nothing_are_refused(flags, said):
   before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
-    ended = commands.launch("serve", "--port=0", "--rest_api_port=0", f"--threads={tiny.THREADS}", *flags)
+    ended = commands.launch(
+      "serve", "--port=0", "--rest_api_port=0", f"--threads={tiny.THREADS}", *flags
+    )
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf.experiment import metrics_writer
+from adaptive_stem_tf.training import metrics_writer
 from tests import tiny
 from tests.launch import commands
 
@@ -23,7 +23,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 def state(workdir, step):
   """Returns every tensor of a checkpoint by name."""
   reader = tf.train.load_checkpoint(str(workdir / "checkpoints" / f"step_{step:09d}" / "state"))
-  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name}
+  return {
+    name: reader.get_tensor(name)
+    for name in reader.get_variable_to_shape_map()
+    if "OBJECT_GRAPH" not in name
+  }
 
 
 def same_run(ours, theirs, step):
@@ -37,16 +41,32 @@ def same_run(ours, theirs, step):
 def test_two_iterations_fill_the_workdir(tmp_path, images_file, eagerly):
   ended = commands.train(tmp_path, images_file, "--picture_every=1", iterations=2)
   assert ended.code == 0, ended.err
-  assert "16 training, 0 validation, 4 test specimens of 16 x 16 px" in ended.out and "Finished" in ended.out
+  assert (
+    "16 training, 0 validation, 4 test specimens of 16 x 16 px" in ended.out
+    and "Finished" in ended.out
+  )
   rows = metrics_writer.read_rows(tmp_path / "metrics.csv")
-  assert [row["iteration"] for row in rows] == [1, 2] and all(np.isfinite(list(row.values())).all() for row in rows)
+  assert [row["iteration"] for row in rows] == [1, 2] and all(
+    np.isfinite(list(row.values())).all() for row in rows
+  )
   written = json.loads((tmp_path / "config.json").read_text())
-  assert written["scan"]["segments"] == tiny.SEGMENTS and written["data"]["images"] == str(images_file)
+  assert written["scan"]["segments"] == tiny.SEGMENTS and written["data"]["images"] == str(
+    images_file
+  )
   names = {path.name for path in tmp_path.iterdir()}
-  assert names == {"config.json", "metrics.csv", "checkpoints", "tensorboard", "learning_curves.png", "examples.png"}
+  assert names == {
+    "config.json",
+    "metrics.csv",
+    "checkpoints",
+    "tensorboard",
+    "learning_curves.png",
+    "examples.png",
+  }
 
 
-def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, images_file, eagerly, monkeypatch):
+def test_resuming_keeps_flags_not_given_and_equals_running_through(
+  tmp_path, images_file, eagerly, monkeypatch
+):
   straight, resumed = tmp_path / "straight", tmp_path / "resumed"
   assert commands.train(straight, images_file, iterations=5).code == 0
   original = metrics_writer.MetricsWriter.write
@@ -61,8 +81,16 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, ima
   assert stopped.code == 0 and "Stopped and saved" in stopped.out
   monkeypatch.undo()
   tf.config.run_functions_eagerly(True)
-  again = commands.launch("train", f"--workdir={resumed}", "--noprogress", "--jit=none", "--log_every=1",
-                          "--checkpoint_every=2", "--picture_every=0", f"--threads={tiny.THREADS}")
+  again = commands.launch(
+    "train",
+    f"--workdir={resumed}",
+    "--noprogress",
+    "--jit=none",
+    "--log_every=1",
+    "--checkpoint_every=2",
+    "--picture_every=0",
+    f"--threads={tiny.THREADS}",
+  )
   assert again.code == 0, again.err
   assert f"Resuming {resumed} at iteration 3." in again.out and "Finished" in again.out
   same_run(straight, resumed, 5)
@@ -72,7 +100,9 @@ def test_a_flag_that_contradicts_the_workdir_is_refused(tmp_path, images_file, e
   assert commands.train(tmp_path, images_file, iterations=1).code == 0
   before = (tmp_path / "metrics.csv").read_text()
   ended = commands.train(tmp_path, images_file, iterations=1, units=9)
-  assert ended.code == 1 and "units is 8 there and 9 here" in ended.err and "Traceback" not in ended.err
+  assert (
+    ended.code == 1 and "units is 8 there and 9 here" in ended.err and "Traceback" not in ended.err
+  )
   assert (tmp_path / "metrics.csv").read_text() == before
 
 
@@ -82,18 +112,34 @@ tf.config.run_functions_eagerly(True)
 runpy.run_module("launch.train", run_name="__main__", alter_sys=True)"""
 
 
-@pytest.mark.parametrize("way, iterations", [("eager", 16), pytest.param("graph", 300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+  "way, iterations", [("eager", 16), pytest.param("graph", 300, marks=pytest.mark.slow)]
+)
 def test_kill_9_and_resume_equals_running_through(tmp_path, images_file, request, way, iterations):
-  arguments = [*tiny.flags(iterations=iterations), f"--images={images_file}", "--log_every=1", "--picture_every=0",
-               f"--checkpoint_every={iterations // 8}"]
+  arguments = [
+    *tiny.flags(iterations=iterations),
+    f"--images={images_file}",
+    "--log_every=1",
+    "--picture_every=0",
+    f"--checkpoint_every={iterations // 8}",
+  ]
   if way == "eager":
     request.getfixturevalue("eagerly")
   else:
     arguments.append("--jit=auto")
   rows = tmp_path / "killed" / "metrics.csv"
   child = subprocess.Popen(
-      [sys.executable, *(["-c", EAGERLY] if way == "eager" else ["-m", "launch.train"]), *arguments,
-       f"--workdir={tmp_path / 'killed'}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    [
+      sys.executable,
+      *(["-c", EAGERLY] if way == "eager" else ["-m", "launch.train"]),
+      *arguments,
+      f"--workdir={tmp_path / 'killed'}",
+    ],
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
   with child:
     try:
       deadline = time.monotonic() + 300

@@ -78,14 +78,20 @@ def make_dnc() -> snt.RNNCore:
 
 def make_lstm(parameters: int) -> snt.RNNCore:
   """Returns the smallest LSTM whose copier has at least `parameters` weights."""
+
   def count(units):
     return 4 * units * (BITS + 1 + units + 1) + 2 * units + units * BITS + BITS
-  return controllers.LSTM(next(units for units in range(1, 512) if count(units) >= parameters), depth=1)
+
+  return controllers.LSTM(
+    next(units for units in range(1, 512) if count(units) >= parameters), depth=1
+  )
 
 
 def _accuracy(copier, length):
-  right = [np.mean((copier(inputs).numpy() > 0) == (bits.numpy() > 0.5))
-           for inputs, bits in (sequences(length, 10**6 + i) for i in range(8))]
+  right = [
+    np.mean((copier(inputs).numpy() > 0) == (bits.numpy() > 0.5))
+    for inputs, bits in (sequences(length, 10**6 + i) for i in range(8))
+  ]
   return float(np.mean(right))
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from adaptive_stem_tf import config, input_pipeline
-from adaptive_stem_tf.experiment import model
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines
 
@@ -20,14 +20,26 @@ _CELLS = 3  # of a texture, per axis
 _TRAIN, _TEST = 2000, 256
 
 EXPERIMENT = config.Experiment().replace(
-    image_size=SIZE, segments=6, probes=8, channels=8, blocks=1, units=64, iterations=4000, capacity=10_000,
-    target_decay=0.95, batch_norm_decay=0.99, filter_sigma=0.0, augment=False, noise_sigma=0.4)
+  image_size=SIZE,
+  segments=6,
+  probes=8,
+  channels=8,
+  blocks=1,
+  units=64,
+  iterations=4000,
+  capacity=10_000,
+  target_decay=0.95,
+  batch_norm_decay=0.99,
+  filter_sigma=0.0,
+  augment=False,
+  noise_sigma=0.4,
+)
 
 # Fixed paths worth trying: two spirals, and a tour of the quadrants.
 FIXED_PATHS = {
-    "spiral, pitch 8 px": baselines.spiral_polygon(EXPERIMENT.scan, 8.0),
-    "spiral, pitch 10 px": baselines.spiral_polygon(EXPERIMENT.scan, 10.0),
-    "tour": np.radians([45.0, -90.0, 180.0, 180.0, 90.0, 90.0]).astype(np.float32),
+  "spiral, pitch 8 px": baselines.spiral_polygon(EXPERIMENT.scan, 8.0),
+  "spiral, pitch 10 px": baselines.spiral_polygon(EXPERIMENT.scan, 10.0),
+  "tour": np.radians([45.0, -90.0, 180.0, 180.0, 90.0, 90.0]).astype(np.float32),
 }
 
 
@@ -46,7 +58,9 @@ def make(count: int, seed: int) -> np.ndarray:
   return images
 
 
-def train(seed: int, path: np.ndarray | None = None, path_name: str = "adaptive", **changes) -> np.ndarray:
+def train(
+  seed: int, path: np.ndarray | None = None, path_name: str = "adaptive", **changes
+) -> np.ndarray:
   """Trains on toy specimens; returns the error of each test specimen, 10 * MSE [_TEST].
 
   Args:
@@ -58,7 +72,9 @@ def train(seed: int, path: np.ndarray | None = None, path_name: str = "adaptive"
   experiment = EXPERIMENT.replace(seed=seed, path=path_name if path is None else "given", **changes)
   positions = None if path is None else baselines.polygon_positions(path, experiment.scan)
   learner = learner_lib.Learner(experiment, tf.constant(make(_TRAIN, 100 + seed)), path=positions)
-  draws = input_pipeline.draws(_TRAIN, experiment.optimisation.batch_size, seed, experiment.data.augment)
+  draws = input_pipeline.draws(
+    _TRAIN, experiment.optimisation.batch_size, seed, experiment.data.augment
+  )
   for _ in range(experiment.optimisation.iterations):
     learner.step(next(draws))
   test = make(_TEST, 99)

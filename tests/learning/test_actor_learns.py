@@ -8,7 +8,7 @@ prints the errors. Every path has a generator of its own, trained as long.
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.experiment import statistics
+from adaptive_stem_tf.evaluation import statistics
 from tests.learning import quadrants
 
 _SEEDS = (0, 1, 2)
@@ -23,14 +23,19 @@ def _train(name: str, seeds: tuple[int, ...] = _SEEDS, **keywords) -> np.ndarray
 
 
 def _best_fixed_path() -> np.ndarray:
-  """Trains every fixed path from the first seed, and the best of them from the others; returns its errors."""
-  first = {name: _train(name, _SEEDS[:1], path=path) for name, path in quadrants.FIXED_PATHS.items()}
+  """Trains every fixed path from the first seed, and the best of them from the others; returns its
+  errors.
+  """
+  first = {
+    name: _train(name, _SEEDS[:1], path=path) for name, path in quadrants.FIXED_PATHS.items()
+  }
   best = min(first, key=lambda name: first[name].mean())
   return np.concatenate([first[best], _train(best, _SEEDS[1:], path=quadrants.FIXED_PATHS[best])])
 
 
 def _wins(adaptive: np.ndarray, other: np.ndarray, name: str) -> bool:
-  """Tells whether the adaptive errors are a fifth below the others, and below them with a paired 95 % interval.
+  """Tells whether the adaptive errors are a fifth below the others, and below them with a paired 95
+  % interval.
 
   Args:
     adaptive: [seeds, specimens], 10 * MSE.
@@ -39,9 +44,11 @@ def _wins(adaptive: np.ndarray, other: np.ndarray, name: str) -> bool:
   """
   difference = (adaptive - other).mean(0)
   low, high = np.quantile(statistics.bootstrap_means(difference), [0.025, 0.975])
-  print(f"adaptive {adaptive.mean():.3f}, {name} {other.mean():.3f}, ratio {adaptive.mean() / other.mean():.2f}, "
-        f"paired difference {difference.mean():.3f} [{low:.3f}, {high:.3f}]; "
-        f"by seed {adaptive.mean(1).round(3)} against {other.mean(1).round(3)}")
+  print(
+    f"adaptive {adaptive.mean():.3f}, {name} {other.mean():.3f}, ratio "
+    f"{adaptive.mean() / other.mean():.2f}, paired difference {difference.mean():.3f} [{low:.3f}, "
+    f"{high:.3f}]; by seed {adaptive.mean(1).round(3)} against {other.mean(1).round(3)}"
+  )
   return adaptive.mean() <= _MARGIN * other.mean() and high < 0.0
 
 
@@ -53,5 +60,7 @@ def test_actor_beats_blind_paths_and_only_if_it_learns():
   walks = _train("random walk", path_name="random_walk")
   assert _wins(adaptive, walks, "random walk")
   frozen = _train("actor's learning rate 0", _SEEDS[:1], actor_rate=0.0)
-  assert not (_wins(frozen, walks[:1], "random walk (frozen actor)")
-              and _wins(frozen, fixed[:1], "best fixed path (frozen actor)"))
+  assert not (
+    _wins(frozen, walks[:1], "random walk (frozen actor)")
+    and _wins(frozen, fixed[:1], "best fixed path (frozen actor)")
+  )

@@ -69,7 +69,9 @@ def test_batches_show_every_image_once_in_one_shape():
   np.testing.assert_array_equal(np.concatenate([batch[:count] for batch, count in parts]), images)
 
 
-@pytest.mark.parametrize("shape, dtype", [((3, 8, 8, 1), np.float64), ((3, 8, 8), np.uint16), ((3, 8, 8), np.int8)])
+@pytest.mark.parametrize(
+  "shape, dtype", [((3, 8, 8, 1), np.float64), ((3, 8, 8), np.uint16), ((3, 8, 8), np.int8)]
+)
 def test_images_are_read_as_float32_with_a_channel(tmp_path, rng, shape, dtype):
   array = (100 * rng.random(shape)).astype(dtype)
   read = input_pipeline.read_images(saved(tmp_path, array))
@@ -108,7 +110,9 @@ def test_an_archive_is_refused(tmp_path):
 
 @pytest.mark.parametrize("shape", [(8, 8), (3, 8, 9), (3, 8, 9, 1), (3, 8, 8, 2), (1, 3, 8, 8, 1)])
 def test_wrong_shapes_are_named(tmp_path, shape):
-  with pytest.raises(ValueError, match=r"has shape \[.*specimens are square, \[N, S, S, 1\] or \[N, S, S\]"):
+  with pytest.raises(
+    ValueError, match=r"has shape \[.*specimens are square, \[N, S, S, 1\] or \[N, S, S\]"
+  ):
     input_pipeline.read_images(saved(tmp_path, np.zeros(shape)))
 
 
@@ -139,12 +143,15 @@ def test_empty_splits_are_refused():
 
 def test_images_of_another_size_are_refused():
   some = np.zeros([3, 8, 8, 1], np.float32)
-  with pytest.raises(ValueError, match="training specimens are 8 px wide and image_size=16: set --image_size=8"):
+  with pytest.raises(
+    ValueError, match="training specimens are 8 px wide and image_size=16: set --image_size=8"
+  ):
     input_pipeline.prepare(some, some, 16, 0.0)
 
 
 def test_whole_files_are_set_aside_from_the_last_on():
-  # The last crop of c comes last, then b's, a's, d's. Of 10, 4 are wanted: c fits, b (3) does not, a does, d does not.
+  # The last crop of c comes last, then b's, a's, d's. Of 10, 4 are wanted: c fits, b (3) does not,
+  # a does, d does not.
   sources = list("daabdbacbc")
   aside = input_pipeline.set_aside(10, 0.5, sources)  # 5: c (2), b (3)
   assert "".join(np.array(sources)[aside]) == "bbcbc"
@@ -158,7 +165,9 @@ def test_without_sources_the_last_part_is_set_aside():
 
 
 def test_a_share_that_holds_no_file_is_refused():
-  with pytest.raises(ValueError, match="validation_fraction=0.2 of 10 specimens holds no whole source file"):
+  with pytest.raises(
+    ValueError, match="validation_fraction=0.2 of 10 specimens holds no whole source file"
+  ):
     input_pipeline.set_aside(10, 0.2, ["a"] * 5 + ["b"] * 5)
 
 

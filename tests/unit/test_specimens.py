@@ -27,11 +27,15 @@ def test_normalise_is_image_by_image():
 def test_non_finite_pixels_become_0_before_scaling_and_are_counted():
   images = image([np.nan, np.inf, -np.inf], [2.0, 4.0, 1.0], [1.0, 1.0, 1.0])
   assert specimens.normalise(images) == (3, 0)
-  np.testing.assert_array_equal(images, image([-1.0, -1.0, -1.0], [0.0, 1.0, -0.5], [-0.5, -0.5, -0.5]))
+  np.testing.assert_array_equal(
+    images, image([-1.0, -1.0, -1.0], [0.0, 1.0, -0.5], [-0.5, -0.5, -0.5])
+  )
 
 
 def test_constant_images_become_0():
-  images = np.concatenate([image([7.0, 7.0], [7.0, 7.0 + 5e-7]), image([np.nan, np.nan], [np.nan, np.nan])])
+  images = np.concatenate(
+    [image([7.0, 7.0], [7.0, 7.0 + 5e-7]), image([np.nan, np.nan], [np.nan, np.nan])]
+  )
   assert specimens.normalise(images) == (4, 2)
   assert not images.any()
 
@@ -77,8 +81,12 @@ def test_low_pass_is_a_normalised_5x5_gaussian_with_mirrored_borders(rng, sigma)
   images = rng.standard_normal([2, 9, 9, 1]).astype(np.float32)
   row, column = np.mgrid[-2:3, -2:3]
   kernel = np.exp(-(row**2 + column**2) / (2 * sigma**2))
-  expected = [ndimage.correlate(part[..., 0], kernel / kernel.sum(), mode="mirror") for part in images]
-  np.testing.assert_allclose(specimens.low_pass(tf.constant(images), sigma)[..., 0], expected, atol=1e-6)
+  expected = [
+    ndimage.correlate(part[..., 0], kernel / kernel.sum(), mode="mirror") for part in images
+  ]
+  np.testing.assert_allclose(
+    specimens.low_pass(tf.constant(images), sigma)[..., 0], expected, atol=1e-6
+  )
 
 
 def test_low_pass_keeps_constants_and_sigma_0_keeps_everything(rng):
@@ -88,9 +96,13 @@ def test_low_pass_keeps_constants_and_sigma_0_keeps_everything(rng):
 
 
 def test_the_measured_range_by_hand():
-  middle, half = specimens.measured_range(tf.constant([[[0.2, -0.4], [0.0, 0.6]], [[0.3, 0.3], [0.3, 0.3]]]))
+  middle, half = specimens.measured_range(
+    tf.constant([[[0.2, -0.4], [0.0, 0.6]], [[0.3, 0.3], [0.3, 0.3]]])
+  )
   np.testing.assert_allclose(middle[:, 0, 0, 0], [0.1, 0.3], atol=1e-7)
-  np.testing.assert_allclose(half[:, 0, 0, 0], [0.5, 1.0], atol=1e-7)  # nothing is divided by a range of 0
+  np.testing.assert_allclose(
+    half[:, 0, 0, 0], [0.5, 1.0], atol=1e-7
+  )  # nothing is divided by a range of 0
 
 
 def test_dose_noise_has_the_mean_and_variance_of_counts():
@@ -99,7 +111,9 @@ def test_dose_noise_has_the_mean_and_variance_of_counts():
   assert noisy.dtype == np.float32
   counts = 10 * (noisy + 1)  # N_e / 2 of them at 0
   np.testing.assert_allclose(counts, counts.round(), atol=1e-4)
-  assert counts.mean() == pytest.approx(15, rel=0.01) and counts.var() == pytest.approx(15, rel=0.03)
+  assert counts.mean() == pytest.approx(15, rel=0.01) and counts.var() == pytest.approx(
+    15, rel=0.03
+  )
   assert (specimens.with_dose_noise(-np.ones([1, 4, 4, 1]), 20, 0) == -1).all()  # black stays black
   np.testing.assert_array_equal(noisy, specimens.with_dose_noise(images, 20, seed=1))
   assert (noisy != specimens.with_dose_noise(images, 20, seed=2)).any()

@@ -1,1 +1,3 @@
-"""Live scanning: a small interface to microscopes, two that have it, and the loop that drives them."""
+"""Live scanning: a small interface to microscopes, two that have it, and the loop that drives
+them.
+"""

@@ -15,7 +15,9 @@ class Decision(NamedTuple):
 
   direction: np.ndarray  # [2] px, step between probing positions of the segment that is directed
   angle: float  # rad
-  predicted_error: float | None  # 10 * MSE of stopping after the segment; None if the model does not say
+  predicted_error: (
+    float | None
+  )  # 10 * MSE of stopping after the segment; None if the model does not say
   ready: float  # us, when it was there
   busy: float  # us that the model was at it
 
@@ -24,10 +26,14 @@ class Deciding(Protocol):
   """Decisions of one scan, in order: each starts from the state that the one before left."""
 
   def ask(self, observation: np.ndarray, flown: np.ndarray | None) -> None:
-    """Hands over intensities [n] in [-1, 1], and the direction [2] px that the beam took instead of the last one."""
+    """Hands over intensities [n] in [-1, 1], and the direction [2] px that the beam took instead of
+    the last one.
+    """
 
   def answer(self, deadline: float | None) -> Decision | None:
-    """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for it."""
+    """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for
+    it.
+    """
 
   def every(self) -> list[Decision]:
     """Returns every decision asked for, late ones too, once they are ready."""
@@ -48,8 +54,11 @@ class _Recurrence:
       self._answer = {**self._answer, self._last: np.asarray(flown, np.float32)[None]}
     self._answer = self._model.step(observation, self._answer)
     error = self._answer.get("predicted_error")
-    return (self._answer[self._last][0], float(self._answer["angle"][0, 0]),
-            None if error is None else float(error[0, 0]))
+    return (
+      self._answer[self._last][0],
+      float(self._answer["angle"][0, 0]),
+      None if error is None else float(error[0, 0]),
+    )
 
 
 class Threaded:
@@ -65,7 +74,9 @@ class Threaded:
     self._asked.append(self._pool.submit(self._decide, observation, flown))
 
   def answer(self, deadline: float | None) -> Decision | None:
-    """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for it."""
+    """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for
+    it.
+    """
     try:
       left = None if deadline is None else max(0.0, deadline - self._clock.now()) / 1e6
       return self._asked[-1].result(left)
@@ -88,7 +99,8 @@ class Threaded:
 
 
 class Simulated:
-  """Decides at once, and says so when the simulated clock has reached the time that the decision takes.
+  """Decides at once, and says so when the simulated clock has reached the time that the decision
+  takes.
 
   Args:
     model: what decides.
@@ -96,21 +108,27 @@ class Simulated:
     duration: us that decision k takes; None for what it takes on this computer.
   """
 
-  def __init__(self, model: Decider, clock: microscope.Clock, duration: Callable[[int], float] | None = None):
+  def __init__(
+    self, model: Decider, clock: microscope.Clock, duration: Callable[[int], float] | None = None
+  ):
     self._recurrence, self._clock, self._duration = _Recurrence(model), clock, duration
     self._made: list[Decision] = []
 
   def ask(self, observation: np.ndarray, flown: np.ndarray | None) -> None:
     """Decides; arguments as `Deciding.ask`."""
     wall = microscope.WallClock()
-    began = max([self._clock.now(), *(decision.ready for decision in self._made[-1:])])  # after the one before
+    began = max(
+      [self._clock.now(), *(decision.ready for decision in self._made[-1:])]
+    )  # after the one before
     started = wall.now()
     made = self._recurrence.decide(observation, flown)
     took = wall.now() - started if self._duration is None else self._duration(len(self._made))
     self._made.append(Decision(*made, began + took, took))
 
   def answer(self, deadline: float | None) -> Decision | None:
-    """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for it."""
+    """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for
+    it.
+    """
     decision = self._made[-1]
     if deadline is not None and decision.ready > deadline:
       self._clock.wait_until(deadline)

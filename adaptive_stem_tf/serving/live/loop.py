@@ -25,16 +25,23 @@ class Rules:
     ValueError: for values out of range or unknown.
   """
 
-  late: str = "repeat"  # if a decision is not there in time: repeat the last direction, mirrored inside, or wait
-  deadline: float = 0.0  # us after a segment's intensities came; 0 for the time that a segment takes
+  # If a decision is not there in time: repeat the last direction, mirrored inside, or wait.
+  late: str = "repeat"
+  deadline: float = (
+    0.0  # us after a segment's intensities came; 0 for the time that a segment takes
+  )
   stop_below: float = 0.0  # stop when the predicted 10 * MSE falls below; 0 never
 
   def __post_init__(self):
     if self.late not in LATE:
-      raise ValueError(f"late={self.late!r} is unknown: choose repeat (go on in the last direction) or wait.")
+      raise ValueError(
+        f"late={self.late!r} is unknown: choose repeat (go on in the last direction) or wait."
+      )
     for name in ("deadline", "stop_below"):
       if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-        raise ValueError(f"{name}={getattr(self, name)} is out of range: it must be at least 0 and finite.")
+        raise ValueError(
+          f"{name}={getattr(self, name)} is out of range: it must be at least 0 and finite."
+        )
 
 
 class Timing(NamedTuple):
@@ -101,8 +108,14 @@ class _Path:
     return self.positions[-1]
 
 
-def run(scope: microscope.Microscope, model: Decider, deciding: Deciding, intensities: IntensityRange,
-        rules: Rules = Rules(), watch: Watcher | None = None) -> LiveScan:
+def run(
+  scope: microscope.Microscope,
+  model: Decider,
+  deciding: Deciding,
+  intensities: IntensityRange,
+  rules: Rules = Rules(),
+  watch: Watcher | None = None,
+) -> LiveScan:
   """Scans live, and completes what was measured.
 
   A model trained with a decision delay has always one segment more in flight than decided: the beam
@@ -117,7 +130,8 @@ def run(scope: microscope.Microscope, model: Decider, deciding: Deciding, intens
     watch: called after every segment, for a live picture.
 
   Raises:
-    MicroscopeError: if the microscope fails, or measures what is not finite; the beam is then blanked or parked.
+    MicroscopeError: if the microscope fails, or measures what is not finite; the beam is then
+      blanked or parked.
   """
   try:
     began, allowed = scope.clock.now(), rules.deadline or model.scan.probes * scope.dwell
@@ -141,7 +155,9 @@ class _Moment(NamedTuple):
 
 
 def _scan(scope, scan, deciding, intensities, rules, watch):
-  """Runs the loop; returns intensities a segment, the path, moments and whether it stopped early."""
+  """Runs the loop; returns intensities a segment, the path, moments and whether it stopped
+  early.
+  """
   ahead, duration = 1 + scan.decision_delay, scan.probes * scope.dwell
   path, measured, moments = _Path(scan), list[np.ndarray](), list[_Moment]()
   flown, stopped = None, False
@@ -173,24 +189,33 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
 
 
 def _good_enough(decision: Decision | None, rules: Rules) -> bool:
-  return bool(rules.stop_below and decision and decision.predicted_error is not None
-              and decision.predicted_error < rules.stop_below)
+  return bool(
+    rules.stop_below
+    and decision
+    and decision.predicted_error is not None
+    and decision.predicted_error < rules.stop_below
+  )
 
 
 def _finite(intensities, count):
   """Checks a segment's intensities."""
   intensities = np.asarray(intensities, np.float64)
   if intensities.shape != (count,):
-    raise microscope.MicroscopeError(f"{count} positions were probed and intensities of shape "
-                                     f"{list(intensities.shape)} came back.")
+    raise microscope.MicroscopeError(
+      f"{count} positions were probed and intensities of shape {list(intensities.shape)} came back."
+    )
   if not np.isfinite(intensities).all():
-    raise microscope.MicroscopeError(f"{np.count_nonzero(~np.isfinite(intensities))} of {count} intensities are NaN or "
-                                     "infinite: look at the detector.")
+    raise microscope.MicroscopeError(
+      f"{np.count_nonzero(~np.isfinite(intensities))} of {count} intensities are NaN or "
+      "infinite: look at the detector."
+    )
   return intensities
 
 
 def _secure(scope):
-  """Blanks the beam; parks it if that fails; whatever else fails then must not hide the first error."""
+  """Blanks the beam; parks it if that fails; whatever else fails then must not hide the first
+  error.
+  """
   for attempt in (scope.blank, scope.park):
     with contextlib.suppress(Exception):
       attempt()
@@ -200,16 +225,35 @@ def _secure(scope):
 def _completed(model, path, measured, intensities, stopped, timings):
   positions, size = np.concatenate(path.positions[: len(measured)]), model.scan.image_size
   raw = np.concatenate(measured)[None]
-  draw = lambda values: partial_scan.draw_at(tf.constant(values, tf.float32),
-                                             tf.constant(positions[None], tf.float32), size)[0].numpy()
+  draw = lambda values: partial_scan.draw_at(
+    tf.constant(values, tf.float32), tf.constant(positions[None], tf.float32), size
+  )[0].numpy()
   completion = intensities.from_unit(model.complete(draw(intensities.to_unit(raw)))[None])[0]
-  return LiveScan(positions, raw[0], draw(raw), completion, (float(intensities.low[0]), float(intensities.high[0])),
-                  len(measured), stopped, timings)
+  return LiveScan(
+    positions,
+    raw[0],
+    draw(raw),
+    completion,
+    (float(intensities.low[0]), float(intensities.high[0])),
+    len(measured),
+    stopped,
+    timings,
+  )
 
 
 def _timing(moment, decision, began, allowed, path):
   """Joins what the loop saw of a decision with the decision, which may have come later."""
   flown = path.directions[moment.directs]
-  return Timing(moment.segment, moment.directs, moment.collected - began, decision.ready - moment.collected,
-                decision.busy, allowed, moment.late, moment.idle, decision.angle,
-                float(np.arctan2(flown[1], flown[0])), decision.predicted_error)
+  return Timing(
+    moment.segment,
+    moment.directs,
+    moment.collected - began,
+    decision.ready - moment.collected,
+    decision.busy,
+    allowed,
+    moment.late,
+    moment.idle,
+    decision.angle,
+    float(np.arctan2(flown[1], flown[0])),
+    decision.predicted_error,
+  )

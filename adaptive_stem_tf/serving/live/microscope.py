@@ -40,7 +40,9 @@ class WallClock:
 
 
 class SimulatedClock:
-  """Time that passes only when somebody waits: scans are as fast as the computer, and late or not by arithmetic."""
+  """Time that passes only when somebody waits: scans are as fast as the computer, and late or not
+  by arithmetic.
+  """
 
   def __init__(self):
     self._now = 0.0
@@ -82,14 +84,18 @@ class Microscope(abc.ABC):
 
   @abc.abstractmethod
   def park(self) -> None:
-    """Blanks the beam and moves it to the field's corner, where it does least harm if it is not blanked."""
+    """Blanks the beam and moves it to the field's corner, where it does least harm if it is not
+    blanked.
+    """
 
   @abc.abstractmethod
   def close(self) -> None:
     """Parks the beam and ends the connection."""
 
   def submit(self, positions: np.ndarray) -> None:
-    """Queues a segment, to be scanned as soon as those before it are. By default `collect` scans it."""
+    """Queues a segment, to be scanned as soon as those before it are. By default `collect` scans
+    it.
+    """
     self._queue().append(positions)
 
   def collect(self) -> np.ndarray:

@@ -38,16 +38,24 @@ class ExportedModel:
     filter_sigma: px, of the targets it was trained on.
   """
 
-  def __init__(self, folder: str | os.PathLike, engine: str = "savedmodel", corrector: str | os.PathLike | None = None):
-    """Reads NAME/VERSION, and calls it once, so that the first decision is no slower than the others.
+  def __init__(
+    self,
+    folder: str | os.PathLike,
+    engine: str = "savedmodel",
+    corrector: str | os.PathLike | None = None,
+  ):
+    """Reads NAME/VERSION, and calls it once, so that the first decision is no slower than the
+    others.
 
     Args:
       folder: of the SavedModel.
       engine: what runs it: `savedmodel`, TensorFlow in this process, or `litert`, its fast path.
-      corrector: folder of a SavedModel that completes distorted scans in place of its generator; None for none.
+      corrector: folder of a SavedModel that completes distorted scans in place of its generator;
+        None for none.
 
     Raises:
-      ValueError: if there is no model, it is not one of ours, its path is fixed, or the engine is unknown.
+      ValueError: if there is no model, it is not one of ours, its path is fixed, or the engine is
+        unknown.
       FileNotFoundError: if it was exported without the fast path that is asked for.
       RuntimeError: if the engine is not installed.
     """
@@ -56,13 +64,19 @@ class ExportedModel:
     try:
       experiment = config.Experiment.from_json((folder / extra.FOLDER / "config.json").read_text())
     except (OSError, ValueError, TypeError, AttributeError) as error:
-      raise local.ModelError(f"model={folder} has no configuration of ours ({str(error).splitlines()[0]}): export it "
-                             "by `python -m launch.export`.") from error
+      raise local.ModelError(
+        f"model={folder} has no configuration of ours ({str(error).splitlines()[0]}): export it "
+        "by `python -m launch.export`."
+      ) from error
     if experiment.scan.path != "adaptive":
-      raise ValueError(f"model={folder} follows a fixed path ({experiment.scan.path}): a live scan needs an actor.")
+      raise ValueError(
+        f"model={folder} follows a fixed path ({experiment.scan.path}): a live scan needs an actor."
+      )
     self._engine = _engine(folder, engine)
     self.scan, self.filter_sigma = experiment.scan, experiment.data.filter_sigma
-    self._complete = (corrector_lib.Corrector(corrector, self.scan.image_size) if corrector else self._engine).complete
+    self._complete = (
+      corrector_lib.Corrector(corrector, self.scan.image_size) if corrector else self._engine
+    ).complete
     self.step(np.zeros(self.scan.probes), self.start())
     self.complete(np.zeros([self.scan.image_size, self.scan.image_size, 2]))
 
@@ -87,6 +101,8 @@ def _engine(folder: pathlib.Path, name: str) -> stepping.Scanner:
   try:
     from adaptive_stem_tf.serving import edge
   except ImportError as error:
-    raise RuntimeError("engine=litert needs ai-edge-litert: pip install ai-edge-litert (extra `edge`), or choose "
-                       "savedmodel.") from error
+    raise RuntimeError(
+      "engine=litert needs ai-edge-litert: pip install ai-edge-litert (extra `edge`), or choose "
+      "savedmodel."
+    ) from error
   return edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)

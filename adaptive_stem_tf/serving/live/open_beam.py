@@ -76,8 +76,15 @@ def vectors(codes: np.ndarray, dwell: int) -> bytes:
 class OpenBeam(microscope.Microscope):
   """A microscope whose beam an Open Beam Interface steers."""
 
-  def __init__(self, host: str, port: int, field: Field, dwell: float = 10.0, output: int = SIXTEEN_BIT,
-               timeout: float = 2.0):
+  def __init__(
+    self,
+    host: str,
+    port: int,
+    field: Field,
+    dwell: float = 10.0,
+    output: int = SIXTEEN_BIT,
+    timeout: float = 2.0,
+  ):
     """Connects, synchronises, takes control of the beam and blanks it.
 
     Args:
@@ -94,20 +101,33 @@ class OpenBeam(microscope.Microscope):
     """
     units = round(dwell / UNIT_US)
     if not 1 <= units <= _MOST_UNITS:
-      raise ValueError(f"dwell_us={dwell:g} is out of range: the interface dwells {UNIT_US} to "
-                       f"{_MOST_UNITS * UNIT_US:g} us.")
+      raise ValueError(
+        f"dwell_us={dwell:g} is out of range: the interface dwells {UNIT_US} to "
+        f"{_MOST_UNITS * UNIT_US:g} us."
+      )
     self._field, self._units, self._output, self._timeout = field, units, output, timeout
     self.dwell, self.clock = units * UNIT_US, microscope.WallClock()
-    self._expected: list[int] = []  # positions of the segments that were submitted and not collected
+    self._expected: list[
+      int
+    ] = []  # positions of the segments that were submitted and not collected
     try:
       self._socket = socket.create_connection((host, port), timeout)
     except OSError as error:
-      raise microscope.MicroscopeError(f"no Open Beam Interface answers at {host}:{port} ({error}): is its server "
-                                       "running there?") from error
-    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # segments are small and urgent
+      raise microscope.MicroscopeError(
+        f"no Open Beam Interface answers at {host}:{port} ({error}): is its server running there?"
+      ) from error
+    self._socket.setsockopt(
+      socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )  # segments are small and urgent
     try:
       self._synchronize(skip=True)
-      self._send(blank(True, False) + external_control(True) + select_electrons() + blank(True, False) + flush())
+      self._send(
+        blank(True, False)
+        + external_control(True)
+        + select_electrons()
+        + blank(True, False)
+        + flush()
+      )
     except microscope.MicroscopeError:
       self._socket.close()
       raise
@@ -120,14 +140,22 @@ class OpenBeam(microscope.Microscope):
   def submit(self, positions: np.ndarray) -> None:
     """Sends a segment: unblank, its positions, blank on the spot."""
     codes = self._field.codes(positions)
-    self._send(blank(False, True) + vectors(codes, self._units) + blank(True, True) + vectors(codes[-1:], 1) + flush())
+    self._send(
+      blank(False, True)
+      + vectors(codes, self._units)
+      + blank(True, True)
+      + vectors(codes[-1:], 1)
+      + flush()
+    )
     self._expected.append(len(codes))
 
   def collect(self) -> np.ndarray:
     """Receives the samples of the oldest segment submitted."""
     count = self._expected.pop(0)
     waiting = (count + sum(self._expected)) * self.dwell / 1e6
-    return self._samples(self._receive(count + 1, waiting))[:-1].astype(np.float64)  # the last is the blanked pixel's
+    return self._samples(self._receive(count + 1, waiting))[:-1].astype(
+      np.float64
+    )  # the last is the blanked pixel's
 
   def blank(self) -> None:
     """Blanks the beam, after what was submitted."""
@@ -135,11 +163,14 @@ class OpenBeam(microscope.Microscope):
 
   def park(self) -> None:
     """Moves the blanked beam to the field's corner."""
-    self._send(blank(True, False) + blank(True, True) + vectors(self._field.first[None], 1) + flush())
+    self._send(
+      blank(True, False) + blank(True, True) + vectors(self._field.first[None], 1) + flush()
+    )
     self._expected.append(0)  # its sample is the extra one
 
   def close(self) -> None:
-    """Parks the beam and disconnects. The interface keeps control: giving it back would unblank the beam.
+    """Parks the beam and disconnects. The interface keeps control: giving it back would unblank the
+    beam.
 
     Raises:
       MicroscopeError: if samples came that nobody asked for: those before may be out of step.
@@ -163,8 +194,10 @@ class OpenBeam(microscope.Microscope):
     while skip and not received.endswith(expected) and len(received) < _STALE:
       received += self._bytes(1, 0.0)
     if not received.endswith(expected):
-      self._fail(f"answered {received[:4].hex()} where {expected.hex()} was expected: its samples are out of step with "
-                 "the positions")
+      self._fail(
+        f"answered {received[:4].hex()} where {expected.hex()} was expected: its samples are out "
+        "of step with the positions"
+      )
 
   def _send(self, message):
     try:
@@ -207,5 +240,7 @@ class OpenBeam(microscope.Microscope):
       pass  # segments end blanked: nothing is left on
     finally:
       self._socket.close()
-    raise microscope.MicroscopeError(f"the Open Beam Interface {what}. The beam is blanked at the end of each segment, "
-                                     "and was told to be at once.")
+    raise microscope.MicroscopeError(
+      f"the Open Beam Interface {what}. The beam is blanked at the end of each segment, "
+      "and was told to be at once."
+    )

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from matplotlib import collections, figure
 
-from adaptive_stem_tf.experiment import figures
+from adaptive_stem_tf.evaluation import figures
 
 _SERVE = "from adaptive_stem_tf.serving.live import picture; picture.serve()"
 _PATIENCE = 60.0  # s, for the last picture
@@ -34,21 +34,29 @@ class Frame(NamedTuple):
   took: np.ndarray | None = None  # [K] us, decision times; None while scanning
   late: np.ndarray | None = None  # [K] bool
   deadline: float = 0.0  # us
-  predicted: np.ndarray | None = None  # [K], predicted 10 MSE; None if the model does not predict it
+  predicted: np.ndarray | None = (
+    None  # [K], predicted 10 MSE; None if the model does not predict it
+  )
   truth: np.ndarray | None = None  # [S, S], what was scanned; None if it is not known
 
 
 def draw(frame: Frame) -> figure.Figure:
-  """Draws the partial scan with the beam's path and, at the end, the completion and how long decisions took.
+  """Draws the partial scan with the beam's path and, at the end, the completion and how long
+  decisions took.
 
   Where the specimen is known, it comes first.
   """
-  images = {name: image for name, image in (("specimen", frame.truth), ("completion", frame.completion))
-            if image is not None}
+  images = {
+    name: image
+    for name, image in (("specimen", frame.truth), ("completion", frame.completion))
+    if image is not None
+  }
   done = frame.completion is not None
   panels = 1 + len(images)
   drawn = figure.Figure(figsize=(3.2 * panels + 3.8 * done, 3.4), layout="constrained")
-  axes = list(drawn.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0])
+  axes = list(
+    drawn.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0]
+  )
   if done:
     _draw_times(axes.pop(), frame)
   _draw_partial(axes.pop(1 if frame.truth is not None else 0), frame)
@@ -77,7 +85,8 @@ def serve() -> None:
 
 
 class LivePicture:
-  """Shows a scan while it goes on; pictures that would come faster than they are drawn are left out.
+  """Shows a scan while it goes on; pictures that would come faster than they are drawn are left
+  out.
 
   Args:
     path: of the PNG.
@@ -87,8 +96,13 @@ class LivePicture:
   def __init__(self, path: str | os.PathLike, window: bool = False):
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     search = os.pathsep.join(entry for entry in sys.path if entry)
-    self._process = subprocess.Popen([sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     env={**os.environ, "PYTHONPATH": search}, start_new_session=True)
+    self._process = subprocess.Popen(
+      [sys.executable, "-c", _SERVE],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      env={**os.environ, "PYTHONPATH": search},
+      start_new_session=True,
+    )
     self._input: IO[bytes] = self._process.stdin  # type: ignore[assignment]
     self._idle = threading.Event()
     threading.Thread(target=self._listen, daemon=True).start()
@@ -128,6 +142,7 @@ class LivePicture:
 def _window():
   """Opens a window; returns what shows pixels in it."""
   from matplotlib import pyplot  # needs a display
+
   pyplot.switch_backend("TkAgg")
   shown = pyplot.figure("live scan", layout="constrained")
 
@@ -138,6 +153,7 @@ def _window():
     axes.imshow(pixels)
     axes.axis("off")
     pyplot.pause(0.001)
+
   return show
 
 
@@ -158,14 +174,20 @@ def _draw_partial(axes, frame):
   partial[rows, columns] = np.stack([_unit(frame, frame.intensities), np.ones(len(rows))], -1)
   axes.imshow(figures.partial_picture(partial), interpolation="nearest")
   path = frame.positions[:, ::-1] - 0.5  # imshow's first pixel is centred on 0
-  lines = collections.LineCollection(list(np.stack([path[:-1], path[1:]], 1)), cmap="plasma", linewidths=0.5, alpha=0.7)
+  lines = collections.LineCollection(
+    list(np.stack([path[:-1], path[1:]], 1)), cmap="plasma", linewidths=0.5, alpha=0.7
+  )
   lines.set_array(np.arange(len(path) - 1))
   lines.set_clim(0, frame.probes * frame.segments)
   axes.add_collection(lines)
-  axes.plot(*path[-1], "o", color="white", markersize=4, markeredgecolor="black", markeredgewidth=0.6)
+  axes.plot(
+    *path[-1], "o", color="white", markersize=4, markeredgecolor="black", markeredgewidth=0.6
+  )
   _bare(axes)
   done = len(path) // frame.probes
-  axes.set_title(f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels", fontsize=9)
+  axes.set_title(
+    f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels", fontsize=9
+  )
 
 
 def _draw_times(axes, frame):

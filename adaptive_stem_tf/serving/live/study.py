@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import figure
 
-from adaptive_stem_tf.experiment import statistics
+from adaptive_stem_tf.evaluation import statistics
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live import deciding, loop, model, report, twin
@@ -31,9 +31,17 @@ class Measured(NamedTuple):
   waited: np.ndarray  # [N] us, that the beam stood blanked
 
 
-def scan_all(follows: model.Decider, images: np.ndarray, faults: twin.Faults, rules: loop.Rules, decision_us: float,
-             normalisation: Normalisation, progress: Callable[[Iterable], Iterable] = iter) -> Measured:
-  """Scans every image [N, S, S, 1] as a digital twin; specimen i has noise of the seed faults.seed + i.
+def scan_all(
+  follows: model.Decider,
+  images: np.ndarray,
+  faults: twin.Faults,
+  rules: loop.Rules,
+  decision_us: float,
+  normalisation: Normalisation,
+  progress: Callable[[Iterable], Iterable] = iter,
+) -> Measured:
+  """Scans every image [N, S, S, 1] as a digital twin; specimen i has noise of the seed faults.seed
+  + i.
 
   Args:
     follows: the model.
@@ -53,14 +61,25 @@ def scan_all(follows: model.Decider, images: np.ndarray, faults: twin.Faults, ru
     scanned = loop.run(scope, follows, decides, intensities, rules)
     errors = image_scan.ten_mse(scanned.completion[None], truth[None], follows.filter_sigma)
     times = report.decision_times(scanned.timings)
-    rows.append((errors["filtered"][0], errors["raw"][0], scanned.segments, times["late"], times["beam_waited_us"]))
+    rows.append(
+      (
+        errors["filtered"][0],
+        errors["raw"][0],
+        scanned.segments,
+        times["late"],
+        times["beam_waited_us"],
+      )
+    )
   return Measured(*np.array(rows, np.float64).T)
 
 
-def summarise(measured: dict[Condition, Measured], sources: Sequence[str] | None) -> list[dict[str, Any]]:
+def summarise(
+  measured: dict[Condition, Measured], sources: Sequence[str] | None
+) -> list[dict[str, Any]]:
   """Returns one row a condition, for JSON: means with 95 % intervals over source files, then crops.
 
-  Paired differences are to the first model under the same condition, and to the same model's first condition.
+  Paired differences are to the first model under the same condition, and to the same model's first
+  condition.
 
   Args:
     measured: by condition, in order.
@@ -68,12 +87,19 @@ def summarise(measured: dict[Condition, Measured], sources: Sequence[str] | None
   """
   rows, first = [], next(iter(measured))
   for condition, made in measured.items():
-    row = {**condition._asdict(), "filtered": statistics.summarise(made.filtered, sources),
-           "raw": statistics.summarise(made.raw, sources), "segments": float(made.segments.mean()),
-           "late_decisions": float(made.late.mean()), "beam_waited_us": float(made.waited.mean()),
-           "per_image": made.filtered.tolist()}
-    for key, other in (("minus_first_model", condition._replace(name=first.name)),
-                       ("minus_first_condition", first._replace(name=condition.name))):
+    row = {
+      **condition._asdict(),
+      "filtered": statistics.summarise(made.filtered, sources),
+      "raw": statistics.summarise(made.raw, sources),
+      "segments": float(made.segments.mean()),
+      "late_decisions": float(made.late.mean()),
+      "beam_waited_us": float(made.waited.mean()),
+      "per_image": made.filtered.tolist(),
+    }
+    for key, other in (
+      ("minus_first_model", condition._replace(name=first.name)),
+      ("minus_first_condition", first._replace(name=condition.name)),
+    ):
       if other != condition:
         row[key] = statistics.summarise(made.filtered - measured[other].filtered, sources)
     rows.append(row)
@@ -91,11 +117,23 @@ def draw(rows: Sequence[dict[str, Any]]) -> figure.Figure:
     places = np.array([conditions.index((row["dose"], row["lag"])) for row in own])
     means = np.array([row["filtered"]["mean"] for row in own])
     limits = np.array([row["filtered"]["interval_95"] for row in own])
-    axes.errorbar(places + 0.14 * (k - (len(names) - 1) / 2), means, np.abs(limits.T - means), fmt="o", capsize=3,
-                  markersize=5, label=name)
-  axes.set_xticks(range(len(conditions)), [
-      f"{'no noise' if not dose else f'{dose:g} e/px'}\n{'no lag' if not lag else f'lag {lag:g} us'}"
-      for dose, lag in conditions], fontsize=8)
+    axes.errorbar(
+      places + 0.14 * (k - (len(names) - 1) / 2),
+      means,
+      np.abs(limits.T - means),
+      fmt="o",
+      capsize=3,
+      markersize=5,
+      label=name,
+    )
+  axes.set_xticks(
+    range(len(conditions)),
+    [
+      f"{f'{dose:g} e/px' if dose else 'no noise'}\n{f'lag {lag:g} us' if lag else 'no lag'}"
+      for dose, lag in conditions
+    ],
+    fontsize=8,
+  )
   axes.set(ylabel="10 MSE, filtered target", xlim=(-0.5, len(conditions) - 0.5))
   axes.set_ylim(bottom=0)
   if len(names) > 1:

@@ -18,7 +18,9 @@ class Faults:
   """
 
   dwell: float = 10.0  # us at each probing position
-  dose: float = 0.0  # electrons per probing position where the specimen is white; 0 for no shot noise
+  dose: float = (
+    0.0  # electrons per probing position where the specimen is white; 0 for no shot noise
+  )
   jitter: float = 0.0  # px, standard deviation of each position, per axis
   system: config.ScanSystem = config.ScanSystem()  # lag, drift and whatever else displaces the beam
   seed: int = 0  # of noise and jitter
@@ -27,36 +29,50 @@ class Faults:
     for name in ("dwell", "dose", "jitter"):
       value = getattr(self, name)
       if not (np.isfinite(value) and (value > 0 if name == "dwell" else value >= 0)):
-        raise ValueError(f"{name}={value:g} is out of range: it must be "
-                         f"{'above 0' if name == 'dwell' else 'at least 0'} and finite.")
+        raise ValueError(
+          f"{name}={value:g} is out of range: it must be "
+          f"{'above 0' if name == 'dwell' else 'at least 0'} and finite."
+        )
 
 
 class DigitalTwin(microscope.Microscope):
   """Scans an image.
 
-  Intensities are the image's, in its own units. Dose noise draws N ~ Poisson(N_e (x + 1) / 2) electrons
-  where x in [-1, 1] is the specimen scaled by its minimum and maximum (METHOD section 9). The beam's place is
-  what the scan system makes of the commanded position (`scan.distortion`; time counts from when the twin is made),
-  and jitter. A place reads its pixel, and one outside the image the border, as in training.
+  Intensities are the image's, in its own units. Dose noise draws N ~ Poisson(N_e (x + 1) / 2)
+  electrons where x in [-1, 1] is the specimen scaled by its minimum and maximum (METHOD section 9).
+  The beam's place is what the scan system makes of the commanded position (`scan.distortion`; time
+  counts from when the twin is made), and jitter. A place reads its pixel, and one outside the image
+  the border, as in training.
   """
 
-  def __init__(self, image: np.ndarray, faults: Faults = Faults(), clock: microscope.Clock | None = None):
+  def __init__(
+    self, image: np.ndarray, faults: Faults = Faults(), clock: microscope.Clock | None = None
+  ):
     """Takes an image [S, S] of finite intensities.
 
     Raises:
       ValueError: if it is not square or not finite.
     """
     if image.ndim != 2 or image.shape[0] != image.shape[1]:
-      raise ValueError(f"an image of shape {list(image.shape)} was given: a digital twin scans a square one, [S, S].")
+      raise ValueError(
+        f"an image of shape {list(image.shape)} was given: a digital twin scans a square one, [S, "
+        "S]."
+      )
     if not np.isfinite(image).all():
-      raise ValueError("the image has pixels that are NaN or infinite: choose another part of the micrograph.")
+      raise ValueError(
+        "the image has pixels that are NaN or infinite: choose another part of the micrograph."
+      )
     self.image, self.faults, self.dwell = np.asarray(image, np.float64), faults, faults.dwell
     self.clock = clock or microscope.SimulatedClock()
     self.low, self.high = float(self.image.min()), float(self.image.max())
     self.blanked, self.closed = True, False
-    self._jitter, self._shots = (np.random.default_rng([faults.seed, purpose]) for purpose in range(2))
+    self._jitter, self._shots = (
+      np.random.default_rng([faults.seed, purpose]) for purpose in range(2)
+    )
     self._free = self.clock.now()  # when the queue is empty
-    self._scanning = distortion.start(faults.system, np.full([1, 2], image.shape[0] / 2), image.shape[0])
+    self._scanning = distortion.start(
+      faults.system, np.full([1, 2], image.shape[0] / 2), image.shape[0]
+    )
     self._resting: np.ndarray | None = None  # [1, 2] px, where the beam is parked
     self._finished: list[tuple[np.ndarray, float]] = []
 
@@ -66,17 +82,25 @@ class DigitalTwin(microscope.Microscope):
     return self.collect()
 
   def submit(self, positions: np.ndarray) -> None:
-    """Scans a segment, from now or from the end of the one before; `collect` says when it is done."""
+    """Scans a segment, from now or from the end of the one before; `collect` says when it is
+    done.
+    """
     if self.closed:
-      raise microscope.MicroscopeError("the digital twin is closed: no more segments can be scanned.")
+      raise microscope.MicroscopeError(
+        "the digital twin is closed: no more segments can be scanned."
+      )
     began = max(self.clock.now(), self._free)
     waited = distortion.rest(self.faults.system, self._scanning, began - self._free, self._resting)
     path = np.clip(np.asarray(positions, np.float64), 0.0, len(self.image) - 1.0)
     places, self._scanning = distortion.move(self.faults.system, waited, path[None], self.dwell)
     self._free = began + len(path) * self.dwell
     self._resting, self.blanked = None, False
-    self._finished.append((self._detect(places[0] + self._jitter.normal(0.0, self.faults.jitter, path.shape)),
-                           self._free))
+    self._finished.append(
+      (
+        self._detect(places[0] + self._jitter.normal(0.0, self.faults.jitter, path.shape)),
+        self._free,
+      )
+    )
 
   def collect(self) -> np.ndarray:
     """Returns the intensities [n] of the oldest segment submitted, at the time when it is done."""

@@ -13,101 +13,128 @@ from adaptive_stem_tf.micrographs import readers
 from datasets import load
 from datasets.micrographs import micrographs_dataset_builder
 
-pytest.importorskip('dill', reason='tfds.testing needs dill: pip install dill.')
+pytest.importorskip("dill", reason="tfds.testing needs dill: pip install dill.")
 
 Builder = micrographs_dataset_builder.Builder
-DUMMY = pathlib.Path(micrographs_dataset_builder.__file__).parent / 'dummy_data'
+DUMMY = pathlib.Path(micrographs_dataset_builder.__file__).parent / "dummy_data"
 
 
 class MicrographsTest(tfds.testing.DatasetBuilderTestCase):
-  """TFDS's own checks: features, splits without overlap, tags, reloading, no forbidden file access."""
+  """TFDS's own checks: features, splits without overlap, tags, reloading, no forbidden file
+  access.
+  """
 
   DATASET_CLASS = Builder
-  BUILDER_CONFIG_NAMES_TO_TEST = ['crops_96']
-  SPLITS = {'train': 3, 'test': 4}
+  BUILDER_CONFIG_NAMES_TO_TEST = ["crops_96"]
+  SPLITS = {"train": 3, "test": 4}
 
 
-def _build(tmp_path, manual=DUMMY, config='crops_96'):
-  builder = Builder(config=config, data_dir=tmp_path / 'data')
+def _build(tmp_path, manual=DUMMY, config="crops_96"):
+  builder = Builder(config=config, data_dir=tmp_path / "data")
   builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
-  return {split: list(tfds.as_numpy(builder.as_dataset(split=split))) for split in ('train', 'test')}
+  return {
+    split: list(tfds.as_numpy(builder.as_dataset(split=split))) for split in ("train", "test")
+  }
 
 
 def _files(examples):
-  return {example['file'].decode() for example in examples}
+  return {example["file"].decode() for example in examples}
 
 
 def test_splits_share_no_file_and_every_micrograph_is_in_one(tmp_path):
   splits = _build(tmp_path)
-  train, test = _files(splits['train']), _files(splits['test'])
+  train, test = _files(splits["train"]), _files(splits["test"])
   assert len(train) + len(test) == 5 and train and test
-  assert train | test == {'particles.npy', 'survey.tif', 'lattice.png', 'more/catalyst.jpg', 'more/film.npy'}
+  assert train | test == {
+    "particles.npy",
+    "survey.tif",
+    "lattice.png",
+    "more/catalyst.jpg",
+    "more/film.npy",
+  }
 
 
 def test_crops_are_the_files_pixels(tmp_path):
   splits = _build(tmp_path)
-  examples = splits['train'] + splits['test']
+  examples = splits["train"] + splits["test"]
   for example in examples:
-    image = readers.read(DUMMY / 'micrographs' / example['file'].decode()).image
-    row, column = example['row'], example['column']
-    np.testing.assert_array_equal(example['image'][..., 0], image[row : row + 96, column : column + 96])
-  sizes = {example['file'].decode(): float(example['pixel_size_nm']) for example in examples}
-  assert sizes.pop('survey.tif') == pytest.approx(0.05) and set(sizes.values()) == {0.0}
+    image = readers.read(DUMMY / "micrographs" / example["file"].decode()).image
+    row, column = example["row"], example["column"]
+    np.testing.assert_array_equal(
+      example["image"][..., 0], image[row : row + 96, column : column + 96]
+    )
+  sizes = {example["file"].decode(): float(example["pixel_size_nm"]) for example in examples}
+  assert sizes.pop("survey.tif") == pytest.approx(0.05) and set(sizes.values()) == {0.0}
 
 
 def test_identical_files_count_once_and_names_do_not_matter(tmp_path):
-  manual = tmp_path / 'manual'
-  shutil.copytree(DUMMY / 'micrographs', manual / 'micrographs')
-  shutil.copy(manual / 'micrographs' / 'survey.tif', manual / 'micrographs' / 'zz_copy.tif')
-  (manual / 'micrographs' / 'particles.npy').rename(manual / 'micrographs' / 'renamed.npy')
-  ours, plain = _build(tmp_path / 'ours', manual), _build(tmp_path / 'plain')
-  for split in ('train', 'test'):
-    names = {name.replace('renamed', 'particles') for name in _files(ours[split])}
+  manual = tmp_path / "manual"
+  shutil.copytree(DUMMY / "micrographs", manual / "micrographs")
+  shutil.copy(manual / "micrographs" / "survey.tif", manual / "micrographs" / "zz_copy.tif")
+  (manual / "micrographs" / "particles.npy").rename(manual / "micrographs" / "renamed.npy")
+  ours, plain = _build(tmp_path / "ours", manual), _build(tmp_path / "plain")
+  for split in ("train", "test"):
+    names = {name.replace("renamed", "particles") for name in _files(ours[split])}
     assert names == _files(plain[split]) and len(ours[split]) == len(plain[split])
 
 
 def test_binning_doubles_the_size_of_a_pixel(tmp_path):
-  manual = tmp_path / 'manual' / 'micrographs'
+  manual = tmp_path / "manual" / "micrographs"
   manual.mkdir(parents=True)
   rng = np.random.default_rng(0)
-  for name in 'ab':
-    np.save(manual / f'{name}.npy', np.cumsum(np.cumsum(rng.standard_normal((192, 192)), 0), 1))
-  splits = _build(tmp_path, manual.parent, 'binned_96')
-  for example in splits['train'] + splits['test']:
-    whole = readers.read(manual / example['file'].decode()).image
-    np.testing.assert_allclose(example['image'][3, 5, 0], whole[6:8, 10:12].mean(), rtol=1e-5)
+  for name in "ab":
+    np.save(manual / f"{name}.npy", np.cumsum(np.cumsum(rng.standard_normal((192, 192)), 0), 1))
+  splits = _build(tmp_path, manual.parent, "binned_96")
+  for example in splits["train"] + splits["test"]:
+    whole = readers.read(manual / example["file"].decode()).image
+    np.testing.assert_allclose(example["image"][3, 5, 0], whole[6:8, 10:12].mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize('count, message', [
-    (None, 'micrographs, which does not exist'), (1, 'holds 1 different files')])
+@pytest.mark.parametrize(
+  "count, message", [(None, "micrographs, which does not exist"), (1, "holds 1 different files")]
+)
 def test_too_little_is_refused(tmp_path, count, message):
-  (tmp_path / 'manual' / 'other').mkdir(parents=True)
+  (tmp_path / "manual" / "other").mkdir(parents=True)
   if count:
-    shutil.copytree(DUMMY / 'micrographs' / 'more', tmp_path / 'manual' / 'micrographs')
-    (tmp_path / 'manual' / 'micrographs' / 'catalyst.jpg').unlink()
+    shutil.copytree(DUMMY / "micrographs" / "more", tmp_path / "manual" / "micrographs")
+    (tmp_path / "manual" / "micrographs" / "catalyst.jpg").unlink()
   with pytest.raises((FileNotFoundError, ValueError), match=message):
-    _build(tmp_path, tmp_path / 'manual')
+    _build(tmp_path, tmp_path / "manual")
 
 
 def test_it_can_be_trained_on(tmp_path):
-  with mock.patch.object(Builder, '_split_generators', lambda self, _: {
-      split: self._generate_examples(DUMMY / 'micrographs', files)
-      for split, files in (('train', ['particles.npy', 'survey.tif']), ('test', ['lattice.png']))}), \
-      mock.patch.object(Builder, 'MANUAL_DOWNLOAD_INSTRUCTIONS', None):
-    assert load.load_split('micrographs', 'train', str(tmp_path)).shape == (3, 96, 96, 1)
+  with (
+    mock.patch.object(
+      Builder,
+      "_split_generators",
+      lambda self, _: {
+        split: self._generate_examples(DUMMY / "micrographs", files)
+        for split, files in (("train", ["particles.npy", "survey.tif"]), ("test", ["lattice.png"]))
+      },
+    ),
+    mock.patch.object(Builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None),
+  ):
+    assert load.load_split("micrographs", "train", str(tmp_path)).shape == (3, 96, 96, 1)
 
 
 def test_beam_is_asked_for_only_where_it_is_needed(tmp_path, monkeypatch):
-  monkeypatch.setitem(sys.modules, 'apache_beam', None)  # as if it were not installed
-  with pytest.raises(RuntimeError, match='crops_96_beam is built on Apache Beam, which is not installed: pip install'):
-    _build(tmp_path, config='crops_96_beam')
+  monkeypatch.setitem(sys.modules, "apache_beam", None)  # as if it were not installed
+  with pytest.raises(
+    RuntimeError, match="crops_96_beam is built on Apache Beam, which is not installed: pip install"
+  ):
+    _build(tmp_path, config="crops_96_beam")
 
 
 def test_beam_builds_the_same(tmp_path):
-  pytest.importorskip('apache_beam', reason="Apache Beam is an extra: pip install 'adaptive-stem-tf[beam]'.")
-  plain, beam = _build(tmp_path / 'plain'), _build(tmp_path / 'beam', config='crops_96_beam')
-  for split in ('train', 'test'):
-    places = [{(e['file'], int(e['row']), int(e['column'])): e['image'] for e in one[split]} for one in (plain, beam)]
+  pytest.importorskip(
+    "apache_beam", reason="Apache Beam is an extra: pip install 'adaptive-stem-tf[beam]'."
+  )
+  plain, beam = _build(tmp_path / "plain"), _build(tmp_path / "beam", config="crops_96_beam")
+  for split in ("train", "test"):
+    places = [
+      {(e["file"], int(e["row"]), int(e["column"])): e["image"] for e in one[split]}
+      for one in (plain, beam)
+    ]
     assert places[0].keys() == places[1].keys()
     for place, image in places[0].items():
       np.testing.assert_array_equal(image, places[1][place])

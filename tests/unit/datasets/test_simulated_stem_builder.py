@@ -8,18 +8,18 @@ import tensorflow_datasets as tfds
 
 from datasets.simulated_stem import simulate, simulated_stem_dataset_builder
 
-pytest.importorskip('dill', reason='tfds.testing needs dill: pip install dill.')
+pytest.importorskip("dill", reason="tfds.testing needs dill: pip install dill.")
 
 
 class SimulatedStemTest(tfds.testing.DatasetBuilderTestCase):
   """TFDS's own checks: features, splits without overlap, tags, reloading."""
 
   DATASET_CLASS = simulated_stem_dataset_builder.Builder
-  SPLITS = {'train': 4, 'test': 2}
+  SPLITS = {"train": 4, "test": 2}
 
   def setUp(self):
     super().setUp()
-    patcher = mock.patch.object(self.DATASET_CLASS, 'EXAMPLES', self.SPLITS)
+    patcher = mock.patch.object(self.DATASET_CLASS, "EXAMPLES", self.SPLITS)
     patcher.start()
     self.addCleanup(patcher.stop)
 
@@ -27,18 +27,22 @@ class SimulatedStemTest(tfds.testing.DatasetBuilderTestCase):
     for config, micrograph in simulate.MICROGRAPHS.items():
       builder = self._make_builder(config=config)
       builder.download_and_prepare()
-      stored = list(tfds.as_numpy(builder.as_dataset(split='train')))
+      stored = list(tfds.as_numpy(builder.as_dataset(split="train")))
       self.assertLen(stored, 4)
       for index, features in enumerate(stored):
-        expected = simulate.example(self.DATASET_CLASS.SEED, 'train', index, micrograph)
-        np.testing.assert_array_equal(features['image'], expected.image)
-        self.assertEqual(simulate.KINDS[features['kind']], expected.kind)
-        self.assertAlmostEqual(features['dose'], expected.dose, delta=1e-6 * expected.dose)
-        self.assertAlmostEqual(features['pixel_size_nm'], expected.pixel_size, delta=1e-6 * expected.pixel_size)
+        expected = simulate.example(self.DATASET_CLASS.SEED, "train", index, micrograph)
+        np.testing.assert_array_equal(features["image"], expected.image)
+        self.assertEqual(simulate.KINDS[features["kind"]], expected.kind)
+        self.assertAlmostEqual(features["dose"], expected.dose, delta=1e-6 * expected.dose)
+        self.assertAlmostEqual(
+          features["pixel_size_nm"], expected.pixel_size, delta=1e-6 * expected.pixel_size
+        )
 
   def test_configurations_match_the_simulator(self):
-    self.assertEqual([c.name for c in self.DATASET_CLASS.BUILDER_CONFIGS], list(simulate.MICROGRAPHS))
+    self.assertEqual(
+      [c.name for c in self.DATASET_CLASS.BUILDER_CONFIGS], list(simulate.MICROGRAPHS)
+    )
 
 
 def test_full_size():
-  assert simulated_stem_dataset_builder.Builder.EXAMPLES == {'train': 4000, 'test': 1000}
+  assert simulated_stem_dataset_builder.Builder.EXAMPLES == {"train": 4000, "test": 1000}

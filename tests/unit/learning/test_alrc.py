@@ -37,14 +37,18 @@ def test_gradients_are_scaled_with_their_losses():
   with tf.GradientTape() as tape:
     clipped, _ = alrc.clip(losses, start(), 3.0)
     total = tf.reduce_sum(clipped)
-  np.testing.assert_allclose(tape.gradient(total, losses), [1, THRESHOLD / 12, THRESHOLD / 60], rtol=1e-6)
+  np.testing.assert_allclose(
+    tape.gradient(total, losses), [1, THRESHOLD / 12, THRESHOLD / 60], rtol=1e-6
+  )
   with tf.GradientTape() as tape:
     both = sum(alrc.clip(losses, start(), 3.0)[1])
   assert tape.gradient(both, losses) is None
 
 
 def test_moments_without_spread_clip_at_the_mean_and_a_hair():
-  clipped, _ = alrc.clip(tf.constant([1.0, 2.0]), alrc.Moments(tf.constant(1.0), tf.constant(1.0)), 3.0)
+  clipped, _ = alrc.clip(
+    tf.constant([1.0, 2.0]), alrc.Moments(tf.constant(1.0), tf.constant(1.0)), 3.0
+  )
   np.testing.assert_allclose(clipped, [1.0, 1 + 3e-4], rtol=1e-6)
 
 

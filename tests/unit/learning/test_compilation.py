@@ -27,7 +27,13 @@ def test_the_step_is_traced_once_and_holds_no_python(make):
   train(learner)
   assert learner.traces == 1
   graph = step_graph(learner)
-  kinds = {node.op for node in [*graph.node, *(n for function in graph.library.function for n in function.node_def)]}
+  kinds = {
+    node.op
+    for node in [
+      *graph.node,
+      *(n for function in graph.library.function for n in function.node_def),
+    ]
+  }
   assert len(kinds) > 50 and not any("PyFunc" in kind for kind in kinds)
   assert learner.traces == 1
 
@@ -39,7 +45,9 @@ def test_with_measured_ranges_the_step_is_traced_once_and_compiles_with_xla():
 
 @pytest.fixture
 def same_numbers(monkeypatch):
-  """XLA makes other floats of the same random bits than TensorFlow's kernels: makes floats of integers, which agree."""
+  """XLA makes other floats of the same random bits than TensorFlow's kernels: makes floats of
+  integers, which agree.
+  """
   integers = tf.random.stateless_uniform
 
   def uniform(shape, seed, minval=0, maxval=None, dtype=tf.float32):
@@ -49,11 +57,15 @@ def same_numbers(monkeypatch):
     return minval + share * ((1.0 if maxval is None else maxval) - minval)
 
   monkeypatch.setattr(tf.random, "stateless_uniform", uniform)
-  monkeypatch.setattr(tf.random, "stateless_normal", lambda shape, seed: 3.46 * (uniform(shape, seed) - 0.5))
+  monkeypatch.setattr(
+    tf.random, "stateless_normal", lambda shape, seed: 3.46 * (uniform(shape, seed) - 0.5)
+  )
 
 
 @pytest.mark.usefixtures("same_numbers")
-@pytest.mark.parametrize("controller", ["lstm", pytest.param("gru", marks=SLOW), pytest.param("dnc", marks=SLOW)])
+@pytest.mark.parametrize(
+  "controller", ["lstm", pytest.param("gru", marks=SLOW), pytest.param("dnc", marks=SLOW)]
+)
 def test_xla_compiles_the_whole_step_to_the_same_numbers(controller):
   changes = {"controller": controller, "blocks": 0, "segments": 3, "depth": 1}
   plain, compiled = tiny.learner("none", **changes), tiny.learner("all", **changes)
@@ -80,4 +92,6 @@ def test_xla_compiles_the_whole_step_of_a_correction_to_the_same_numbers(totals)
   assert compiled.traces == 1
   for name, a, b in zip(CycleMetrics._fields, ours.T, expected.T, strict=True):
     np.testing.assert_allclose(a, b, rtol=5e-3, atol=1e-5, err_msg=name)
-  np.testing.assert_allclose(compiled.partial_history.images, plain.partial_history.images, atol=5e-3)
+  np.testing.assert_allclose(
+    compiled.partial_history.images, plain.partial_history.images, atol=5e-3
+  )

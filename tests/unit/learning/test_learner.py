@@ -21,7 +21,10 @@ def values(module):
 
 def moved(module, before):
   """Tells whether each variable has changed."""
-  return [bool((variable.numpy() != kept).any()) for variable, kept in zip(module.variables, before, strict=True)]
+  return [
+    bool((variable.numpy() != kept).any())
+    for variable, kept in zip(module.variables, before, strict=True)
+  ]
 
 
 def train(learner, steps):
@@ -53,7 +56,10 @@ def test_learners_of_one_seed_are_equal_and_of_two_are_not():
   first, second, other = tiny.learner(), tiny.learner(), tiny.learner(seed=1)
   for ours, theirs in zip(values(first), values(second), strict=True):
     np.testing.assert_array_equal(ours, theirs)
-  assert any((ours != theirs).any() for ours, theirs in zip(values(first.actor), values(other.actor), strict=True))
+  assert any(
+    (ours != theirs).any()
+    for ours, theirs in zip(values(first.actor), values(other.actor), strict=True)
+  )
   assert train(first, 3) == train(second, 3)
   for ours, theirs in zip(values(first), values(second), strict=True):
     np.testing.assert_array_equal(ours, theirs)
@@ -61,17 +67,26 @@ def test_learners_of_one_seed_are_equal_and_of_two_are_not():
 
 def test_targets_start_as_copies_and_move_slowly():
   learner = tiny.learner(target_actor=True, target_generator=True)
-  pairs = ((learner.critic, learner.target_critic), (learner.actor, learner.target_actor),
-           (learner.generator, learner.target_generator))
+  pairs = (
+    (learner.critic, learner.target_critic),
+    (learner.actor, learner.target_actor),
+    (learner.generator, learner.target_generator),
+  )
   for network, target in pairs:
     for ours, theirs in zip(values(network), values(target), strict=True):
       np.testing.assert_array_equal(ours, theirs)
   starts = [values(target) for _, target in pairs]
   train(learner, 1)
   for (network, target), start in zip(pairs, starts):
-    for ours, theirs, before in zip(network.trainable_variables, target.trainable_variables, [
-        kept for kept, variable in zip(start, target.variables) if variable.trainable], strict=True):
-      np.testing.assert_allclose(theirs, 0.997**11 * before + (1 - 0.997**11) * ours.numpy(), atol=1e-6)
+    for ours, theirs, before in zip(
+      network.trainable_variables,
+      target.trainable_variables,
+      [kept for kept, variable in zip(start, target.variables) if variable.trainable],
+      strict=True,
+    ):
+      np.testing.assert_allclose(
+        theirs, 0.997**11 * before + (1 - 0.997**11) * ours.numpy(), atol=1e-6
+      )
 
 
 def test_actor_weights_rest_at_rate_0():
@@ -87,13 +102,17 @@ def test_generator_weights_decay_and_statistics_do_not():
   starts = [values(learner.generator) for learner in pair]
   for learner in pair:
     train(learner, 1)
-  for kept, decayed, start in zip(pair[0].generator.variables, pair[1].generator.variables, starts[0], strict=True):
+  for kept, decayed, start in zip(
+    pair[0].generator.variables, pair[1].generator.variables, starts[0], strict=True
+  ):
     factor = 0.9 if kept.trainable else 1
     np.testing.assert_allclose(decayed, factor * kept.numpy(), rtol=1e-6, err_msg=kept.name)
     if kept.trainable:
       np.testing.assert_array_equal(kept, start)
   for network in ("actor", "critic"):
-    for ours, theirs in zip(values(getattr(pair[0], network)), values(getattr(pair[1], network)), strict=True):
+    for ours, theirs in zip(
+      values(getattr(pair[0], network)), values(getattr(pair[1], network)), strict=True
+    ):
       np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -113,7 +132,9 @@ def test_the_generator_minimises_the_sum_over_the_batch():
   for variable, kept in zip(learner.generator.variables, before):
     variable.assign(kept)
   with tf.GradientTape() as tape:
-    total = 10 * tf.reduce_sum(tf.reduce_mean(tf.square(learner.generator(partial, True) - target), [1, 2, 3]))
+    total = 10 * tf.reduce_sum(
+      tf.reduce_mean(tf.square(learner.generator(partial, True) - target), [1, 2, 3])
+    )
   gradients = tape.gradient(total, learner.generator.trainable_variables)
   for ours, theirs in zip(completion.gradients, gradients, strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -121,18 +142,29 @@ def test_the_generator_minimises_the_sum_over_the_batch():
   np.testing.assert_array_equal(completion.losses, completion.reinforcement)
 
 
-@pytest.mark.parametrize("changes, differ", [
-    ({"sobel_weight": 0.1}, (False, True)), ({"generator_loss": "quartic"}, (False, True)),
-    ({"rl_loss": "max_region"}, (True, False)), ({"generator_alrc": True, "alrc_deviations": 0.1}, (False, True)),
-    ({"target_generator": True}, (True, False))])
+@pytest.mark.parametrize(
+  "changes, differ",
+  [
+    ({"sobel_weight": 0.1}, (False, True)),
+    ({"generator_loss": "quartic"}, (False, True)),
+    ({"rl_loss": "max_region"}, (True, False)),
+    ({"generator_alrc": True, "alrc_deviations": 0.1}, (False, True)),
+    ({"target_generator": True}, (True, False)),
+  ],
+)
 def test_what_each_loss_option_changes(changes, differ):
-  """Options change the loss of reinforcement, or the generator's gradients, as they should, and 10 MSE never."""
+  """Options change the loss of reinforcement, or the generator's gradients, as they should, and 10
+  MSE never.
+  """
   partial = tf.constant(np.random.default_rng(0).uniform(-1, 1, [4, 16, 16, 2]), tf.float32)
   learners = tiny.learner(), tiny.learner(**changes)
   plain, other = (learner.complete(partial, learner.images[:4]) for learner in learners)
   np.testing.assert_allclose(plain.losses, other.losses, rtol=1e-5)
   assert bool((np.abs(plain.reinforcement - other.reinforcement) > 1e-3).any()) == differ[0]
-  largest = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(plain.gradients, other.gradients, strict=True))
+  largest = max(
+    float(tf.reduce_max(tf.abs(a - b)))
+    for a, b in zip(plain.gradients, other.gradients, strict=True)
+  )
   assert (largest > 1e-3) == differ[1]
 
 
@@ -150,19 +182,26 @@ def test_partial_scans_and_targets_share_their_transform():
   learner = tiny.learner(filter_sigma=0.0)
   draw = tiny.draw(1)
   trajectory = learner.scan(learner.specimens(draw))
-  sample = ReplaySample(trajectory.observations, trajectory.actions, draw, tf.range(4), tf.ones([4]))
+  sample = ReplaySample(
+    trajectory.observations, trajectory.actions, draw, tf.range(4), tf.ones([4])
+  )
   partial, target = learner.generator_pair(sample)
   np.testing.assert_array_equal(partial[..., :1], target * partial[..., 1:])
   assert (partial.numpy() != learner.path.draw(sample.observations, sample.actions).numpy()).any()
 
 
 def test_targets_are_filtered_and_observations_only_if_asked():
-  plain, filtered = tiny.learner(augment=False), tiny.learner(augment=False, filter_observations=True)
+  plain, filtered = (
+    tiny.learner(augment=False),
+    tiny.learner(augment=False, filter_observations=True),
+  )
   images = plain.specimens(tiny.draw())
   smooth = filtered._filter(images)
   for learner, seen in ((plain, images), (filtered, smooth)):
     trajectory = learner.scan(images)
-    sample = ReplaySample(trajectory.observations, trajectory.actions, tiny.draw(), tf.range(4), tf.ones([4]))
+    sample = ReplaySample(
+      trajectory.observations, trajectory.actions, tiny.draw(), tf.range(4), tf.ones([4])
+    )
     partial, target = learner.generator_pair(sample)
     np.testing.assert_allclose(partial[..., :1], seen * partial[..., 1:], atol=1e-6)
     np.testing.assert_allclose(target, smooth, atol=1e-6)
@@ -186,9 +225,15 @@ def test_other_paths_leave_actor_and_critic_alone(kind):
   learner = learner_lib.Learner(experiment, tf.constant(tiny.images()), "none", positions)
   before = {name: values(getattr(learner, name)) for name in NETWORKS}
   metrics = train(learner, 2)
-  assert not any(any(moved(getattr(learner, name), before[name])) for name in ("actor", "critic", "target_critic"))
+  assert not any(
+    any(moved(getattr(learner, name), before[name]))
+    for name in ("actor", "critic", "target_critic")
+  )
   assert any(moved(learner.generator, before["generator"]))
-  assert np.isfinite(metrics).all() and metrics[0].critic_loss == metrics[0].actor_loss == metrics[0].over_edge == 0
+  assert (
+    np.isfinite(metrics).all()
+    and metrics[0].critic_loss == metrics[0].actor_loss == metrics[0].over_edge == 0
+  )
 
 
 def test_a_fixed_path_needs_its_positions():
@@ -196,12 +241,23 @@ def test_a_fixed_path_needs_its_positions():
     learner_lib.Learner(tiny.experiment(path="spiral"), tf.constant(tiny.images()), "none")
 
 
-@pytest.mark.parametrize("changes", [
-    {"capacity": 0}, {"prioritised": True}, {"optimiser": "rmsprop", "clip": "running_norm"},
-    {"generator_optimiser": "sgd", "generator_rate": 1e-4}, {"generator_optimiser": "rmsprop"}, {"projection": 4},
-    {"overwrite": "ring", "noise_decay": True, "adding_decay": 0.0}, {"precision": "bfloat16"},
-    {"decision_delay": 1, "target_actor": True}, {"truncate": True, "target_actor": True},
-    {"normalise": "measured", "target_generator": True}, {"normalise": "measured", "truncate": True}])
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"capacity": 0},
+    {"prioritised": True},
+    {"optimiser": "rmsprop", "clip": "running_norm"},
+    {"generator_optimiser": "sgd", "generator_rate": 1e-4},
+    {"generator_optimiser": "rmsprop"},
+    {"projection": 4},
+    {"overwrite": "ring", "noise_decay": True, "adding_decay": 0.0},
+    {"precision": "bfloat16"},
+    {"decision_delay": 1, "target_actor": True},
+    {"truncate": True, "target_actor": True},
+    {"normalise": "measured", "target_generator": True},
+    {"normalise": "measured", "truncate": True},
+  ],
+)
 def test_every_option_trains(changes):
   learner = tiny.learner(**changes)
   before = {name: values(getattr(learner, name)) for name in NETWORKS}
@@ -214,7 +270,11 @@ def test_infilling_trains_actor_and_critic_without_a_generator():
   learner = tiny.learner(completion="nearest")
   before = {name: values(getattr(learner, name)) for name in ("actor", "critic")}
   metrics = train(learner, 2)
-  assert np.isfinite(metrics).all() and metrics[0].generator_gradient == 0 and metrics[0].generator_loss > 0
+  assert (
+    np.isfinite(metrics).all()
+    and metrics[0].generator_gradient == 0
+    and metrics[0].generator_loss > 0
+  )
   for name in ("actor", "critic"):
     assert any(moved(getattr(learner, name), before[name])), name
 

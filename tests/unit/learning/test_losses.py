@@ -15,7 +15,9 @@ def constant(array):
 
 
 def pair(rng, size=8):
-  return constant(rng.uniform(-1, 1, [3, size, size, 1])), constant(rng.uniform(-1, 1, [3, size, size, 1]))
+  return constant(rng.uniform(-1, 1, [3, size, size, 1])), constant(
+    rng.uniform(-1, 1, [3, size, size, 1])
+  )
 
 
 # Completion losses.
@@ -24,17 +26,26 @@ def pair(rng, size=8):
 def test_mse_and_quartic_by_hand():
   completions = constant([[1.0, 0.0], [0.0, -1.0]])[None, ..., None]
   targets = constant([[0.0, 0.0], [0.5, 1.0]])[None, ..., None]
-  np.testing.assert_allclose(losses.completion_loss(completions, targets), [10 * (1 + 0.25 + 4) / 4])
   np.testing.assert_allclose(
-      losses.completion_loss(completions, targets, "quartic"), [10 * (1 + 0.25**2 + 16) / 4], rtol=1e-6)
+    losses.completion_loss(completions, targets), [10 * (1 + 0.25 + 4) / 4]
+  )
+  np.testing.assert_allclose(
+    losses.completion_loss(completions, targets, "quartic"),
+    [10 * (1 + 0.25**2 + 16) / 4],
+    rtol=1e-6,
+  )
 
 
 def test_max_region_is_the_greatest_mean_of_a_5x5_window(rng):
   completions, targets = pair(rng)
   squares = np.square(completions - targets)[..., 0]
-  expected = [max(square[i : i + 5, j : j + 5].mean() for i in range(4) for j in range(4)) for square in squares]
+  expected = [
+    max(square[i : i + 5, j : j + 5].mean() for i in range(4) for j in range(4))
+    for square in squares
+  ]
   np.testing.assert_allclose(
-      losses.completion_loss(completions, targets, "max_region"), 10 * np.array(expected), rtol=1e-5)
+    losses.completion_loss(completions, targets, "max_region"), 10 * np.array(expected), rtol=1e-5
+  )
 
 
 def test_mse_is_by_example(rng):
@@ -44,7 +55,9 @@ def test_mse_is_by_example(rng):
 
 
 def test_unknown_losses_are_named(rng):
-  with pytest.raises(ValueError, match="kind='mae' is no completion loss: choose mse, max_region or quartic"):
+  with pytest.raises(
+    ValueError, match="kind='mae' is no completion loss: choose mse, max_region or quartic"
+  ):
     losses.completion_loss(*pair(rng), "mae")
 
 
@@ -63,7 +76,10 @@ def test_sobel_against_scipy(rng):
 def test_step_losses_by_hand():
   outside = tf.constant([[True, False, False], [False, True, True]])
   np.testing.assert_allclose(
-      losses.step_losses(constant([2.0, 3.0]), outside, 0.05), [[0.05, 0, 2], [0, 0.05, 3.05]], rtol=1e-6)
+    losses.step_losses(constant([2.0, 3.0]), outside, 0.05),
+    [[0.05, 0, 2], [0, 0.05, 3.05]],
+    rtol=1e-6,
+  )
 
 
 def test_bellman_targets_against_a_loop(rng):
@@ -73,7 +89,8 @@ def test_bellman_targets_against_a_loop(rng):
     for t in range(6):
       expected[b, t] = rewards[b, t] + (GAMMA * target_q[b, t + 1] if t < 5 else 0.0)
   np.testing.assert_allclose(
-      losses.bellman_targets(constant(rewards), constant(target_q), GAMMA), expected, rtol=1e-6)
+    losses.bellman_targets(constant(rewards), constant(target_q), GAMMA), expected, rtol=1e-6
+  )
 
 
 def test_supervised_targets_against_a_loop_in_the_order_of_time(rng):

@@ -26,12 +26,17 @@ def test_autocorrelation(rng):
   made = noise.ornstein_uhlenbeck(normal, settings).numpy()[..., 0]
   for t, later in ((0, 0), (5, 5), (5, 8), (2, 11)):
     variance = 0.2**2 * sum(0.9 ** (2 * k) for k in range(t + 1))
-    np.testing.assert_allclose(np.mean(made[:, t] * made[:, later]), variance * 0.9 ** (later - t), rtol=0.04)
+    np.testing.assert_allclose(
+      np.mean(made[:, t] * made[:, later]), variance * 0.9 ** (later - t), rtol=0.04
+    )
 
 
 def test_noise_is_scaled_then_clipped_to_half_a_turn():
   normal = tf.constant([[[1.0], [-2.0]], [[100.0], [-200.0]]])
   settings = config.Exploration(noise_theta=1.0, noise_sigma=0.2)
   np.testing.assert_allclose(
-      noise.ornstein_uhlenbeck(normal, settings, 0.5)[..., 0], [[0.1, -0.2], [np.pi, -np.pi]], rtol=1e-6)
+    noise.ornstein_uhlenbeck(normal, settings, 0.5)[..., 0],
+    [[0.1, -0.2], [np.pi, -np.pi]],
+    rtol=1e-6,
+  )
   assert not noise.ornstein_uhlenbeck(normal, settings, tf.constant(0.0)).numpy().any()

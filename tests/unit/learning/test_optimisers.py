@@ -65,7 +65,11 @@ def test_optimisers_by_name():
 
 def test_adam_has_the_published_constants(rng):
   parameter, expected = tf.Variable([0.0, 0.0]), np.zeros(2)
-  optimiser, first, second = optimisers.make_optimiser("adam", tf.constant(0.1)), np.zeros(2), np.zeros(2)
+  optimiser, first, second = (
+    optimisers.make_optimiser("adam", tf.constant(0.1)),
+    np.zeros(2),
+    np.zeros(2),
+  )
   for step in range(1, 5):
     gradient = rng.standard_normal(2)
     optimiser.apply([tf.constant(gradient, tf.float32)], [parameter])
@@ -84,7 +88,9 @@ def test_clipping_by_value():
 
 @pytest.mark.parametrize("threshold, scale", [(2.5, 0.5), (5.5, 1.0)])
 def test_clipping_by_norm(threshold, scale):
-  check(clipped("norm", threshold, gradients())[0], [np.multiply(scale, part) for part in GRADIENTS], 5)
+  check(
+    clipped("norm", threshold, gradients())[0], [np.multiply(scale, part) for part in GRADIENTS], 5
+  )
 
 
 def test_clipping_gradients_that_are_0():

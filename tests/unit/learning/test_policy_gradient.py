@@ -16,7 +16,9 @@ def replayed(learner, weights=(1.0, 1.0, 1.0, 1.0)):
   """Returns a noisy scan, as if replayed."""
   draw = tiny.draw()
   trajectory = learner.scan(learner.specimens(draw))
-  return ReplaySample(trajectory.observations, trajectory.actions, draw, tf.range(4), tf.constant(weights))
+  return ReplaySample(
+    trajectory.observations, trajectory.actions, draw, tf.range(4), tf.constant(weights)
+  )
 
 
 def parts(learner, sample):
@@ -24,7 +26,11 @@ def parts(learner, sample):
   scan = learner.experiment.scan
   starts = steering.segments(sample.actions, scan).starts
   decided = scan.segments - 1 - scan.decision_delay
-  return sample.observations[:, :decided], sample.actions[:, scan.decision_delay : -1], starts[:, :decided]
+  return (
+    sample.observations[:, :decided],
+    sample.actions[:, scan.decision_delay : -1],
+    starts[:, :decided],
+  )
 
 
 def close(ours, theirs, tolerance=1e-5):
@@ -44,7 +50,9 @@ def test_the_actors_gradient_is_eq_s1(controller):
   slope = tape.gradient(value, live)
   with tf.GradientTape() as tape:  # ... times dmu(h_t)/dtheta, averaged over scans and decisions
     live = learner.actor.unroll(observations, starts)
-  expected = tape.gradient(live, learner.actor.trainable_variables, slope / (4 * learner.experiment.scan.decisions))
+  expected = tape.gradient(
+    live, learner.actor.trainable_variables, slope / (4 * learner.experiment.scan.decisions)
+  )
   made = learner.evaluate_actions(sample, FINAL)
   close(made.actor_gradients, expected)
   assert float(tf.linalg.global_norm(expected)) > 1e-6
@@ -85,9 +93,12 @@ def expected_targets(learner, sample, target_actor, share):
   settings, scan = learner.experiment.loss, learner.experiment.scan
   outside = steering.over_edge(sample.actions, scan)[:, scan.decision_delay :]
   rewards = losses.step_losses(FINAL, outside, settings.over_edge_penalty)
-  _, target_q = learner.target_critic(observations, actions, target_actor.unroll(observations, starts))
-  return (share * losses.supervised_targets(rewards, 0.97)
-          + (1 - share) * losses.bellman_targets(rewards, target_q, 0.97))
+  _, target_q = learner.target_critic(
+    observations, actions, target_actor.unroll(observations, starts)
+  )
+  return share * losses.supervised_targets(rewards, 0.97) + (1 - share) * losses.bellman_targets(
+    rewards, target_q, 0.97
+  )
 
 
 def shaken(learner):
@@ -99,9 +110,17 @@ def shaken(learner):
   return learner
 
 
-@pytest.mark.parametrize("changes, share", [
-    ({}, 0.0), ({"target_actor": True}, 0.0), ({"supervision": "full"}, 1.0), ({"decision_delay": 1}, 0.0),
-    ({"supervision": "start", "iterations": 100}, 1 - 4 / 10), ({"supervision": "start", "iterations": 10}, 0.0)])
+@pytest.mark.parametrize(
+  "changes, share",
+  [
+    ({}, 0.0),
+    ({"target_actor": True}, 0.0),
+    ({"supervision": "full"}, 1.0),
+    ({"decision_delay": 1}, 0.0),
+    ({"supervision": "start", "iterations": 100}, 1 - 4 / 10),
+    ({"supervision": "start", "iterations": 10}, 0.0),
+  ],
+)
 def test_the_critics_loss_is_the_mean_squared_error_of_its_targets(changes, share):
   learner = shaken(tiny.learner(**changes))
   learner.iteration.assign(4)
@@ -130,23 +149,40 @@ def test_the_target_critic_and_actor_are_used():
 
 
 def silent(learner):
-  """Makes the critic value every action at 0, so that its loss is the mean of the squared targets."""
+  """Makes the critic value every action at 0, so that its loss is the mean of the squared
+  targets.
+  """
   learner.critic.linear.w.assign(tf.zeros_like(learner.critic.linear.w))
   return learner
 
 
-@pytest.mark.parametrize("delay, actions, expected", [
-    # Four segments from (8, 8), each 5.657 px long, in a field of 16 px. Without a delay the three decisions start
-    # segments 2 to 4, which end at (17.66, 12), (12, 12) and (12, 17.66): the first and third are outside. y: the last
-    # is 0.1 + 2, the one before 0 + 0.5 * 2.1, the first 0.1 + 0.5 * 1.05.
+@pytest.mark.parametrize(
+  "delay, actions, expected",
+  [
+    # Four segments from (8, 8), each 5.657 px long, in a field of 16 px. Without a delay the three
+    # decisions start segments 2 to 4, which end at (17.66, 12), (12, 12) and (12, 17.66): the first
+    # and third are outside. y: the last is 0.1 + 2, the one before 0 + 0.5 * 2.1, the first 0.1 +
+    # 0.5 * 1.05.
     (0, [0.0, np.pi, np.pi / 2, 9.0], (0.625**2 + 1.05**2 + 2.1**2) / 3),
-    # With a delay the first action recorded is the first segment's, which takes the second one to (16, 16). Then come
-    # two decisions, which end at (10.34, 16) and (10.34, 21.66), the second outside: y = 0.5 * 2.1 and 2.1.
-    (1, [np.pi / 4, np.pi, np.pi / 2, 9.0], (1.05**2 + 2.1**2) / 2)])
+    # With a delay the first action recorded is the first segment's, which takes the second one to
+    # (16, 16). Then come two decisions, which end at (10.34, 16) and (10.34, 21.66), the second
+    # outside: y = 0.5 * 2.1 and 2.1.
+    (1, [np.pi / 4, np.pi, np.pi / 2, 9.0], (1.05**2 + 2.1**2) / 2),
+  ],
+)
 def test_targets_by_hand(delay, actions, expected):
-  learner = silent(tiny.learner(
-      decision_delay=delay, supervision="full", discount=0.5, over_edge_penalty=0.1, spacing=float(np.sqrt(2))))
-  sample = replayed(learner)._replace(actions=tf.constant([[[float(angle)] for angle in actions]] * 4))
+  learner = silent(
+    tiny.learner(
+      decision_delay=delay,
+      supervision="full",
+      discount=0.5,
+      over_edge_penalty=0.1,
+      spacing=float(np.sqrt(2)),
+    )
+  )
+  sample = replayed(learner)._replace(
+    actions=tf.constant([[[float(angle)] for angle in actions]] * 4)
+  )
   made = learner.evaluate_actions(sample, tf.fill([4], 2.0))
   assert float(made.critic_loss) == pytest.approx(expected, rel=1e-5)
 
@@ -158,23 +194,37 @@ def cut_learner():
 
 def test_cut_scans_teach_the_head_their_present_error():
   learner, sample, cut, errors = cut_learner()
-  learner.actor.error_head.output.w.assign(tf.zeros_like(learner.actor.error_head.output.w))  # predicts log 2
+  learner.actor.error_head.output.w.assign(
+    tf.zeros_like(learner.actor.error_head.output.w)
+  )  # predicts log 2
   head = [v.ref() for v in learner.actor.error_head.trainable_variables]
   made = learner.evaluate_actions(sample, FINAL[:2], cut, errors)
-  gradient = dict(zip((v.ref() for v in learner.actor.trainable_variables), made.actor_gradients, strict=True))
-  # d/db of ((softplus(b) - 2)^2 + (softplus(b) - 5)^2) / 2 at b = 0, where softplus is log 2 and its slope a half.
+  gradient = dict(
+    zip((v.ref() for v in learner.actor.trainable_variables), made.actor_gradients, strict=True)
+  )
+  # d/db of ((softplus(b) - 2)^2 + (softplus(b) - 5)^2) / 2 at b = 0, where softplus is log 2 and
+  # its slope a half.
   slope = ((np.log(2) - 2) + (np.log(2) - 5)) / 2
   np.testing.assert_allclose(gradient[learner.actor.error_head.output.b.ref()], [slope], rtol=1e-5)
   other = learner.evaluate_actions(sample, FINAL[:2], cut, errors + 1.0)
-  for variable, before, after in zip(learner.actor.trainable_variables, made.actor_gradients, other.actor_gradients):
+  for variable, before, after in zip(
+    learner.actor.trainable_variables, made.actor_gradients, other.actor_gradients
+  ):
     if variable.ref() not in head:
-      np.testing.assert_array_equal(before, after, err_msg=variable.name)  # the policy's are its own
+      np.testing.assert_array_equal(
+        before, after, err_msg=variable.name
+      )  # the policy's are its own
 
 
 def test_cut_scans_do_not_teach_the_critic():
   learner, sample, cut, errors = cut_learner()
   made = learner.evaluate_actions(sample, FINAL[:2], cut, errors)
   plain = learner.evaluate_actions(sample, FINAL)
-  assert float(made.critic_loss) == pytest.approx(float(tf.reduce_mean(plain.td_errors[:2])), rel=1e-5)
+  assert float(made.critic_loss) == pytest.approx(
+    float(tf.reduce_mean(plain.td_errors[:2])), rel=1e-5
+  )
   changed = sample._replace(actions=tf.concat([sample.actions[:2], -sample.actions[2:]], 0))
-  close(learner.evaluate_actions(changed, FINAL[:2], cut, errors).critic_gradients, made.critic_gradients)
+  close(
+    learner.evaluate_actions(changed, FINAL[:2], cut, errors).critic_gradients,
+    made.critic_gradients,
+  )

@@ -20,8 +20,12 @@ def seeds(number):
 def scans(first, batch=4):
   """Returns scans that carry their numbers first, first + 1, ... in every field."""
   numbers = tf.range(first, first + batch)
-  filled = lambda *shape: tf.reshape(tf.cast(numbers, tf.float32), [-1, 1, 1]) * tf.ones([batch, *shape])
-  trajectory = Trajectory(filled(SCAN.segments, SCAN.probes), filled(SCAN.segments, 1), filled(SCAN.segments, 2))
+  filled = lambda *shape: (
+    tf.reshape(tf.cast(numbers, tf.float32), [-1, 1, 1]) * tf.ones([batch, *shape])
+  )
+  trajectory = Trajectory(
+    filled(SCAN.segments, SCAN.probes), filled(SCAN.segments, 1), filled(SCAN.segments, 2)
+  )
   return trajectory, Draw(numbers, numbers % 8)
 
 
@@ -110,7 +114,9 @@ def test_sampling_is_uniform_and_anew_each_time():
   counts = np.bincount(rows, minlength=10)
   assert len(counts) == 10
   assert ((counts - 200) ** 2 / 200).sum() < 27.9  # chi-squared, 9 degrees of freedom, p = 0.001
-  np.testing.assert_array_equal(buffer.sample(5, seeds(3), BETA).rows, buffer.sample(5, seeds(3), BETA).rows)
+  np.testing.assert_array_equal(
+    buffer.sample(5, seeds(3), BETA).rows, buffer.sample(5, seeds(3), BETA).rows
+  )
 
 
 @pytest.mark.parametrize("prioritised", [False, True])

@@ -22,8 +22,15 @@ def experiment(n=N, **changes):
 def test_cyclic_rate_starts_at_the_base_rate_and_follows_a_triangle():
   half = 111_111  # floor(N / 9)
   envelope = lambda it: 3e-3 * 0.75 ** (it / 200_000)
-  triangle = {0: 1.0, half // 3: 1 - (half // 3) / half, half: 0.0, half + 37_037: 37_037 / half, 2 * half: 1.0,
-              3 * half: 0.0, 8 * half: 1.0}
+  triangle = {
+    0: 1.0,
+    half // 3: 1 - (half // 3) / half,
+    half: 0.0,
+    half + 37_037: 37_037 / half,
+    2 * half: 1.0,
+    3 * half: 0.0,
+    8 * half: 1.0,
+  }
   for it, tri in triangle.items():
     assert rate(it) == pytest.approx(envelope(it) * (0.2 + 0.8 * tri), rel=1e-4)
   assert rate(0) == pytest.approx(3e-3)
@@ -58,7 +65,9 @@ def test_a_sweep_rises_exponentially():
 
 
 def test_target_decay():
-  at = lambda it, n=N: float(schedules.target_decay(tf.constant(it), config.Optimisation(iterations=n)))
+  at = lambda it, n=N: float(
+    schedules.target_decay(tf.constant(it), config.Optimisation(iterations=n))
+  )
   assert at(0) == pytest.approx(0.997**11, rel=1e-5)
   assert at(50_000) == pytest.approx(0.997**6, rel=1e-5)
   assert at(90_000) == pytest.approx(0.997**2, rel=1e-5)
@@ -68,9 +77,18 @@ def test_target_decay():
 
 
 def test_adding_probability():
-  at = lambda it, **changes: float(schedules.adding_probability(tf.constant(it), experiment(**changes)))
-  for it, probability in ((0, 1), (99_999, 1), (100_000, 1), (199_999, 1), (200_000, 1 / 2), (300_000, 1 / 3),
-                          (999_999, 1 / 9)):
+  at = lambda it, **changes: float(
+    schedules.adding_probability(tf.constant(it), experiment(**changes))
+  )
+  for it, probability in (
+    (0, 1),
+    (99_999, 1),
+    (100_000, 1),
+    (199_999, 1),
+    (200_000, 1 / 2),
+    (300_000, 1 / 3),
+    (999_999, 1 / 9),
+  ):
     assert at(it) == pytest.approx(probability), it
   assert at(999_999, adding_decay=0.0) == 1
   assert at(4_000, n=10_000) == pytest.approx(1 / 4)
@@ -78,14 +96,18 @@ def test_adding_probability():
 
 
 def test_supervised_share():
-  at = lambda it, kind: float(schedules.supervised_share(tf.constant(it), experiment(supervision=kind)))
+  at = lambda it, kind: float(
+    schedules.supervised_share(tf.constant(it), experiment(supervision=kind))
+  )
   assert [at(it, "start") for it in (0, 25_000, 100_000, 500_000)] == pytest.approx([1, 0.75, 0, 0])
   assert [at(it, "full") for it in (0, 999_999)] == [1, 1]
   assert [at(it, "none") for it in (0, 999_999)] == [0, 0]
 
 
 def test_exploration_scale():
-  at = lambda it, decay: float(schedules.exploration_scale(tf.constant(it), experiment(noise_decay=decay)))
+  at = lambda it, decay: float(
+    schedules.exploration_scale(tf.constant(it), experiment(noise_decay=decay))
+  )
   assert [at(it, True) for it in (0, 250_000, 500_000, 900_000)] == pytest.approx([1, 0.25, 0, 0])
   assert at(900_000, False) == 1
 

@@ -13,7 +13,10 @@ class Network(snt.Module):
 
   def __init__(self, value):
     super().__init__()
-    self.w, self.statistic = tf.Variable([value, 2 * value]), tf.Variable(3 * value, trainable=False)
+    self.w, self.statistic = (
+      tf.Variable([value, 2 * value]),
+      tf.Variable(3 * value, trainable=False),
+    )
     self.count = tf.Variable(int(value), trainable=False, dtype=tf.int64)
 
 

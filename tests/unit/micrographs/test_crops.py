@@ -22,21 +22,28 @@ def test_binning_averages_and_cuts_off_what_is_left_over():
   assert crops.bin_down(image, 1) is image
 
 
-@pytest.mark.parametrize("stride, rows, columns", [
-    (0, [2, 34, 66], [4, 36]), (20, [4, 24, 44, 64], [0, 20, 40]), (70, [34], [20])])
+@pytest.mark.parametrize(
+  "stride, rows, columns",
+  [(0, [2, 34, 66], [4, 36]), (20, [4, 24, 44, 64], [0, 20, 40]), (70, [34], [20])],
+)
 def test_the_grid_is_centred(stride, rows, columns):
   image = fields.smooth(100, 72)
   cut = crops.cut(image, crops.Cutting(size=SIZE, stride=stride, max_crops=0))
   places = [(crop.row, crop.column) for crop in cut.crops]
   assert places == [(row, column) for row in rows for column in columns]
   for crop in cut.crops:
-    np.testing.assert_array_equal(crop.image, image[crop.row : crop.row + SIZE, crop.column : crop.column + SIZE])
+    np.testing.assert_array_equal(
+      crop.image, image[crop.row : crop.row + SIZE, crop.column : crop.column + SIZE]
+    )
 
 
 def test_places_are_px_of_the_file_before_binning():
   image = fields.smooth(140, 64, noise=0.0)
   cut = crops.cut(image, crops.Cutting(size=SIZE, binning=2, max_crops=0))
-  assert [(crop.row, crop.column) for crop in cut.crops] == [(6, 0), (70, 0)]  # 70 px binned, 3 px left over above
+  assert [(crop.row, crop.column) for crop in cut.crops] == [
+    (6, 0),
+    (70, 0),
+  ]  # 70 px binned, 3 px left over above
   np.testing.assert_allclose(cut.crops[0].image[0, 0], image[6:8, 0:2].mean(), rtol=1e-6)
 
 
@@ -47,7 +54,9 @@ def test_a_micrograph_smaller_than_a_crop_is_refused():
     crops.cut(np.zeros([100, 100], np.float32), crops.Cutting(binning=2))
 
 
-@pytest.mark.parametrize("field, value", [("size", 7), ("stride", -1), ("binning", 0), ("max_crops", -1), ("seed", -1)])
+@pytest.mark.parametrize(
+  "field, value", [("size", 7), ("stride", -1), ("binning", 0), ("max_crops", -1), ("seed", -1)]
+)
 def test_values_out_of_range_are_refused(field, value):
   with pytest.raises(ValueError, match=f"{field}={value} is out of range"):
     crops.Cutting(**{field: value})
@@ -88,8 +97,10 @@ def test_noise_ratio_of_noise_of_blocks_and_of_smooth_fields(rng):
   assert crops.noise_ratio(fields.smooth(256, 256, noise=0.0)) > 30
 
 
-@pytest.mark.parametrize("share, level, rule", [
-    (0.03, 0.0, None), (0.01, 0.0, "vacuum"), (0.06, 0.5, "vacuum"), (0.2, 0.5, None)])
+@pytest.mark.parametrize(
+  "share, level, rule",
+  [(0.03, 0.0, None), (0.01, 0.0, "vacuum"), (0.06, 0.5, "vacuum"), (0.2, 0.5, None)],
+)
 def test_vacuum_by_contrast_and_noise_together(share, level, rule):
   crop = fields.smooth(96, 96, noise=0.0)
   crop = crop + level * np.random.default_rng(1).standard_normal(crop.shape).astype(np.float32)
@@ -132,4 +143,6 @@ def test_crops_beyond_the_limit_are_drawn_at_random_from_the_seed():
   cuts = [crops.cut(image, crops.Cutting(size=SIZE, max_crops=5, seed=seed)) for seed in (0, 0, 1)]
   places = [[(crop.row, crop.column) for crop in cut.crops] for cut in cuts]
   assert places[0] == places[1] != places[2] and places[0] == sorted(places[0])
-  assert [len(place) for place in places] == [5, 5, 5] and cuts[0].dropped["beyond --max_crops"] == 31
+  assert [len(place) for place in places] == [5, 5, 5] and cuts[0].dropped[
+    "beyond --max_crops"
+  ] == 31

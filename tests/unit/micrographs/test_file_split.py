@@ -14,7 +14,9 @@ def test_the_boundary_falls_between_files(counts, seed):
   split = file_split.split(counts, seed)
   assert split.train and split.test and not set(split.train) & set(split.test)
   assert all(0 <= kept <= count for kept, count in zip(split.kept, counts, strict=True))
-  order = np.repeat([*split.train, *split.test], [split.kept[file] for file in [*split.train, *split.test]])
+  order = np.repeat(
+    [*split.train, *split.test], [split.kept[file] for file in [*split.train, *split.test]]
+  )
   train, test = input_pipeline.split_file_order(order)
   assert set(train) == set(split.train) and set(test) == set(split.test)
 

@@ -15,9 +15,15 @@ PIXELS = np.arange(12 * 9, dtype=np.float32).reshape(12, 9)
 
 def signal(data, navigated=0, units="nm", scale=0.5, kind="", title="HAADF"):
   """Returns what RosettaSciIO's readers return of an image or a stack."""
-  axes = [{"index_in_array": i, "navigate": i < navigated, "units": units, "scale": scale, "size": size}
-          for i, size in enumerate(data.shape)]
-  return {"data": data, "axes": axes, "metadata": {"General": {"title": title}, "Signal": {"signal_type": kind}}}
+  axes = [
+    {"index_in_array": i, "navigate": i < navigated, "units": units, "scale": scale, "size": size}
+    for i, size in enumerate(data.shape)
+  ]
+  return {
+    "data": data,
+    "axes": axes,
+    "metadata": {"General": {"title": title}, "Signal": {"signal_type": kind}},
+  }
 
 
 def taken(*signals, frame=0):
@@ -31,7 +37,9 @@ def test_an_image_with_its_pixel_size():
 
 
 def test_the_first_image_is_taken_and_said():
-  read = taken(signal(np.zeros([5, 4, 9]), navigated=2), signal(PIXELS, title="BF"), signal(-PIXELS))
+  read = taken(
+    signal(np.zeros([5, 4, 9]), navigated=2), signal(PIXELS, title="BF"), signal(-PIXELS)
+  )
   np.testing.assert_array_equal(read.image, PIXELS)
   assert read.notes == ("first of 2 images (BF)",)
 
@@ -49,9 +57,16 @@ def test_colour_stored_as_records_is_joined():
   np.testing.assert_array_equal(taken(signal(data)).image, PIXELS)
 
 
-@pytest.mark.parametrize("refused", [
-    signal(np.zeros([4, 4, 8, 8]), navigated=2), signal(np.zeros([4, 4, 50]), navigated=2), signal(np.zeros([50])),
-    signal(PIXELS, kind="electron_diffraction"), signal(PIXELS, units="1/nm")])
+@pytest.mark.parametrize(
+  "refused",
+  [
+    signal(np.zeros([4, 4, 8, 8]), navigated=2),
+    signal(np.zeros([4, 4, 50]), navigated=2),
+    signal(np.zeros([50])),
+    signal(PIXELS, kind="electron_diffraction"),
+    signal(PIXELS, units="1/nm"),
+  ],
+)
 def test_spectra_and_diffraction_patterns_are_refused(refused):
   with pytest.raises(MicrographError, match="diffraction pattern"):
     taken(refused)
@@ -61,9 +76,12 @@ def test_a_file_that_needs_an_extra_says_what_to_install(tmp_path, monkeypatch):
   def absent(name, *_):
     assert name.startswith("rsciio"), name
     raise ImportError(name)
+
   monkeypatch.setattr(microscope_files.importlib, "import_module", absent)
   (tmp_path / "a.DM4").write_bytes(b"")
-  with pytest.raises(microscope_files.MissingReaderError, match=r"a.DM4 .*not installed: pip install 'adapt"):
+  with pytest.raises(
+    microscope_files.MissingReaderError, match=r"a.DM4 .*not installed: pip install 'adapt"
+  ):
     readers.read(tmp_path / "a.DM4")
   (tmp_path / "a.txt").write_bytes(b"")
   with pytest.raises(MicrographError, match="no type of micrograph"):
@@ -72,9 +90,11 @@ def test_a_file_that_needs_an_extra_says_what_to_install(tmp_path, monkeypatch):
 
 def test_the_extra_is_not_imported_for_other_files(tmp_path, monkeypatch):
   original = builtins.__import__
+
   def checked(name, *more, **others):
     assert not name.startswith("rsciio")
     return original(name, *more, **others)
+
   monkeypatch.setattr(builtins, "__import__", checked)
   monkeypatch.setattr(microscope_files.importlib, "import_module", lambda name: pytest.fail(name))
   np.save(tmp_path / "a.npy", PIXELS)
@@ -82,15 +102,21 @@ def test_the_extra_is_not_imported_for_other_files(tmp_path, monkeypatch):
 
 
 def test_a_broken_file_is_a_sentence(tmp_path):
-  pytest.importorskip("rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'.")
+  pytest.importorskip(
+    "rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'."
+  )
   (tmp_path / "a.dm4").write_bytes(b"\0\0\0\4")
-  with pytest.raises(MicrographError, match="a.dm4: it cannot be read .digitalmicrograph: .*is it complete?"):
+  with pytest.raises(
+    MicrographError, match="a.dm4: it cannot be read .digitalmicrograph: .*is it complete?"
+  ):
     readers.read(tmp_path / "a.dm4")
 
 
 @pytest.mark.parametrize("suffix", ["hspy", "mrc"])
 def test_files_written_by_rosettasciio(tmp_path, suffix):
-  pytest.importorskip("rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'.")
+  pytest.importorskip(
+    "rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'."
+  )
   path = tmp_path / f"a.{suffix}"
   if suffix == "mrc":
     header = np.zeros(256, "<i4")
@@ -99,20 +125,40 @@ def test_files_written_by_rosettasciio(tmp_path, suffix):
     path.write_bytes(header.tobytes() + PIXELS.astype("<f4").tobytes())
   else:
     from rsciio import hspy
-    axes = [{"name": name, "size": size, "offset": 0.0, "scale": 0.5, "units": "nm", "navigate": False}
-            for name, size in (("y", 12), ("x", 9))]
+
+    axes = [
+      {"name": name, "size": size, "offset": 0.0, "scale": 0.5, "units": "nm", "navigate": False}
+      for name, size in (("y", 12), ("x", 9))
+    ]
     about = {"General": {"title": ""}, "Signal": {"signal_type": ""}}
-    hspy.file_writer(str(path), {
-        "data": PIXELS, "axes": axes, "metadata": about, "original_metadata": {}, "learning_results": {},
-        "models": None, "attributes": {"_lazy": False, "ragged": False}, "tmp_parameters": {}, "package_info": {}})
+    hspy.file_writer(
+      str(path),
+      {
+        "data": PIXELS,
+        "axes": axes,
+        "metadata": about,
+        "original_metadata": {},
+        "learning_results": {},
+        "models": None,
+        "attributes": {"_lazy": False, "ragged": False},
+        "tmp_parameters": {},
+        "package_info": {},
+      },
+    )
   read = readers.read(path)
   np.testing.assert_array_equal(np.sort(read.image.ravel()), PIXELS.ravel())
   assert read.image.shape == (12, 9) and read.pixel_size_nm == pytest.approx(0.5)
 
 
 def test_a_real_dm4():
-  pytest.importorskip("rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'.")
+  pytest.importorskip(
+    "rsciio", reason="RosettaSciIO is an extra: pip install 'adaptive-stem-tf[microscopy]'."
+  )
   if not MICROGRAPHS.is_dir():
     pytest.skip(f"{MICROGRAPHS} is missing: it holds real micrographs.")
   read = readers.read(MICROGRAPHS / "oxide_survey.dm4")
-  assert read.image.shape == (512, 512) and read.dtype == "float32" and read.pixel_size_nm == pytest.approx(0.05859375)
+  assert (
+    read.image.shape == (512, 512)
+    and read.dtype == "float32"
+    and read.pixel_size_nm == pytest.approx(0.05859375)
+  )

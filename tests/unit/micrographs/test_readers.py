@@ -23,10 +23,17 @@ def test_npy(tmp_path):
   np.save(path, PIXELS)
   read = readers.read(path)
   np.testing.assert_array_equal(read.image, PIXELS)
-  assert read.image.dtype == np.float32 and read.dtype == "uint8" and read.pixel_size_nm is None and not read.notes
+  assert (
+    read.image.dtype == np.float32
+    and read.dtype == "uint8"
+    and read.pixel_size_nm is None
+    and not read.notes
+  )
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize(
+  "dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.float32, np.float64]
+)
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_tiff_of_any_depth(tmp_path, dtype, compression):
   stored = (PIXELS.astype(dtype) * (1 if np.dtype(dtype).itemsize == 1 else 100)).astype(dtype)
@@ -36,43 +43,85 @@ def test_tiff_of_any_depth(tmp_path, dtype, compression):
   assert read.dtype == np.dtype(dtype).name
 
 
-@pytest.mark.parametrize("mode, compression, predictor", [
-    ("L", "tiff_lzw", 1), ("I;16", "tiff_lzw", 1), ("F", "tiff_lzw", 1), ("F", "tiff_adobe_deflate", 1),
-    ("I;16", "tiff_lzw", 2), ("F", "tiff_lzw", 3), ("F", "tiff_adobe_deflate", 3)])  # 2: differences; 3: of floats
-def test_tiff_compressions_that_tifffile_leaves_to_another_package(tmp_path, mode, compression, predictor):
+@pytest.mark.parametrize(
+  "mode, compression, predictor",
+  [
+    ("L", "tiff_lzw", 1),
+    ("I;16", "tiff_lzw", 1),
+    ("F", "tiff_lzw", 1),
+    ("F", "tiff_adobe_deflate", 1),
+    ("I;16", "tiff_lzw", 2),
+    ("F", "tiff_lzw", 3),
+    ("F", "tiff_adobe_deflate", 3),
+  ],
+)  # 2: differences; 3: of floats
+def test_tiff_compressions_that_tifffile_leaves_to_another_package(
+  tmp_path, mode, compression, predictor
+):
   stored = PIXELS.astype({"L": np.uint8, "I;16": np.uint16, "F": np.float32}[mode])
-  Image.fromarray(stored).save(tmp_path / "image.tiff", compression=compression, tiffinfo={317: predictor})
+  Image.fromarray(stored).save(
+    tmp_path / "image.tiff", compression=compression, tiffinfo={317: predictor}
+  )
   np.testing.assert_array_equal(readers.read(tmp_path / "image.tiff").image, stored)
 
 
-@pytest.mark.parametrize("unit, nm", [("nm", 0.25), ("um", 250.0), ("\\u00B5m", 250.0), ("pixel", None)])
+@pytest.mark.parametrize(
+  "unit, nm", [("nm", 0.25), ("um", 250.0), ("\\u00B5m", 250.0), ("pixel", None)]
+)
 def test_imagej_says_the_size_of_a_pixel(tmp_path, unit, nm):
-  tifffile.imwrite(tmp_path / "a.tif", PIXELS, imagej=True, resolution=(4.0, 4.0), metadata={"unit": unit})
-  assert readers.read(tmp_path / "a.tif").pixel_size_nm == (None if nm is None else pytest.approx(nm))
+  tifffile.imwrite(
+    tmp_path / "a.tif", PIXELS, imagej=True, resolution=(4.0, 4.0), metadata={"unit": unit}
+  )
+  assert readers.read(tmp_path / "a.tif").pixel_size_nm == (
+    None if nm is None else pytest.approx(nm)
+  )
 
 
 def test_ome_says_the_size_of_a_pixel(tmp_path):
-  tifffile.imwrite(tmp_path / "a.ome.tif", PIXELS, metadata={
-      "axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeXUnit": "Å", "PhysicalSizeYUnit": "Å"})
+  tifffile.imwrite(
+    tmp_path / "a.ome.tif",
+    PIXELS,
+    metadata={
+      "axes": "YX",
+      "PhysicalSizeX": 0.5,
+      "PhysicalSizeY": 0.5,
+      "PhysicalSizeXUnit": "Å",
+      "PhysicalSizeYUnit": "Å",
+    },
+  )
   assert readers.read(tmp_path / "a.ome.tif").pixel_size_nm == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("per_cm, nm", [(2e7, 0.5), (72 / 2.54, None)])
 def test_resolution_tags_are_a_microscopes_or_a_printers(tmp_path, per_cm, nm):
-  tifffile.imwrite(tmp_path / "a.tif", PIXELS, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER")
-  assert readers.read(tmp_path / "a.tif").pixel_size_nm == (None if nm is None else pytest.approx(nm))
+  tifffile.imwrite(
+    tmp_path / "a.tif", PIXELS, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER"
+  )
+  assert readers.read(tmp_path / "a.tif").pixel_size_nm == (
+    None if nm is None else pytest.approx(nm)
+  )
 
 
 def test_pixels_that_are_not_square_have_no_size(tmp_path):
-  tifffile.imwrite(tmp_path / "a.tif", PIXELS, imagej=True, resolution=(4.0, 5.0), metadata={"unit": "nm"})
+  tifffile.imwrite(
+    tmp_path / "a.tif", PIXELS, imagej=True, resolution=(4.0, 5.0), metadata={"unit": "nm"}
+  )
   read = readers.read(tmp_path / "a.tif")
   assert read.pixel_size_nm is None and "not square" in read.notes[0]
 
 
-@pytest.mark.parametrize("name, stored", [
-    ("a.png", PIXELS), ("a.png", PIXELS.astype(np.uint16) * 500), ("a.png", colour(PIXELS, PIXELS, PIXELS)),
-    ("a.jpg", np.full([16, 16], 77, np.uint8)), ("a.JPEG", colour(*[np.full([16, 16], 77, np.uint8)] * 3)),
-    ("a.tif", colour(PIXELS, PIXELS, PIXELS + 1)), ("a.npy", colour(PIXELS, PIXELS, PIXELS))])
+@pytest.mark.parametrize(
+  "name, stored",
+  [
+    ("a.png", PIXELS),
+    ("a.png", PIXELS.astype(np.uint16) * 500),
+    ("a.png", colour(PIXELS, PIXELS, PIXELS)),
+    ("a.jpg", np.full([16, 16], 77, np.uint8)),
+    ("a.JPEG", colour(*[np.full([16, 16], 77, np.uint8)] * 3)),
+    ("a.tif", colour(PIXELS, PIXELS, PIXELS + 1)),
+    ("a.npy", colour(PIXELS, PIXELS, PIXELS)),
+  ],
+)
 def test_pictures_are_read_grey_and_colour_whose_channels_agree_is_averaged(tmp_path, name, stored):
   if name.endswith("tif"):
     tifffile.imwrite(tmp_path / name, stored, photometric="rgb")
@@ -82,12 +131,16 @@ def test_pictures_are_read_grey_and_colour_whose_channels_agree_is_averaged(tmp_
     Image.fromarray(stored).save(tmp_path / name)
   read = readers.read(tmp_path / name)
   np.testing.assert_allclose(read.image, stored if stored.ndim == 2 else stored.mean(2), rtol=1e-6)
-  assert ("colour" in " ".join(read.notes)) == (stored.ndim == 3) and read.dtype == stored.dtype.name
+  assert ("colour" in " ".join(read.notes)) == (
+    stored.ndim == 3
+  ) and read.dtype == stored.dtype.name
 
 
 def test_palettes_and_opaque_alpha_are_read_and_transparency_is_refused(tmp_path):
   Image.fromarray(PIXELS).convert("P").save(tmp_path / "palette.png")
-  Image.fromarray(colour(PIXELS, PIXELS, PIXELS, np.full_like(PIXELS, 255))).save(tmp_path / "opaque.png")
+  Image.fromarray(colour(PIXELS, PIXELS, PIXELS, np.full_like(PIXELS, 255))).save(
+    tmp_path / "opaque.png"
+  )
   for name in ("palette.png", "opaque.png"):
     np.testing.assert_array_equal(readers.read(tmp_path / name).image, PIXELS)
   Image.fromarray(colour(PIXELS, PIXELS, PIXELS, PIXELS)).save(tmp_path / "clear.png")
@@ -99,7 +152,9 @@ def test_palettes_and_opaque_alpha_are_read_and_transparency_is_refused(tmp_path
 def test_channels_may_differ_by_one_percent(tmp_path, difference, refused):
   Image.fromarray(colour(PIXELS, PIXELS + np.uint8(difference), PIXELS)).save(tmp_path / "a.png")
   if refused:
-    with pytest.raises(MicrographError, match=r"a.png: it is in colour \(channels differ by up to 3 of 255\)"):
+    with pytest.raises(
+      MicrographError, match=r"a.png: it is in colour \(channels differ by up to 3 of 255\)"
+    ):
       readers.read(tmp_path / "a.png")
   else:
     assert readers.read(tmp_path / "a.png").image.shape == (12, 9)
@@ -109,7 +164,8 @@ def test_channels_may_differ_by_one_percent(tmp_path, difference, refused):
 def test_one_frame_of_a_stack_is_taken_and_said(tmp_path, name):
   stack = np.stack([PIXELS, PIXELS[::-1], 2 * PIXELS])
   np.save(tmp_path / name, stack) if name.endswith("npy") else tifffile.imwrite(
-      tmp_path / name, stack, photometric="minisblack")
+    tmp_path / name, stack, photometric="minisblack"
+  )
   for frame in range(3):
     read = readers.read(tmp_path / name, frame)
     np.testing.assert_array_equal(read.image, stack[frame])
@@ -146,11 +202,17 @@ def test_a_small_contrast_on_a_great_offset_survives_float32(tmp_path):
   assert read.notes == ("4e+09 subtracted from every intensity",)
 
 
-@pytest.mark.parametrize("stored, words", [
+@pytest.mark.parametrize(
+  "stored, words",
+  [
     (np.zeros([4, 4, 8, 8]), "shape .4, 4, 8, 8., a scan of diffraction patterns perhaps"),
-    (np.zeros([5]), "shape .5.: a micrograph is an image"), (np.zeros([1, 9]), "shape .1, 9."),
-    (np.full([4, 4], np.nan), "none of its pixels is finite"), (PIXELS + 1j, "holds complex128"),
-    (np.array([["a"]]), "holds <U1")])
+    (np.zeros([5]), "shape .5.: a micrograph is an image"),
+    (np.zeros([1, 9]), "shape .1, 9."),
+    (np.full([4, 4], np.nan), "none of its pixels is finite"),
+    (PIXELS + 1j, "holds complex128"),
+    (np.array([["a"]]), "holds <U1"),
+  ],
+)
 def test_arrays_that_are_no_micrograph_are_refused(tmp_path, stored, words):
   np.save(tmp_path / "a.npy", stored)
   with pytest.raises(MicrographError, match=f"a.npy: .*{words}"):
@@ -161,7 +223,9 @@ def test_arrays_that_are_no_micrograph_are_refused(tmp_path, stored, words):
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", None])
 def test_broken_files_are_sentences(tmp_path, name, content):
   if content is None:  # the first half
-    np.save(tmp_path / "a.npy", PIXELS) if name.endswith("npy") else Image.fromarray(PIXELS).save(tmp_path / name)
+    np.save(tmp_path / "a.npy", PIXELS) if name.endswith("npy") else Image.fromarray(PIXELS).save(
+      tmp_path / name
+    )
     content = (tmp_path / name).read_bytes()
     content = content[: len(content) // 2]
   (tmp_path / name).write_bytes(content)
@@ -175,7 +239,9 @@ def test_missing_files_folders_and_unknown_types(tmp_path):
   with pytest.raises(MicrographError, match="is a folder"):
     readers.read(tmp_path)
   (tmp_path / "notes.txt").write_text("hello")
-  with pytest.raises(MicrographError, match="notes.txt: .txt is no type of micrograph that is known"):
+  with pytest.raises(
+    MicrographError, match="notes.txt: .txt is no type of micrograph that is known"
+  ):
     readers.read(tmp_path / "notes.txt")
 
 
@@ -185,8 +251,10 @@ def test_diffraction_patterns_are_refused(unit):
     micrograph.nanometres(1.0, 1.0, unit)
 
 
-@pytest.mark.parametrize("unit, nm", [("nm", 3.0), ("pm", 3e-3), ("Å", 0.3), ("µm", 3e3), ("m", 3e9), ("", None),
-                                      ("px", None)])
+@pytest.mark.parametrize(
+  "unit, nm",
+  [("nm", 3.0), ("pm", 3e-3), ("Å", 0.3), ("µm", 3e3), ("m", 3e9), ("", None), ("px", None)],
+)
 def test_units(unit, nm):
   assert micrograph.nanometres(3.0, 3.0, unit) == (None if nm is None else pytest.approx(nm), ())
 
@@ -194,8 +262,13 @@ def test_units(unit, nm):
 def test_real_files():
   if not MICROGRAPHS.is_dir():
     pytest.skip(f"{MICROGRAPHS} is missing: it holds real micrographs.")
-  kinds = {"dysco3_uint8.png": "uint8", "pd_catalyst_uint8.jpg": "uint8", "pt_porphyrin_uint16.tif": "uint16",
-           "pt_single_atoms_uint32.tif": "uint32", "wemd_truth_1_float32.tif": "float32"}
+  kinds = {
+    "dysco3_uint8.png": "uint8",
+    "pd_catalyst_uint8.jpg": "uint8",
+    "pt_porphyrin_uint16.tif": "uint16",
+    "pt_single_atoms_uint32.tif": "uint32",
+    "wemd_truth_1_float32.tif": "float32",
+  }
   for name, dtype in kinds.items():
     read = readers.read(MICROGRAPHS / name)
     assert read.dtype == dtype and np.isfinite(read.image).all() and np.ptp(read.image) > 0.5

@@ -15,8 +15,18 @@ from adaptive_stem_tf.networks import access as memory_access
 BATCH, FEATURES = 2, 6
 MEMORY = config.Memory(memory_slots=5, word_size=3, read_heads=2, write_heads=1)
 TWO_HEADS = dataclasses.replace(MEMORY, write_heads=2)
-LINEAR = {"write_vectors", "erase_vectors", "free_gate", "allocation_gate", "write_gate", "read_mode", "write_keys",
-          "write_strengths", "read_keys", "read_strengths"}
+LINEAR = {
+  "write_vectors",
+  "erase_vectors",
+  "free_gate",
+  "allocation_gate",
+  "write_gate",
+  "read_mode",
+  "write_keys",
+  "write_strengths",
+  "read_keys",
+  "read_strengths",
+}
 few = hypothesis.settings(max_examples=10, deadline=None, derandomize=True)
 
 
@@ -49,7 +59,11 @@ def test_has_the_ten_published_linear_layers():
   sizes = {n: getattr(access, n).w.shape for n in LINEAR}
   count = sum(np.prod(variable.shape) for variable in access.trainable_variables)
   assert count == (512 + 1) * (3 * 64 + 4 * 64 + 4 + 3 * 4 + 4 + 1 + 1 + 1)
-  assert sizes["read_keys"] == [512, 256] and sizes["read_mode"] == [512, 12] and sizes["write_vectors"] == [512, 64]
+  assert (
+    sizes["read_keys"] == [512, 256]
+    and sizes["read_mode"] == [512, 12]
+    and sizes["write_vectors"] == [512, 64]
+  )
   assert len(access.trainable_variables) == 2 * len(LINEAR)
 
 
@@ -61,14 +75,19 @@ def test_invariants_of_the_state(memory, seed):
   access = memory_access.MemoryAccess(memory)
   words, state = run(access, rng, steps=6)
   assert words.shape == [BATCH, 2, 3]
-  tree.map_structure(lambda part, first: part.shape.assert_is_compatible_with(first.shape), state,
-                     access.initial_state(BATCH))
+  tree.map_structure(
+    lambda part, first: part.shape.assert_is_compatible_with(first.shape),
+    state,
+    access.initial_state(BATCH),
+  )
   for weights in (state.read_weights.numpy(), state.write_weights.numpy()):
     assert weights.min() >= 0 and 0 < weights.sum(-1).max() <= 1 + 1e-5
   assert state.usage.numpy().min() >= 0 and 0 < state.usage.numpy().max() <= 1
   link = state.linkage.link.numpy()
   assert link.min() >= 0 and link.sum(-1).max() <= 1 + 1e-5 and link.sum(-2).max() <= 1 + 1e-5
-  np.testing.assert_allclose(words, state.read_weights.numpy() @ state.memory.numpy(), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(
+    words, state.read_weights.numpy() @ state.memory.numpy(), rtol=1e-4, atol=1e-5
+  )
 
 
 @pytest.mark.parametrize("memory", [MEMORY, TWO_HEADS])
@@ -85,7 +104,10 @@ def test_interface(memory):
     np.testing.assert_allclose(getattr(opposite, name), 1 - gate, atol=1e-6)
   for name in ("write_vectors", "write_keys", "write_strengths", "read_keys", "read_strengths"):
     np.testing.assert_allclose(getattr(opposite, name), -getattr(asked, name), atol=1e-6)  # Linear.
-  assert asked.write_keys.shape == [BATCH, heads, 3] and asked.write_strengths.shape == [BATCH, heads]
+  assert asked.write_keys.shape == [BATCH, heads, 3] and asked.write_strengths.shape == [
+    BATCH,
+    heads,
+  ]
 
 
 @pytest.mark.parametrize("memory", [MEMORY, TWO_HEADS])
@@ -123,13 +145,22 @@ def test_allocated_writes_fill_slot_after_slot():
 def test_write_by_content_overwrites_the_slot_it_finds():
   access = memory_access.MemoryAccess(MEMORY)
   run(access, np.random.default_rng(3), steps=1)
-  memory = tf.tile(tf.constant([[[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0]]]), [BATCH, 1, 1])
-  settings = {"write_gate": 1e4, "allocation_gate": -1e4, "write_strengths": 1e3, "erase_vectors": 1e4}
+  memory = tf.tile(
+    tf.constant([[[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0]]]), [BATCH, 1, 1]
+  )
+  settings = {
+    "write_gate": 1e4,
+    "allocation_gate": -1e4,
+    "write_strengths": 1e3,
+    "erase_vectors": 1e4,
+  }
   for name, value in settings.items():
     force(getattr(access, name), value)
   force(access.write_keys, [0.0, 0.0, 2.0])
   force(access.write_vectors, [7.0, 8.0, 9.0])
-  _, state = access(tf.zeros([BATCH, FEATURES]), access.initial_state(BATCH)._replace(memory=memory))
+  _, state = access(
+    tf.zeros([BATCH, FEATURES]), access.initial_state(BATCH)._replace(memory=memory)
+  )
   expected = memory.numpy()
   expected[:, 2] = [7, 8, 9]
   np.testing.assert_allclose(state.memory, expected, atol=1e-5)
@@ -147,8 +178,9 @@ def test_read_modes_go_backward_forward_then_content(memory):
   expected += [np.einsum("bij,brj->bri", link[:, h], before) for h in range(heads)]
   for mode, weights in enumerate([*expected, content]):
     only = tf.tile(tf.one_hot([[mode]], 2 * heads + 1), [BATCH, 2, 1])
-    found = access.weights_to_read(asked._replace(read_modes=only), state.memory, state.read_weights,
-                                   state.linkage.link)
+    found = access.weights_to_read(
+      asked._replace(read_modes=only), state.memory, state.read_weights, state.linkage.link
+    )
     assert np.abs(weights).max() > 1e-3
     np.testing.assert_allclose(found, weights, atol=1e-6)
 
@@ -156,14 +188,24 @@ def test_read_modes_go_backward_forward_then_content(memory):
 def test_reading_forward_reaches_what_is_written_in_the_same_step():
   access = memory_access.MemoryAccess(MEMORY)
   run(access, np.random.default_rng(7), steps=1)
-  settings = {"write_gate": 1e4, "allocation_gate": 1e4, "free_gate": -1e4, "write_vectors": [4.0, 5.0, 6.0],
-              "read_mode": [-1e4, 1e4, -1e4] * 2}
+  settings = {
+    "write_gate": 1e4,
+    "allocation_gate": 1e4,
+    "free_gate": -1e4,
+    "write_vectors": [4.0, 5.0, 6.0],
+    "read_mode": [-1e4, 1e4, -1e4] * 2,
+  }
   for name, value in settings.items():
     force(getattr(access, name), value)
-  last = tf.one_hot([[2]] * BATCH, 5)  # Slot 2 was the last written and the last read; only slot 3 is free.
+  last = tf.one_hot(
+    [[2]] * BATCH, 5
+  )  # Slot 2 was the last written and the last read; only slot 3 is free.
   state = access.initial_state(BATCH)
-  state = state._replace(linkage=state.linkage._replace(precedence=last), read_weights=tf.tile(last, [1, 2, 1]),
-                         usage=tf.constant([[1.0, 1, 1, 0, 1]] * BATCH))
+  state = state._replace(
+    linkage=state.linkage._replace(precedence=last),
+    read_weights=tf.tile(last, [1, 2, 1]),
+    usage=tf.constant([[1.0, 1, 1, 0, 1]] * BATCH),
+  )
   words, after = access(tf.zeros([BATCH, FEATURES]), state)
   np.testing.assert_allclose(after.memory[0, 3], [4, 5, 6], rtol=1e-4)
   np.testing.assert_allclose(words, np.broadcast_to([4, 5, 6], [BATCH, 2, 3]), rtol=1e-4)
@@ -175,7 +217,9 @@ def test_a_head_that_does_not_write_takes_no_slot():
   force(access.allocation_gate, 1e4)
   force(access.write_gate, [-1e4, 1e4])
   usage = tf.constant([[1.0, 0.9, 0.0, 0.5, 1.0]] * BATCH)
-  weights = access.weights_to_write(access.interface(tf.zeros([BATCH, FEATURES])), tf.zeros([BATCH, 5, 3]), usage)
+  weights = access.weights_to_write(
+    access.interface(tf.zeros([BATCH, FEATURES])), tf.zeros([BATCH, 5, 3]), usage
+  )
   np.testing.assert_allclose(weights[0], [[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]], atol=1e-5)
 
 
@@ -183,7 +227,9 @@ def test_erase_and_write_with_several_heads():
   rng = np.random.default_rng(5)
   memory, weights = rng.standard_normal([1, 4, 3]), rng.uniform(size=[1, 2, 4])
   erase, vectors = rng.uniform(size=[1, 2, 3]), rng.standard_normal([1, 2, 3])
-  after = memory_access.erase_and_write(*(tf.constant(x, tf.float32) for x in (memory, weights, erase, vectors)))
+  after = memory_access.erase_and_write(
+    *(tf.constant(x, tf.float32) for x in (memory, weights, erase, vectors))
+  )
   expected = memory[0].copy()
   for h in range(2):
     expected *= 1 - np.outer(weights[0, h], erase[0, h])

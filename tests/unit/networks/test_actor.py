@@ -56,7 +56,9 @@ def test_inputs_are_intensities_then_positions_in_segments(rng):
   assert inputs.shape == (3, 3 * SCAN.probes)
   np.testing.assert_array_equal(inputs[:, : SCAN.probes], observations[:, 0])
   tiled = inputs[:, SCAN.probes :].reshape(3, SCAN.probes, 2)  # r, c, r, c, ...
-  np.testing.assert_allclose(tiled, np.tile(positions[:, :1] / SCAN.probes, [1, SCAN.probes, 1]), rtol=1e-6)
+  np.testing.assert_allclose(
+    tiled, np.tile(positions[:, :1] / SCAN.probes, [1, SCAN.probes, 1]), rtol=1e-6
+  )
 
 
 def test_angles_are_pi_tanh_without_a_bias(rng):

@@ -1,4 +1,6 @@
-"""Addressing of the external memory: the definitions of Graves et al. (2016) and their invariants."""
+"""Addressing of the external memory: the definitions of Graves et al. (2016) and their
+invariants.
+"""
 
 import hypothesis
 import numpy as np
@@ -19,7 +21,9 @@ def uniform(rng, *shape):
 
 def weightings(rng, heads, batch=BATCH):
   """Returns [batch, heads, SLOTS], non-negative, summing to less than 1 over slots; often sharp."""
-  weights = rng.dirichlet(np.full(SLOTS, 0.2), size=[batch, heads]) * rng.uniform(size=[batch, heads, 1])
+  weights = rng.dirichlet(np.full(SLOTS, 0.2), size=[batch, heads]) * rng.uniform(
+    size=[batch, heads, 1]
+  )
   return tf.constant(weights, tf.float32)
 
 
@@ -28,7 +32,9 @@ def one_hot(*slots):
 
 
 def sorted_allocation(usage):
-  """The definition (eq. of a_t in Graves et al.): by the free list, slots in the order of their usage."""
+  """The definition (eq. of a_t in Graves et al.): by the free list, slots in the order of their
+  usage.
+  """
   usage = 1e-6 + (1 - 1e-6) * usage
   order = tf.argsort(usage, axis=-1, stable=True)
   by_usage = tf.gather(usage, order, axis=-1, batch_dims=1)
@@ -43,9 +49,14 @@ def sorted_allocation(usage):
 @hypothesis.given(seeds)
 def test_content_weights_are_a_softmax_of_cosine_similarity(seed):
   rng = np.random.default_rng(seed)
-  memory, keys = rng.standard_normal([BATCH, SLOTS, WORD]), rng.standard_normal([BATCH, READS, WORD])
+  memory, keys = (
+    rng.standard_normal([BATCH, SLOTS, WORD]),
+    rng.standard_normal([BATCH, READS, WORD]),
+  )
   strengths = 3 * rng.standard_normal([BATCH, READS])
-  weights = addressing.CosineWeights()(*(tf.constant(x, tf.float32) for x in (memory, keys, strengths))).numpy()
+  weights = addressing.CosineWeights()(
+    *(tf.constant(x, tf.float32) for x in (memory, keys, strengths))
+  ).numpy()
   cosine = np.einsum("brw,bnw->brn", keys, memory)
   cosine /= np.linalg.norm(keys, axis=-1)[:, :, None] * np.linalg.norm(memory, axis=-1)[:, None]
   expected = np.exp(np.log1p(np.exp(strengths))[..., None] * cosine)
@@ -55,7 +66,9 @@ def test_content_weights_are_a_softmax_of_cosine_similarity(seed):
 
 def test_strong_key_finds_its_slot():
   memory = uniform(np.random.default_rng(0), BATCH, SLOTS, WORD) - 0.5
-  weights = addressing.CosineWeights()(memory, 3 * memory[:, 4:5], tf.fill([BATCH, 1], 200.0)).numpy()
+  weights = addressing.CosineWeights()(
+    memory, 3 * memory[:, 4:5], tf.fill([BATCH, 1], 200.0)
+  ).numpy()
   assert (weights[:, 0, 4] > 0.99).all()
 
 
@@ -97,7 +110,9 @@ def test_linkage_by_its_definition():
     for h in range(WRITES):
       for i in range(SLOTS):
         for j in range(SLOTS):
-          link[h, i, j] = (i != j) * ((1 - w[h, i] - w[h, j]) * link[h, i, j] + w[h, i] * precedence[h, j])
+          link[h, i, j] = (i != j) * (
+            (1 - w[h, i] - w[h, j]) * link[h, i, j] + w[h, i] * precedence[h, j]
+          )
       precedence[h] = (1 - w[h].sum()) * precedence[h] + w[h]
   np.testing.assert_allclose(state.link[0], link, atol=1e-6)
   np.testing.assert_allclose(state.precedence[0], precedence, atol=1e-6)
@@ -115,7 +130,9 @@ def test_links_lead_along_the_order_of_writing_and_back():
   np.testing.assert_array_equal(forward[0, 1, 0], one_hot(2)[0, 0])
   np.testing.assert_array_equal(forward[0, 2, 1], one_hot(4)[0, 0])
   np.testing.assert_array_equal(backward[0, 2, 1], one_hot(6)[0, 0])
-  assert not any(part.numpy().any() for part in (backward[0, 1], forward[0, 0, 1], forward[0, 2, 0]))
+  assert not any(
+    part.numpy().any() for part in (backward[0, 1], forward[0, 0, 1], forward[0, 2, 0])
+  )
 
 
 # Usage and allocation
@@ -130,13 +147,20 @@ def test_usage_by_its_definition_and_within_bounds(seed):
   after = addressing.Freeness()(usage, writes, gates, reads).numpy()
   u, w, r, f = (x.numpy() for x in (usage, writes, reads, gates))
   written = u + (1 - u) * (1 - np.prod(1 - w, axis=1))
-  np.testing.assert_allclose(after, written * np.prod(1 - f[:, :, None] * r, axis=1), rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(
+    after, written * np.prod(1 - f[:, :, None] * r, axis=1), rtol=1e-4, atol=1e-6
+  )
   assert after.min() >= 0 and after.max() <= 1
 
 
 def test_usage_passes_no_gradient_to_writes_but_to_everything_else():
   rng = np.random.default_rng(2)
-  inputs = uniform(rng, BATCH, SLOTS), weightings(rng, WRITES), uniform(rng, BATCH, READS), weightings(rng, READS)
+  inputs = (
+    uniform(rng, BATCH, SLOTS),
+    weightings(rng, WRITES),
+    uniform(rng, BATCH, READS),
+    weightings(rng, READS),
+  )
   with tf.GradientTape() as tape:
     tape.watch(inputs)
     usage = addressing.Freeness()(*inputs)

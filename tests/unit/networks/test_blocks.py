@@ -21,19 +21,31 @@ def test_convolution_against_a_loop(rng):
   convolution.b.assign([1.0, 2.0, 3.0])
   assert outputs.shape == (2, 3, 3, 3)
   padded = np.pad(inputs, [(0, 0), (0, 1), (0, 1), (0, 0)])  # SAME with stride 2 pads at the end
-  expected = np.array([[np.einsum("bhwi,hwio->bo", padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], convolution.w)
-                        for j in range(3)] for i in range(3)]).transpose(2, 0, 1, 3)
+  expected = np.array(
+    [
+      [
+        np.einsum("bhwi,hwio->bo", padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], convolution.w)
+        for j in range(3)
+      ]
+      for i in range(3)
+    ]
+  ).transpose(2, 0, 1, 3)
   np.testing.assert_allclose(outputs, expected, atol=1e-5)
   np.testing.assert_allclose(convolution(tf.constant(inputs)), expected + [1, 2, 3], atol=1e-5)
 
 
 def test_transposed_convolution_is_the_adjoint(rng):
-  up, inputs = blocks.TransposedConvolution(3), tf.constant(rng.standard_normal([2, 4, 4, 5]), tf.float32)
+  up, inputs = (
+    blocks.TransposedConvolution(3),
+    tf.constant(rng.standard_normal([2, 4, 4, 5]), tf.float32),
+  )
   outputs = up(inputs)
   assert outputs.shape == [2, 8, 8, 3]
   other = tf.constant(rng.standard_normal(outputs.shape), tf.float32)
   down = tf.nn.conv2d(other, up.w, 2, "SAME")
-  assert float(tf.reduce_sum(outputs * other)) == pytest.approx(float(tf.reduce_sum(inputs * down)), rel=1e-3)
+  assert float(tf.reduce_sum(outputs * other)) == pytest.approx(
+    float(tf.reduce_sum(inputs * down)), rel=1e-3
+  )
   up.b.assign([1.0, 2.0, 3.0])
   np.testing.assert_allclose(up(inputs), outputs + [1.0, 2.0, 3.0], atol=1e-6)
 
@@ -58,9 +70,14 @@ def test_batch_norm_normalises_by_the_batch_and_shifts(rng):
 
 
 def test_moving_statistics_are_zero_debiased(rng):
-  norm, batches = blocks.BatchNorm(0.9), [tf.constant(rng.normal(k, k, [4, 6, 6, 1]), tf.float32) for k in (1, 4)]
+  norm, batches = (
+    blocks.BatchNorm(0.9),
+    [tf.constant(rng.normal(k, k, [4, 6, 6, 1]), tf.float32) for k in (1, 4)],
+  )
   norm(batches[0], is_training=True)
-  assert float(norm.mean.value[0]) == pytest.approx(batches[0].numpy().mean(), rel=1e-5)  # not 0.1 of it
+  assert float(norm.mean.value[0]) == pytest.approx(
+    batches[0].numpy().mean(), rel=1e-5
+  )  # not 0.1 of it
   norm(batches[1], is_training=True)
   weights = np.array([0.9 * 0.1, 0.1]) / (1 - 0.9**2)
   means = [batch.numpy().mean() for batch in batches]
@@ -97,7 +114,10 @@ def test_a_block_convolves_then_rectifies_then_normalises(rng):
 
 
 def test_a_residual_block_normalises_once_after_the_addition(rng):
-  block, inputs = blocks.ResidualBlock(2, 0.9), tf.constant(rng.standard_normal([4, 6, 6, 2]), tf.float32)
+  block, inputs = (
+    blocks.ResidualBlock(2, 0.9),
+    tf.constant(rng.standard_normal([4, 6, 6, 2]), tf.float32),
+  )
   outputs = block(inputs, is_training=True)
   assert sum(isinstance(part, blocks.BatchNorm) for part in block.submodules) == 3
   norm = lambda tensor: blocks.BatchNorm(0.9)(tensor, is_training=True)

@@ -12,11 +12,11 @@ from adaptive_stem_tf.networks import controller, cores
 
 BATCH, STEPS, INPUTS, UNITS = 3, 5, 4, 6
 KINDS = {
-    "lstm": lambda: controller.LSTM(UNITS, 2),
-    "lstm_1_layer": lambda: controller.LSTM(UNITS, 1),
-    "lstm_3_layers": lambda: controller.LSTM(UNITS, 3),
-    "lstm_projected": lambda: controller.LSTM(UNITS, 2, projection=2),
-    "gru": lambda: controller.GRU(UNITS, 2),
+  "lstm": lambda: controller.LSTM(UNITS, 2),
+  "lstm_1_layer": lambda: controller.LSTM(UNITS, 1),
+  "lstm_3_layers": lambda: controller.LSTM(UNITS, 3),
+  "lstm_projected": lambda: controller.LSTM(UNITS, 2, projection=2),
+  "gru": lambda: controller.GRU(UNITS, 2),
 }
 
 
@@ -35,7 +35,9 @@ def built(kind, seed=0):
 
 
 def close(a, b, tolerance=1e-5):
-  tree.map_structure(lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance, rtol=tolerance), a, b)
+  tree.map_structure(
+    lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance, rtol=tolerance), a, b
+  )
 
 
 def lstm_layer(x, h, c, w, b):
@@ -47,12 +49,16 @@ def lstm_layer(x, h, c, w, b):
 
 def test_lstm_step_by_hand():
   core = controller.LSTM(units=1, depth=1)
-  x, state = tf.constant([[2.0]]), controller.LSTMState((tf.constant([[0.5]]),), (tf.constant([[-1.0]]),))
+  x, state = (
+    tf.constant([[2.0]]),
+    controller.LSTMState((tf.constant([[0.5]]),), (tf.constant([[-1.0]]),)),
+  )
   core(x, state)
   core.layers[0].w_gates.assign([[0.1, 0.2, 0.3, 0.4], [-0.5, 0.6, -0.7, 0.8]])
   core.layers[0].b_gates.assign([0.01, 0.02, 0.03, 0.04])
   features, after = core(x, state)
-  # Gates: i = 0.2 - 0.25 + 0.01, j = 0.4 + 0.3 + 0.02, f = 0.6 - 0.35 + 0.03 (+ 1), o = 0.8 + 0.4 + 0.04.
+  # Gates: i = 0.2 - 0.25 + 0.01, j = 0.4 + 0.3 + 0.02, f = 0.6 - 0.35 + 0.03 (+ 1), o = 0.8 + 0.4 +
+  # 0.04.
   cell = sigmoid(1.28) * -1.0 + sigmoid(-0.04) * math.tanh(0.72)
   close(after.cell[0].numpy(), np.array([[cell]]))
   close(features.numpy(), np.array([[sigmoid(1.24) * math.tanh(cell)]]))
@@ -76,7 +82,9 @@ def test_skip_connections(kind):
   features, after = core(inputs[:, 0], state)
   h1, c1 = lstm_layer(x, state.hidden[0], state.cell[0], one.w_gates, one.b_gates)
   h1 = h1 @ one.w_projection if kind == "lstm_projected" else h1
-  h2, c2 = lstm_layer(np.concatenate([x, h1], -1), state.hidden[1], state.cell[1], two.w_gates, two.b_gates)
+  h2, c2 = lstm_layer(
+    np.concatenate([x, h1], -1), state.hidden[1], state.cell[1], two.w_gates, two.b_gates
+  )
   h2 = h2 @ two.w_projection if kind == "lstm_projected" else h2
   close(features.numpy(), np.concatenate([h1, h2], -1))
   close(after, controller.LSTMState((h1, h2), (c1, c2)))
@@ -85,7 +93,10 @@ def test_skip_connections(kind):
 
 def test_third_layer_reads_the_second_only():
   core, _ = built("lstm_3_layers")
-  assert [layer.w_gates.shape[0] for layer in core.layers] == [INPUTS + UNITS, *2 * [INPUTS + 2 * UNITS]]
+  assert [layer.w_gates.shape[0] for layer in core.layers] == [
+    INPUTS + UNITS,
+    *2 * [INPUTS + 2 * UNITS],
+  ]
 
 
 def test_gru_step_by_hand():
@@ -95,8 +106,10 @@ def test_gru_step_by_hand():
   below, outputs = x, []
   for layer, h in zip(core.layers, state.hidden):
     h, w, b = h.numpy(), layer.w_gates.numpy(), layer.b_gates.numpy()
-    z, r = np.split(sigmoid(np.concatenate([below, h], -1) @ w[:, :2 * UNITS] + b[:2 * UNITS]), 2, axis=-1)
-    a = np.tanh(np.concatenate([below, r * h], -1) @ w[:, 2 * UNITS:] + b[2 * UNITS:])
+    z, r = np.split(
+      sigmoid(np.concatenate([below, h], -1) @ w[:, : 2 * UNITS] + b[: 2 * UNITS]), 2, axis=-1
+    )
+    a = np.tanh(np.concatenate([below, r * h], -1) @ w[:, 2 * UNITS :] + b[2 * UNITS :])
     outputs.append((1 - z) * h + z * a)
     below = np.concatenate([x, outputs[-1]], -1)
   close(features.numpy(), np.concatenate(outputs, -1))
@@ -118,7 +131,9 @@ def test_initial_weights():
     weights = layer.w_gates.numpy()
     assert weights.shape == (fan_in, 256) and not layer.b_gates.numpy().any()
     assert np.abs(weights).max() <= 2 / math.sqrt(fan_in)  # Truncated at two standard deviations,
-    assert weights.std() == pytest.approx(0.88 / math.sqrt(fan_in), rel=0.05)  # which leaves 0.88 of one.
+    assert weights.std() == pytest.approx(
+      0.88 / math.sqrt(fan_in), rel=0.05
+    )  # which leaves 0.88 of one.
     assert layer.w_projection.numpy().std() == pytest.approx(0.88 / 8, rel=0.1)
 
 
@@ -137,7 +152,9 @@ def test_initial_state_is_trainable_and_tiled(kind):
 
 
 def loss_and_gradients(core, inputs, run):
-  """Returns features, entering and final states, and gradients of a sum that touches all of them."""
+  """Returns features, entering and final states, and gradients of a sum that touches all of
+  them.
+  """
   with tf.GradientTape() as tape:
     tape.watch(inputs)
     results = run(core, inputs, core.initial_state(BATCH))
@@ -152,7 +169,11 @@ def steps_by_hand(core, inputs, state):
     entering.append(state)
     output, state = core(inputs[:, t], state)
     features.append(output)
-  return tf.stack(features, 1), tree.map_structure(lambda *parts: tf.stack(parts, 1), *entering), state
+  return (
+    tf.stack(features, 1),
+    tree.map_structure(lambda *parts: tf.stack(parts, 1), *entering),
+    state,
+  )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,7 +215,9 @@ def test_unroll_builds_variables_inside_a_graph():
 def test_batch_size_may_be_unknown(run):
   core, inputs = built("lstm")
   signature = [tf.TensorSpec([None, STEPS, INPUTS])]
-  graph = tf.function(lambda x: run(core, x, core.initial_state(tf.shape(x)[0])), input_signature=signature)
+  graph = tf.function(
+    lambda x: run(core, x, core.initial_state(tf.shape(x)[0])), input_signature=signature
+  )
   close(graph(inputs), run(core, inputs, core.initial_state(BATCH)))
 
 

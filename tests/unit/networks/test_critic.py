@@ -25,7 +25,9 @@ def test_the_papers_critic_has_its_parameters():
 
 
 @pytest.mark.parametrize("controller", tiny.CONTROLLERS)
-def test_values_are_not_negative_and_live_ones_equal_replayed_ones_of_the_same_action(rng, controller):
+def test_values_are_not_negative_and_live_ones_equal_replayed_ones_of_the_same_action(
+  rng, controller
+):
   critic = critic_lib.Critic(tiny.experiment(controller=controller))
   observations, actions, live = scans(rng)
   q, live_q = critic(observations, actions, actions)
@@ -42,7 +44,9 @@ def test_live_actions_never_influence_other_steps(rng, controller):
   observations, actions, live = scans(rng)
   q, live_q = critic(observations, actions, live)
   for t in range(SCAN.decisions):
-    other_q, other_live = critic(observations, actions, live + 0.5 * tf.one_hot([[t]], SCAN.decisions, axis=1))
+    other_q, other_live = critic(
+      observations, actions, live + 0.5 * tf.one_hot([[t]], SCAN.decisions, axis=1)
+    )
     np.testing.assert_array_equal(other_q, q)
     moved = np.abs(other_live - live_q) > 1e-6
     assert moved[:, t].all() and not np.delete(moved, t, 1).any()
@@ -52,7 +56,9 @@ def test_replayed_actions_influence_later_steps_only(rng):
   critic = critic_lib.Critic(tiny.experiment())
   observations, actions, live = scans(rng)
   q, live_q = critic(observations, actions, live)
-  other_q, other_live = critic(observations, actions + 0.5 * tf.one_hot([[1]], SCAN.decisions, axis=1), live)
+  other_q, other_live = critic(
+    observations, actions + 0.5 * tf.one_hot([[1]], SCAN.decisions, axis=1), live
+  )
   np.testing.assert_array_equal(np.abs(other_q - q).max(0) > 1e-6, [False, True, True])
   np.testing.assert_array_equal(np.abs(other_live - live_q).max(0) > 1e-6, [False, False, True])
 

@@ -9,7 +9,12 @@ from adaptive_stem_tf.networks import discriminator
 
 @pytest.mark.parametrize(("size", "patches"), [(96, 12), (16, 2), (20, 3)])
 def test_one_prediction_for_each_8_px(size, patches):
-  assert discriminator.Discriminator(2)(tf.zeros([3, size, size, 4])).shape == [3, patches, patches, 1]
+  assert discriminator.Discriminator(2)(tf.zeros([3, size, size, 4])).shape == [
+    3,
+    patches,
+    patches,
+    1,
+  ]
 
 
 def test_a_prediction_sees_its_patch_only():
@@ -24,6 +29,8 @@ def test_a_prediction_sees_its_patch_only():
 
 def test_a_sigmoid_keeps_predictions_between_0_and_1():
   images = 1e3 * tf.random.stateless_normal([2, 16, 16, 1], [0, 0])
-  plain, least_squares = (discriminator.Discriminator(2, sigmoid)(images).numpy() for sigmoid in (True, False))
+  plain, least_squares = (
+    discriminator.Discriminator(2, sigmoid)(images).numpy() for sigmoid in (True, False)
+  )
   assert (plain >= 0).all() and (plain <= 1).all()
   assert np.abs(least_squares).max() > 1

@@ -31,8 +31,12 @@ def excite(network, rng):
 def test_at_first_nothing_is_distorted(kind, scanned):
   network = distorter.make_distorter(kind, SIZES, 8.0)
   raster, mask, positions = scanned
-  np.testing.assert_array_equal(network(raster, mask, positions, True), environment.read(raster, positions))
-  np.testing.assert_array_equal(network.displacements(mask, positions, True), np.zeros([3, PROBES, 2]))
+  np.testing.assert_array_equal(
+    network(raster, mask, positions, True), environment.read(raster, positions)
+  )
+  np.testing.assert_array_equal(
+    network.displacements(mask, positions, True), np.zeros([3, PROBES, 2])
+  )
 
 
 @pytest.mark.parametrize("kind", ["causal", "warp"])
@@ -53,8 +57,9 @@ def test_a_residual_adds_at_the_probing_positions(scanned, rng):
   network(raster, mask, positions, False)
   excite(network, rng)
   change = network.network(tf.concat([raster, mask], -1), False)
-  np.testing.assert_allclose(network(raster, mask, positions, False),
-                             environment.read(raster + change, positions), atol=1e-6)
+  np.testing.assert_allclose(
+    network(raster, mask, positions, False), environment.read(raster + change, positions), atol=1e-6
+  )
 
 
 def test_a_causal_distorter_knows_nothing_of_what_follows(scanned, rng):
@@ -70,5 +75,7 @@ def test_a_causal_distorter_knows_nothing_of_what_follows(scanned, rng):
 
 
 def test_steps_are_differences_of_positions():
-  np.testing.assert_array_equal(distorter.steps(tf.constant([[[1.0, 2.0], [4.0, 2.0], [4.0, 0.0]]])),
-                                [[[0, 0], [3, 0], [0, -2]]])
+  np.testing.assert_array_equal(
+    distorter.steps(tf.constant([[[1.0, 2.0], [4.0, 2.0], [4.0, 0.0]]])),
+    [[[0, 0], [3, 0], [0, -2]]],
+  )

@@ -27,14 +27,17 @@ def built(memory=MEMORY, projection=0, seed=0):
 def used(core, seed=1):
   """Returns an initial state with something in memory.
 
-  Empty slots are alike, so rounding decides which one is allocated: a legitimate difference between two ways of
-  computing the same step, and none in the features.
+  Empty slots are alike, so rounding decides which one is allocated: a legitimate difference between
+  two ways of computing the same step, and none in the features.
   """
   rng, state = np.random.default_rng(seed), core.initial_state(BATCH)
   fill = lambda part, draw: tf.constant(draw(size=part.shape), tf.float32)
   access = state.access
-  access = access._replace(memory=fill(access.memory, rng.normal), usage=fill(access.usage, rng.uniform),
-                           read_weights=fill(access.read_weights, rng.uniform) / 6)
+  access = access._replace(
+    memory=fill(access.memory, rng.normal),
+    usage=fill(access.usage, rng.uniform),
+    read_weights=fill(access.read_weights, rng.uniform) / 6,
+  )
   return state._replace(access=access)
 
 
@@ -44,7 +47,11 @@ def steps_by_hand(core, inputs, state):
     entering.append(state)
     output, state = core(inputs[:, t], state)
     features.append(output)
-  return tf.stack(features, 1), tree.map_structure(lambda *parts: tf.stack(parts, 1), *entering), state
+  return (
+    tf.stack(features, 1),
+    tree.map_structure(lambda *parts: tf.stack(parts, 1), *entering),
+    state,
+  )
 
 
 def loss_and_gradients(core, inputs, run, start=used):
@@ -57,7 +64,10 @@ def loss_and_gradients(core, inputs, run, start=used):
 
 def close(a, b, tolerance):
   tree.map_structure(
-      lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance * max(1, np.abs(y).max()), rtol=0), a, b)
+    lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance * max(1, np.abs(y).max()), rtol=0),
+    a,
+    b,
+  )
 
 
 def test_published_sizes():
@@ -84,11 +94,11 @@ def test_words_read_leave_now_and_enter_the_next_step():
   core, inputs = built()
   features, state = core(inputs[:, 0], core.initial_state(BATCH))
   assert np.abs(state.words).max() > 1e-2
-  np.testing.assert_array_equal(features[:, 2 * UNITS:], tf.reshape(state.words, [BATCH, 8]))
+  np.testing.assert_array_equal(features[:, 2 * UNITS :], tf.reshape(state.words, [BATCH, 8]))
   again, after = core(inputs[:, 1], state)
-  known = tf.concat([inputs[:, 1], features[:, 2 * UNITS:]], axis=-1)
+  known = tf.concat([inputs[:, 1], features[:, 2 * UNITS :]], axis=-1)
   expected, controller_after = core.controller(known, state.controller)
-  np.testing.assert_allclose(again[:, :2 * UNITS], expected, rtol=1e-5)
+  np.testing.assert_allclose(again[:, : 2 * UNITS], expected, rtol=1e-5)
   close(after.controller, controller_after, 1e-6)
   assert np.abs(after.controller.cell[0] - state.controller.cell[0]).max() > 1e-2
   forgotten, _ = core(inputs[:, 1], state._replace(words=tf.zeros_like(state.words)))
@@ -121,7 +131,9 @@ def test_gradient_is_finite_from_an_empty_memory_with_initial_weights():
   core = cores.make_core(config.Controller(controller="dnc", units=UNITS), MEMORY)
   inputs = tf.zeros([BATCH, STEPS, INPUTS])
   core(inputs[:, 0], core.initial_state(BATCH))
-  _, gradients = loss_and_gradients(core, inputs, cores.unroll, start=lambda core: core.initial_state(BATCH))
+  _, gradients = loss_and_gradients(
+    core, inputs, cores.unroll, start=lambda core: core.initial_state(BATCH)
+  )
   assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 

@@ -12,8 +12,11 @@ from adaptive_stem_tf.networks import generator as generator_lib
 def test_the_papers_generator_has_its_parameters():
   generator = generator_lib.Generator(config.Generator())
   assert generator(tf.zeros([1, 96, 96, 2]), is_training=False).shape == [1, 96, 96, 1]
-  convolutions = [part for part in generator.submodules
-                  if isinstance(part, (blocks.Convolution, blocks.TransposedConvolution))]
+  convolutions = [
+    part
+    for part in generator.submodules
+    if isinstance(part, (blocks.Convolution, blocks.TransposedConvolution))
+  ]
   count = sum(v.shape.num_elements() for part in convolutions for v in part.trainable_variables)
   assert count == 2_408_512
   assert not hasattr(generator.output, "b")
@@ -46,6 +49,8 @@ def test_bfloat16_is_close_and_keeps_float32_weights(rng, is_training):
     ours.assign(theirs)
   completions = rounded(partial, is_training)
   expected = exact(partial, is_training).numpy()
-  assert completions.dtype == tf.float32 and {v.dtype for v in rounded.trainable_variables} == {tf.float32}
+  assert completions.dtype == tf.float32 and {v.dtype for v in rounded.trainable_variables} == {
+    tf.float32
+  }
   difference = np.abs(completions - expected).mean() / np.abs(expected).mean()
   assert 0 < difference < 0.05

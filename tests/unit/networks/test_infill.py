@@ -18,7 +18,9 @@ def partial_scans(rng, share, batch=5, size=12):
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5, 1.0])
 def test_every_pixel_takes_a_nearest_measured_one(rng, share):
   partial = partial_scans(rng, share)
-  for scan, completion in zip(partial, infill.NearestInfill()(tf.constant(partial), is_training=False).numpy()):
+  for scan, completion in zip(
+    partial, infill.NearestInfill()(tf.constant(partial), is_training=False).numpy()
+  ):
     measured = np.argwhere(scan[..., 1] > 0)
     distance = ndimage.distance_transform_edt(scan[..., 1] == 0)
     for place, value in np.ndenumerate(completion[..., 0]):
@@ -36,5 +38,7 @@ def test_a_row_without_measurements_takes_from_others():
 
 
 def test_it_is_chosen_by_name():
-  assert isinstance(generator.make_generator(config.Generator(completion="nearest")), infill.NearestInfill)
+  assert isinstance(
+    generator.make_generator(config.Generator(completion="nearest")), infill.NearestInfill
+  )
   assert isinstance(generator.make_generator(config.Generator()), generator.Generator)

@@ -28,7 +28,9 @@ def test_one_probe_by_hand():
 
 
 def test_between_two_probes_the_nearer_one_weighs_more():
-  widest = interpolation.normalised_convolution(scan_of({(8, 4): 1.0, (8, 20): -1.0})).numpy()[0, ..., -2]
+  widest = interpolation.normalised_convolution(scan_of({(8, 4): 1.0, (8, 20): -1.0})).numpy()[
+    0, ..., -2
+  ]
   assert widest[8, 12] == pytest.approx(0.0, abs=1e-6)
   assert widest[8, 9] > 0.2
   assert widest[8, 15] < -0.2
@@ -41,8 +43,12 @@ def test_nothing_is_known_far_from_any_probe():
 
 def test_the_generator_sees_it(rng):
   partial = tf.constant(rng.uniform(-1, 1, [2, 16, 16, 2]), tf.float32)
-  plain, shown = (generator.Generator(tiny.experiment(interpolate=on).generator) for on in (False, True))
+  plain, shown = (
+    generator.Generator(tiny.experiment(interpolate=on).generator) for on in (False, True)
+  )
   for network in (plain, shown):
     assert network(partial, is_training=False).shape == [2, 16, 16, 1]
-  channels = lambda network: next(v.shape[2] for v in network.layers[0].trainable_variables if v.shape.rank == 4)
+  channels = lambda network: next(
+    v.shape[2] for v in network.layers[0].trainable_variables if v.shape.rank == 4
+  )
   assert (channels(plain), channels(shown)) == (2, 2 + 2 * len(interpolation.WIDTHS))

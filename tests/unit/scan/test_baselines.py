@@ -26,7 +26,9 @@ def test_a_spiral_has_its_spacing_along_the_curve_and_its_pitch_across(pitch):
   np.testing.assert_array_equal(positions[0], [48, 48])
   radius, angle = polar(positions)
   growth, turned = pitch / (2 * math.pi), angle - math.pi / 4
-  np.testing.assert_allclose(radius[1:], growth * turned[1:], atol=1e-4)  # Archimedes: radius grows with the angle
+  np.testing.assert_allclose(
+    radius[1:], growth * turned[1:], atol=1e-4
+  )  # Archimedes: radius grows with the angle
   # Integrates the curve's length between neighbours.
   fine = np.linspace(0, turned[-1], 200_001)
   curve = growth * fine[:, None] * np.stack([np.cos(fine), np.sin(fine)], -1)
@@ -70,7 +72,10 @@ def test_polygon_positions_are_those_of_an_adaptive_scan():
   angles = np.float32([geometry.FIRST_ANGLE, 1.0, -2.0, 3.0])
   actions = np.roll(angles, -1)[None, :, None]  # action t starts segment t + 1
   np.testing.assert_allclose(
-      baselines.polygon_positions(angles, scan), partial_scan.scan_positions(actions, scan)[0], atol=1e-5)
+    baselines.polygon_positions(angles, scan),
+    partial_scan.scan_positions(actions, scan)[0],
+    atol=1e-5,
+  )
 
 
 def test_a_grid_of_400_positions_is_20_by_20_and_centred():
@@ -92,11 +97,14 @@ def test_raster_lines_are_evenly_apart_and_about_a_spacing_along():
 
 def test_a_lattice_by_hand():
   scan = config.Scan(image_size=12, segments=7, probes=1)  # 7 positions in 3 rows: 2, 2, 3
-  np.testing.assert_allclose(baselines.lattice(scan, 3), [
-      [2, 3], [2, 9], [6, 3], [6, 9], [10, 2], [10, 6], [10, 10]])
+  np.testing.assert_allclose(
+    baselines.lattice(scan, 3), [[2, 3], [2, 9], [6, 3], [6, 9], [10, 2], [10, 6], [10, 10]]
+  )
 
 
-@hypothesis.given(segments=st.integers(3, 40), probes=st.integers(1, 40), quarter=st.integers(2, 60))
+@hypothesis.given(
+  segments=st.integers(3, 40), probes=st.integers(1, 40), quarter=st.integers(2, 60)
+)
 def test_lattices_have_exactly_the_positions_of_the_scan(segments, probes, quarter):
   scan = config.Scan(image_size=4 * quarter, segments=segments, probes=probes)
   for positions in (baselines.grid(scan), baselines.raster(scan)):
@@ -116,12 +124,18 @@ def test_cells_cover_the_specimen_once(segments, probes):
 def test_the_zigzag_is_nearly_a_grid_of_all_the_image():
   corners = baselines.zigzag_corners(PAPER)
   assert corners.shape == (21, 2)
-  np.testing.assert_allclose(corners[[0, 1, -1]], [[2.4, 2.4], [6.96, 93.6], [93.6, 2.4]], atol=1e-4)
+  np.testing.assert_allclose(
+    corners[[0, 1, -1]], [[2.4, 2.4], [6.96, 93.6], [93.6, 2.4]], atol=1e-4
+  )
   positions = baselines.polyline(corners, PAPER)
   assert positions.shape == (400, 2)
   np.testing.assert_allclose(positions[::20], corners[:-1], atol=1e-4)
   steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
   np.testing.assert_allclose(steps, np.hypot(91.2, 4.56) / 20, rtol=1e-4)
   rows, columns = np.divmod(np.arange(96 * 96), 96)
-  gaps = np.linalg.norm(positions[:, None] - np.stack([rows, columns], -1)[None] - 0.5, axis=-1).min(0)
-  assert gaps.max() < 7.0  # px from any pixel to the nearest probe; a spiral leaves the corners 20 px away
+  gaps = np.linalg.norm(
+    positions[:, None] - np.stack([rows, columns], -1)[None] - 0.5, axis=-1
+  ).min(0)
+  assert (
+    gaps.max() < 7.0
+  )  # px from any pixel to the nearest probe; a spiral leaves the corners 20 px away

@@ -6,19 +6,33 @@ import tensorflow as tf
 
 from adaptive_stem_tf.config import ScanSystem
 from adaptive_stem_tf.networks import actor as actor_lib
-from adaptive_stem_tf.scan import baselines, distorted, distortion, drawn_paths, environment, partial_scan, paths
+from adaptive_stem_tf.scan import (
+  baselines,
+  distorted,
+  distortion,
+  drawn_paths,
+  environment,
+  partial_scan,
+  paths,
+)
 from tests import tiny
 
 SCAN = tiny.experiment().scan
 SEED = tf.constant([0, 3], tf.int64)
-STRONG = ScanSystem(lag_us=8.0, resonance_us=6.0, damping=0.3, hysteresis_px=0.5, rotation_mrad=50.0, drift_row=2.0)
+STRONG = ScanSystem(
+  lag_us=8.0, resonance_us=6.0, damping=0.3, hysteresis_px=0.5, rotation_mrad=50.0, drift_row=2.0
+)
 
 
 def every_path():
   """Returns a path of each kind."""
   actor = actor_lib.Actor(tiny.experiment())
-  return {"adaptive": paths.Adaptive(actor, SCAN), "random_walk": paths.RandomWalk(SCAN),
-          "fixed": paths.Fixed(baselines.zigzag(SCAN), SCAN), "drawn": drawn_paths.JitteredGrid(SCAN)}
+  return {
+    "adaptive": paths.Adaptive(actor, SCAN),
+    "random_walk": paths.RandomWalk(SCAN),
+    "fixed": paths.Fixed(baselines.zigzag(SCAN), SCAN),
+    "drawn": drawn_paths.JitteredGrid(SCAN),
+  }
 
 
 @pytest.mark.parametrize("name", ["adaptive", "random_walk", "fixed", "drawn"])
@@ -48,8 +62,13 @@ def test_the_beam_is_where_the_physics_puts_it(name, images):
 
 def test_actors_decide_on_what_the_distorted_beam_measured(images):
   path = every_path()["adaptive"]
-  straight, bent = (distorted.distorted_scan(path, images, system, 10.0).nominal for system in (ScanSystem(), STRONG))
-  np.testing.assert_array_equal(straight[:, : SCAN.probes], bent[:, : SCAN.probes])  # nothing was decided yet
+  straight, bent = (
+    distorted.distorted_scan(path, images, system, 10.0).nominal
+    for system in (ScanSystem(), STRONG)
+  )
+  np.testing.assert_array_equal(
+    straight[:, : SCAN.probes], bent[:, : SCAN.probes]
+  )  # nothing was decided yet
   assert abs(straight - bent).max() > 1e-4
 
 
@@ -58,10 +77,14 @@ def test_batches_are_the_same_scans_apart(images):
   many = np.tile(images, [5, 1, 1, 1])[:37]
   scans = distorted.distorted_scan(path, many, STRONG, 10.0)
   assert [part.shape for part in scans] == [(37, 16, 2), (37, 16, 2), (37, 16)]
-  np.testing.assert_array_equal(scans.intensities[32:], distorted.distorted_scan(path, many[32:], STRONG, 10.0)[2])
+  np.testing.assert_array_equal(
+    scans.intensities[32:], distorted.distorted_scan(path, many[32:], STRONG, 10.0)[2]
+  )
   walks = distorted.distorted_scan(paths.RandomWalk(SCAN), many, STRONG, 10.0).nominal
   assert len(np.unique(walks, axis=0)) == 37
-  assert (walks != distorted.distorted_scan(paths.RandomWalk(SCAN), many, STRONG, 10.0, 1).nominal).any()
+  assert (
+    walks != distorted.distorted_scan(paths.RandomWalk(SCAN), many, STRONG, 10.0, 1).nominal
+  ).any()
 
 
 def test_beams_are_never_sent_outside():
@@ -71,7 +94,8 @@ def test_beams_are_never_sent_outside():
   read(ramp, tf.constant([[[40.0, 8.0]] * 4]))
   read(ramp, tf.constant([[[13.0, 8.0]]]))
   np.testing.assert_array_equal(read.nominal[0, :, 0], [15.0] * 8 + [13.0])
-  # It lags by e^0 to e^(-1/2) of 2 px, on average 2 (1 - e^(-1/2)) / (1/2): all that was commanded is inside.
+  # It lags by e^0 to e^(-1/2) of 2 px, on average 2 (1 - e^(-1/2)) / (1/2): all that was commanded
+  # is inside.
   np.testing.assert_allclose(read.actual[0, -1, 0], 13 + 4 * (1 - np.exp(-0.5)), rtol=1e-6)
 
 
@@ -88,13 +112,17 @@ def test_a_perfect_raster_is_the_image(images):
 
 
 def test_lines_of_a_raster_start_late_unless_coils_settle():
-  # Lines of 16 px, tau = 2 us: a command at 1 px/us is 2 px ahead, and back from there by its full width in flyback.
+  # Lines of 16 px, tau = 2 us: a command at 1 px/us is 2 px ahead, and back from there by its full
+  # width in flyback.
   system = ScanSystem(lag_us=2.0)
   nominal, hurried = (part.reshape(16, 16, 2) for part in distorted.raster(16, system, 1.0, 0.0))
   settled = distorted.raster(16, system, 1.0, 1e3)[1].reshape(16, 16, 2)
   np.testing.assert_array_equal(nominal[3, 5], [3.5, 5.5])
-  np.testing.assert_allclose(settled[1:, 0], nominal[1:, 0], atol=1e-9)  # rests at the start of the line
-  # The first line begins settled. At its end the beam is k / (1 - k) (1 - k^15) behind, k = e^(-1/2).
+  np.testing.assert_allclose(
+    settled[1:, 0], nominal[1:, 0], atol=1e-9
+  )  # rests at the start of the line
+  # The first line begins settled. At its end the beam is k / (1 - k) (1 - k^15) behind, k =
+  # e^(-1/2).
   k = np.exp(-0.5)
   behind = 15 - k / (1 - k) * (1 - k**15)
   np.testing.assert_allclose(hurried[1, 0, 1] - 0.5, behind * 2 * (1 - k), rtol=1e-9)
@@ -104,4 +132,6 @@ def test_lines_of_a_raster_start_late_unless_coils_settle():
 
 def test_a_raster_takes_its_flyback_times():
   actual = distorted.raster(8, ScanSystem(drift_row=1.0), 10.0, 300.0)[1].reshape(8, 8, 2)
-  np.testing.assert_allclose(actual[:, 0, 0], np.arange(8) + 0.5 - 1e-3 * (5 + 380 * np.arange(8)), rtol=1e-12)
+  np.testing.assert_allclose(
+    actual[:, 0, 0], np.arange(8) + 0.5 - 1e-3 * (5 + 380 * np.arange(8)), rtol=1e-12
+  )

@@ -13,8 +13,11 @@ from tests import tiny
 SCAN = tiny.experiment().scan
 PAPER = config.Scan()
 SEED = tf.constant([3, 4], tf.int64)
-KINDS = {"random_points": drawn_paths.RandomPoints, "jittered_grid": drawn_paths.JitteredGrid,
-         "mixed": drawn_paths.Mixed}
+KINDS = {
+  "random_points": drawn_paths.RandomPoints,
+  "jittered_grid": drawn_paths.JitteredGrid,
+  "mixed": drawn_paths.Mixed,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
@@ -24,7 +27,9 @@ def test_a_recorded_scan_is_drawn_where_it_was_measured(kind):
   assert trajectory.actions.shape == [6, SCAN.segments, path.action_size] and not path.learns
   partial = path.draw(trajectory.observations, trajectory.actions)
   np.testing.assert_array_equal(partial[..., :1], images * partial[..., 1:])
-  starts = tf.reshape(path.positions(trajectory.actions), [6, SCAN.segments, SCAN.probes, 2])[:, :, 0]
+  starts = tf.reshape(path.positions(trajectory.actions), [6, SCAN.segments, SCAN.probes, 2])[
+    :, :, 0
+  ]
   np.testing.assert_array_equal(trajectory.positions, starts)
   assert (tf.reduce_sum(partial[..., 1], [1, 2]).numpy() > 4).all()
 
@@ -47,24 +52,39 @@ def test_random_points_are_different_pixels_everywhere():
 
 
 def test_more_random_points_than_pixels_are_refused():
-  with pytest.raises(ValueError, match="path=random_points has 400 different pixels and the specimen 256"):
+  with pytest.raises(
+    ValueError, match="path=random_points has 400 different pixels and the specimen 256"
+  ):
     drawn_paths.RandomPoints(config.Scan(image_size=16))
 
 
 def test_a_jittered_grid_has_one_position_in_every_cell():
   rows, columns = np.divmod(drawn_paths.JitteredGrid(PAPER).pixels(20, SEED).numpy(), 96)
   corners, sizes = baselines.cells(PAPER, 20)
-  for pixel, corner, size in ((rows, corners[:, 0], sizes[:, 0]), (columns, corners[:, 1], sizes[:, 1])):
+  for pixel, corner, size in (
+    (rows, corners[:, 0], sizes[:, 0]),
+    (columns, corners[:, 1], sizes[:, 1]),
+  ):
     assert (pixel >= np.floor(corner)).all() and (pixel <= corner + size).all()
     assert set(np.unique(pixel - np.floor(corner))) >= set(range(5))  # all over the cell of 4.8 px
 
 
 def family(pixels):
   """Returns which kinds of scans the rows of pixels [B, P] can be told to be."""
-  fixed = {kind: {tuple(np.asarray(geometry.pixel_index(
-      tf.constant(baselines.positions_of(kind, PAPER, pitch)), 96))) for pitch in baselines.PITCHES}
-           for kind in baselines.KINDS}
-  return [next((kind for kind, members in fixed.items() if tuple(row) in members), None) for row in pixels]
+  fixed = {
+    kind: {
+      tuple(
+        np.asarray(
+          geometry.pixel_index(tf.constant(baselines.positions_of(kind, PAPER, pitch)), 96)
+        )
+      )
+      for pitch in baselines.PITCHES
+    }
+    for kind in baselines.KINDS
+  }
+  return [
+    next((kind for kind, members in fixed.items() if tuple(row) in members), None) for row in pixels
+  ]
 
 
 def test_a_mix_holds_every_kind_equally_often():
@@ -106,4 +126,3 @@ def test_a_generator_trains_on_them(eagerly, name):
   partial = learner.path.draw(sample.observations, sample.actions)
   seen = learner.specimens(sample.draw)
   np.testing.assert_array_equal(partial[..., :1], seen * partial[..., 1:])
-

@@ -26,7 +26,9 @@ def test_between_pixels_planes_are_exact():
     tape.watch(places)
     read = environment.read_between(plane, places)
   np.testing.assert_allclose(read, 2 * places[..., 0] - 3 * places[..., 1], atol=1e-5)
-  np.testing.assert_allclose(tape.gradient(read, places), np.tile([2.0, -3.0], [1, 40, 1]), atol=1e-5)
+  np.testing.assert_allclose(
+    tape.gradient(read, places), np.tile([2.0, -3.0], [1, 40, 1]), atol=1e-5
+  )
 
 
 def test_between_pixels_twists_are_bilinear():
@@ -35,23 +37,31 @@ def test_between_pixels_twists_are_bilinear():
     tape.watch(corners)
     read = environment.read_between(corners, tf.constant([[[0.25, 0.5]]]))
   np.testing.assert_allclose(read, [[0.75 * 1.5 + 0.25 * 10]])
-  np.testing.assert_allclose(tape.gradient(read, corners)[0, ..., 0], [[0.375, 0.375], [0.125, 0.125]])
+  np.testing.assert_allclose(
+    tape.gradient(read, corners)[0, ..., 0], [[0.375, 0.375], [0.125, 0.125]]
+  )
 
 
 def test_whole_places_read_their_pixels_and_the_border_goes_on(rng):
   specimens = tf.constant(rng.normal(size=[3, 9, 9, 1]), tf.float32)
   positions = tf.constant(rng.uniform(-4, 13, [3, 50, 2]), tf.float32)
   places = tf.floor(tf.clip_by_value(positions, 0, 8))
-  np.testing.assert_array_equal(environment.read_between(specimens, places), environment.read(specimens, positions))
+  np.testing.assert_array_equal(
+    environment.read_between(specimens, places), environment.read(specimens, positions)
+  )
   outside = tf.constant([[[-3.0, 4.0], [20.0, -1.0], [8.4, 2.0]]] * 3)
   inside = tf.constant([[[0.0, 4.0], [8.0, 0.0], [8.0, 2.0]]] * 3)
-  np.testing.assert_array_equal(environment.read_between(specimens, outside), environment.read(specimens, inside))
+  np.testing.assert_array_equal(
+    environment.read_between(specimens, outside), environment.read(specimens, inside)
+  )
 
 
 def test_reading_in_detail_is_exact_at_pixels_and_keeps_noise_between_them(rng):
   noise = tf.constant(rng.normal(0, 1, [1, 64, 64, 1]), tf.float32)
   pixels = tf.constant(rng.integers(0, 64, [1, 500, 2]), tf.float32)
-  np.testing.assert_array_equal(environment.read_detailed(noise, pixels), environment.read(noise, pixels))
+  np.testing.assert_array_equal(
+    environment.read_detailed(noise, pixels), environment.read(noise, pixels)
+  )
   between = tf.clip_by_value(pixels + 0.5, 0.0, 62.5)
   assert np.std(environment.read_between(noise, between)) < 0.6  # the mean of four
   assert 0.85 < np.std(environment.read_detailed(noise, between)) < 1.1
@@ -59,9 +69,13 @@ def test_reading_in_detail_is_exact_at_pixels_and_keeps_noise_between_them(rng):
 
 def test_reading_in_detail_follows_what_is_smooth_and_is_differentiable():
   rows = tf.sin(tf.range(32.0) / 6)[None, :, None, None] * tf.ones([1, 1, 32, 1])
-  places = tf.constant([[[11.5, 8.0], [20.25, 3.0]]])  # half-way: by the nearest pixel alone 0.08 would be missed
+  places = tf.constant(
+    [[[11.5, 8.0], [20.25, 3.0]]]
+  )  # half-way: by the nearest pixel alone 0.08 would be missed
   with tf.GradientTape() as tape:
     tape.watch(places)
     read = environment.read_detailed(rows, places)
   np.testing.assert_allclose(read, tf.sin(places[..., 0] / 6), atol=0.02)
-  np.testing.assert_allclose(tape.gradient(read, places)[..., 0], tf.cos(places[..., 0] / 6) / 6, atol=0.03)
+  np.testing.assert_allclose(
+    tape.gradient(read, places)[..., 0], tf.cos(places[..., 0] / 6) / 6, atol=0.03
+  )

@@ -44,7 +44,9 @@ def test_neighbouring_probes_are_a_spacing_apart_along_the_angle(rng):
   np.testing.assert_allclose(np.hypot(steps[..., 0], steps[..., 1]), TINY.spacing, rtol=1e-5)
   angles = np.arctan2(steps[..., 1], steps[..., 0])  # from the row axis towards the column axis
   np.testing.assert_allclose(angles[:, 0], math.pi / 4, rtol=1e-5)
-  np.testing.assert_allclose(angles[:, 1:], np.broadcast_to(taken[:, :-1], angles[:, 1:].shape), atol=1e-5)
+  np.testing.assert_allclose(
+    angles[:, 1:], np.broadcast_to(taken[:, :-1], angles[:, 1:].shape), atol=1e-5
+  )
 
 
 def test_each_segment_starts_where_the_last_one_would_go_on(rng):
@@ -66,26 +68,39 @@ def test_the_last_action_is_unused(rng):
 
 
 def test_pixels_are_floors_of_clamped_positions():
-  taken = tf.constant([[0.0, 0.0], [1.99, 2.0], [-5.0, 3.5], [7.999, 8.0], [100.0, -0.001], [7.0, 6.9]])
+  taken = tf.constant(
+    [[0.0, 0.0], [1.99, 2.0], [-5.0, 3.5], [7.999, 8.0], [100.0, -0.001], [7.0, 6.9]]
+  )
   np.testing.assert_array_equal(geometry.pixel_index(taken, 8), [0, 10, 3, 63, 56, 62])
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.5, 1.5, math.pi, -2.0])
 def test_over_edge_against_a_loop(angle):
   scan, expected = config.Scan(segments=4), []
-  row = column = 48 + 20.0  # the first segment's end: 20 px per axis, not the 28.28 of the published code
+  row = column = (
+    48 + 20.0
+  )  # the first segment's end: 20 px per axis, not the 28.28 of the published code
   for _ in range(3):
-    row, column = row + 20 * scan.spacing * math.cos(angle), column + 20 * scan.spacing * math.sin(angle)
+    row, column = (
+      row + 20 * scan.spacing * math.cos(angle),
+      column + 20 * scan.spacing * math.sin(angle),
+    )
     expected.append(not (0 <= row <= 96 and 0 <= column <= 96))
   np.testing.assert_array_equal(steering.over_edge(actions(scan, angle), scan)[0], expected)
 
 
 def test_over_edge_starts_from_the_corrected_end_of_the_first_segment():
   scan = config.Scan(segments=3)
-  allowed = math.acos(27.9 / (20 * scan.spacing))  # ends at row 95.9; at 104.2 with the published mistake
+  allowed = math.acos(
+    27.9 / (20 * scan.spacing)
+  )  # ends at row 95.9; at 104.2 with the published mistake
   beyond = math.acos(28.1 / (20 * scan.spacing))  # ends at row 96.1
-  np.testing.assert_array_equal(steering.over_edge(actions(scan, -allowed, math.pi), scan), [[False, False]])
-  np.testing.assert_array_equal(steering.over_edge(actions(scan, -beyond, math.pi), scan), [[True, False]])
+  np.testing.assert_array_equal(
+    steering.over_edge(actions(scan, -allowed, math.pi), scan), [[False, False]]
+  )
+  np.testing.assert_array_equal(
+    steering.over_edge(actions(scan, -beyond, math.pi), scan), [[True, False]]
+  )
 
 
 def test_over_edge_sees_all_four_sides():

@@ -15,7 +15,9 @@ def scanned(seed, batch=3):
   """Returns random actions, specimens, and what is measured along the path, [B, T, n]."""
   rng = np.random.default_rng(seed)
   actions = tf.constant(rng.uniform(-np.pi, np.pi, [batch, SCAN.segments, 1]), tf.float32)
-  specimens = tf.constant(rng.uniform(-1, 1, [batch, SCAN.image_size, SCAN.image_size, 1]), tf.float32)
+  specimens = tf.constant(
+    rng.uniform(-1, 1, [batch, SCAN.image_size, SCAN.image_size, 1]), tf.float32
+  )
   read = environment.read(specimens, partial_scan.scan_positions(actions, SCAN))
   return actions, specimens, tf.reshape(read, [batch, SCAN.segments, SCAN.probes])
 
@@ -36,7 +38,9 @@ def test_drawing_and_reading_share_their_pixels(seed):
 
 def test_the_last_visit_wins():
   positions = tf.constant([[[1.0, 2.0], [0.0, 0.0], [1.2, 2.9], [3.0, 3.0]], [[3.0, 0.0]] * 4])
-  drawn = partial_scan.draw_at(tf.constant([[0.1, 0.2, 0.3, 0.4], [0.9, 0.8, 0.7, 0.0]]), positions, 4)
+  drawn = partial_scan.draw_at(
+    tf.constant([[0.1, 0.2, 0.3, 0.4], [0.9, 0.8, 0.7, 0.0]]), positions, 4
+  )
   expected = np.zeros([2, 4, 4, 2], np.float32)
   expected[0, 1, 2], expected[0, 0, 0], expected[0, 3, 3] = (0.3, 1), (0.2, 1), (0.4, 1)
   expected[1, 3, 0] = 0.0, 1  # a measured 0 is not the same as no measurement

@@ -8,7 +8,15 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import actor as actor_lib
-from adaptive_stem_tf.scan import baselines, environment, partial_scan, path_names, paths, rollout, steering
+from adaptive_stem_tf.scan import (
+  baselines,
+  environment,
+  partial_scan,
+  path_names,
+  paths,
+  rollout,
+  steering,
+)
 from tests import tiny
 
 SCAN = tiny.experiment().scan
@@ -39,7 +47,9 @@ def test_random_walks_go_everywhere():
   ends = walk_ends(SCAN, 4000)
   angles = np.arctan2(*(ends[:, 1] - ends[:, 0]).T)
   inside = np.histogram(angles, 8, (-np.pi, np.pi))[0]
-  assert (inside > 0).sum() >= 4  # of the eighths of a turn that stay inside from (13.7, 13.7) of 16
+  assert (
+    inside > 0
+  ).sum() >= 4  # of the eighths of a turn that stay inside from (13.7, 13.7) of 16
 
 
 def test_random_walks_record_what_lies_along_them(images):
@@ -68,7 +78,10 @@ def test_a_fixed_path_reads_and_draws_its_positions(images):
 def test_a_fixed_path_of_segments_equals_a_policy_that_follows_it(images):
   angles = np.float32([np.pi / 4, 1.0, -2.5, 0.1])
   path = paths.Fixed(baselines.polygon_positions(angles, SCAN), SCAN)
-  follow = lambda observation, position, time: (tf.gather(tf.constant(angles), time + 1)[:, None], (time + 1) % 3)
+  follow = lambda observation, position, time: (
+    tf.gather(tf.constant(angles), time + 1)[:, None],
+    (time + 1) % 3,
+  )
   followed = rollout.rollout(follow, tf.zeros([8], tf.int32), tf.constant(images), SCAN)
   trajectory = path.scan(tf.constant(images), None, SEED)
   np.testing.assert_array_equal(trajectory.observations, followed.observations)
@@ -77,7 +90,9 @@ def test_a_fixed_path_of_segments_equals_a_policy_that_follows_it(images):
 
 @pytest.mark.parametrize("shape", [(15, 2), (16, 3), (16,)])
 def test_a_fixed_path_has_as_many_positions_as_the_scan(shape):
-  with pytest.raises(ValueError, match=r"the scan has 16 probing positions, so it must be \[16, 2\]"):
+  with pytest.raises(
+    ValueError, match=r"the scan has 16 probing positions, so it must be \[16, 2\]"
+  ):
     paths.Fixed(np.zeros(shape), SCAN)
 
 
@@ -94,7 +109,9 @@ def test_the_adaptive_path_is_a_rollout_of_the_actor(images):
 
 
 def test_random_walks_are_walks_whatever_an_actor_would_steer(images):
-  plain, other = (path_names.make_path(dataclasses.replace(SCAN, path="random_walk", steering=kind), None, None)
-                  for kind in ("direction", "waypoints"))
+  plain, other = (
+    path_names.make_path(dataclasses.replace(SCAN, path="random_walk", steering=kind), None, None)
+    for kind in ("direction", "waypoints")
+  )
   for one, another in zip(plain.scan(images, None, SEED), other.scan(images, None, SEED)):
     np.testing.assert_array_equal(one, another)

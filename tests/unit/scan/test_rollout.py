@@ -38,7 +38,9 @@ def test_a_script_is_followed():
   trajectory = rollout.rollout(scripted, start(), specimens(), SCAN)
   np.testing.assert_array_equal(trajectory.actions[..., 0], np.tile(ANGLES, [2, 1]))
   assert trajectory.observations.shape == [2, SCAN.segments, SCAN.probes]
-  np.testing.assert_array_equal(trajectory.positions, steering.segments(trajectory.actions, SCAN).starts)
+  np.testing.assert_array_equal(
+    trajectory.positions, steering.segments(trajectory.actions, SCAN).starts
+  )
 
 
 def test_what_is_recorded_is_what_lies_along_the_path():
@@ -59,9 +61,13 @@ def test_state_is_carried_from_step_to_step():
 
 def test_the_policy_sees_the_segment_and_its_start():
   policy = lambda observation, position, state: (
-      observation[:, 1:2] + 0.01 * position[:, :1] + 0.001 * position[:, 1:], state)
+    observation[:, 1:2] + 0.01 * position[:, :1] + 0.001 * position[:, 1:],
+    state,
+  )
   made = rollout.rollout(policy, start(), specimens(), SCAN)
-  expected = made.observations[..., 1] + 0.01 * made.positions[..., 0] + 0.001 * made.positions[..., 1]
+  expected = (
+    made.observations[..., 1] + 0.01 * made.positions[..., 0] + 0.001 * made.positions[..., 1]
+  )
   np.testing.assert_allclose(made.actions[..., 0], expected, rtol=1e-5)
 
 
@@ -92,7 +98,13 @@ def test_a_scan_stays_in_the_graph_and_knows_no_batch_size():
 
   actor(tf.zeros([1, SCAN.probes]), tf.zeros([1, 2]), actor.initial_state(1))  # makes the variables
   graph = scan.get_concrete_function().graph.as_graph_def()
-  kinds = {node.op for node in [*graph.node, *(n for function in graph.library.function for n in function.node_def)]}
+  kinds = {
+    node.op
+    for node in [
+      *graph.node,
+      *(n for function in graph.library.function for n in function.node_def),
+    ]
+  }
   assert any("While" in kind for kind in kinds)
   assert not any("PyFunc" in kind for kind in kinds)
   for batch in (1, 3):
@@ -105,9 +117,11 @@ def test_with_a_delay_a_decision_is_carried_out_one_segment_late():
   delayed = tiny.experiment(decision_delay=1).scan
   trajectory = rollout.rollout(scripted, start(), specimens(), delayed)
   np.testing.assert_allclose(trajectory.actions[0, :, 0], [0.0, *ANGLES[:3]], rtol=1e-6)
-  # Segments of 4 x sqrt(2) px: two along the diagonal from (8, 8), then at 0.5 rad; the last starts at
-  # (16 + 5.65685 cos 0.5, 16 + 5.65685 sin 0.5).
-  np.testing.assert_allclose(trajectory.positions[0], [[8, 8], [12, 12], [16, 16], [20.96439, 18.71205]], atol=1e-4)
+  # Segments of 4 x sqrt(2) px: two along the diagonal from (8, 8), then at 0.5 rad; the last starts
+  # at (16 + 5.65685 cos 0.5, 16 + 5.65685 sin 0.5).
+  np.testing.assert_allclose(
+    trajectory.positions[0], [[8, 8], [12, 12], [16, 16], [20.96439, 18.71205]], atol=1e-4
+  )
   starts, moves = steering.segments(trajectory.actions, delayed)
   np.testing.assert_array_equal(moves[:, :2], 1.0)
   np.testing.assert_array_equal(trajectory.positions, starts)
@@ -117,5 +131,7 @@ def test_with_a_delay_a_decision_is_carried_out_one_segment_late():
 
 def test_with_a_delay_noise_moves_the_decision_it_is_drawn_for():
   noise = tf.constant([[[0.25], [0.5], [0.0], [0.0]]] * 2)
-  noisy = rollout.rollout(scripted, start(), specimens(), tiny.experiment(decision_delay=1).scan, noise)
+  noisy = rollout.rollout(
+    scripted, start(), specimens(), tiny.experiment(decision_delay=1).scan, noise
+  )
   np.testing.assert_allclose(noisy.actions[0, :, 0], [0.0, 0.75, -1.5, 3.0], rtol=1e-6)

@@ -20,14 +20,18 @@ def offsets(rng, scan, batch=3):
 
 def test_without_offsets_the_scan_is_the_zigzag():
   positions = partial_scan.scan_positions(tf.zeros([1, 20, 2]), PAPER)[0]
-  np.testing.assert_allclose(positions, baselines.polyline(baselines.zigzag_corners(PAPER), PAPER), atol=1e-4)
+  np.testing.assert_allclose(
+    positions, baselines.polyline(baselines.zigzag_corners(PAPER), PAPER), atol=1e-4
+  )
 
 
 def test_an_offset_moves_one_corner_by_its_share_of_the_reach():
   actions = np.zeros([1, 20, 2], np.float32)
   actions[0, 4] = 0.5, -0.25  # after segment 4: where segment 5 ends
-  ends, still = (steering.segments(tf.constant(taken), PAPER).ends(PAPER).numpy()[0]
-                 for taken in (actions, np.zeros_like(actions)))
+  ends, still = (
+    steering.segments(tf.constant(taken), PAPER).ends(PAPER).numpy()[0]
+    for taken in (actions, np.zeros_like(actions))
+  )
   moved = ends - still
   np.testing.assert_allclose(moved[5], [4.0, -2.0], atol=1e-4)
   np.testing.assert_allclose(np.delete(moved, 5, 0), 0.0, atol=1e-4)  # offsets do not add up
@@ -64,7 +68,9 @@ def test_a_rollout_records_what_lies_along_the_steered_path(rng):
   np.testing.assert_array_equal(trajectory.positions, steering.segments(taken, TINY).starts)
   partial = partial_scan.partial_scan(trajectory.observations, trajectory.actions, TINY)
   measured = partial[..., 1:]
-  np.testing.assert_array_equal(partial[..., :1], measured * specimens)  # each value from the pixel it is drawn in
+  np.testing.assert_array_equal(
+    partial[..., :1], measured * specimens
+  )  # each value from the pixel it is drawn in
 
 
 def test_noise_is_added_and_clipped_to_the_reach():
@@ -103,7 +109,9 @@ def test_with_a_delay_the_second_segment_goes_to_its_corner_where_that_is(rng):
     return tf.gather(taken, time, axis=1), time + 1
 
   trajectory = rollout.rollout(policy, tf.constant(0), tf.constant(tiny.images(2)), delayed)
-  np.testing.assert_array_equal(trajectory.actions[:, 1:], taken[:, :-1])  # each steers one segment later
+  np.testing.assert_array_equal(
+    trajectory.actions[:, 1:], taken[:, :-1]
+  )  # each steers one segment later
   starts = steering.segments(trajectory.actions, delayed).starts
   np.testing.assert_array_equal(trajectory.positions, starts)
   corners = baselines.zigzag_corners(delayed)

@@ -25,7 +25,8 @@ def test_a_beam_that_is_too_slow_sets_the_time():
 
 
 def test_jumps_by_hand():
-  # Moves of 4, 4 and 5 px, all longer than 1.5 spacings: travel at 2 px per us, and settling each time.
+  # Moves of 4, 4 and 5 px, all longer than 1.5 spacings: travel at 2 px per us, and settling each
+  # time.
   assert time([[0, 0], [0, 4], [0, 8], [3, 4]]) == pytest.approx(40 + 13 / 2 + 3 * 30)
 
 

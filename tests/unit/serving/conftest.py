@@ -1,5 +1,5 @@
-"""Exported models, a scanner, a model repository, and servers of it: ours, and tensorflow_model_server where
-TENSORFLOW_MODEL_SERVER names one."""
+"""Exported models, a scanner, a model repository, and servers of it: ours, and
+tensorflow_model_server where TENSORFLOW_MODEL_SERVER names one."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from adaptive_stem_tf.experiment import model
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import export, repository, server
 from adaptive_stem_tf.serving.scanner import Scanner
 from tests import tiny
@@ -47,8 +47,9 @@ def served(request, exported, tmp_path_factory):
   folder = tmp_path_factory.mktemp(request.param)
   config = make_repository(folder, exported)
   if request.param == "ours":
-    running = server.Server(repository.models(repository.read(config)), grpc_port=0, rest_port=0,
-                            poll_seconds=0.1).start()
+    running = server.Server(
+      repository.models(repository.read(config)), grpc_port=0, rest_port=0, poll_seconds=0.1
+    ).start()
     yield Served(f"localhost:{running.grpc_port}", f"http://localhost:{running.rest_port}", folder)
     running.stop()
   else:
@@ -76,10 +77,17 @@ def make_repository(folder, exported):
 def run_binary(config, folder):
   """Runs tensorflow_model_server on free ports until the tests have ended."""
   grpc_port, rest_port = free_port(), free_port()
-  process = subprocess.Popen([
-      os.environ[BINARY], f"--model_config_file={config}", f"--port={grpc_port}", f"--rest_api_port={rest_port}",
-      "--allow_version_labels_for_unavailable_models=true", "--max_num_load_retries=0",
-      "--file_system_poll_wait_seconds=1"])
+  process = subprocess.Popen(
+    [
+      os.environ[BINARY],
+      f"--model_config_file={config}",
+      f"--port={grpc_port}",
+      f"--rest_api_port={rest_port}",
+      "--allow_version_labels_for_unavailable_models=true",
+      "--max_num_load_retries=0",
+      "--file_system_poll_wait_seconds=1",
+    ]
+  )
   try:
     wait_until(lambda: answers(f"http://localhost:{rest_port}/v1/models/dnc"), 120)
     yield Served(f"localhost:{grpc_port}", f"http://localhost:{rest_port}", folder)

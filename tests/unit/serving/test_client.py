@@ -21,8 +21,10 @@ def address(served, kind):
 @pytest.fixture(params=["grpc", "http"])
 def connect(request, served):
   """Connects to a model of the server over one of the protocols."""
+
   def connected(model="lstm", settings=PATIENT, **which):
     return client.connect(address(served, request.param), model, settings=settings, **which)
+
   return connected
 
 
@@ -33,14 +35,19 @@ def test_driven_scans_are_the_models_own(connect, exported, name):
   asked = connect(name, PATIENT._replace(batch=2))  # three calls a step
   assert asked.geometry == Geometry(tiny.SIZE, tiny.PROBES, tiny.SEGMENTS)
   made, whole = asked.drive(images), asked.scan(images)
-  for path, partial, completion in (made, (whole["path"], whole["partial_scan"], whole["completion"])):
+  for path, partial, completion in (
+    made,
+    (whole["path"], whole["partial_scan"], whole["completion"]),
+  ):
     np.testing.assert_allclose(path, expected.positions, atol=1e-4)
     np.testing.assert_allclose(partial, expected.partial, atol=1e-6)
     np.testing.assert_allclose(completion, expected.completions, atol=1e-4)
 
 
 def test_versions_are_chosen_and_their_state_told(connect):
-  assert [(s.version, s.state, s.error) for s in connect(version=1).status()] == [(1, "AVAILABLE", "")]
+  assert [(s.version, s.state, s.error) for s in connect(version=1).status()] == [
+    (1, "AVAILABLE", "")
+  ]
   assert [s.version for s in connect(label="canary").status()] == [2]
   assert sorted(s.version for s in connect().status()) == [1, 2]
 
@@ -57,7 +64,10 @@ def test_unknown_models_versions_and_labels_are_told(connect):
 def test_requests_that_cannot_be_run_are_not_sent(connect):
   asked, scans = connect(), np.zeros([2, tiny.SIZE, tiny.SIZE, 2], np.float32)
   answer = asked.start(2)
-  with pytest.raises(client.RequestError, match=r"partial_scan is float32 \[2, 15, 16, 2\] and complete takes float32"):
+  with pytest.raises(
+    client.RequestError,
+    match=r"partial_scan is float32 \[2, 15, 16, 2\] and complete takes float32",
+  ):
     asked.complete(scans[:, 1:])
   with pytest.raises(client.RequestError, match="not finite in example 1 "):
     asked.complete(np.concatenate([scans[:1], np.full_like(scans[:1], np.nan)]))
@@ -68,8 +78,12 @@ def test_requests_that_cannot_be_run_are_not_sent(connect):
   with pytest.raises(client.RequestError, match="missing: state_cell_0"):
     asked.step(np.zeros([2, tiny.PROBES]), {k: v for k, v in answer.items() if k != "state_cell_0"})
   with pytest.raises(client.RequestError, match=r"state_cell_0 is float32 \[2, 9\]"):
-    asked.step(np.zeros([2, tiny.PROBES]), {**answer, "state_cell_0": np.zeros([2, tiny.UNITS + 1])})
-  with pytest.raises(client.RequestError, match="Signature 'guess' is unknown: the model has complete"):
+    asked.step(
+      np.zeros([2, tiny.PROBES]), {**answer, "state_cell_0": np.zeros([2, tiny.UNITS + 1])}
+    )
+  with pytest.raises(
+    client.RequestError, match="Signature 'guess' is unknown: the model has complete"
+  ):
     asked.predict("guess", image=scans)
   with pytest.raises(ValueError, match=r"the model scans \[B, 16, 16, 1\]"):
     asked.drive(np.zeros([1, 8, 8, 1], np.float32))
@@ -92,8 +106,10 @@ def test_contradictions_are_refused():
 def test_a_server_that_is_not_there_is_tried_again_and_then_told(kind):
   pauses = []
   server = f"{kind}://localhost:{free_port()}"
-  reach = {"grpc": transport.Grpc(server.removeprefix("grpc://"), transport.Which("lstm")),
-           "http": transport.Rest(server, transport.Which("lstm"))}[kind]
+  reach = {
+    "grpc": transport.Grpc(server.removeprefix("grpc://"), transport.Which("lstm")),
+    "http": transport.Rest(server, transport.Which("lstm")),
+  }[kind]
   asked = client.Client(reach, client.Settings(timeout=2, attempts=3), pauses.append)
   with pytest.raises(transport.Unavailable, match="is unavailable.*Tried 3 times"):
     asked.status()
@@ -116,7 +132,9 @@ class Flaky:
 def test_only_an_unavailable_server_is_asked_again():
   pauses = []
   flaky = Flaky(2)
-  assert client.Client(flaky, sleep=pauses.append).status() and flaky.calls == 3 and len(pauses) == 2
+  assert (
+    client.Client(flaky, sleep=pauses.append).status() and flaky.calls == 3 and len(pauses) == 2
+  )
   for error in (transport.BadRequest, transport.NotFound, transport.Timeout):
     flaky = Flaky(1, error)
     with pytest.raises(error):
@@ -124,7 +142,9 @@ def test_only_an_unavailable_server_is_asked_again():
     assert flaky.calls == 1
   flaky, pauses = Flaky(8), []
   assert client.Client(flaky, client.Settings(attempts=9), pauses.append).status()
-  assert max(pauses) <= 5 and all(pause >= 0.5 * min(0.1 * 2**k, 5) for k, pause in enumerate(pauses))
+  assert max(pauses) <= 5 and all(
+    pause >= 0.5 * min(0.1 * 2**k, 5) for k, pause in enumerate(pauses)
+  )
 
 
 @pytest.mark.parametrize("kind", ["grpc", "http"])
@@ -134,6 +154,8 @@ def test_an_answer_that_does_not_come_is_told(kind):
     mute.listen()
     server = f"{kind}://localhost:{mute.getsockname()[1]}"
     began = time.monotonic()
-    with pytest.raises((transport.Timeout, transport.Unavailable), match="did not answer in 0.3 s|unavailable"):
+    with pytest.raises(
+      (transport.Timeout, transport.Unavailable), match="did not answer in 0.3 s|unavailable"
+    ):
       client.connect(server, "lstm", settings=client.Settings(timeout=0.3, attempts=1)).status()
     assert time.monotonic() - began < 10

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf.correction_config import Correction
+from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.networks import generator
 from adaptive_stem_tf.serving import corrector, export, extra
@@ -51,8 +51,10 @@ def test_it_corrects_as_the_network_does(made, partial, batch):
 def test_its_signature_takes_any_batch_and_is_the_default(made, partial):
   loaded = tf.saved_model.load(str(made[1]))
   assert set(loaded.signatures) == {"correct", "serving_default"}
-  ours, default = (loaded.signatures[name](partial_scan=tf.constant(partial))["corrected"]
-                   for name in ("correct", "serving_default"))
+  ours, default = (
+    loaded.signatures[name](partial_scan=tf.constant(partial))["corrected"]
+    for name in ("correct", "serving_default")
+  )
   np.testing.assert_array_equal(ours, default)
   assert loaded.signatures["correct"].structured_input_signature[1]["partial_scan"].shape[0] is None
 
@@ -60,15 +62,22 @@ def test_its_signature_takes_any_batch_and_is_the_default(made, partial):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_intensities_that_are_not_finite_are_refused(made, partial, value):
   partial[1, 3, 3, 0] = value
-  with pytest.raises(tf.errors.InvalidArgumentError, match="partial_scan has intensities that are not finite"):
+  with pytest.raises(
+    tf.errors.InvalidArgumentError, match="partial_scan has intensities that are not finite"
+  ):
     corrector.Corrector(made[1], tiny.SIZE).complete(partial)
 
 
 def test_what_travels_along_describes_it(made):
   _, folder = made
-  assert Correction.from_json((folder / extra.FOLDER / "config.json").read_text()) == tiny.correction()
+  assert (
+    Correction.from_json((folder / extra.FOLDER / "config.json").read_text()) == tiny.correction()
+  )
   manifest = json.loads((folder / extra.FOLDER / "manifest.json").read_text())
-  assert manifest["iteration"] == 3 and set(manifest["signatures"]) == {"correct", "serving_default"}
+  assert manifest["iteration"] == 3 and set(manifest["signatures"]) == {
+    "correct",
+    "serving_default",
+  }
   described = manifest["signatures"]["correct"]
   assert "corrects the distortion" in described["does"]
   assert described["gives"]["corrected"].startswith("float32 [B, 16, 16, 1]: intensities")
@@ -81,16 +90,25 @@ def test_a_version_is_never_replaced(made):
 
 
 def test_scans_of_another_size_are_refused(made):
-  with pytest.raises(ModelError, match="corrector=.* corrects scans of 16 px and the model scans 32 px: give one that"):
+  with pytest.raises(
+    ModelError,
+    match="corrector=.* corrects scans of 16 px and the model scans 32 px: give one that",
+  ):
     corrector.Corrector(made[1], 32)
 
 
 def test_what_corrects_nothing_is_refused(adaptive, made, tmp_path):
-  with pytest.raises(ModelError, match="corrector=.* has no signature correct: give what .*launch.train_distortion"):
+  with pytest.raises(
+    ModelError, match="corrector=.* has no signature correct: give what .*launch.train_distortion"
+  ):
     corrector.Corrector(adaptive[1], tiny.SIZE)
-  with pytest.raises(ModelError, match="corrector=.*none does not exist: give a folder NAME/VERSION"):
+  with pytest.raises(
+    ModelError, match="corrector=.*none does not exist: give a folder NAME/VERSION"
+  ):
     corrector.Corrector(tmp_path / "none", tiny.SIZE)
-  with pytest.raises(ModelError, match="corrector=.* holds no saved_model.pb: give a version of it, such as .*/1"):
+  with pytest.raises(
+    ModelError, match="corrector=.* holds no saved_model.pb: give a version of it, such as .*/1"
+  ):
     corrector.Corrector(made[1].parent, tiny.SIZE)
 
 
@@ -106,7 +124,9 @@ def test_a_scanner_completes_by_it(adaptive, scanner, made):
   for name in ("positions", "intensities", "partial"):
     np.testing.assert_array_equal(getattr(corrected, name), getattr(plain, name))
   measured = plain.partial[..., 1:]
-  seen = np.concatenate([np.clip((plain.partial[..., :1] - 150) / 50, -1, 1) * measured, measured], -1)
+  seen = np.concatenate(
+    [np.clip((plain.partial[..., :1] - 150) / 50, -1, 1) * measured, measured], -1
+  )
   expected = 150 + 50 * network(tf.constant(seen, tf.float32), is_training=False).numpy()[..., 0]
   np.testing.assert_allclose(corrected.completions, expected, rtol=1e-4, atol=0.01)
   assert np.abs(corrected.completions - plain.completions).max() > 1
@@ -127,7 +147,8 @@ import tensorflow as tf
 loaded = tf.saved_model.load(sys.argv[1])
 partial = tf.constant(np.load(sys.argv[2]))
 np.save(sys.argv[3], loaded.signatures["correct"](partial_scan=partial)["corrected"])
-ours = [name for name, module in sys.modules.items() if module and name.split(".")[0] in ("adaptive_stem_tf", "sonnet")]
+loaded_names = {name.split(".")[0] for name, module in sys.modules.items() if module}
+ours = sorted(loaded_names & {"adaptive_stem_tf", "sonnet"})
 print(ours or "alone")
 """
 
@@ -137,6 +158,13 @@ def test_tensorflow_alone_loads_it(made, partial, tmp_path):
   network, folder = made
   np.save(tmp_path / "partial.npy", partial)
   moved = shutil.copytree(folder, tmp_path / "moved" / "7")
-  assert scanning.alone(ALONE, tmp_path, moved, tmp_path / "partial.npy", tmp_path / "corrected.npy") == "alone"
-  np.testing.assert_allclose(np.load(tmp_path / "corrected.npy"), network(tf.constant(partial), is_training=False),
-                             rtol=1e-4, atol=1e-5)
+  assert (
+    scanning.alone(ALONE, tmp_path, moved, tmp_path / "partial.npy", tmp_path / "corrected.npy")
+    == "alone"
+  )
+  np.testing.assert_allclose(
+    np.load(tmp_path / "corrected.npy"),
+    network(tf.constant(partial), is_training=False),
+    rtol=1e-4,
+    atol=1e-5,
+  )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.experiment import model
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import contract, export, extra
 from tests import tiny
 from tests.unit.serving import scanning
@@ -50,33 +50,52 @@ def test_completions_and_scans_are_the_models(loaded_export, batch):
   for name, expected in (("path", path), ("partial_scan", partial), ("completion", completion)):
     np.testing.assert_allclose(ours[name], expected, atol=1e-4, err_msg=name)
   for name in ("complete", "serving_default"):
-    np.testing.assert_allclose(call(loaded, name, partial_scan=partial)["completion"], completion, atol=1e-4)
+    np.testing.assert_allclose(
+      call(loaded, name, partial_scan=partial)["completion"], completion, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_scanning_step_by_step_equals_a_whole_scan(loaded_export, batch):
   _, loaded, _ = loaded_export
   images = tiny.images(batch)
-  whole = call(loaded, "scan", image=tf.constant(images))["path"].numpy().reshape(batch, tiny.SEGMENTS, tiny.PROBES, 2)
+  whole = (
+    call(loaded, "scan", image=tf.constant(images))["path"]
+    .numpy()
+    .reshape(batch, tiny.SEGMENTS, tiny.PROBES, 2)
+  )
   answer = call(loaded, "start", scan_id=tf.range(batch, dtype=tf.int64))
   for k in range(tiny.SEGMENTS):
     np.testing.assert_allclose(answer["positions"], whole[:, k], atol=1e-4)
     pixels = np.clip(np.floor(whole[:, k]), 0, tiny.SIZE - 1).astype(int)
-    measured = np.stack([image[rows, columns, 0] for image, (rows, columns) in zip(images, pixels.transpose(0, 2, 1))])
+    measured = np.stack(
+      [image[rows, columns, 0] for image, (rows, columns) in zip(images, pixels.transpose(0, 2, 1))]
+    )
     state = {name: value for name, value in answer.items() if name.startswith("state_")}
     answer = call(loaded, "step", observation=tf.constant(measured), **state)
     assert (np.abs(answer["angle"]) <= np.float32(np.pi)).all()
 
 
-@pytest.mark.parametrize("name, wrong", [
-    ("state_hidden_0", (1, tiny.UNITS)), ("state_hidden_0", (tiny.UNITS, 3)), ("state_cell_1", (3, 1)),
-    ("state_position", (1, 2)), ("state_direction", (2,)), ("observation", (3, 1)), ("observation", (1, tiny.PROBES))])
+@pytest.mark.parametrize(
+  "name, wrong",
+  [
+    ("state_hidden_0", (1, tiny.UNITS)),
+    ("state_hidden_0", (tiny.UNITS, 3)),
+    ("state_cell_1", (3, 1)),
+    ("state_position", (1, 2)),
+    ("state_direction", (2,)),
+    ("observation", (3, 1)),
+    ("observation", (1, tiny.PROBES)),
+  ],
+)
 def test_the_graph_itself_refuses_shapes_that_it_would_broadcast(exported, name, wrong):
   loaded = tf.saved_model.load(str(exported["lstm"][1]))
   answer = call(loaded, "start", scan_id=tf.range(3, dtype=tf.int64))
   inputs = {key: value for key, value in answer.items() if key.startswith("state_")}
   inputs["observation"] = tf.zeros([3, tiny.PROBES])
-  anything = {key: tf.TensorSpec(None, value.dtype) for key, value in inputs.items()}  # a server checks no shapes
+  anything = {
+    key: tf.TensorSpec(None, value.dtype) for key, value in inputs.items()
+  }  # a server checks no shapes
   step = tf.function(lambda inputs: call(loaded, "step", **inputs), [anything])
   assert step(inputs)["angle"].shape == [3, 1]
   with pytest.raises(tf.errors.InvalidArgumentError):
@@ -88,7 +107,9 @@ def test_intensities_that_are_not_finite_are_refused(exported):
   for value in (np.nan, np.inf):
     image = np.zeros([2, tiny.SIZE, tiny.SIZE, 1], np.float32)
     image[1, 3, 3] = value
-    with pytest.raises(tf.errors.InvalidArgumentError, match="image has intensities that are not finite"):
+    with pytest.raises(
+      tf.errors.InvalidArgumentError, match="image has intensities that are not finite"
+    ):
       call(loaded, "scan", image=tf.constant(image))
 
 
@@ -104,7 +125,9 @@ def test_what_travels_along_describes_the_model(loaded_export):
     described = manifest["signatures"][name]
     assert set(described["takes"]) == set(signature.structured_input_signature[1])
     assert set(described["gives"]) == set(signature.structured_outputs)
-  assert manifest["signatures"]["step"]["takes"]["observation"].startswith("float32 [B, 4]: intensities")
+  assert manifest["signatures"]["step"]["takes"]["observation"].startswith(
+    "float32 [B, 4]: intensities"
+  )
 
 
 def test_warm_up_requests_run_every_signature(loaded_export):
@@ -136,8 +159,11 @@ def test_damage_is_found(exported, tmp_path):
 def test_an_export_that_fails_leaves_nothing(exported, tmp_path, monkeypatch):
   def fail(*_):
     raise OSError("no space left")
+
   monkeypatch.setattr(extra, "write", fail)
-  monkeypatch.setattr(tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir())
+  monkeypatch.setattr(
+    tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir()
+  )
   monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
   with pytest.raises(OSError, match="no space left"):
     export.export(exported["lstm"][0], tmp_path / "1")
@@ -148,8 +174,11 @@ def test_a_version_written_meanwhile_is_not_replaced(exported, tmp_path, monkeyp
   def other_was_faster(*_):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_text("theirs")
+
   monkeypatch.setattr(extra, "write", other_was_faster)
-  monkeypatch.setattr(tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir())
+  monkeypatch.setattr(
+    tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir()
+  )
   monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
   with pytest.raises(export.ExportError, match="by another process meanwhile"):
     export.export(exported["lstm"][0], tmp_path / "1")
@@ -169,7 +198,8 @@ answer = loaded.signatures["step"](observation=tf.zeros(answer["positions"].shap
 scans = loaded.signatures["scan"](image=tf.zeros([2, size, size, 1]))
 again = loaded.signatures["complete"](partial_scan=scans["partial_scan"])
 np.testing.assert_allclose(again["completion"], scans["completion"], atol=1e-4)
-ours = [name for name, module in sys.modules.items() if module and name.split(".")[0] in ("adaptive_stem_tf", "sonnet")]
+loaded_names = {name.split(".")[0] for name, module in sys.modules.items() if module}
+ours = sorted(loaded_names & {"adaptive_stem_tf", "sonnet"})
 print(ours or "alone")
 """
 
@@ -190,22 +220,41 @@ def saved_model_cli(*arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lstm", "dnc"])
 def test_saved_model_cli_shows_and_runs_every_signature(exported, name, tmp_path):
-  """Every signature, on what the one before it gave: `step` on the state of `start`, `complete` on a `scan`."""
+  """Every signature, on what the one before it gave: `step` on the state of `start`, `complete` on
+  a `scan`.
+  """
   folder, images = exported[name][1], tiny.images(2)
   np.save(tmp_path / "image.npy", images)
   np.save(tmp_path / "scan_id.npy", np.arange(2))
   np.save(tmp_path / "observation.npy", images[:, 0, : tiny.PROBES, 0])
-  shown, known = saved_model_cli("show", "--dir", folder, "--all"), contract.of_protos(extra.read_protos(folder))
+  shown, known = (
+    saved_model_cli("show", "--dir", folder, "--all"),
+    contract.of_protos(extra.read_protos(folder)),
+  )
   given = {path.stem: path for path in tmp_path.iterdir()}
   for signature in ("scan", "start", "step", "complete", "serving_default"):
     tensors, outputs = known.pop(signature)
     assert f"signature_def['{signature}']" in shown
-    assert {f"inputs['{key}']" for key in tensors} | {f"outputs['{key}']" for key in outputs} <= set(
-        re.findall(r"(?:in|out)puts\['\w+'\]", shown))
+    assert {f"inputs['{key}']" for key in tensors} | {
+      f"outputs['{key}']" for key in outputs
+    } <= set(re.findall(r"(?:in|out)puts\['\w+'\]", shown))
     inputs = ";".join(f"{key}={given[key]}" for key in tensors)
-    saved_model_cli("run", "--dir", folder, "--tag_set", "serve", "--signature_def", signature, "--inputs", inputs,
-                    "--outdir", tmp_path / signature)
-    given |= {path.stem: path for path in (tmp_path / signature).iterdir() if signature in ("scan", "start")}
+    saved_model_cli(
+      "run",
+      "--dir",
+      folder,
+      "--tag_set",
+      "serve",
+      "--signature_def",
+      signature,
+      "--inputs",
+      inputs,
+      "--outdir",
+      tmp_path / signature,
+    )
+    given |= {
+      path.stem: path for path in (tmp_path / signature).iterdir() if signature in ("scan", "start")
+    }
     made = {path.stem: np.load(path) for path in (tmp_path / signature).iterdir()}
     assert set(made) == set(outputs) and all(np.isfinite(value).all() for value in made.values())
   assert not known
@@ -226,15 +275,23 @@ def test_versions_are_positive_integers_and_never_replaced(loaded_export, tmp_pa
 
 @pytest.fixture(scope="module")
 def stopping(tmp_path_factory):
-  """Returns a model that decides one segment late and predicts its error, and what is loaded from its SavedModel."""
+  """Returns a model that decides one segment late and predicts its error, and what is loaded from
+  its SavedModel.
+  """
   trained = model.of_learner(tiny.learner(decision_delay=1, truncate=True))
-  return trained, tf.saved_model.load(str(export.export(trained, tmp_path_factory.mktemp("stopping") / "1")))
+  return trained, tf.saved_model.load(
+    str(export.export(trained, tmp_path_factory.mktemp("stopping") / "1"))
+  )
 
 
 def test_with_a_delay_the_state_carries_the_direction_that_is_pending(stopping):
   _, loaded = stopping
   images = tiny.images(2)
-  whole = call(loaded, "scan", image=tf.constant(images))["path"].numpy().reshape(2, tiny.SEGMENTS, tiny.PROBES, 2)
+  whole = (
+    call(loaded, "scan", image=tf.constant(images))["path"]
+    .numpy()
+    .reshape(2, tiny.SEGMENTS, tiny.PROBES, 2)
+  )
   answer = call(loaded, "start", scan_id=tf.range(2, dtype=tf.int64))
   np.testing.assert_array_equal(answer["state_pending"], 1.0)
   angles = []
@@ -244,11 +301,15 @@ def test_with_a_delay_the_state_carries_the_direction_that_is_pending(stopping):
       step = np.sqrt(2) * np.concatenate([np.cos(angles[k - 2]), np.sin(angles[k - 2])], -1)
       np.testing.assert_allclose(whole[:, k, 1] - whole[:, k, 0], step, atol=1e-4)
     pixels = np.clip(np.floor(whole[:, k]), 0, tiny.SIZE - 1).astype(int)
-    measured = np.stack([image[rows, columns, 0] for image, (rows, columns) in zip(images, pixels.transpose(0, 2, 1))])
+    measured = np.stack(
+      [image[rows, columns, 0] for image, (rows, columns) in zip(images, pixels.transpose(0, 2, 1))]
+    )
     state = {name: value for name, value in answer.items() if name.startswith("state_")}
     answer = call(loaded, "step", observation=tf.constant(measured), **state)
     angles.append(answer["angle"].numpy())
-    assert answer["predicted_error"].shape == [2, 1] and (answer["predicted_error"].numpy() >= 0).all()
+    assert (
+      answer["predicted_error"].shape == [2, 1] and (answer["predicted_error"].numpy() >= 0).all()
+    )
 
 
 def test_models_trained_on_whole_scans_predict_no_error(exported):

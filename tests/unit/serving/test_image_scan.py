@@ -34,17 +34,27 @@ class Copier:
     values = windows[:, pixels[0, :, 0], pixels[0, :, 1]]
     mask = np.zeros([len(windows), 16, 16])
     mask[:, pixels[0, :, 0], pixels[0, :, 1]] = 1
-    return Scans(positions, values, np.stack([windows * mask, mask], -1), windows, windows.min((1, 2)),
-                 windows.max((1, 2)))
+    return Scans(
+      positions,
+      values,
+      np.stack([windows * mask, mask], -1),
+      windows,
+      windows.min((1, 2)),
+      windows.max((1, 2)),
+    )
 
 
 def test_windows():
   assert image_scan.window_corner((40, 51), 16, None) == (12, 17)
   assert image_scan.window_corner((40, 51), 16, (24, 35)) == (24, 35)
   for window in ((25, 0), (0, 36), (-1, 0)):
-    with pytest.raises(ValueError, match=f"window={window[0]},{window[1]} leaves the image of 40 x 51 px"):
+    with pytest.raises(
+      ValueError, match=f"window={window[0]},{window[1]} leaves the image of 40 x 51 px"
+    ):
       image_scan.window_corner((40, 51), 16, window)
-  with pytest.raises(ValueError, match="15 x 51 px, smaller than the 16 x 16 px that the model scans"):
+  with pytest.raises(
+    ValueError, match="15 x 51 px, smaller than the 16 x 16 px that the model scans"
+  ):
     image_scan.window_corner((15, 51), 16, None)
 
 
@@ -83,10 +93,16 @@ def test_tiles_are_joined_where_they_belong():
 def test_overlaps_are_blended_linearly():
   class Numbers(Copier):
     def scan(self, windows, normalisation):
-      return super().scan(windows, normalisation)._replace(
-          completions=np.arange(len(windows))[:, None, None] * np.ones([1, 16, 16]))
+      return (
+        super()
+        .scan(windows, normalisation)
+        ._replace(completions=np.arange(len(windows))[:, None, None] * np.ones([1, 16, 16]))
+      )
+
   result = image_scan.scan(Numbers(), np.ones([16, 28]), [(0, 0), (0, 12)], IMAGE)
-  np.testing.assert_allclose(result.completion[5], [0] * 12 + [0.2, 0.4, 0.6, 0.8] + [1] * 12, rtol=1e-6)
+  np.testing.assert_allclose(
+    result.completion[5], [0] * 12 + [0.2, 0.4, 0.6, 0.8] + [1] * 12, rtol=1e-6
+  )
 
 
 def test_a_window_is_scanned_with_its_own_range_and_errors_by_hand(scanner):
@@ -110,7 +126,9 @@ def test_many_tiles_are_the_same_as_each_alone(scanner):
   alone = image_scan.scan(scanner, image, [corners[5]], IMAGE)
   mine = result.windows == 5
   np.testing.assert_allclose(result.positions[mine], alone.positions + corners[5], atol=1e-3)
-  np.testing.assert_array_equal(result.segments[mine], np.repeat(np.arange(tiny.SEGMENTS), tiny.PROBES))
+  np.testing.assert_array_equal(
+    result.segments[mine], np.repeat(np.arange(tiny.SEGMENTS), tiny.PROBES)
+  )
   assert len(result.errors["raw"]) == 19
 
 
@@ -129,18 +147,32 @@ def test_what_is_written(scanner, tmp_path):
   result = image_scan.scan(scanner, image, [(7, 11)], IMAGE, 0.5)
   folder = outputs.write_scan(tmp_path / "a" / "b", result)
   assert {path.name for path in folder.iterdir()} == {
-      "path.csv", "partial_scan.npy", "partial_scan.tif", "completion.npy", "completion.tif", "scan.json", "scan.png"}
+    "path.csv",
+    "partial_scan.npy",
+    "partial_scan.tif",
+    "completion.npy",
+    "completion.tif",
+    "scan.json",
+    "scan.png",
+  }
   rows = read_path(folder)
   assert len(rows) == COUNT and [row["probe"] for row in rows[:6]] == ["0", "1", "2", "3", "0", "1"]
   assert [row["segment"] for row in rows] == [str(k // tiny.PROBES) for k in range(COUNT)]
   assert float(rows[0]["row_px"]) == 7 + 8 and float(rows[0]["column_nm"]) == (11 + 8) * 0.5
   for row in rows:
-    pixel = [min(max(int(float(row[name])), first), first + 15) for name, first in (("row_px", 7), ("column_px", 11))]
+    pixel = [
+      min(max(int(float(row[name])), first), first + 15)
+      for name, first in (("row_px", 7), ("column_px", 11))
+    ]
     assert float(row["intensity"]) == pytest.approx(image[tuple(pixel)], rel=1e-5)
   told = json.loads((folder / "scan.json").read_text())
-  assert told["ten_mse"] == {name: pytest.approx(error.item()) for name, error in result.errors.items()}
+  assert told["ten_mse"] == {
+    name: pytest.approx(error.item()) for name, error in result.errors.items()
+  }
   assert told["normalise"] == "image" and told["origin_px"] == [7, 11] and told["seconds"] >= 0
-  assert told["distinct_pixels"] == result.partial[..., 1].sum() == told["distinct_pixels_share"] * 256
+  assert (
+    told["distinct_pixels"] == result.partial[..., 1].sum() == told["distinct_pixels_share"] * 256
+  )
 
 
 def test_images_are_written_for_numpy_and_for_imagej(scanner, tmp_path):
@@ -158,15 +190,33 @@ def test_images_are_written_for_numpy_and_for_imagej(scanner, tmp_path):
 def without_truth():
   frame = np.zeros([16, 16])
   partial = np.stack([np.eye(16), np.eye(16)], -1)
-  return ScanResult(np.stack([np.arange(16.0)] * 2, -1), np.ones(16), np.zeros(16, int), np.repeat([0, 1], 8), partial,
-                    frame, None, (0, 0), None, None, {"model": "none"})
+  return ScanResult(
+    np.stack([np.arange(16.0)] * 2, -1),
+    np.ones(16),
+    np.zeros(16, int),
+    np.repeat([0, 1], 8),
+    partial,
+    frame,
+    None,
+    (0, 0),
+    None,
+    None,
+    {"model": "none"},
+  )
 
 
 def test_a_live_scan_knows_no_truth_and_perhaps_no_size(tmp_path):
   folder = outputs.write_scan(tmp_path, without_truth())
   told = json.loads((folder / "scan.json").read_text())
   assert "ten_mse" not in told and told["model"] == "none" and told["distinct_pixels"] == 16
-  assert list(read_path(folder)[0]) == ["window", "segment", "probe", "row_px", "column_px", "intensity"]
+  assert list(read_path(folder)[0]) == [
+    "window",
+    "segment",
+    "probe",
+    "row_px",
+    "column_px",
+    "intensity",
+  ]
   assert readers.read(folder / "completion.tif").pixel_size_nm is None
 
 
@@ -181,7 +231,11 @@ def test_the_picture_shows_an_error_only_where_the_truth_is_known(scanner):
   assert len(shown) == 4 and f"10 MSE {result.errors['filtered'][0]:.3f} (filtered)" in shown[3]
 
 
-@pytest.mark.parametrize("size, text", [(None, None), (0.5, "2 nm"), (0.01, "0.02 nm"), (400.0, "1 µm"), (300, "1 µm")])
+@pytest.mark.parametrize(
+  "size, text", [(None, None), (0.5, "2 nm"), (0.01, "0.02 nm"), (400.0, "1 µm"), (300, "1 µm")]
+)
 def test_the_scale_bar_is_a_round_length(size, text):
   drawn = scan_picture.draw(without_truth()._replace(pixel_size_nm=size))
-  assert [bar.txt_label.get_text() for bar in drawn.axes[0].artists] == ([] if text is None else [text])
+  assert [bar.txt_label.get_text() for bar in drawn.axes[0].artists] == (
+    [] if text is None else [text]
+  )

@@ -45,4 +45,6 @@ def test_times_are_summarised_in_microseconds(monkeypatch):
 
 def test_the_machine_is_described():
   described = latency.machine()
-  assert described["cores"] >= 1 and described["processor"] and described["tensorflow"].startswith("2.")
+  assert (
+    described["cores"] >= 1 and described["processor"] and described["tensorflow"].startswith("2.")
+  )

@@ -3,21 +3,37 @@
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.experiment import model
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import edge, equivalence, export, extra, litert, local, stepping
 from tests import tiny
 
-KINDS = {"lstm": {}, "dnc": {"controller": "dnc"}, "gru": {"controller": "gru"}, "projected": {"projection": 4},
-         "nearest": {"completion": "nearest"}}
+KINDS = {
+  "lstm": {},
+  "dnc": {"controller": "dnc"},
+  "gru": {"controller": "gru"},
+  "projected": {"projection": 4},
+  "nearest": {"completion": "nearest"},
+}
 
 
-@pytest.fixture(scope="module", params=["lstm", "dnc", *(pytest.param(kind, marks=pytest.mark.slow)
-                                                       for kind in ("gru", "projected", "nearest"))])
+@pytest.fixture(
+  scope="module",
+  params=[
+    "lstm",
+    "dnc",
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gru", "projected", "nearest")),
+  ],
+)
 def fast(request, tmp_path_factory):
   """A model that was exported with its fast path: its folder."""
   made = model.of_learner(tiny.learner(**KINDS[request.param]))
-  return export.export(made, tmp_path_factory.mktemp(request.param) / "1", also=lambda folder: litert.convert(
-      made, folder / litert.FOLDER, litert.PRECISIONS if request.param == "lstm" else ()))
+  return export.export(
+    made,
+    tmp_path_factory.mktemp(request.param) / "1",
+    also=lambda folder: litert.convert(
+      made, folder / litert.FOLDER, litert.PRECISIONS if request.param == "lstm" else ()
+    ),
+  )
 
 
 def loaded(folder, **keywords):
@@ -40,7 +56,10 @@ def test_differences_are_found(fast):
   image = tiny.images(1)
   answer = ours.start(1)
   observation = stepping.read(image, answer["positions"])
-  expected, made = ours.step(observation, answer), theirs.step(observation + np.float32(0.01), answer)
+  expected, made = (
+    ours.step(observation, answer),
+    theirs.step(observation + np.float32(0.01), answer),
+  )
   assert max(equivalence._relative(made[name], expected[name]) for name in expected) > 1e-5
   path = np.zeros([2, 3, 2], np.float32)
   other = path.copy()
@@ -51,7 +70,11 @@ def test_differences_are_found(fast):
 def test_only_built_in_operations_are_used(fast):
   for path in (fast / extra.FOLDER / litert.FOLDER).glob("*.tflite"):
     details = edge.Interpreter(model_path=str(path))._get_ops_details()
-    assert not [detail["op_name"] for detail in details if "Flex" in detail["op_name"] or detail["op_name"] == "CUSTOM"]
+    assert not [
+      detail["op_name"]
+      for detail in details
+      if "Flex" in detail["op_name"] or detail["op_name"] == "CUSTOM"
+    ]
 
 
 def test_the_manifest_covers_the_fast_path(fast):
@@ -70,8 +93,12 @@ def test_bad_input_is_refused(fast):
   answer = model.start()
   good = np.zeros([1, tiny.PROBES], np.float32)
   assert model.step(good, answer)["positions"].shape == (1, tiny.PROBES, 2)
-  for wrong, said in ((np.full_like(good, np.nan), "not finite"), (good[:, 1:], r"observation is float32 \[1, 3\]"),
-                      (good.astype(np.float64), "observation is float64"), (np.tile(good, [2, 1]), r"\[2, 4\]")):
+  for wrong, said in (
+    (np.full_like(good, np.nan), "not finite"),
+    (good[:, 1:], r"observation is float32 \[1, 3\]"),
+    (good.astype(np.float64), "observation is float64"),
+    (np.tile(good, [2, 1]), r"\[2, 4\]"),
+  ):
     with pytest.raises(ValueError, match=said):
       model.step(wrong, answer)
   with pytest.raises(ValueError, match="one specimen at a time"):
@@ -95,7 +122,9 @@ def test_answers_are_not_overwritten_by_the_next(fast):
 
 def test_what_cannot_be_converted_is_refused():
   bfloat16 = model.fresh(tiny.experiment(precision="bfloat16"))
-  with pytest.raises(export.ExportError, match="precision=bfloat16 of the generator has no LiteRT arithmetic"):
+  with pytest.raises(
+    export.ExportError, match="precision=bfloat16 of the generator has no LiteRT arithmetic"
+  ):
     litert.check(bfloat16)
   with pytest.raises(export.ExportError, match="precision int4 is unknown: choose float16 or int8"):
     litert.check(model.fresh(tiny.experiment()), ["int4"])

@@ -28,7 +28,9 @@ def test_labels_move_and_only_labelled_versions_are_served(tmp_path):
   assert labels(path, "small") == {"stable": 2, "canary": 2} and versions(path, "small") == [2]
   assert labels(path, "other") == {"stable": 7, "canary": 7}
   known = repository.models(repository.read(path))
-  assert known["small"].base_path == "/models/small" and known["small"].model_platform == "tensorflow"
+  assert (
+    known["small"].base_path == "/models/small" and known["small"].model_platform == "tensorflow"
+  )
   assert path.read_text().startswith("# Models for tensorflow_model_server")
   assert [entry.name for entry in tmp_path.iterdir()] == ["models.config"]
 
@@ -39,7 +41,11 @@ def test_a_label_in_use_waits_until_the_version_has_been_listed(tmp_path):
   assert repository.add_labels(path, "small", 3, ["stable", "canary"]) == ["stable"]
   assert labels(path, "small") == {"stable": 1, "canary": 3} and versions(path, "small") == [1, 3]
   assert repository.add_labels(path, "small", 4, ["canary"]) == ["canary"]
-  assert labels(path, "small") == {"stable": 1, "canary": 3} and versions(path, "small") == [1, 3, 4]
+  assert labels(path, "small") == {"stable": 1, "canary": 3} and versions(path, "small") == [
+    1,
+    3,
+    4,
+  ]
   assert repository.add_labels(path, "small", 4, ["canary"]) == []
   assert labels(path, "small") == {"stable": 1, "canary": 4} and versions(path, "small") == [1, 4]
   assert repository.add_labels(path, "small", 4, ["stable"]) == []
@@ -52,12 +58,16 @@ def test_what_was_written_by_hand_is_kept(tmp_path):
   repository.add_labels(path, "mine", 3, ["stable"])
   assert repository.models(repository.read(path))["mine"].base_path == "/elsewhere/mine"
   moved = repository.under("/srv", repository.models(repository.read(path)))
-  assert moved["mine"].base_path == "/srv/mine" and dict(moved["mine"].version_labels) == {"stable": 3}
+  assert moved["mine"].base_path == "/srv/mine" and dict(moved["mine"].version_labels) == {
+    "stable": 3
+  }
 
 
 @pytest.mark.parametrize("wrong", [["beta"], [], ["stable", "x"], [""]])
 def test_other_labels_are_refused(tmp_path, wrong):
-  with pytest.raises(repository.RepositoryError, match="is unknown: give stable, canary or stable,canary"):
+  with pytest.raises(
+    repository.RepositoryError, match="is unknown: give stable, canary or stable,canary"
+  ):
     repository.add_labels(tmp_path / "models.config", "small", 1, wrong)
   assert not list(tmp_path.iterdir())
 

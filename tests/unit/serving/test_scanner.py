@@ -76,11 +76,17 @@ def test_a_known_range_is_used_and_the_model_sees_outliers(scanner, windows):
 
 
 def test_a_model_trained_on_measured_ranges_scans_alike_whatever_drives_it(tmp_path, windows):
-  """A file, a live scan, a client step by step and the signature `scan`, of intensities in the detector's units."""
+  """A file, a live scan, a client step by step and the signature `scan`, of intensities in the
+  detector's units.
+  """
   trained, folder = scanning.exported(tmp_path, normalise="measured")
-  windows = np.float32([windows[0], windows[1], np.where(np.arange(tiny.SIZE)[:, None] < 13, 120.0, windows[2])])
+  windows = np.float32(
+    [windows[0], windows[1], np.where(np.arange(tiny.SIZE)[:, None] < 13, 120.0, windows[2])]
+  )
   expected = trained.scan_all(windows[..., None])
-  assert np.ptp(windows[2][tuple(expected.positions[2, : tiny.PROBES].astype(int).T)]) == 0  # nothing seen at first
+  assert (
+    np.ptp(windows[2][tuple(expected.positions[2, : tiny.PROBES].astype(int).T)]) == 0
+  )  # nothing seen at first
   measured, follows = Normalisation("measured"), live_model.ExportedModel(folder)
   served = local.LocalModel(folder)
   scans = Scanner(folder).scan(windows, measured)
@@ -88,10 +94,15 @@ def test_a_model_trained_on_measured_ranges_scans_alike_whatever_drives_it(tmp_p
   whole = served.scan(windows[..., None])
   for i, window in enumerate(windows):
     scope = twin.DigitalTwin(window, twin.Faults(dwell=10.0))
-    live = loop.run(scope, follows, deciding.Simulated(follows, scope.clock, lambda _: 0.0),
-                    measured.start(1))
-    found = ((scans.positions[i], scans.completions[i]), (driven.path[i], driven.completion[i, ..., 0]),
-             (whole["path"][i], whole["completion"][i, ..., 0]), (live.positions, live.completion))
+    live = loop.run(
+      scope, follows, deciding.Simulated(follows, scope.clock, lambda _: 0.0), measured.start(1)
+    )
+    found = (
+      (scans.positions[i], scans.completions[i]),
+      (driven.path[i], driven.completion[i, ..., 0]),
+      (whole["path"][i], whole["completion"][i, ..., 0]),
+      (live.positions, live.completion),
+    )
     for positions, completion in found:
       inside = [np.clip(path, 0, tiny.SIZE - 1) for path in (positions, expected.positions[i])]
       np.testing.assert_allclose(*inside, atol=1e-3)
@@ -114,7 +125,9 @@ def test_a_fixed_path_is_followed(tmp_path, windows):
 
 
 def test_other_windows_are_refused(scanner):
-  with pytest.raises(ValueError, match=r"shape \[1, 40, 40\] were given: the model scans \[B, 16, 16\]"):
+  with pytest.raises(
+    ValueError, match=r"shape \[1, 40, 40\] were given: the model scans \[B, 16, 16\]"
+  ):
     scanner.scan(np.zeros([1, 40, 40]), IMAGE)
 
 
@@ -124,11 +137,15 @@ def test_folders_without_a_model_are_refused(adaptive, tmp_path):
     Scanner(tmp_path / "none")
   with pytest.raises(ModelError, match="holds no saved_model.pb: give a folder NAME/VERSION"):
     Scanner(tmp_path)
-  with pytest.raises(ModelError, match="holds no saved_model.pb: give a version of it, such as .*/1"):
+  with pytest.raises(
+    ModelError, match="holds no saved_model.pb: give a version of it, such as .*/1"
+  ):
     Scanner(folder.parent)
   shutil.copytree(folder, tmp_path / "1")
   (tmp_path / "1" / "assets.extra" / "config.json").write_text("{}")
-  with pytest.raises(ModelError, match="config.json is missing or not the configuration of a model"):
+  with pytest.raises(
+    ModelError, match="config.json is missing or not the configuration of a model"
+  ):
     Scanner(tmp_path / "1")
 
 

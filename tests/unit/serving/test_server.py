@@ -50,7 +50,8 @@ def send(served, request):
 def status(served, **which):
   with grpc.insecure_channel(served.grpc) as channel:
     answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
-        get_model_status_pb2.GetModelStatusRequest(model_spec=spec(**which)), timeout=60)
+      get_model_status_pb2.GetModelStatusRequest(model_spec=spec(**which)), timeout=60
+    )
   return {s.version: s for s in answer.model_version_status}
 
 
@@ -70,7 +71,9 @@ def refused(code, function):
 
 
 def partial(batch=2):
-  return np.random.default_rng(0).uniform(-1, 1, [batch, tiny.SIZE, tiny.SIZE, 2]).astype(np.float32)
+  return (
+    np.random.default_rng(0).uniform(-1, 1, [batch, tiny.SIZE, tiny.SIZE, 2]).astype(np.float32)
+  )
 
 
 def post(served, body, path="lstm"):
@@ -84,14 +87,24 @@ class Stubs:
     self._served, self._name = served, name
 
   def start(self, count):
-    return arrays(predict(self._served, {"scan_id": np.arange(count)}, name=self._name, signature="start"))
+    return arrays(
+      predict(self._served, {"scan_id": np.arange(count)}, name=self._name, signature="start")
+    )
 
   def step(self, observation, answer):
-    return arrays(predict(self._served, {"observation": observation, **state_of(answer)}, name=self._name,
-                          signature="step"))
+    return arrays(
+      predict(
+        self._served,
+        {"observation": observation, **state_of(answer)},
+        name=self._name,
+        signature="step",
+      )
+    )
 
   def complete(self, partial_scans):
-    return arrays(predict(self._served, {"partial_scan": partial_scans}, name=self._name))["completion"]
+    return arrays(predict(self._served, {"partial_scan": partial_scans}, name=self._name))[
+      "completion"
+    ]
 
 
 @pytest.mark.parametrize("name", ["lstm", "dnc"])
@@ -107,7 +120,12 @@ def test_scans_over_grpc_are_the_models_own(served, exported, name):
 
 
 def test_requests_choose_a_version_by_number_and_label(served):
-  for which, version in (({}, 2), ({"version": 1}, 1), ({"label": "stable"}, 1), ({"label": "canary"}, 2)):
+  for which, version in (
+    ({}, 2),
+    ({"version": 1}, 1),
+    ({"label": "stable"}, 1),
+    ({"label": "canary"}, 2),
+  ):
     response = predict(served, {"partial_scan": partial()}, **which)
     assert response.model_spec.version.value == version and response.model_spec.name == "lstm"
     assert set(status(served, **which)) == ({1, 2} if not which else {version})
@@ -120,9 +138,13 @@ def test_requests_choose_a_version_by_number_and_label(served):
 
 
 def test_metadata_describe_the_signatures(served):
-  request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec(), metadata_field=["signature_def"])
+  request = get_model_metadata_pb2.GetModelMetadataRequest(
+    model_spec=spec(), metadata_field=["signature_def"]
+  )
   with grpc.insecure_channel(served.grpc) as channel:
-    response = prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata(request, timeout=60)
+    response = prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata(
+      request, timeout=60
+    )
   described = get_model_metadata_pb2.SignatureDefMap()
   response.metadata["signature_def"].Unpack(described)
   assert {"complete", "start", "step", "scan", "serving_default"} <= set(described.signature_def)
@@ -130,13 +152,18 @@ def test_metadata_describe_the_signatures(served):
   assert [dim.size for dim in shape.dim] == [-1, tiny.PROBES]
   answer = requests.get(f"{served.rest}/v1/models/lstm/metadata", timeout=60).json()
   assert answer["model_spec"] == {"name": "lstm", "signature_name": "", "version": "2"}
-  parsed = json_format.ParseDict(answer["metadata"]["signature_def"], get_model_metadata_pb2.SignatureDefMap(),
-                                 ignore_unknown_fields=True)
+  parsed = json_format.ParseDict(
+    answer["metadata"]["signature_def"],
+    get_model_metadata_pb2.SignatureDefMap(),
+    ignore_unknown_fields=True,
+  )
   assert parsed.signature_def["step"] == described.signature_def["step"]
 
 
 def test_outputs_can_be_filtered(served):
-  request = predict_pb2.PredictRequest(model_spec=spec(signature="start"), output_filter=["positions"])
+  request = predict_pb2.PredictRequest(
+    model_spec=spec(signature="start"), output_filter=["positions"]
+  )
   request.inputs["scan_id"].CopyFrom(tf.make_tensor_proto(np.arange(2)))
   assert set(send(served, request).outputs) == {"positions"}
   request.output_filter[:] = ["nothing"]
@@ -146,7 +173,9 @@ def test_outputs_can_be_filtered(served):
 def test_rows_and_columns_over_http_equal_grpc(served):
   expected = arrays(predict(served, {"partial_scan": partial()}))["completion"]
   rows = post(served, {"instances": partial().tolist()}).json()["predictions"]
-  columns = post(served, {"inputs": partial().tolist(), "signature_name": "complete"}).json()["outputs"]
+  columns = post(served, {"inputs": partial().tolist(), "signature_name": "complete"}).json()[
+    "outputs"
+  ]
   named = post(served, {"inputs": {"partial_scan": partial().tolist()}}).json()["outputs"]
   for values in (rows, columns, named):
     np.testing.assert_allclose(np.array(values), expected, atol=1e-5)
@@ -164,10 +193,18 @@ def test_several_tensors_travel_in_rows_and_columns(served):
     np.testing.assert_allclose([row[name] for row in answered], values, atol=1e-6)
 
 
-@pytest.mark.parametrize("which, code", [
-    ({"name": "nobody"}, NOT_FOUND), ({"version": 9}, NOT_FOUND), ({"version": -1}, NOT_FOUND),
-    ({"version": 2**62}, NOT_FOUND), ({"label": "beta"}, INVALID), ({"name": ""}, INVALID),
-    ({"signature": "guess"}, grpc.StatusCode.FAILED_PRECONDITION)])
+@pytest.mark.parametrize(
+  "which, code",
+  [
+    ({"name": "nobody"}, NOT_FOUND),
+    ({"version": 9}, NOT_FOUND),
+    ({"version": -1}, NOT_FOUND),
+    ({"version": 2**62}, NOT_FOUND),
+    ({"label": "beta"}, INVALID),
+    ({"name": ""}, INVALID),
+    ({"signature": "guess"}, grpc.StatusCode.FAILED_PRECONDITION),
+  ],
+)
 def test_unknown_models_versions_labels_and_signatures_are_told(served, which, code):
   refused(code, lambda: predict(served, {"partial_scan": partial()}, **which))
   if "signature" not in which and which.get("name") != "":
@@ -177,8 +214,14 @@ def test_unknown_models_versions_labels_and_signatures_are_told(served, which, c
 
 def malformed():
   """Yields requests that the model cannot run: name, signature, inputs."""
-  state = {"state_cell_0": (2, tiny.UNITS), "state_cell_1": (2, tiny.UNITS), "state_hidden_0": (2, tiny.UNITS),
-           "state_hidden_1": (2, tiny.UNITS), "state_position": (2, 2), "state_direction": (2, 2)}
+  state = {
+    "state_cell_0": (2, tiny.UNITS),
+    "state_cell_1": (2, tiny.UNITS),
+    "state_hidden_0": (2, tiny.UNITS),
+    "state_hidden_1": (2, tiny.UNITS),
+    "state_position": (2, 2),
+    "state_direction": (2, 2),
+  }
   step = {"observation": np.zeros([2, tiny.PROBES], np.float32)}
   step |= {name: np.zeros(shape, np.float32) for name, shape in state.items()}
   yield "rank", "complete", {"partial_scan": partial()[0]}
@@ -186,22 +229,51 @@ def malformed():
   yield "type", "complete", {"partial_scan": partial().astype(np.float64)}
   yield "name", "complete", {"image": partial()}
   yield "extra", "complete", {"partial_scan": partial(), "more": partial()}
-  yield "missing state", "step", {name: value for name, value in step.items() if name != "state_cell_1"}
-  yield "state of other size", "step", {**step, "state_cell_1": np.zeros([2, tiny.UNITS + 1], np.float32)}
-  yield "state of one scan", "step", {**step, "state_hidden_0": np.zeros([1, tiny.UNITS], np.float32)}
+  yield (
+    "missing state",
+    "step",
+    {name: value for name, value in step.items() if name != "state_cell_1"},
+  )
+  yield (
+    "state of other size",
+    "step",
+    {**step, "state_cell_1": np.zeros([2, tiny.UNITS + 1], np.float32)},
+  )
+  yield (
+    "state of one scan",
+    "step",
+    {**step, "state_hidden_0": np.zeros([1, tiny.UNITS], np.float32)},
+  )
   yield "transposed state", "step", {**step, "state_cell_0": np.zeros([tiny.UNITS, 2], np.float32)}
   yield "state without batch", "step", {**step, "state_direction": np.zeros([2], np.float32)}
-  yield "NaN intensity", "step", {**step, "observation": np.full([2, tiny.PROBES], np.nan, np.float32)}
+  yield (
+    "NaN intensity",
+    "step",
+    {**step, "observation": np.full([2, tiny.PROBES], np.nan, np.float32)},
+  )
   yield "NaN state", "step", {**step, "state_cell_0": np.full([2, tiny.UNITS], np.nan, np.float32)}
-  yield "infinite image", "scan", {"image": np.full([1, tiny.SIZE, tiny.SIZE, 1], np.inf, np.float32)}
-  yield "NaN scan", "complete", {"partial_scan": np.full([1, tiny.SIZE, tiny.SIZE, 2], np.nan, np.float32)}
+  yield (
+    "infinite image",
+    "scan",
+    {"image": np.full([1, tiny.SIZE, tiny.SIZE, 1], np.inf, np.float32)},
+  )
+  yield (
+    "NaN scan",
+    "complete",
+    {"partial_scan": np.full([1, tiny.SIZE, tiny.SIZE, 2], np.nan, np.float32)},
+  )
 
 
-@pytest.mark.parametrize("signature, inputs", [pytest.param(*case, id=name) for name, *case in malformed()])
+@pytest.mark.parametrize(
+  "signature, inputs", [pytest.param(*case, id=name) for name, *case in malformed()]
+)
 def test_bad_tensors_are_refused_and_the_server_stays_up(served, signature, inputs):
   said = refused(INVALID, lambda: predict(served, inputs, signature=signature))
   assert said
-  bodies = {"signature_name": signature, "inputs": {name: value.tolist() for name, value in inputs.items()}}
+  bodies = {
+    "signature_name": signature,
+    "inputs": {name: value.tolist() for name, value in inputs.items()},
+  }
   if next(iter(inputs.values())).dtype == np.float32:  # JSON has no types
     response = post(served, bodies)
     assert response.status_code == 400 and response.json()["error"]
@@ -217,21 +289,43 @@ def test_a_damaged_tensor_is_refused(served):
   assert predict(served, {"partial_scan": partial()}).outputs
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"{", b"[]", b"{}", b'{"instances": []}', b'{"instances": ["x"]}', b'{"instances": [[1, 2], [3]]}',
-    b'{"inputs": {"image": [1]}}', b'{"inputs": [1], "instances": [1]}', b'{"signature_name": 1, "instances": [1]}',
-    b'{"signature_name": "guess", "instances": [1]}', b'{"signature_name": "step", "instances": [1]}'])
+@pytest.mark.parametrize(
+  "body",
+  [
+    b"",
+    b"{",
+    b"[]",
+    b"{}",
+    b'{"instances": []}',
+    b'{"instances": ["x"]}',
+    b'{"instances": [[1, 2], [3]]}',
+    b'{"inputs": {"image": [1]}}',
+    b'{"inputs": [1], "instances": [1]}',
+    b'{"signature_name": 1, "instances": [1]}',
+    b'{"signature_name": "guess", "instances": [1]}',
+    b'{"signature_name": "step", "instances": [1]}',
+  ],
+)
 def test_malformed_json_is_refused(served, body):
   response = requests.post(f"{served.rest}/v1/models/lstm:predict", data=body, timeout=60)
   assert response.status_code == 400 and response.json()["error"]
 
 
-@pytest.mark.parametrize("path, code", [
-    ("nobody", 404), ("lstm/versions/9", 404), ("lstm/labels/beta", 400), ("lstm/versions/x", 400),
-    ("lstm/versions/99999999999999999999", 400)])
+@pytest.mark.parametrize(
+  "path, code",
+  [
+    ("nobody", 404),
+    ("lstm/versions/9", 404),
+    ("lstm/labels/beta", 400),
+    ("lstm/versions/x", 400),
+    ("lstm/versions/99999999999999999999", 400),
+  ],
+)
 def test_http_says_what_is_unknown(served, path, code):
-  for response in (requests.get(f"{served.rest}/v1/models/{path}", timeout=60),
-                   post(served, {"instances": partial().tolist()}, path)):
+  for response in (
+    requests.get(f"{served.rest}/v1/models/{path}", timeout=60),
+    post(served, {"instances": partial().tolist()}, path),
+  ):
     assert response.status_code == code and response.json()["error"]
 
 
@@ -242,7 +336,9 @@ def test_a_truncated_version_is_told_and_the_one_before_is_served_on(served):
   weights = damaged / "variables" / "variables.data-00000-of-00001"
   weights.write_bytes(weights.read_bytes()[:-100])
   damaged.rename(served.folder / "dnc" / "2")
-  wait_until(lambda: 2 in status(served, name="dnc") and status(served, name="dnc")[2].status.error_message)
+  wait_until(
+    lambda: 2 in status(served, name="dnc") and status(served, name="dnc")[2].status.error_message
+  )
   known = status(served, name="dnc")
   assert known[1].state == get_model_status_pb2.ModelVersionStatus.AVAILABLE
   assert known[2].state == get_model_status_pb2.ModelVersionStatus.END

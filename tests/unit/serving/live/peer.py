@@ -9,7 +9,17 @@ import threading
 import time
 from typing import NamedTuple
 
-PAYLOAD = {0x0: 2, 0x1: 0, 0x2: 0, 0x3: 0, 0x4: 0, 0x5: 0, 0x6: 2, 0xE: 6, 0xF: 4}  # bytes after the first, by type
+PAYLOAD = {
+  0x0: 2,
+  0x1: 0,
+  0x2: 0,
+  0x3: 0,
+  0x4: 0,
+  0x5: 0,
+  0x6: 2,
+  0xE: 6,
+  0xF: 4,
+}  # bytes after the first, by type
 
 
 class Pixel(NamedTuple):
@@ -28,9 +38,9 @@ class Peer:
   """Serves one client.
 
   Args:
-    fault: None, or what goes wrong with the sample numbered `at`: die (the connection breaks), silent (it and all
-      later ones are never sent), slow (it comes `pause` seconds late), drop (it alone is never sent), double (it is
-      sent twice).
+    fault: None, or what goes wrong with the sample numbered `at`: die (the connection breaks),
+      silent (it and all later ones are never sent), slow (it comes `pause` seconds late), drop (it
+      alone is never sent), double (it is sent twice).
     at: number of the sample, from 0, extra pixels counted.
     pause: s.
     greeting: bytes left over from a former client.
@@ -38,9 +48,22 @@ class Peer:
   """
 
   def __init__(self, fault=None, at=0, pause=0.3, greeting=b"", cookie_error=0):
-    self.fault, self.at, self.pause, self.greeting, self.cookie_error = fault, at, pause, greeting, cookie_error
+    self.fault, self.at, self.pause, self.greeting, self.cookie_error = (
+      fault,
+      at,
+      pause,
+      greeting,
+      cookie_error,
+    )
     self.pixels, self.kinds = [], []
-    self.blanked, self.inline, self.external, self.beam, self.output, self.raster = False, None, False, 0, 0, None
+    self.blanked, self.inline, self.external, self.beam, self.output, self.raster = (
+      False,
+      None,
+      False,
+      0,
+      0,
+      None,
+    )
     self.ended = threading.Event()
     self._pending = b""
     self._listener = socket.create_server(("127.0.0.1", 0))
@@ -58,7 +81,9 @@ class Peer:
       with connection:
         connection.sendall(self.greeting)
         while head := self._read(connection, 1):
-          self._execute(connection, head[0] >> 4, head[0] & 0xF, self._read(connection, PAYLOAD[head[0] >> 4]))
+          self._execute(
+            connection, head[0] >> 4, head[0] & 0xF, self._read(connection, PAYLOAD[head[0] >> 4])
+          )
     except OSError:
       pass
     finally:
@@ -104,6 +129,8 @@ class Peer:
     value = sample(x, y).to_bytes(2, "big")[: 2 - self.output]
     if self.fault == "slow" and number == self.at:
       time.sleep(self.pause)
-    if (self.fault == "silent" and number >= self.at) or (self.fault == "drop" and number == self.at):
+    if (self.fault == "silent" and number >= self.at) or (
+      self.fault == "drop" and number == self.at
+    ):
       return
     self._pending += value * (2 if self.fault == "double" and number == self.at else 1)

@@ -24,7 +24,8 @@ class Scripted:
   def start(self):
     one = np.ones([1, 2], np.float32)
     return {"state_time": np.zeros([1], int), "state_direction": one} | (
-        {"state_pending": one} if self.scan.decision_delay else {})
+      {"state_pending": one} if self.scan.decision_delay else {}
+    )
 
   def step(self, observation, answer):
     self.seen.append(observation)
@@ -32,8 +33,11 @@ class Scripted:
     time = int(answer["state_time"][0])
     angle = ANGLES[time]
     decided = np.float32([[np.sqrt(2) * np.cos(angle), np.sqrt(2) * np.sin(angle)]])
-    state = {"state_pending": decided, "state_direction": answer["state_pending"]} if "state_pending" in answer else {
-        "state_direction": decided}
+    state = (
+      {"state_pending": decided, "state_direction": answer["state_pending"]}
+      if "state_pending" in answer
+      else {"state_direction": decided}
+    )
     error = {} if self.errors is None else {"predicted_error": np.float32([[self.errors[time]]])}
     return {"state_time": np.array([time + 1]), "angle": np.float32([[angle]]), **state, **error}
 

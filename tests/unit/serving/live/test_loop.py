@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf.experiment import model as model_lib
+from adaptive_stem_tf.evaluation import model as model_lib
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving import export, litert
 from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
@@ -43,17 +43,21 @@ def path_of(*angles):
 DIAGONAL = np.pi / 4
 
 
-@pytest.mark.parametrize("delay, flown", [
-    (0, (DIAGONAL, *ANGLES[:3])), (1, (DIAGONAL, DIAGONAL, *ANGLES[:2]))])
+@pytest.mark.parametrize(
+  "delay, flown", [(0, (DIAGONAL, *ANGLES[:3])), (1, (DIAGONAL, DIAGONAL, *ANGLES[:2]))]
+)
 def test_a_script_is_followed(delay, flown):
   follows = Scripted(delay=delay)
   scanned, scope = scan(follows)
   np.testing.assert_allclose(scanned.positions, path_of(*flown), atol=1e-4)
   pixels = np.floor(scanned.positions).astype(int)
   np.testing.assert_allclose(scanned.intensities, IMAGE[pixels[:, 0], pixels[:, 1]])
-  np.testing.assert_allclose(np.concatenate(follows.seen), scanned.intensities[: 4 * len(follows.seen)])
+  np.testing.assert_allclose(
+    np.concatenate(follows.seen), scanned.intensities[: 4 * len(follows.seen)]
+  )
   assert len(follows.seen) == 3 - delay and [timing.directs for timing in scanned.timings] == [
-      segment + 1 + delay for segment in range(3 - delay)]
+    segment + 1 + delay for segment in range(3 - delay)
+  ]
   assert scanned.segments == 4 and not scanned.stopped_early and scope.blanked
 
 
@@ -73,7 +77,9 @@ def test_what_was_measured_is_completed_in_the_detectors_units():
   offset = twin.DigitalTwin(500 + 100 * IMAGE.astype(np.float64), twin.Faults(dwell=10.0))
   scanned, _ = scan(follows, scope=offset, known=(400.0, 600.0))
   measured = scanned.partial[..., 1] > 0
-  np.testing.assert_allclose(scanned.partial[..., 0][measured], (500 + 100 * IMAGE)[measured], rtol=1e-5)
+  np.testing.assert_allclose(
+    scanned.partial[..., 0][measured], (500 + 100 * IMAGE)[measured], rtol=1e-5
+  )
   np.testing.assert_allclose(follows.partial[..., 0][measured], IMAGE[measured], atol=1e-5)
   np.testing.assert_allclose(scanned.completion[~measured], 550.0)  # 0.5 of -1 to 1
 
@@ -99,12 +105,19 @@ def test_vacuum_becomes_0_until_there_is_a_range():
 
 def test_decisions_in_time_let_the_beam_wait_only_without_a_delay():
   scanned, scope = scan(Scripted(), took=30.0)
-  assert [timing.idle_us for timing in scanned.timings] == [30, 30, 30] and not any(t.late for t in scanned.timings)
+  assert [timing.idle_us for timing in scanned.timings] == [30, 30, 30] and not any(
+    t.late for t in scanned.timings
+  )
   assert scope.clock.now() == 4 * SEGMENT + 3 * 30
   scanned, scope = scan(Scripted(delay=1), took=30.0)
-  assert [timing.idle_us for timing in scanned.timings] == [0, 0] and not any(t.late for t in scanned.timings)
+  assert [timing.idle_us for timing in scanned.timings] == [0, 0] and not any(
+    t.late for t in scanned.timings
+  )
   assert scope.clock.now() == 4 * SEGMENT
-  assert [(t.took_us, t.deadline_us, t.asked_us) for t in scanned.timings] == [(30, 40, 40), (30, 40, 80)]
+  assert [(t.took_us, t.deadline_us, t.asked_us) for t in scanned.timings] == [
+    (30, 40, 40),
+    (30, 40, 80),
+  ]
 
 
 def test_late_decisions_are_waited_for_if_told_so():
@@ -124,13 +137,18 @@ MIRRORED = ANGLES[0] - np.pi  # in both axes
 def test_the_last_direction_is_repeated_when_a_decision_is_late():
   follows = Scripted()
   scanned, scope = scan(follows, took=[10.0, 60.0, 10.0])
-  # The second decision comes 20 us too late, while the third segment is scanned: the actor's third starts from
-  # the state it left, with the direction that was flown: 0.5 rad, mirrored, since it would end at (21.9, 17.4).
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4)
+  # The second decision comes 20 us too late, while the third segment is scanned: the actor's third
+  # starts from the state it left, with the direction that was flown: 0.5 rad, mirrored, since it
+  # would end at (21.9, 17.4).
+  np.testing.assert_allclose(
+    scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4
+  )
   assert [timing.late for timing in scanned.timings] == [False, True, False]
   assert [timing.took_us for timing in scanned.timings] == [10, 60, 10]
   np.testing.assert_allclose([t.angle for t in scanned.timings], ANGLES[:3], rtol=1e-6)
-  np.testing.assert_allclose([t.flown for t in scanned.timings], [ANGLES[0], MIRRORED, ANGLES[2]], rtol=1e-6)
+  np.testing.assert_allclose(
+    [t.flown for t in scanned.timings], [ANGLES[0], MIRRORED, ANGLES[2]], rtol=1e-6
+  )
   assert int(follows.states[2]["state_time"][0]) == 2
   flown = np.sqrt(2) * np.array([np.cos(MIRRORED), np.sin(MIRRORED)])
   np.testing.assert_allclose(follows.states[2]["state_direction"][0], flown, rtol=1e-6)
@@ -138,19 +156,24 @@ def test_the_last_direction_is_repeated_when_a_decision_is_late():
 
 
 def test_a_direction_that_is_repeated_is_mirrored_at_the_border():
-  # Four segments along the diagonal from (8, 8) would end at (24, 24): the second ends on the border, at 16.
+  # Four segments along the diagonal from (8, 8) would end at (24, 24): the second ends on the
+  # border, at 16.
   scanned, _ = scan(Scripted(), took=1e6)
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL - np.pi, DIAGONAL - np.pi),
-                             atol=1e-4)
+  np.testing.assert_allclose(
+    scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL - np.pi, DIAGONAL - np.pi), atol=1e-4
+  )
 
 
 def test_with_a_delay_too_the_last_direction_is_repeated():
   follows = Scripted(delay=1)
   scanned, scope = scan(follows, took=[50.0, 10.0])
   # Two segments along the diagonal end on the border: the third, repeated, is mirrored there.
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL - np.pi, ANGLES[1]), atol=1e-4)
+  np.testing.assert_allclose(
+    scanned.positions, path_of(DIAGONAL, DIAGONAL, DIAGONAL - np.pi, ANGLES[1]), atol=1e-4
+  )
   np.testing.assert_allclose(follows.states[1]["state_pending"], -1.0)
-  # Decision 1 is asked for at 80 us, but decision 0 is busy until 90: it takes 20 us, and the beam waits for neither.
+  # Decision 1 is asked for at 80 us, but decision 0 is busy until 90: it takes 20 us, and the beam
+  # waits for neither.
   assert [(timing.took_us, timing.busy_us) for timing in scanned.timings] == [(50, 50), (20, 10)]
   assert scope.clock.now() == 4 * SEGMENT
 
@@ -164,7 +187,12 @@ def test_a_deadline_can_be_given():
 def test_a_scan_stops_when_its_predicted_error_is_low():
   errors = [3.0, 0.9, 0.2, 0.1]
   scanned, scope = scan(Scripted(errors), stop_below=1.0)
-  assert scanned.segments == 2 and scanned.stopped_early and len(scanned.positions) == 8 and scope.blanked
+  assert (
+    scanned.segments == 2
+    and scanned.stopped_early
+    and len(scanned.positions) == 8
+    and scope.blanked
+  )
   assert [timing.predicted_error for timing in scanned.timings] == [3.0]
   scanned, _ = scan(Scripted(errors, delay=1), stop_below=1.0)
   assert scanned.segments == 3 and scanned.stopped_early  # one was in flight
@@ -174,7 +202,9 @@ def test_a_scan_stops_when_its_predicted_error_is_low():
 
 def test_a_watcher_sees_every_segment():
   seen = []
-  scan(Scripted(), watch=lambda positions, intensities: seen.append((len(positions), len(intensities))))
+  scan(
+    Scripted(), watch=lambda positions, intensities: seen.append((len(positions), len(intensities)))
+  )
   assert seen == [(4, 4), (8, 8), (12, 12), (16, 16)]
 
 
@@ -206,9 +236,14 @@ def breaks(_):
 
 
 @pytest.mark.parametrize("delay", [0, 1])
-@pytest.mark.parametrize("failure, said", [
-    (breaks, "the lens blew up"), (lambda values: values[:2], "4 positions .* shape \\[2\\]"),
-    (lambda values: values * np.nan, "4 of 4 intensities are NaN")])
+@pytest.mark.parametrize(
+  "failure, said",
+  [
+    (breaks, "the lens blew up"),
+    (lambda values: values[:2], "4 positions .* shape \\[2\\]"),
+    (lambda values: values * np.nan, "4 of 4 intensities are NaN"),
+  ],
+)
 def test_the_beam_is_blanked_when_a_microscope_fails(failure, said, delay):
   scope = Failing(failure)
   with pytest.raises(microscope.MicroscopeError, match=said):
@@ -226,6 +261,7 @@ def test_the_beam_is_blanked_when_the_model_or_a_person_interrupts():
 
     def raises(*_, error=error):
       raise error
+
     follows = Scripted()
     follows.step = raises
     with pytest.raises(type(error)):
@@ -233,7 +269,9 @@ def test_the_beam_is_blanked_when_the_model_or_a_person_interrupts():
     assert scope.blanked
 
 
-@pytest.mark.parametrize("rules", [{"late": "hurry"}, {"deadline": -1.0}, {"stop_below": float("nan")}])
+@pytest.mark.parametrize(
+  "rules", [{"late": "hurry"}, {"deadline": -1.0}, {"stop_below": float("nan")}]
+)
 def test_impossible_rules_are_refused(rules):
   with pytest.raises(ValueError, match=next(iter(rules))):
     loop.Rules(**rules)
@@ -254,7 +292,9 @@ class Gated(Scripted):
 
 def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
   follows = Gated()
-  scope = twin.DigitalTwin(IMAGE, twin.Faults(dwell=4e4), microscope.WallClock())  # segments of 160 ms
+  scope = twin.DigitalTwin(
+    IMAGE, twin.Faults(dwell=4e4), microscope.WallClock()
+  )  # segments of 160 ms
   collect = scope.collect
 
   def opening():
@@ -267,18 +307,26 @@ def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
   scanned = loop.run(scope, follows, decides, mapping((-1, 1)))
   decides.close()
   assert [timing.late for timing in scanned.timings] == [False, True, False]
-  np.testing.assert_allclose(scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4)
+  np.testing.assert_allclose(
+    scanned.positions, path_of(DIAGONAL, ANGLES[0], MIRRORED, ANGLES[2]), atol=1e-4
+  )
   assert scanned.timings[1].took_us > scanned.timings[1].deadline_us == 1.6e5
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-  """Folders of exported models, by delay; the one with a delay may stop early, and has a fast path."""
+  """Folders of exported models, by delay; the one with a delay may stop early, and has a fast
+  path.
+  """
   folders = {}
   for delay in (0, 1):
     trained = model_lib.of_learner(tiny.learner(decision_delay=delay, truncate=bool(delay)))
-    fast = (lambda folder, made=trained: litert.convert(made, folder / litert.FOLDER)) if delay else None
-    folders[delay] = export.export(trained, tmp_path_factory.mktemp(f"delay{delay}") / "1", also=fast)
+    fast = (
+      (lambda folder, made=trained: litert.convert(made, folder / litert.FOLDER)) if delay else None
+    )
+    folders[delay] = export.export(
+      trained, tmp_path_factory.mktemp(f"delay{delay}") / "1", also=fast
+    )
   return folders
 
 
@@ -287,7 +335,9 @@ def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay, 
   follows = model.ExportedModel(exported[delay], engine)
   assert follows.scan.truncate == bool(delay)
   scanned, _ = scan(follows, known=(-1.0, 1.0))
-  whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](image=tf.constant(IMAGE[None, ..., None]))
+  whole = tf.saved_model.load(str(exported[delay])).signatures["scan"](
+    image=tf.constant(IMAGE[None, ..., None])
+  )
   np.testing.assert_allclose(scanned.positions, np.clip(whole["path"][0], 0, 15), atol=1e-4)
   np.testing.assert_allclose(scanned.partial, whole["partial_scan"][0], atol=1e-6)
   np.testing.assert_allclose(scanned.completion, whole["completion"][0, ..., 0], atol=1e-4)
@@ -302,5 +352,7 @@ def test_folders_without_a_model_are_refused(tmp_path, exported):
     model.ExportedModel(tmp_path)
   with pytest.raises(ValueError, match="engine='gpu' is unknown: choose savedmodel or litert"):
     model.ExportedModel(exported[0], "gpu")
-  with pytest.raises(FileNotFoundError, match="litert/start.npz is missing: launch.export --litert writes it"):
+  with pytest.raises(
+    FileNotFoundError, match="litert/start.npz is missing: launch.export --litert writes it"
+  ):
     model.ExportedModel(exported[0], "litert")

@@ -14,7 +14,8 @@ from adaptive_stem_tf.serving.live import deciding, field, loop, microscope, ope
 from tests.unit.serving.live import peer
 from tests.unit.serving.live.scripted import Scripted
 
-# 16 px of 2 nm: 32 nm of a range of 128 nm, a quarter of the codes, 6144 to 10239 on both axes; 256 codes a px.
+# 16 px of 2 nm: 32 nm of a range of 128 nm, a quarter of the codes, 6144 to 10239 on both axes; 256
+# codes a px.
 FIELD = field.Field(16, 2.0, 128.0)
 DIAGONAL = np.stack([np.arange(4.0), 2 * np.arange(4.0)], 1)  # rows 0 to 3, columns 0 to 6
 
@@ -41,25 +42,39 @@ def test_commands_are_encoded_as_published():
   assert open_beam.synchronize(0x1234, open_beam.SIXTEEN_BIT) == bytes.fromhex("00 1234")
   assert open_beam.synchronize(0xFFFE, open_beam.EIGHT_BIT) == bytes.fromhex("02 fffe")
   assert open_beam.flush() == b"\x20"
-  assert open_beam.external_control(True) == b"\x31" and open_beam.external_control(False) == b"\x30"
+  assert (
+    open_beam.external_control(True) == b"\x31" and open_beam.external_control(False) == b"\x30"
+  )
   assert open_beam.select_electrons() == b"\x41"
-  assert [open_beam.blank(enable, inline) for enable in (False, True) for inline in (False, True)] == [
-      b"\x50", b"\x52", b"\x51", b"\x53"]
+  assert [
+    open_beam.blank(enable, inline) for enable in (False, True) for inline in (False, True)
+  ] == [b"\x50", b"\x52", b"\x51", b"\x53"]
   # A row is y and a column is x; x comes first.
   assert open_beam.vectors(np.array([[4, 0x3FFF], [0x102, 5]]), 6) == bytes.fromhex(
-      "e1 3fff 0004 0006  e1 0005 0102 0006")
+    "e1 3fff 0004 0006  e1 0005 0102 0006"
+  )
 
 
 def test_pixels_become_codes():
   np.testing.assert_array_equal(FIELD.first, [6144, 6144])
   np.testing.assert_array_equal(FIELD.last, [10239, 10239])
-  np.testing.assert_array_equal(FIELD.codes([[0, 0], [8, 4], [15, 16]]), [[6144, 6144], [8192, 7168], [9984, 10239]])
-  aside = field.Field(16, 2.0, 128.0, (-48.0, 32.0))  # 48 nm up is 6144 codes, 32 nm to the right 4096
+  np.testing.assert_array_equal(
+    FIELD.codes([[0, 0], [8, 4], [15, 16]]), [[6144, 6144], [8192, 7168], [9984, 10239]]
+  )
+  aside = field.Field(
+    16, 2.0, 128.0, (-48.0, 32.0)
+  )  # 48 nm up is 6144 codes, 32 nm to the right 4096
   np.testing.assert_array_equal(aside.codes([[0, 0], [8, 8]]), [[0, 10240], [2048, 12288]])
 
 
-@given(st.integers(1, 200), st.floats(0.01, 10), st.floats(1, 50), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4),
-       st.lists(st.tuples(*[st.floats(allow_nan=False)] * 2), min_size=1, max_size=8))
+@given(
+  st.integers(1, 200),
+  st.floats(0.01, 10),
+  st.floats(1, 50),
+  st.floats(-0.4, 0.4),
+  st.floats(-0.4, 0.4),
+  st.lists(st.tuples(*[st.floats(allow_nan=False)] * 2), min_size=1, max_size=8),
+)
 def test_no_code_is_ever_outside_the_field(size, pixel, spread, row, column, positions):
   full = size * pixel * spread
   try:
@@ -76,10 +91,16 @@ def test_no_code_is_ever_outside_the_field(size, pixel, spread, row, column, pos
   assert np.abs(codes - (middle + (inside - size / 2) * made.codes_per_px)).max() <= 1.5
 
 
-@pytest.mark.parametrize("values, said", [
-    ((16, 2.0, 31.0), "is not inside the range of 31 nm"), ((16, 2.0, 128.0, (0.0, 49.0)), "is not inside"),
-    ((16, 0.001, 128.0), "could not be told apart"), ((16, 0.0, 128.0), "must be above 0"),
-    ((16, 2.0, float("nan")), "must be above 0")])
+@pytest.mark.parametrize(
+  "values, said",
+  [
+    ((16, 2.0, 31.0), "is not inside the range of 31 nm"),
+    ((16, 2.0, 128.0, (0.0, 49.0)), "is not inside"),
+    ((16, 0.001, 128.0), "could not be told apart"),
+    ((16, 0.0, 128.0), "must be above 0"),
+    ((16, 2.0, float("nan")), "must be above 0"),
+  ],
+)
 def test_fields_that_do_not_fit_are_refused(values, said):
   with pytest.raises(ValueError, match=said):
     field.Field(*values)
@@ -100,7 +121,9 @@ def test_a_segment_is_measured_where_it_should_be():
     intensities = scope.probe(DIAGONAL)
     ys, xs = 6144 + 256 * np.arange(4), 6144 + 512 * np.arange(4)
     assert [pixel[:3] for pixel in other.pixels[:4]] == [(x, y, 100) for x, y in zip(xs, ys)]
-    np.testing.assert_array_equal(intensities, [peer.sample(int(x), int(y)) for x, y in zip(xs, ys)])
+    np.testing.assert_array_equal(
+      intensities, [peer.sample(int(x), int(y)) for x, y in zip(xs, ys)]
+    )
     assert [pixel.blanked for pixel in other.pixels] == [False] * 4 + [True]
     assert other.pixels[4][:2] == other.pixels[3][:2]  # blanked on the spot
     assert other.external and other.beam == 1 and not other.raster
@@ -111,7 +134,9 @@ def test_a_segment_is_measured_where_it_should_be():
 def test_eight_bit_samples():
   with connected(output=open_beam.EIGHT_BIT) as (scope, other):
     intensities = scope.probe(DIAGONAL)
-    np.testing.assert_array_equal(intensities, [peer.sample(p.x, p.y) >> 8 for p in other.pixels[:4]])
+    np.testing.assert_array_equal(
+      intensities, [peer.sample(p.x, p.y) >> 8 for p in other.pixels[:4]]
+    )
     scope.close()
 
 
@@ -129,18 +154,25 @@ def test_segments_are_queued_and_come_in_order():
 def test_what_a_former_client_left_is_skipped():
   left = struct.pack(">5H", 1, 2, 0xFFFF, 7, 8) + b"\x01"
   with connected(greeting=left) as (scope, other):
-    np.testing.assert_array_equal(scope.probe(DIAGONAL), [peer.sample(p.x, p.y) for p in other.pixels[:4]])
+    np.testing.assert_array_equal(
+      scope.probe(DIAGONAL), [peer.sample(p.x, p.y) for p in other.pixels[:4]]
+    )
 
 
 def test_a_peer_that_does_not_speak_the_protocol_is_refused():
-  with pytest.raises(microscope.MicroscopeError, match="sent .* of 1 bytes"), connected(cookie_error=1):
+  with (
+    pytest.raises(microscope.MicroscopeError, match="sent .* of 1 bytes"),
+    connected(cookie_error=1),
+  ):
     pass
 
 
 def test_nobody_there():
   with socket.create_server(("127.0.0.1", 0)) as listener:
     port = listener.getsockname()[1]
-  with pytest.raises(microscope.MicroscopeError, match=f"no Open Beam Interface answers at 127.0.0.1:{port}"):
+  with pytest.raises(
+    microscope.MicroscopeError, match=f"no Open Beam Interface answers at 127.0.0.1:{port}"
+  ):
     open_beam.OpenBeam("127.0.0.1", port, FIELD)
 
 
@@ -154,7 +186,9 @@ def live(scope, delay=0):
   follows = Scripted(delay=delay)
   decides = deciding.Threaded(follows, scope.clock)
   try:
-    return loop.run(scope, follows, decides, Normalisation("known", 0, 65532).start(1), loop.Rules(late="wait"))
+    return loop.run(
+      scope, follows, decides, Normalisation("known", 0, 65532).start(1), loop.Rules(late="wait")
+    )
   finally:
     decides.close()
 
@@ -168,16 +202,23 @@ def test_a_whole_scan(delay):
   lit = [pixel for pixel in other.pixels if not pixel.blanked]
   codes = FIELD.codes(scanned.positions)
   np.testing.assert_array_equal([(pixel.y, pixel.x) for pixel in lit], codes)
-  np.testing.assert_array_equal(scanned.intensities, [peer.sample(pixel.x, pixel.y) for pixel in lit])
+  np.testing.assert_array_equal(
+    scanned.intensities, [peer.sample(pixel.x, pixel.y) for pixel in lit]
+  )
 
 
 # Each segment has 4 samples and an extra one; the 7th is in the second segment.
 
 
 @pytest.mark.parametrize("delay", [0, 1])
-@pytest.mark.parametrize("fault, said", [
-    ("die", "closed the connection|broke the connection|takes no more commands"), ("silent", "sent 4 of 10 bytes in"),
-    ("drop", "sent 8 of 10 bytes in")])
+@pytest.mark.parametrize(
+  "fault, said",
+  [
+    ("die", "closed the connection|broke the connection|takes no more commands"),
+    ("silent", "sent 4 of 10 bytes in"),
+    ("drop", "sent 8 of 10 bytes in"),
+  ],
+)
 def test_failures_in_the_middle_of_a_scan_leave_the_beam_off(fault, said, delay):
   with connected(fault=fault, at=7) as (scope, other):
     with pytest.raises(microscope.MicroscopeError, match=said):
@@ -190,7 +231,10 @@ def test_failures_in_the_middle_of_a_scan_leave_the_beam_off(fault, said, delay)
 
 
 def test_samples_too_few_are_told_in_the_segment_they_are_missing_from_or_the_last():
-  with connected(fault="drop", at=17) as (scope, other), pytest.raises(microscope.MicroscopeError, match="8 of 10"):
+  with (
+    connected(fault="drop", at=17) as (scope, other),
+    pytest.raises(microscope.MicroscopeError, match="8 of 10"),
+  ):
     live(scope)
   assert settled(other).blanked
 
@@ -203,8 +247,10 @@ def test_an_answer_that_comes_late_but_in_time_is_taken():
 
 
 def test_an_answer_that_comes_too_late_ends_the_scan_blanked():
-  with connected(fault="slow", at=7, pause=0.8) as (scope, other), pytest.raises(
-      microscope.MicroscopeError, match="sent 0 of 10 bytes in 0.2 s"):
+  with (
+    connected(fault="slow", at=7, pause=0.8) as (scope, other),
+    pytest.raises(microscope.MicroscopeError, match="sent 0 of 10 bytes in 0.2 s"),
+  ):
     live(scope)
   assert settled(other).blanked
 

@@ -25,33 +25,47 @@ def titles(drawn):
 def test_panels_come_with_what_is_known():
   measured = "4 of 4 segments, 6.2% of pixels"
   assert titles(picture.draw(frame())) == [measured]
-  ended = {"completion": np.full([16, 16], 7.0), "took": np.array([20.0, 300.0]), "late": np.array([False, True]),
-           "deadline": 100.0}
+  ended = {
+    "completion": np.full([16, 16], 7.0),
+    "took": np.array([20.0, 300.0]),
+    "late": np.array([False, True]),
+    "deadline": 100.0,
+  }
   assert titles(picture.draw(frame(**ended))) == [measured, "completion", ""]
   truth = tiny.images(1)[0, ..., 0]
   drawn = picture.draw(frame(**ended, truth=truth, predicted=np.array([2.0, 1.0])))
   assert titles(drawn)[:4] == ["specimen", measured, "completion", ""]
   times = drawn.axes[3]
-  assert times.get_ylabel() == "time, us" and [patch.get_height() for patch in times.patches] == [20, 300]
+  assert times.get_ylabel() == "time, us" and [patch.get_height() for patch in times.patches] == [
+    20,
+    300,
+  ]
   assert drawn.axes[4].get_ylabel() == "predicted 10 MSE"
 
 
 @pytest.mark.parametrize("longest, unit", [(900.0, "us"), (1100.0, "ms"), (2e6, "s")])
 def test_times_have_the_unit_that_suits_them(longest, unit):
-  drawn = picture.draw(frame(completion=np.zeros([16, 16]), took=np.array([longest]), late=np.array([False]),
-                             deadline=1.0))
+  drawn = picture.draw(
+    frame(
+      completion=np.zeros([16, 16]), took=np.array([longest]), late=np.array([False]), deadline=1.0
+    )
+  )
   assert drawn.axes[2].get_ylabel() == f"time, {unit}"
 
 
 def test_a_scan_without_decisions_has_a_picture():
-  picture.draw(frame(completion=np.zeros([16, 16]), took=np.zeros(0), late=np.zeros(0, bool), deadline=10.0))
+  picture.draw(
+    frame(completion=np.zeros([16, 16]), took=np.zeros(0), late=np.zeros(0, bool), deadline=10.0)
+  )
 
 
 def test_another_process_draws_and_skips_what_comes_too_fast(tmp_path):
   shown = picture.LivePicture(tmp_path / "live.png")
   for _ in range(50):
     shown.show(frame())  # returns at once
-  assert shown.finish(frame(completion=np.full([16, 16], 7.0), took=np.ones(3), late=np.zeros(3, bool), deadline=2.0))
+  assert shown.finish(
+    frame(completion=np.full([16, 16], 7.0), took=np.ones(3), late=np.zeros(3, bool), deadline=2.0)
+  )
   pixels = image.imread(tmp_path / "live.png")
   assert pixels.shape[1] > 2 * pixels.shape[0] and pixels[..., :3].std() > 0.05  # the last one
 
@@ -65,8 +79,15 @@ def test_a_scan_goes_on_without_its_picture(tmp_path):
 
 
 def test_times_by_hand():
-  told = report.decision_times([timing(20.0), timing(200.0, late=True, idle=100.0), timing(40.0, idle=7.0)])
-  assert told["decisions"] == 3 and told["late"] == 1 and told["deadline_us"] == 100 and told["beam_waited_us"] == 107
+  told = report.decision_times(
+    [timing(20.0), timing(200.0, late=True, idle=100.0), timing(40.0, idle=7.0)]
+  )
+  assert (
+    told["decisions"] == 3
+    and told["late"] == 1
+    and told["deadline_us"] == 100
+    and told["beam_waited_us"] == 107
+  )
   assert told["latency_us"] == pytest.approx({"p50": 40, "p99": 40 + 0.98 * 160, "max": 200})
   assert told["decision_us"]["p50"] == 20
   assert report.decision_times([])["decision_us"] == {}

@@ -40,12 +40,15 @@ def test_a_segment_takes_its_dwell_times():
 
 
 def test_dose_noise_has_the_mean_and_variance_of_counted_electrons():
-  # Black is 100, white 250: 250 electrons at white. A pixel of 150 gets N ~ Poisson(250 / 3), in steps of 150 / 250.
+  # Black is 100, white 250: 250 electrons at white. A pixel of 150 gets N ~ Poisson(250 / 3), in
+  # steps of 150 / 250.
   values = scope(dose=250.0).probe(np.tile([[5.0, 0.0]], [20000, 1]))
   assert values.mean() == pytest.approx(150.0, abs=0.2)
   assert values.std() == pytest.approx(np.sqrt(250 / 3) * 150 / 250, rel=0.02)
   np.testing.assert_allclose((values - 100) / 0.6, np.rint((values - 100) / 0.6), atol=1e-9)
-  assert (scope(dose=250.0).probe(np.zeros([50, 2])) == 100).all()  # no electron where the specimen is black
+  assert (
+    scope(dose=250.0).probe(np.zeros([50, 2])) == 100
+  ).all()  # no electron where the specimen is black
 
 
 def test_a_uniform_image_has_no_range_to_count_in():
@@ -59,8 +62,9 @@ def test_jitter_moves_positions_by_its_standard_deviation():
 
 
 def test_lag_reads_what_lies_behind():
-  # From the centre, row 8, to row 2, with tau = dwell / log 2: half of the way is left after each dwell. Means over
-  # the dwells are 2 + 6 (1 - 1/2) / log 2 = 6.3, then 2 + 3 (1 - 1/2) / log 2 = 4.2, then 3.1.
+  # From the centre, row 8, to row 2, with tau = dwell / log 2: half of the way is left after each
+  # dwell. Means over the dwells are 2 + 6 (1 - 1/2) / log 2 = 6.3, then 2 + 3 (1 - 1/2) / log 2 =
+  # 4.2, then 3.1.
   lagging = scope(dwell=10.0, system=config.ScanSystem(lag_us=10.0 / math.log(2)))
   np.testing.assert_array_equal(lagging.probe(np.tile([[2.0, 8.0]], [3, 1])), [160, 140, 130])
 
@@ -80,26 +84,43 @@ def test_a_parked_beam_comes_back_from_the_corner():
   parked.probe(DOWN)
   parked.park()
   parked.clock.wait_until(1e4)
-  # From row 0 to row 8: half of the way is left after each dwell. Means are 8 - 8 (1 - 1/2) / log 2 = 2.2, then 5.1.
+  # From row 0 to row 8: half of the way is left after each dwell. Means are 8 - 8 (1 - 1/2) / log 2
+  # = 2.2, then 5.1.
   np.testing.assert_array_equal(parked.probe(np.tile([[8.0, 8.0]], [2, 1])), [120, 150])
 
 
 def test_whatever_displaces_a_beam_displaces_the_twins(rng):
-  system = config.ScanSystem(lag_us=4.0, resonance_us=5.0, damping=0.4, hysteresis_px=0.5, scale_row_percent=5.0,
-                             rotation_mrad=60.0, shear_mrad=-40.0, drift_row=3.0, drift_change_column=9.0,
-                             pickup_px=2.0)
-  scope_, (first, second) = scope(tiny.images(1)[0, ..., 0], dwell=20.0, system=system), rng.uniform(2, 14, [2, 9, 2])
+  system = config.ScanSystem(
+    lag_us=4.0,
+    resonance_us=5.0,
+    damping=0.4,
+    hysteresis_px=0.5,
+    scale_row_percent=5.0,
+    rotation_mrad=60.0,
+    shear_mrad=-40.0,
+    drift_row=3.0,
+    drift_change_column=9.0,
+    pickup_px=2.0,
+  )
+  scope_, (first, second) = (
+    scope(tiny.images(1)[0, ..., 0], dwell=20.0, system=system),
+    rng.uniform(2, 14, [2, 9, 2]),
+  )
   state = distortion.start(system, np.full([1, 2], 8.0), 16)
   for segment, pause in ((first, 0.0), (second, 35.0)):
     scope_.clock.wait_until(scope_.clock.now() + pause)
-    places, state = distortion.move(system, distortion.rest(system, state, pause), segment[None], 20.0)
+    places, state = distortion.move(
+      system, distortion.rest(system, state, pause), segment[None], 20.0
+    )
     pixels = np.floor(np.clip(places[0], 0, 15)).astype(int)
     np.testing.assert_array_equal(scope_.probe(segment), scope_.image[tuple(pixels.T)])
 
 
 def test_drift_adds_up_while_time_passes():
   drifting = scope(dwell=100.0, system=config.ScanSystem(drift_row=5.0))  # half a pixel a dwell
-  np.testing.assert_array_equal(drifting.probe(np.full([4, 2], 8.25)), [180, 170, 170, 160])  # 8.25 - 0.25 - k / 2
+  np.testing.assert_array_equal(
+    drifting.probe(np.full([4, 2], 8.25)), [180, 170, 170, 160]
+  )  # 8.25 - 0.25 - k / 2
   drifting.clock.wait_until(1000.0)
   assert drifting.probe(np.full([1, 2], 8.25))[0] == 130  # 8.25 - 5.25
 
@@ -130,7 +151,9 @@ def test_impossible_faults_are_refused(faults):
     twin.Faults(**faults)
 
 
-@pytest.mark.parametrize("image, said", [(np.zeros([4, 5]), "shape \\[4, 5\\]"), (np.full([4, 4], np.nan), "NaN")])
+@pytest.mark.parametrize(
+  "image, said", [(np.zeros([4, 5]), "shape \\[4, 5\\]"), (np.full([4, 4], np.nan), "NaN")]
+)
 def test_images_that_cannot_be_scanned_are_refused(image, said):
   with pytest.raises(ValueError, match=said):
     twin.DigitalTwin(image)

@@ -1,0 +1,84 @@
+"""Animates adaptive scans: path, partial scan and completion after every segment."""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from matplotlib import animation, figure
+from matplotlib.backends import backend_agg
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.compare import scanning
+from adaptive_stem_tf.evaluation import figures
+
+_PER_SECOND, _HELD = 3, 6  # frames a second; and how often the last is shown
+_TITLES = ("path so far", "measured so far", "completion", "target")
+
+
+def write(
+  path: str | os.PathLike,
+  images: np.ndarray,
+  targets: np.ndarray,
+  positions: np.ndarray,
+  generator: Callable[..., tf.Tensor],
+  experiment: config.Experiment,
+) -> None:
+  """Writes an animated GIF of scans as they unfold, whole or not at all.
+
+  The generator was trained on whole scans: what it makes of their beginnings is a guess.
+
+  Args:
+    path: of the GIF.
+    images: [E, S, S, 1], what the beam meets.
+    targets: [E, S, S, 1], filtered.
+    positions: [E, T * n, 2] px.
+    generator: completes partial scans.
+    experiment: whose scan and data they are.
+  """
+  scan = experiment.scan
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  drawn = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")
+  backend_agg.FigureCanvasAgg(drawn)
+  grid = drawn.subplots(len(images), len(_TITLES), squeeze=False)
+  writer = animation.PillowWriter(fps=_PER_SECOND)
+  unfinished = path.with_name(f"{path.stem}.tmp.gif")  # Pillow goes by the ending
+  with writer.saving(drawn, unfinished, dpi=90):
+    for segments in range(1, scan.segments + 1):
+      probes = segments * scan.probes
+      scanned = scanning.scan_along(
+        images, positions[:, :probes], scan.probes, experiment.data.normalise
+      )
+      completions = scanning.complete_all(generator, scanned)
+      _draw(grid, images, targets, scanned.positions, scanned.partial, completions)
+      drawn.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
+      for _ in range(_HELD if segments == scan.segments else 1):
+        writer.grab_frame()
+  unfinished.rename(path)
+
+
+def _draw(grid: Any, images, targets, positions, partial, completions) -> None:
+  size = images.shape[1]
+  for row, axes in enumerate(grid):
+    error = 10 * np.mean(np.square(completions[row] - targets[row]))
+    shown = (
+      images[row, ..., 0],
+      figures.partial_picture(partial[row]),
+      completions[row, ..., 0],
+      targets[row, ..., 0],
+    )
+    for one, image, title in zip(axes, shown, _TITLES):
+      one.clear()
+      one.axis("off")
+      one.imshow(
+        image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest", extent=(0, size, size, 0)
+      )
+      one.set_title(
+        f"{title}, 10 MSE {error:.3f}" if title == "completion" else title, fontsize=8, pad=2
+      )
+    axes[0].plot(positions[row, :, 1], positions[row, :, 0], color="tab:orange", linewidth=0.9)
+    axes[0].plot(positions[row, -1, 1], positions[row, -1, 0], "o", color="tab:red", markersize=3)
+    axes[0].set(xlim=(0, size), ylim=(size, 0))

@@ -1,0 +1,123 @@
+"""The models that are compared: runs of one configuration, told apart by their seeds only, are one
+group.
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.training import outcome, run
+
+_EQUAL = ("data", "generator")  # sections that compared models share, as their baselines do
+
+
+class Group(NamedTuple):
+  """Runs of one configuration, a seed each."""
+
+  name: str
+  workdirs: tuple[pathlib.Path, ...]
+  experiments: tuple[config.Experiment, ...]
+
+  @property
+  def seeds(self) -> tuple[int, ...]:
+    """The seeds of the runs."""
+    return tuple(experiment.seed for experiment in self.experiments)
+
+
+def read(models: Sequence[str]) -> list[Group]:
+  """Reads finished runs of adaptive scanners and groups them.
+
+  Args:
+    models: WORKDIR each, or NAME=WORKDIR to name its group.
+
+  Raises:
+    ValueError: if there are none, one has not finished or is not adaptive, or they cannot be
+      compared.
+  """
+  if not models:
+    raise ValueError("models= names no run: give --models=WORKDIR[,WORKDIR...].")
+  found: dict[str, list[tuple[str, pathlib.Path, config.Experiment]]] = {}
+  for model in models:
+    name, _, workdir = model.rpartition("=")
+    experiment = _read_one(pathlib.Path(workdir))
+    key = experiment.replace(seed=0, images="").to_json()
+    found.setdefault(key, []).append((name, pathlib.Path(workdir), experiment))
+  groups = [_group(members) for members in found.values()]
+  _check(groups)
+  return groups
+
+
+def _read_one(workdir: pathlib.Path) -> config.Experiment:
+  experiment = run.read_experiment(workdir)
+  if experiment.scan.path != "adaptive":
+    raise ValueError(
+      f"models={workdir} scans along path={experiment.scan.path}: give adaptive runs; this command "
+      "trains and adds the others."
+    )
+  if not outcome.is_finished(workdir) or outcome.diverged_at(workdir) is not None:
+    raise ValueError(
+      f"models={workdir} has not finished its {experiment.optimisation.iterations} iterations: "
+      f"train it to its end (python -m launch.train --workdir={workdir})."
+    )
+  return experiment
+
+
+def _group(members: Sequence[tuple[str, pathlib.Path, config.Experiment]]) -> Group:
+  names, workdirs, experiments = zip(*members)
+  given = sorted(set(names) - {""})
+  if len(given) > 1:
+    raise ValueError(
+      f"models= names runs of one configuration differently ({', '.join(given)}): only their seeds "
+      "differ; give them one name."
+    )
+  seeds = [experiment.seed for experiment in experiments]
+  if len(set(seeds)) < len(seeds):
+    raise ValueError(
+      f"models={','.join(map(str, workdirs))} repeat a seed ({', '.join(map(str, seeds))}) of one "
+      "configuration: give each run once."
+    )
+  return Group(
+    given[0] if given else _common_name([str(workdir) for workdir in workdirs]),
+    workdirs,
+    experiments,
+  )
+
+
+def _common_name(workdirs: Sequence[str]) -> str:
+  """Returns the workdirs' common name without the seed, `adaptive` if nothing is left."""
+  common = os.path.commonprefix(
+    [pathlib.Path(os.path.abspath(workdir)).name for workdir in workdirs]
+  )
+  return re.sub(r"[-_]?(seed)?[-_]?\d*$", "", common).rstrip("-_") or "adaptive"
+
+
+def _check(groups: Sequence[Group]) -> None:
+  """Refuses groups that no one set of baselines can be compared with."""
+  names = [group.name for group in groups]
+  if len(set(names)) < len(names):
+    raise ValueError(
+      f"models= have {len(groups)} configurations with the names {', '.join(names)}: name them "
+      "apart with --models=NAME=WORKDIR,..."
+    )
+  first = groups[0].experiments[0]
+  for group in groups[1:]:
+    other = group.experiments[0]
+    differing = first.replace(images="").differences(other.replace(images=""))
+    shared = {
+      **{name: None for section in _EQUAL for name in vars(getattr(first, section))},
+      "image_size": None,
+      "iterations": None,
+      "batch_size": None,
+    }
+    wrong = [name for name in differing if name in shared]
+    doses = [experiment.scan.segments * experiment.scan.probes for experiment in (first, other)]
+    if doses[0] != doses[1]:
+      wrong.append("probing positions")
+    if wrong:
+      raise ValueError(
+        f"models {groups[0].name} and {group.name} differ in {', '.join(wrong)}: baselines must be "
+        "equal to what they are compared with; compare these models one by one."
+      )

@@ -1,0 +1,118 @@
+"""Which scans and completions are compared, and which generators have to be trained for them."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.compare import classical
+from adaptive_stem_tf.compare.groups import Group
+from adaptive_stem_tf.reproduction.plan import Job
+from adaptive_stem_tf.scan import baselines, path_names
+
+SCANS = {
+  "spiral": "spiral",
+  "spiral_polygon": "polygon spiral",
+  "wide_spiral": "wide spiral",
+  "zigzag": "zigzag",
+  "raster": "raster lines",
+  "grid": "uniform grid",
+  "jittered_grid": "jittered grid",
+  "random_points": "random points",
+  "random_walk": "random walk",
+}
+SPIRALS = ("spiral", "spiral_polygon")
+OWN, ALL = "own", "all"
+COMPLETIONS = {
+  OWN: "a generator of its own",
+  ALL: "one generator for all scans",
+  **{name: name.replace("_", " ") for name in classical.METHODS},
+}
+_FIRST = (OWN, ALL, "total_variation", "biharmonic", "linear", "nearest")  # what is shown first
+
+
+def shown_first(completions: Iterable[str]) -> str:
+  """Returns the completion that pictures and short tables show."""
+  return min(completions, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is trained, and from what.
+
+  Attributes:
+    group: models whose configuration the baselines share.
+    base: that configuration, with the specimens and iterations of the baselines.
+    settings: how runs are carried out.
+    folder: workdirs are below it.
+    seeds: of every generator.
+    scans: names of `SCANS`.
+    segments: of each scan, fewer than the models' where times are made equal.
+  """
+
+  group: Group
+  base: config.Experiment
+  settings: config.Run
+  folder: pathlib.Path
+  seeds: tuple[int, ...]
+  scans: tuple[str, ...]
+  segments: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+  def scan(self, name: str, pitches: Mapping[str, float]) -> config.Scan:
+    """Returns the geometry of a scan of `SCANS`, with the pitch in px of a spiral."""
+    changes = {"path": name, "pitch": pitches[name]} if name in SPIRALS else {"path": name}
+    segments = self.segments.get(name, self.base.scan.segments)
+    return dataclasses.replace(self.base.scan, segments=segments, **changes)
+
+  def own(self, name: str, seed: int, pitches: Mapping[str, float]) -> Job:
+    """Returns what trains the generator of one scan."""
+    scan = self.scan(name, pitches)
+    label = f"{name}-pitch{scan.pitch:g}" if name in SPIRALS else name
+    label += f"-{scan.segments * scan.probes}" if name in self.segments else ""
+    return self._job(label, self._experiment(scan, seed))
+
+  def everything(self, seed: int) -> Job:
+    """Returns what trains the generator of all scans; it sees the scans of one of the models,
+    too.
+    """
+    actor = self.group.workdirs[self.seeds.index(seed) % len(self.group.workdirs)].resolve()
+    scan = dataclasses.replace(self.base.scan, path=f"{path_names.FROM_ACTOR}{actor}")
+    return self._job(f"{path_names.MIXED}-{self.group.name}", self._experiment(scan, seed))
+
+  def candidate(self, name: str, pitch: float, iterations: int) -> Job:
+    """Returns what trains a generator for a few iterations, to choose a spiral's pitch."""
+    experiment = self._experiment(self.scan(name, {name: pitch}), self.seeds[0])
+    return self._job(f"candidate-{name}-pitch{pitch:g}", experiment.replace(iterations=iterations))
+
+  def candidates(self, iterations: int) -> dict[tuple[str, float], Job]:
+    """Returns what trains generators for every pitch of the spirals that are compared."""
+    return {
+      (name, pitch): self.candidate(name, pitch, iterations)
+      for name in SPIRALS
+      if name in self.scans
+      for pitch in baselines.PITCHES
+    }
+
+  def _experiment(self, scan: config.Scan, seed: int) -> config.Experiment:
+    return dataclasses.replace(self.base, scan=scan, seed=seed)
+
+  def _job(self, label: str, experiment: config.Experiment) -> Job:
+    last = experiment.optimisation.iterations
+    settings = (
+      dataclasses.replace(self.settings, picture_every=last)
+      if self.settings.picture_every
+      else self.settings
+    )
+    return Job(self.folder / f"{label}-seed{experiment.seed}", experiment, settings, None)
+
+
+def check(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+  """Returns what a flag lists, in the order of `known`; all of it if nothing is given.
+
+  Raises:
+    ValueError: for what is unknown.
+  """
+  unknown = [item for item in given if item not in known]
+  if unknown:
+    raise ValueError(f"{name}={','.join(unknown)} is unknown: choose among {', '.join(known)}.")
+  return tuple(item for item in known if item in given or not given)

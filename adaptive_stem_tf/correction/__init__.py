@@ -1,0 +1,3 @@
+"""Corrections of distorted scans: configuration, cycle learner, training and evaluation (METHOD
+section 10).
+"""

@@ -1,0 +1,357 @@
+"""One training iteration of a distortion correction: a cyclic GAN, or its paired bound (METHOD
+section 10, SI S5).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf import config, randomness, specimens
+from adaptive_stem_tf.correction import adversarial, history
+from adaptive_stem_tf.correction.configuration import Correction
+from adaptive_stem_tf.learning import alrc, losses
+from adaptive_stem_tf.networks import discriminator, distorter, generator, infill
+from adaptive_stem_tf.scan import partial_scan
+from adaptive_stem_tf.types import CycleMetrics, Draw
+
+
+class UnpairedScans(NamedTuple):
+  """What a microscope gives to learn from: partial scans of some crops, rasters of others."""
+
+  nominal: (
+    tf.Tensor
+  )  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
+  intensities: tf.Tensor  # [N, K, P], as measured, distorted
+  displacements: (
+    tf.Tensor
+  )  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
+  scanned: (
+    tf.Tensor
+  )  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
+  rasters: tf.Tensor  # [M, S, S, 1], other crops
+
+
+class Batch(NamedTuple):
+  """What an iteration sees."""
+
+  nominal: tf.Tensor  # [B, P, 2] px
+  intensities: tf.Tensor  # [B, P]
+  displacements: tf.Tensor  # [B, P, 2] px, unknown to who learns
+  partial: tf.Tensor  # [B, S, S, 2], these drawn: I_partial and M
+  truth: tf.Tensor  # [B, S, S, 1], what was scanned, filtered as targets are
+  rasters: tf.Tensor  # [B, S, S, 1], of other crops, as scans of them would be read
+  targets: tf.Tensor  # [B, S, S, 1], these filtered
+
+
+def make_distorter(experiment: Correction) -> distorter.Distorter:
+  """Returns the distorter of a configuration."""
+  cycle = experiment.cycle
+  sizes = config.Generator(
+    channels=cycle.distorter_channels,
+    blocks=cycle.distorter_blocks,
+    batch_norm_decay=experiment.generator.batch_norm_decay,
+  )
+  return distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement)
+
+
+class CycleLearner(snt.Module):
+  """Corrector G_pr, distorter G_rp, two discriminators, their optimisers, and the step that trains
+  them.
+
+  Everything that training changes is a variable below this module.
+  """
+
+  def __init__(
+    self,
+    experiment: Correction,
+    scans: UnpairedScans,
+    jit: str = "auto",
+    name: str = "cycle_learner",
+  ):
+    """Makes the learner.
+
+    Args:
+      experiment: the configuration.
+      scans: what it learns from; held, not copied.
+      jit: what XLA compiles: `all` or, on a GPU, `auto` the whole step; else nothing.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self.experiment, self.scans = experiment, scans
+    self._size = scans.rasters.shape[1]
+    self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
+    self._make_networks()
+    self._make_optimisers()
+    whole = jit == "all" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
+    self._step = tf.function(self._train, jit_compile=whole or None, autograph=False)
+
+  def step(self, draw: Draw) -> CycleMetrics:
+    """Trains for one iteration.
+
+    Args:
+      draw: which partial scans, [B] each; rasters are drawn here.
+
+    Returns:
+      The iteration's metrics.
+    """
+    return self._step(draw.index, draw.transform)
+
+  @property
+  def drawn(self) -> int:
+    """How many crops draws are made from."""
+    return self.scans.intensities.shape[0]
+
+  @property
+  def traces(self) -> int:
+    """How often the step was traced: 1 after the first call, and ever after."""
+    return self._step.experimental_get_tracing_count()
+
+  def status(self, row: Mapping[str, float]) -> str:
+    """Says in a few words how training goes, from the mean metrics of some iterations."""
+    return (
+      f"10 MSE {row['error']:.3f}, cycles {row['raster_cycle']:.4f} {row['partial_cycle']:.4f}, "
+      f"discriminators {row['raster_discriminator']:.2f} {row['partial_discriminator']:.2f}"
+    )
+
+  def _train(self, index: tf.Tensor, transform: tf.Tensor) -> CycleMetrics:
+    """The data flow of an iteration. All gradients use the weights before the step."""
+    batch = self.batch(Draw(index, transform))
+    learn = self._learn_paired if self.experiment.cycle.paired else self._learn_unpaired
+    metrics = learn(batch)
+    self.iteration.assign_add(1)
+    return metrics
+
+  # Construction.
+
+  def _make_networks(self):
+    e = self.experiment
+    cycle, size = e.cycle, self._size
+    tf.random.set_seed(e.seed)  # of weights; nothing else draws from the global generator
+    self.corrector = generator.Generator(e.generator, name="corrector")
+    self.distorter = make_distorter(e)
+    plain = cycle.adversarial == "plain"
+    self.raster_discriminator, self.partial_discriminator = (
+      discriminator.Discriminator(cycle.discriminator_channels, plain, name)
+      for name in ("raster_discriminator", "partial_discriminator")
+    )
+    self.raster_history, self.partial_history = (
+      history.History(cycle.history, (size, size, channels))
+      if cycle.history
+      else history.NoHistory()
+      for channels in (1, View.channels)
+    )
+    raster, partial, nominal = (
+      tf.zeros([1, size, size, 1]),
+      tf.zeros([1, size, size, 2]),
+      self.scans.nominal[:1, 0],
+    )
+    self.corrector(partial, is_training=False)  # creates variables, as every call here does
+    self.distorter(raster, raster, nominal, is_training=False)
+    self.raster_discriminator(raster), self.partial_discriminator(View(nominal, size).show(partial))
+
+  def _make_optimisers(self):
+    o = self.experiment.optimisation
+    self.rate_share = tf.Variable(1.0, trainable=False, name="rate_share")
+    self.rates = {
+      name: tf.Variable(rate, trainable=False, name=f"{name}_rate")
+      for name, rate in self._base_rates()
+    }
+    self.optimisers = {
+      name: snt.optimizers.Adam(rate, beta1=o.momentum) for name, rate in self.rates.items()
+    }
+    for name, optimiser in self.optimisers.items():
+      optimiser._initialize(self._weights(name))
+    self.moments = [
+      alrc.Moments(*(tf.Variable(value, trainable=False) for value in alrc.INITIAL_MOMENTS))
+      for _ in range(2)
+    ]
+
+  def _base_rates(self) -> list[tuple[str, float]]:
+    """Returns (what is trained, its learning rate before any fall) pairs."""
+    o = self.experiment.optimisation
+    pairs = [("corrector", o.corrector_rate)]
+    if not self.experiment.cycle.paired:
+      pairs += [("distorter", o.distorter_rate), ("discriminators", o.discriminator_rate)]
+    return pairs
+
+  def _weights(self, name: str) -> list[tf.Variable]:
+    networks: dict[str, list[snt.Module]] = {
+      "corrector": [self.corrector],
+      "distorter": [self.distorter],
+      "discriminators": [self.raster_discriminator, self.partial_discriminator],
+    }
+    return [weight for network in networks[name] for weight in network.trainable_variables]
+
+  # Data.
+
+  def batch(self, draw: Draw) -> Batch:
+    """Returns the drawn partial scans, and as many rasters of other crops."""
+    scans, sigma = self.scans, self.experiment.data.filter_sigma
+    rows = tf.stack([draw.index, draw.transform % scans.intensities.shape[1]], 1)
+    nominal, intensities, displacements = (
+      tf.gather_nd(part, rows) for part in (scans.nominal, scans.intensities, scans.displacements)
+    )
+    truth = specimens.transform(tf.gather(scans.scanned, draw.index), rows[:, 1])
+    count, seed = draw.index.shape[0], self._stream(randomness.Purpose.RASTER)
+    chosen = tf.random.stateless_uniform([2, count], seed, 0, 2**30, tf.int32)
+    rasters = tf.gather(scans.rasters, chosen[0] % scans.rasters.shape[0])
+    rasters = specimens.transform(rasters, chosen[1] % specimens.TRANSFORMS)
+    targets = specimens.low_pass(rasters, sigma)
+    read = targets if self.experiment.data.filter_observations else rasters
+    return Batch(
+      nominal,
+      intensities,
+      displacements,
+      partial_scan.draw_at(intensities, nominal, self._size),
+      specimens.low_pass(truth, sigma),
+      read,
+      targets,
+    )
+
+  def _stream(self, purpose):
+    return randomness.stream(self.experiment.seed, purpose, self.iteration)
+
+  # The cyclic GAN.
+
+  def _learn_unpaired(self, batch: Batch) -> CycleMetrics:
+    kind, view = self.experiment.cycle.adversarial, View(batch.nominal, self._size)
+    mask = batch.partial[..., 1:]
+    with tf.GradientTape(persistent=True) as tape:
+      corrected = self.corrector(batch.partial, is_training=True)
+      simulated = self.distorter(batch.rasters, mask, batch.nominal, is_training=True)
+      partial = partial_scan.draw_at(simulated, batch.nominal, self._size)
+      returned = self.distorter(corrected, mask, batch.nominal, is_training=True)
+      cycles = (
+        adversarial.partial_cycle_loss(returned, batch.intensities),
+        adversarial.raster_cycle_loss(self.corrector(partial, is_training=True), batch.targets),
+      )
+      deceived = (
+        adversarial.generator_loss(self.raster_discriminator(corrected), kind),
+        adversarial.generator_loss(self.partial_discriminator(view.show(partial)), kind),
+      )
+      totals = self._totals(deceived, cycles)
+    gradients = [
+      tape.gradient(total, self._weights(name))
+      for total, name in zip(totals, ("corrector", "distorter"))
+    ]
+    seen = (
+      self.raster_history.exchange(corrected, self._stream(randomness.Purpose.HISTORY)),
+      self.partial_history.exchange(view.show(partial), self._stream(randomness.Purpose.HISTORY)),
+    )
+    discriminated, of_discriminators = self._discriminate(
+      batch.targets, view.show(batch.partial), *seen
+    )
+    norms = self._apply(
+      corrector=gradients[0], distorter=gradients[1], discriminators=of_discriminators
+    )
+    deceits, cycled = ([tf.reduce_mean(part) for part in parts] for parts in (deceived, cycles))
+    return CycleMetrics(
+      error=tf.reduce_mean(losses.completion_loss(corrected, batch.truth)),
+      displacement_error=self._missed(batch),
+      raster_adversarial=deceits[0],
+      partial_adversarial=deceits[1],
+      partial_cycle=cycled[0],
+      raster_cycle=cycled[1],
+      raster_discriminator=discriminated[0],
+      partial_discriminator=discriminated[1],
+      corrector_gradient=norms[0],
+      distorter_gradient=norms[1],
+      discriminator_gradient=norms[2],
+      corrector_rate=self.rates["corrector"].read_value(),
+    )
+
+  def _totals(self, deceived, cycles):
+    """Returns what corrector and distorter minimise: SI eqs. S8 and S9, their sum, or with the
+    cycles exchanged.
+    """
+    cycle = self.experiment.cycle
+    cycles = cycles[::-1] if cycle.totals == "back" else cycles
+    weights = (cycle.raster_adversarial_weight, 1.0)
+    totals = [
+      weight * of_deceit + cycle.cycle_weight * of_cycle
+      for weight, of_deceit, of_cycle in zip(weights, deceived, cycles)
+    ]
+    if cycle.correction_alrc:
+      for number, moments in enumerate(self.moments):
+        totals[number], moved = alrc.clip(totals[number], moments, config.Loss().alrc_deviations)
+        for variable, value in zip(moments, moved, strict=True):
+          variable.assign(value)
+    totals = [tf.reduce_mean(total) for total in totals]
+    return [sum(totals)] * 2 if cycle.totals == "joint" else totals
+
+  def _missed(self, batch):
+    """Returns by how many px (rms) the distorter's displacements miss those of the microscope."""
+    found = self.distorter.displacements(batch.partial[..., 1:], batch.nominal, is_training=False)
+    return tf.sqrt(
+      tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(found, batch.displacements), -1))
+    )
+
+  def _discriminate(self, rasters, partial, generated_rasters, generated_partial):
+    """Returns the losses of both discriminators, and the gradients of their sum."""
+    kind = self.experiment.cycle.adversarial
+    with tf.GradientTape() as tape:
+      pairs = (
+        (self.raster_discriminator, rasters, generated_rasters),
+        (self.partial_discriminator, partial, generated_partial),
+      )
+      discriminated = [
+        adversarial.discriminator_loss(network(real), network(generated), kind)
+        for network, real, generated in pairs
+      ]
+      total = tf.add_n(discriminated)
+    return discriminated, tape.gradient(total, self._weights("discriminators"))
+
+  # Its bound.
+
+  def _learn_paired(self, batch: Batch) -> CycleMetrics:
+    with tf.GradientTape() as tape:
+      corrected = self.corrector(batch.partial, is_training=True)
+      total = tf.reduce_mean(losses.completion_loss(corrected, batch.truth))
+    norms = self._apply(corrector=tape.gradient(total, self._weights("corrector")))
+    not_trained = dict.fromkeys(CycleMetrics._fields, tf.zeros([]))
+    return CycleMetrics(
+      **{
+        **not_trained,
+        "error": total,
+        "corrector_gradient": norms[0],
+        "corrector_rate": self.rates["corrector"].read_value(),
+      }
+    )
+
+  # Updates.
+
+  def _apply(self, **gradients: Any) -> list[tf.Tensor]:
+    """Moves the networks' weights; returns the gradients' global norms."""
+    o = self.experiment.optimisation
+    left = 1.0 - tf.cast(self.iteration, tf.float32) / o.iterations
+    self.rate_share.assign(tf.minimum(1.0, left / max(1.0 - o.constant_share, 1e-9)))
+    for name, rate in self._base_rates():
+      self.rates[name].assign(self.rate_share * rate)
+      self.optimisers[name].apply(gradients[name], self._weights(name))
+    return [tf.linalg.global_norm(gradient) for gradient in gradients.values()]
+
+
+class View:
+  """How the discriminator of partial scans sees them.
+
+  Infilled from the nearest probe, with the mask, and with the direction in which the beam moved at
+  that probe: lines that are displaced against each other then have ragged edges, and which way is
+  seen.
+  """
+
+  channels = 4
+
+  def __init__(self, positions: tf.Tensor, size: int):
+    """Takes nominal positions [B, P, 2] px and the side of an image, px."""
+    steps = distorter.steps(positions)
+    heading = steps / (tf.norm(steps, axis=-1, keepdims=True) + 1e-6)
+    drawn = [partial_scan.draw_at(heading[..., axis], positions, size) for axis in range(2)]
+    self._mask = drawn[0][..., 1:]
+    self._nearest = infill.nearest(self._mask[..., 0])
+    self._heading = infill.at(tf.concat([part[..., :1] for part in drawn], -1), self._nearest)
+
+  def show(self, partial: tf.Tensor) -> tf.Tensor:
+    """Returns what is seen of partial scans [B, S, S, 2]: [B, S, S, 4]."""
+    return tf.concat([infill.at(partial[..., :1], self._nearest), self._mask, self._heading], -1)

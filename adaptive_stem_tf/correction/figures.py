@@ -1,0 +1,113 @@
+"""Pictures of distorted scans and their corrections."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import figure, patches
+
+from adaptive_stem_tf.correction.evaluation import UNCORRECTED, UNDISTORTED, Measured
+from adaptive_stem_tf.evaluation import figures
+
+
+def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> figure.Figure:
+  """Draws, for chosen specimens, paths, the distorted partial scan, the target and every
+  completion.
+
+  Args:
+    images: [N, S, S, 1], specimens.
+    measured: their scans.
+    chosen: rows.
+  """
+  ways = list(measured.completions)
+  drawn = figure.Figure(
+    figsize=(1.75 * (3 + len(ways)), 1.85 * len(chosen) + 0.3), layout="constrained"
+  )
+  grid = drawn.subplots(len(chosen), 3 + len(ways), squeeze=False)
+  titles = [
+    "specimen; nominal (blue)\nand actual path (orange)",
+    "distorted partial scan",
+    "target",
+    *ways,
+  ]
+  for line, row in zip(grid, chosen):
+    figures.draw_paths(
+      line[0], images[row], measured.scans.nominal[row], measured.scans.actual[row], 0.9
+    )
+    line[1].imshow(figures.partial_picture(measured.partial[row]), interpolation="nearest")
+    for axes, image in zip(
+      line[2:], (measured.targets[row], *(measured.completions[way][row] for way in ways))
+    ):
+      axes.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    for axes, way in zip(line[3:], ways):
+      axes.set_title(f"10 MSE {measured.errors[way][row]:.3f}", fontsize=7, pad=2)
+    for axes in line:
+      axes.axis("off")
+  for axes, title in zip(grid[0], titles):
+    below = axes.get_title()
+    axes.set_title(f"{title}\n{below}" if below else title, fontsize=7, pad=2)
+  return drawn
+
+
+def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
+  """Draws mean errors with intervals, by microscope and way.
+
+  Args:
+    results: by microscope, as `correction_evaluation.summarise` gives them.
+  """
+  ways = list(dict.fromkeys(way for result in results.values() for way in result["ways"]))
+  greys = {UNDISTORTED: "0.7", UNCORRECTED: "0.3"}
+  colours = {way: greys.get(way, f"C{number - len(greys)}") for number, way in enumerate(ways)}
+  widest = max(len(result["ways"]) for result in results.values())
+  drawn = figure.Figure(
+    figsize=(2.6 + 0.45 * (widest + 1) * len(results), 3.4), layout="constrained"
+  )
+  axes = drawn.subplots()
+  for place, result in enumerate(
+    results.values()
+  ):  # each microscope's own ways, side by side about its place
+    for number, (way, measured) in enumerate(result["ways"].items()):
+      mean, (low, high) = measured["ten_mse"]["mean"], measured["ten_mse"]["interval_95"]
+      at = place + (number - (len(result["ways"]) - 1) / 2) / (widest + 1)
+      axes.bar(at, mean, 0.9 / (widest + 1), color=colours[way])
+      axes.errorbar(
+        at, mean, [[mean - low], [high - mean]], fmt="none", ecolor="k", elinewidth=0.8, capsize=2
+      )
+  axes.set(xticks=range(len(results)), xticklabels=list(results), ylabel="10 MSE, filtered target")
+  drawn.legend(
+    [patches.Patch(color=colour) for colour in colours.values()],
+    ways,
+    loc="outside right upper",
+    frameon=False,
+    fontsize=8,
+  )
+  return drawn
+
+
+def displacements(
+  measured: Measured, learnt: Mapping[str, np.ndarray], row: int = 0, shown: int = 120
+) -> figure.Figure:
+  """Draws by how far one scan missed its nominal positions, and what distorters learnt of it.
+
+  Args:
+    measured: the scans.
+    learnt: [1, P, 2] px of that scan, by method.
+    row: of the scan.
+    shown: probing positions, the first.
+  """
+  drawn = figure.Figure(figsize=(8, 3.6), layout="constrained")
+  true = measured.scans.actual[row] - measured.scans.nominal[row]
+  for axis, (axes, name) in enumerate(zip(drawn.subplots(2, 1, sharex=True), ("rows", "columns"))):
+    axes.plot(true[:shown, axis], color="C1", linewidth=2, label="the microscope's")
+    for number, (method, values) in enumerate(learnt.items()):
+      colour = f"C{number + (number > 0)}"  # C1 is the microscope's
+      axes.plot(values[0, :shown, axis], color=colour, linewidth=1, label=f"learnt: {method}")
+    axes.set(ylabel=f"along {name}, px")
+    axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+  axes.set(xlabel="probing position, in order of time")
+  drawn.legend(
+    *axes.get_legend_handles_labels(),
+    loc="outside upper center",
+    ncols=1 + len(learnt),
+    frameon=False,
+  )
+  return drawn

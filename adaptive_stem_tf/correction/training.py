@@ -1,0 +1,204 @@
+"""The run that trains a distortion correction, and the corrector that it ends with (METHOD section
+10).
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf.correction import cycle_learner
+from adaptive_stem_tf.correction.configuration import Correction
+from adaptive_stem_tf.correction.cycle_learner import CycleLearner, UnpairedScans
+from adaptive_stem_tf.evaluation import model
+from adaptive_stem_tf.learning import targets
+from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.scan import distorted, partial_scan
+from adaptive_stem_tf.training import checkpoint, run
+
+_SCANS = "scans.npz"
+
+# Wraps a sequence in a progress bar, or does nothing.
+Bar = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def configure(completer: str, **changes: Any) -> Correction:
+  """Returns the configuration that corrects the scans of a completer: its specimens, scan and
+  generator.
+
+  Args:
+    completer: workdir of a run of launch.train.
+    **changes: of the configuration, by field.
+
+  Raises:
+    ValueError: if there is no completer, or none whose scans can be corrected.
+  """
+  if not completer:
+    raise ValueError(
+      "completer is missing: give the workdir of a run (launch.train) whose scans are to be "
+      "corrected."
+    )
+  held = run.read_experiment(completer)
+  kept = {
+    name: value
+    for section in (held.data, held.scan, held.generator)
+    for name, value in vars(section).items()
+  }
+  resolved = str(pathlib.Path(completer).resolve())
+  return Correction().replace(**{**kept, "seed": held.seed, "completer": resolved, **changes})
+
+
+def start(
+  experiment: Correction,
+  settings: config.Run,
+  splits: input_pipeline.Splits,
+  workdir: str | os.PathLike,
+  bar: Bar = iter,
+) -> run.Run:
+  """Returns the run that trains a corrector in a workdir, resumed if it was begun there.
+
+  What the microscope scanned is kept in the workdir: one that is resumed learns from the same
+  scans.
+
+  Args:
+    experiment: the configuration.
+    settings: how it is trained.
+    splits: specimens; every other one of the training split is scanned, the others are rastered.
+    workdir: of the run.
+    bar: shows the progress of scanning.
+
+  Raises:
+    run.WorkdirError: if the workdir holds another experiment.
+    checkpoint.CheckpointError: if it holds only damaged checkpoints.
+    ValueError: if there are fewer than two specimens.
+  """
+  workdir, (scanned, rasters) = pathlib.Path(workdir), halves(splits.train)
+  completer, _ = model.load(experiment.cycle.completer)
+  run.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
+  kept = _kept_scans(workdir, completer, scanned, experiment, bar)
+  learner = CycleLearner(
+    experiment, UnpairedScans(*map(tf.constant, (*kept, scanned, rasters))), settings.jit
+  )
+  if experiment.cycle.warm_start:
+    targets.copy(completer.generator, learner.corrector)
+  return run.Run(learner, settings, workdir)
+
+
+def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns every other specimen, to be scanned, and the others, to be rastered: no specimen is in
+  both.
+
+  Raises:
+    ValueError: if there are fewer than two.
+  """
+  if len(images) < 2:
+    raise ValueError(
+      f"{len(images)} specimens cannot be halved: unpaired scans and rasters need two or more."
+    )
+  return images[::2], images[1::2]
+
+
+def _kept_scans(workdir, completer, images, experiment, bar):
+  path = workdir / _SCANS
+  if not path.exists():
+    nominal, intensities, displacements = scan_crops(
+      completer, images, experiment.system, experiment.beam.dwell_us, bar
+    )
+    with open(path.with_suffix(".tmp"), "wb") as file:
+      np.savez(file, nominal=nominal, intensities=intensities, displacements=displacements)
+    path.with_suffix(".tmp").rename(path)
+  with np.load(path) as kept:
+    return kept["nominal"], kept["intensities"], kept["displacements"]
+
+
+def scan_crops(
+  scanner: model.Model,
+  images: np.ndarray,
+  system: config.ScanSystem,
+  dwell_us: float,
+  bar: Bar = iter,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Scans every crop under each dihedral transform, as if the specimen had been turned on the
+  stage.
+
+  Args:
+    scanner: whose path is taken; an actor sees what the distorted scan measures.
+    images: [N, S, S, 1].
+    system: of the microscope.
+    dwell_us: us at each probing position.
+    bar: shows the progress.
+
+  Returns:
+    Nominal positions [N, K, P, 2] px, intensities [N, K, P] and by how much nominal positions were
+    missed [N, K, P, 2] px, for the K = 8 transforms.
+  """
+  turned = []
+  for which in bar(range(specimens.TRANSFORMS)):
+    shown = scanner.observed(
+      specimens.transform(tf.constant(images), tf.fill([len(images)], which))
+    )
+    scans = distorted.distorted_scan(scanner.path, shown.numpy(), system, dwell_us, seed=which)
+    turned.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
+  nominal, intensities, displacements = (
+    np.stack(part, 1).astype(np.float32) for part in zip(*turned)
+  )
+  return nominal, intensities, displacements
+
+
+def is_run(workdir: str | os.PathLike) -> bool:
+  """Tells whether a folder holds a run that trains a correction, and not a scanner."""
+  path = pathlib.Path(workdir) / run.CONFIG
+  try:
+    return "cycle" in json.loads(path.read_text())
+  except (OSError, ValueError, TypeError):
+    return False  # whoever reads it as something else says what is wrong
+
+
+def load(
+  workdir: str | os.PathLike, step: int | None = None
+) -> tuple[generator_lib.Generator, Correction, int]:
+  """Loads a trained corrector, its configuration, and the iteration it was saved at.
+
+  Args:
+    workdir: of the run.
+    step: iteration whose checkpoint is loaded; None for the newest.
+
+  Raises:
+    run.WorkdirError: if the folder holds no such run.
+    checkpoint.CheckpointError: if it holds no readable checkpoint.
+  """
+  experiment = run.read_config(workdir, Correction)
+  tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
+  corrector = generator_lib.Generator(experiment.generator, name="corrector")
+  size = experiment.scan.image_size
+  corrector(tf.zeros([1, size, size, 2]), is_training=False)  # creates variables
+  iteration = checkpoint.read_parts(
+    pathlib.Path(workdir) / "checkpoints", step, corrector=corrector
+  )
+  return corrector, experiment, iteration
+
+
+def learnt_displacements(workdir: str | os.PathLike, nominal: np.ndarray) -> np.ndarray | None:
+  """Returns how far from nominal positions [N, P, 2] px a trained distorter believes the beam to
+  be, [N, P, 2] px.
+
+  None for runs without one (paired), and for distorters that move nothing (residual).
+
+  Raises:
+    run.WorkdirError, checkpoint.CheckpointError: as `load`.
+  """
+  experiment = run.read_config(workdir, Correction)
+  if experiment.cycle.paired or experiment.cycle.distorter == "residual":
+    return None
+  tf.random.set_seed(experiment.seed)
+  distorter, size = cycle_learner.make_distorter(experiment), experiment.scan.image_size
+  positions = tf.constant(nominal, tf.float32)
+  mask = partial_scan.draw_at(tf.zeros(nominal.shape[:2]), positions, size)[..., 1:]
+  distorter.displacements(mask, positions, is_training=False)  # creates variables
+  checkpoint.read_parts(pathlib.Path(workdir) / "checkpoints", distorter=distorter)
+  return distorter.displacements(mask, positions, is_training=False).numpy()

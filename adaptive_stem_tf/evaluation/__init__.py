@@ -1,0 +1,1 @@
+"""Evaluation: trained models, metrics, intervals and figures."""

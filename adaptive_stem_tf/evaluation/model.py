@@ -1,0 +1,161 @@
+"""What a trained run is used for: an actor that scans and a generator that completes."""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config, input_pipeline, seeing, specimens
+from adaptive_stem_tf.learning.learner import Learner
+from adaptive_stem_tf.networks import actor as actor_lib
+from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.scan import environment, partial_scan, path_names, paths
+from adaptive_stem_tf.training import checkpoint, fixed_path, run
+
+_BATCH = 32
+_SEED = 1  # of scans that are drawn
+
+
+class Scans(NamedTuple):
+  """Scans of every image, and their completions."""
+
+  actions: np.ndarray  # [N, T, A]; empty for fixed paths
+  positions: np.ndarray  # [N, T * n, 2] px, probing positions
+  partial: np.ndarray  # [N, S, S, 2]
+  completions: np.ndarray  # [N, S, S, 1]
+
+
+class Model:
+  """An actor and a generator, with batch norm in inference mode and no exploration."""
+
+  def __init__(
+    self,
+    experiment: config.Experiment,
+    actor: actor_lib.Actor,
+    generator: generator_lib.Generator,
+    path: paths.Path,
+  ):
+    self.experiment, self.actor, self.generator, self.path = experiment, actor, generator, path
+    self.seeing = seeing.make_seeing(experiment.data.normalise)
+    self._probes = experiment.scan.probes
+    self._own = tf.function(self.scan, autograph=False)
+    self._along = tf.function(self.scan_along, autograph=False)
+
+  def scan(
+    self, images: tf.Tensor, first: tf.Tensor | int = 0
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] along the model's own path; returns the fields of `Scans`.
+
+    Args:
+      images: the specimens.
+      first: number of the first, so that every batch of a set has scans of its own if they are
+        drawn.
+    """
+    seed = tf.stack([tf.cast(first, tf.int64), tf.constant(_SEED, tf.int64)])
+    trajectory = self.path.scan(self.observed(images), None, seed)
+    partial = self.path.draw(trajectory.observations, trajectory.actions)
+    positions = self.path.positions(trajectory.actions)
+    return trajectory.actions, positions, partial, self.complete(partial, trajectory.observations)
+
+  def scan_along(self, images: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] at positions [B, N, 2] px; returns partial scans and
+    completions.
+    """
+    measured = environment.read(self.observed(images), positions)
+    partial = partial_scan.draw_at(measured, positions, images.shape[1])
+    segments = tf.reshape(measured, [-1, positions.shape[1] // self._probes, self._probes])
+    return partial, self.complete(partial, segments)
+
+  def complete(
+    self, partial: tf.Tensor, observations: tf.Tensor, measured: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Completes partial scans [B, S, S, 2] of what was measured [B, T, n], its first `measured` [B]
+    segments if given.
+
+    Intensities are those of the images that were scanned.
+    """
+    found = self.seeing.range_of(observations, measured)
+    return self.seeing.complete(self.generator, partial, found, is_training=False)
+
+  def scan_all(self, images: np.ndarray) -> Scans:
+    """Scans every image [N, S, S, 1] along the model's own path."""
+    return Scans(
+      *_in_batches(
+        lambda batch, first: self._own(tf.constant(batch), tf.constant(first, tf.int64)), images
+      )
+    )
+
+  def scan_all_along(self, images: np.ndarray, positions: np.ndarray) -> Scans:
+    """Scans every image [N, S, S, 1] along one path of positions [N, 2] px."""
+    along = np.broadcast_to(positions, [_BATCH, *positions.shape])
+    partial, completions = _in_batches(
+      lambda batch, _: self._along(tf.constant(batch), tf.constant(along)), images
+    )
+    return Scans(
+      np.zeros([len(images), 0, 1], np.float32),
+      np.broadcast_to(positions, [len(images), *positions.shape]),
+      partial,
+      completions,
+    )
+
+  def observed(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns what a scan measures of images [B, S, S, 1]: low-pass filtered ones with
+    `filter_observations`.
+    """
+    data = self.experiment.data
+    return specimens.low_pass(images, data.filter_sigma) if data.filter_observations else images
+
+
+def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, int]:
+  """Loads the actor and generator of a run, and the iteration they were saved at.
+
+  Args:
+    workdir: of the run.
+    step: iteration whose checkpoint is loaded; None for the newest.
+
+  Raises:
+    run.WorkdirError: if the folder holds no run.
+    checkpoint.CheckpointError: if it holds no readable checkpoint.
+  """
+  model = fresh(run.read_experiment(workdir), workdir)
+  iteration = checkpoint.read_parts(
+    pathlib.Path(workdir) / "checkpoints", step, actor=model.actor, generator=model.generator
+  )
+  return model, iteration
+
+
+def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Model:
+  """Returns a model with initial weights, for measuring speed or for weights to be loaded into.
+
+  Args:
+    experiment: its configuration.
+    workdir: where a fixed path was kept, if it has one.
+  """
+  tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
+  actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
+  policy = seeing.make_seeing(experiment.data.normalise).policy(actor)
+  path = path_names.make_path(experiment.scan, policy, fixed_path.load(experiment.scan, workdir))
+  model = Model(experiment, actor, generator, path)
+  size = experiment.scan.image_size
+  paths.Adaptive(actor, experiment.scan).scan(
+    tf.zeros([1, size, size, 1]), None, None
+  )  # creates variables
+  generator(tf.zeros([1, size, size, 2]), is_training=False)
+  return model
+
+
+def of_learner(learner: Learner) -> Model:
+  """Returns the model that a learner trains."""
+  return Model(learner.experiment, learner.actor, learner.generator, learner.path)
+
+
+def _in_batches(function, images):
+  """Applies `function` to batches of one size of all images, and the number of their first; joins
+  each result.
+  """
+  results = []
+  for number, (batch, count) in enumerate(input_pipeline.batches(images, _BATCH)):
+    results.append([part.numpy()[:count] for part in function(batch, number * _BATCH)])
+  return [np.concatenate(parts) for parts in zip(*results)]

@@ -1,0 +1,40 @@
+"""Refreshes a run's pictures as it trains."""
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import specimens
+from adaptive_stem_tf.evaluation import figures, model
+from adaptive_stem_tf.training import metrics_writer, run
+
+_EXAMPLES = 12
+_PATHS = 4
+
+
+class Refresher:
+  """Draws learning curves and an example sheet of fixed specimens into a run's workdir."""
+
+  def __init__(self, images: np.ndarray):
+    """Chooses examples, evenly spread over `images` [N, S, S, 1]."""
+    chosen = np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).round().astype(int)
+    self._images = images[chosen]
+    self._model: model.Model | None = None
+
+  def __call__(self, running: run.Run, iteration: int) -> None:
+    """Redraws `learning_curves.png`, `examples.png` and the pictures in TensorBoard."""
+    learner, workdir = running.learner, running.workdir
+    self._model = self._model or model.of_learner(learner)
+    rows = metrics_writer.read_rows(workdir / "metrics.csv")
+    curves = figures.learning_curves(rows, f"{workdir.name}, iteration {iteration}")
+    figures.save(curves, workdir / "learning_curves.png")
+    scans = self._model.scan_all(self._images)
+    targets = specimens.low_pass(
+      tf.constant(self._images), learner.experiment.data.filter_sigma
+    ).numpy()
+    losses = 10 * np.mean((scans.completions - targets) ** 2, (1, 2, 3))
+    titles = [f"10 MSE {loss:.3f}" for loss in losses]
+    drawn = figures.sheet(scans.partial, targets, scans.completions, titles)
+    figures.save(drawn, workdir / "examples.png")
+    running.show(iteration, "partial scan, target, completion", figures.pixels(drawn))
+    paths = figures.path_over_specimen(self._images[:_PATHS], scans.positions[:_PATHS])
+    running.show(iteration, "scan path over specimen", figures.pixels(paths))

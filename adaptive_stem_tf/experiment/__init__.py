@@ -1,1 +1,0 @@
-"""Training runs: the loop, checkpoints, metrics, evaluation and figures."""

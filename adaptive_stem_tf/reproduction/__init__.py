@@ -1,0 +1,1 @@
+"""The supplement's experiments: runs, results, and what is claimed of them."""

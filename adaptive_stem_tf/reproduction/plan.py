@@ -1,0 +1,117 @@
+"""Turns the table of figures into runs: each an experiment in a workdir of its own."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.training import fixed_path
+
+
+class Job(NamedTuple):
+  """A run to train."""
+
+  workdir: pathlib.Path
+  experiment: config.Experiment
+  settings: config.Run
+  needs: pathlib.Path | None  # workdir of a run that must have finished before
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """How the table's runs are made at one scale, from one source of specimens.
+
+  Attributes:
+    base: the preset, its specimens and its iterations.
+    settings: how runs are carried out.
+    downsampled: the fields (`dataset` or `images`) that name downsampled micrographs.
+    folder: workdirs are below it.
+    seeds: of every run.
+    sweep_iterations: length of a learning rate sweep.
+    candidate_iterations: length of a run of s3b.
+  """
+
+  base: config.Experiment
+  settings: config.Run
+  downsampled: Mapping[str, str]
+  folder: pathlib.Path
+  seeds: tuple[int, ...]
+  sweep_iterations: int
+  candidate_iterations: int
+
+  def experiment(self, name: str, seed: int) -> config.Experiment:
+    """Returns the experiment of a run of the table."""
+    made = self._changes(name)
+    if made.pop(supplement.DOWNSAMPLED, False):
+      made.update(self.downsampled)
+    source = self._source(name)
+    if source:
+      made["path"] = f"{fixed_path.FROM_RUN}{self.workdir(source, seed)}"
+    return self.base.replace(**{**made, "seed": seed})
+
+  def workdir(self, name: str, seed: int) -> pathlib.Path:
+    """Returns where a run lives; runs that a scale makes equal live together."""
+    return self.folder / f"{self._canonical(name)}-seed{seed}"
+
+  def job(self, name: str, seed: int) -> Job:
+    """Returns what trains a run."""
+    experiment, source = self.experiment(name, seed), self._source(name)
+    settings = self.settings
+    if experiment.scan.path != "adaptive":  # overfits: it is also evaluated half-way (SI S4)
+      settings = dataclasses.replace(settings, milestone=experiment.optimisation.iterations // 2)
+    if experiment.optimisation.schedule == "sweep":
+      settings = dataclasses.replace(settings, log_every=1)
+    if settings.picture_every:
+      settings = dataclasses.replace(settings, picture_every=experiment.optimisation.iterations)
+    return Job(
+      self.workdir(name, seed), experiment, settings, self.workdir(source, seed) if source else None
+    )
+
+  def jobs(self, names: Sequence[str]) -> list[Job]:
+    """Returns the jobs of runs and of the runs they need, each once, in an order that can be
+    followed.
+    """
+    jobs: dict[pathlib.Path, Job] = {}
+    for seed in self.seeds:
+      for name in names:
+        for needed in (self._source(name), name):
+          if needed:
+            job = self.job(needed, seed)
+            jobs.setdefault(job.workdir, job)
+    return sorted(jobs.values(), key=lambda job: job.needs is not None)
+
+  def _changes(self, name: str) -> dict[str, Any]:
+    return supplement.changes(
+      name, self.base.flat(), self.sweep_iterations, self.candidate_iterations
+    )
+
+  def _source(self, name: str) -> str:
+    """Returns the run whose actor's path a run follows."""
+    path = self._changes(name).get("path", "")
+    return path[len(fixed_path.FROM_RUN) :] if path.startswith(fixed_path.FROM_RUN) else ""
+
+  def _canonical(self, name: str) -> str:
+    fields = lambda other: {**self.base.flat(), **self._changes(other)}
+    return next((other for other in supplement.RUNS if fields(other) == fields(name)), name)
+
+
+def flags_of(job: Job) -> list[str]:
+  """Returns a run as the lines of a flagfile that `launch.train` takes."""
+  values = {**job.experiment.flat(), **dataclasses.asdict(job.settings)}
+  defaults = {**config.Experiment().flat(), **dataclasses.asdict(config.Run())}
+  return [
+    f"--{name}={value!r}" if type(value) is float else f"--{name}={value}"
+    for name, value in values.items()
+    if value != defaults[name]
+  ]
+
+
+def write_flagfile(job: Job) -> pathlib.Path:
+  """Writes a run as a flagfile beside its workdir; returns its path."""
+  path = job.workdir.with_name(f"{job.workdir.name}.cfg")
+  path.parent.mkdir(parents=True, exist_ok=True)
+  comment = f"# python -m launch.train --flagfile={path} --workdir={job.workdir}"
+  path.write_text("\n".join([comment, *flags_of(job)]) + "\n")
+  return path

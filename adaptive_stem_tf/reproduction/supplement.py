@@ -1,0 +1,431 @@
+"""The one table of what the supplement's figures need: which runs, and what is claimed of them.
+
+A run is a name and the fields in which it differs from the scale's preset, so the same
+table serves 10^6 iterations and a smoke test. Runs that figures share are trained once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from adaptive_stem_tf.reproduction import lr_range
+from adaptive_stem_tf.reproduction.claims import Claim, Printed
+
+Change = Any  # a value, or a function of the preset's fields (`config.Experiment.flat`)
+Base = Mapping[str, Any]
+
+OF_MAIN_PAPER = ("controllers", "clipping", "replay", "edge_penalty")
+DOWNSAMPLED = "downsampled"  # a change that is no field: train on downsampled micrographs
+RATE = "rate_"  # prefix of the runs of s3b, which the sweep chooses
+
+
+class Line(NamedTuple):
+  """A run in a figure; fields of its experiment may stand in its label, in braces."""
+
+  run: str
+  label: str
+
+
+class Figure(NamedTuple):
+  """What a figure shows and what is claimed of it."""
+
+  title: str
+  lines: tuple[Line, ...]
+  claims: tuple[Claim, ...] = ()
+  printed: tuple[Printed, ...] = ()
+  kind: str = "curves"  # or sweep, sheet
+  boxcar: int = 2500  # iterations
+  part: int = 0  # of the test images that a sheet shows
+
+
+def _times(name: str, factor: float) -> Callable[[Base], float]:
+  return lambda base: type(base[name])(factor * base[name])
+
+
+def _narrow(base: Base) -> int:
+  return min(128, base["units"])
+
+
+def _half_narrow(base: Base) -> int:
+  return _narrow(base) // 2
+
+
+RUNS: dict[str, dict[str, Change]] = {
+  "lstm": {},
+  "exponential": {"schedule": "exponential"},
+  "replayed": {"action_gradient": "replayed"},
+  "replayed_doubled_noise": {
+    "action_gradient": "replayed",
+    "noise_sigma": _times("noise_sigma", 2),
+  },
+  "doubled_noise": {"noise_sigma": _times("noise_sigma", 2)},
+  "sobel": {"sobel_weight": 0.1},
+  "downsampled": {DOWNSAMPLED: True},
+  "downsampled_sobel": {DOWNSAMPLED: True, "sobel_weight": 0.1},
+  "max_region": {"generator_loss": "max_region", "rl_loss": "max_region"},
+  "quartic": {"generator_loss": "quartic", "rl_loss": "quartic"},
+  "supervision_start": {"supervision": "start"},
+  "supervision_full": {"supervision": "full"},
+  "narrow": {"units": _narrow},
+  "projection": {"units": _narrow, "projection": _half_narrow},
+  "gru": {"controller": "gru"},
+  "dnc": {"controller": "dnc"},
+  "spiral": {"path": "spiral"},
+  "spiral_polygon": {"path": "spiral_polygon"},
+  "fixed_lstm": {"path": "run:lstm"},
+  "fixed_gru": {"path": "run:gru"},
+  "fixed_dnc": {"path": "run:dnc"},
+  "no_alrc": {"alrc": False},
+  "not_normalised": {"normalise_loss": False},
+  "neither": {"alrc": False, "normalise_loss": False},
+  "clip_value": {"clip": "value", "clip_threshold": 1.0},
+  "clip_norm": {"clip": "norm", "clip_threshold": 1.0},
+  "clip_running_norm": {"clip": "running_norm", "clip_threshold": 1.0},
+  "clip_norm_small": {"clip": "norm", "clip_threshold": 1e-3},
+  "no_l2": {"l2_decay": 1.0},
+  "no_replay": {"capacity": 0},
+  "replay_quarter": {"capacity": _times("capacity", 0.25)},
+  "replay_double": {"capacity": _times("capacity", 2)},
+  "prioritised": {"prioritised": True},
+  "penalty_0": {"over_edge_penalty": 0.0},
+  "penalty_0.1": {"over_edge_penalty": 0.1},
+  "penalty_0.2": {"over_edge_penalty": 0.2},
+  "penalty_0.4": {"over_edge_penalty": 0.4},
+  "sweep_adam": {"schedule": "sweep", "generator_optimiser": "adam"},
+  "sweep_sgd": {"schedule": "sweep", "generator_optimiser": "sgd"},
+}
+
+
+def _lines(**labels: str) -> tuple[Line, ...]:
+  return tuple(Line(name, label) for name, label in labels.items())
+
+
+def _penalty(value: float) -> Line:
+  return Line(f"penalty_{value:g}", f"Edge penalty {value:g}")
+
+
+FIGURES: dict[str, Figure] = {
+  "s2a": Figure(
+    "Learning rate schedule",
+    _lines(exponential="Exponential decay", lstm="Cyclic, exponential decay"),
+    (
+      Claim("a cyclic rate converges faster", "SI S3", "lower", "lstm", "exponential", "early"),
+      Claim("a cyclic rate ends lower", "SI S3", "lower", "lstm", "exponential", "test"),
+    ),
+  ),
+  "s2b": Figure(
+    "Differentiation with respect to actions",
+    _lines(
+      lstm="Live",
+      doubled_noise="Live, doubled noise",
+      replayed="Replayed",
+      replayed_doubled_noise="Replayed, doubled noise",
+    ),
+    (
+      Claim("live actions converge faster", "SI S3", "lower", "lstm", "replayed", "early"),
+      Claim("live actions end lower", "SI S3", "lower", "lstm", "replayed", "test"),
+      Claim(
+        "replayed is similar to live if its noise is doubled",
+        "SI S3",
+        "similar",
+        "replayed_doubled_noise",
+        "lstm",
+        "test",
+      ),
+      Claim(
+        "replayed is similar to itself if its noise is doubled (the sentence's other reading)",
+        "SI S3",
+        "similar",
+        "replayed_doubled_noise",
+        "replayed",
+        "test",
+      ),
+    ),
+  ),
+  "s2c": Figure(
+    "Crops, downsampled images and Sobel losses",
+    _lines(
+      lstm="Crops",
+      sobel="Crops, Sobel",
+      downsampled="Downsampled",
+      downsampled_sobel="Downsampled, Sobel",
+    ),
+    (
+      Claim("losses are lower for crops", "SI S3", "lower", "lstm", "downsampled", "test"),
+      Claim(
+        "a Sobel loss does not lower errors of crops", "SI S3", "not_lower", "sobel", "lstm", "late"
+      ),
+      Claim(
+        "a Sobel loss lowers errors of downsampled images",
+        "SI S3",
+        "lower",
+        "downsampled_sobel",
+        "downsampled",
+        "late",
+      ),
+    ),
+  ),
+  "s2d": Figure(
+    "Loss functions",
+    _lines(
+      lstm="Mean squared error", max_region="Maximum regional error", quartic="Mean quartic error"
+    ),
+    (
+      Claim(
+        "mean squared errors converge faster than maximum regional errors",
+        "SI S3",
+        "lower",
+        "lstm",
+        "max_region",
+        "early",
+      ),
+      Claim("both end at similar errors", "SI S3", "similar", "lstm", "max_region", "test"),
+    ),
+  ),
+  "s2e": Figure(
+    "Supervision",
+    _lines(
+      supervision_full="Full supervision",
+      supervision_start="Supervision at start",
+      lstm="No supervision",
+    ),
+    (
+      Claim(
+        "full supervision ends at a similar error as none",
+        "SI S3",
+        "similar",
+        "supervision_full",
+        "lstm",
+        "test",
+      ),
+      Claim(
+        "supervision at the start ends at a similar error as none",
+        "SI S3",
+        "similar",
+        "supervision_start",
+        "lstm",
+        "test",
+      ),
+      Claim(
+        "learning is more stable without than with full supervision",
+        "SI S3",
+        "lower",
+        "lstm",
+        "supervision_full",
+        "instability",
+      ),
+      Claim(
+        "learning is more stable without than with supervision at the start",
+        "SI S3",
+        "lower",
+        "lstm",
+        "supervision_start",
+        "instability",
+      ),
+    ),
+  ),
+  "s2f": Figure(
+    "Projection of hidden states",
+    _lines(narrow="{units} units", projection="{units} units, projected to {projection}"),
+    (
+      Claim(
+        "projection converges faster initially", "SI S3", "lower", "projection", "narrow", "initial"
+      ),
+      Claim("projection ends higher", "SI S3", "lower", "narrow", "projection", "test"),
+    ),
+  ),
+  "s3a": Figure(
+    "Learning rate sweep",
+    _lines(sweep_adam="ADAM", sweep_sgd="SGD"),
+    (
+      Claim(
+        "SGD becomes unstable at a lower rate than ADAM",
+        "SI S3",
+        "lower",
+        "sweep_sgd",
+        "sweep_adam",
+        "unstable_rate",
+      ),
+    ),
+    (
+      Printed("sweep_sgd", "unstable_rate", 2.2e-5),
+      Printed("sweep_sgd", "not_finite_rate", 5.8e-4),
+      Printed("sweep_adam", "unstable_rate", 2.5e-2),
+    ),
+    kind="sweep",
+  ),
+  "s3b": Figure(
+    "Learning rates",
+    (Line("sweep_adam", "ADAM sweep"),),  # its curves follow from the sweep
+    printed=(Printed("best", "rate", 2.5 * 10**-3.5),),
+    boxcar=1000,
+  ),
+  "controllers": Figure(
+    "Controllers and fixed paths",
+    _lines(
+      lstm="LSTM",
+      gru="GRU",
+      dnc="DNC",
+      spiral="Fixed 1 (spiral)",
+      spiral_polygon="Fixed 1 (20 chords)",
+      fixed_lstm="Fixed 2 (of LSTM)",
+      fixed_gru="Fixed 3 (of GRU)",
+      fixed_dnc="Fixed 4 (of DNC)",
+    ),
+    (
+      *(
+        Claim(
+          f"{words} overfits: its test error exceeds its training error by more than the adaptive "
+          "scan's",
+          "SI S4",
+          "lower",
+          "lstm",
+          name,
+          "overfitting",
+        )
+        for name, words in (
+          ("spiral", "the spiral"),
+          ("fixed_lstm", "fixed path 2"),
+          ("fixed_gru", "fixed path 3"),
+          ("fixed_dnc", "fixed path 4"),
+        )
+      ),
+      *(
+        Claim(
+          f"stopping early, at half, helps fixed path {number}",
+          "SI S4",
+          "lower",
+          name,
+          name,
+          "test_half:test",
+        )
+        for number, name in ((2, "fixed_lstm"), (3, "fixed_gru"), (4, "fixed_dnc"))
+      ),
+    ),
+    (
+      *(
+        Printed(name, metric, value)
+        for name, values in (
+          ("fixed_lstm", (0.170, 0.182, 0.106, 0.090)),
+          ("fixed_gru", (0.135, 0.133, 0.073, 0.045)),
+          ("fixed_dnc", (0.171, 0.184, 0.106, 0.090)),
+        )
+        for metric, value in zip(("test", "test_sd", "test_half", "test_half_sd"), values)
+      ),
+    ),
+  ),
+  "clipping": Figure(
+    "Loss clipping and normalisation, gradient clipping, L2",
+    _lines(
+      lstm="ALRC, normalised",
+      no_alrc="Normalised",
+      not_normalised="ALRC",
+      neither="Neither",
+      clip_value="Gradients clipped by value",
+      clip_norm="Clipped by norm",
+      clip_running_norm="Clipped by running norm",
+      clip_norm_small="Clipped by small norm",
+      no_l2="No L2",
+    ),
+    (
+      Claim("L2 has no noticeable effect", "SI S2", "similar", "lstm", "no_l2", "test"),
+      *(
+        Claim(
+          f"gradient clipping by {words} has no noticeable effect",
+          "SI S2",
+          "similar",
+          "lstm",
+          name,
+          "test",
+        )
+        for name, words in (
+          ("clip_value", "value"),
+          ("clip_norm", "norm"),
+          ("clip_running_norm", "running norm"),
+        )
+      ),
+      Claim(
+        "too small a threshold slows convergence",
+        "SI S2",
+        "lower",
+        "lstm",
+        "clip_norm_small",
+        "early",
+      ),
+    ),
+  ),
+  "replay": Figure(
+    "Experience replay",
+    _lines(
+      no_replay="No replay",
+      replay_quarter="Quarter, {capacity:,} scans",
+      lstm="Default, {capacity:,} scans",
+      replay_double="Double, {capacity:,} scans",
+      prioritised="Prioritised, {capacity:,} scans",
+    ),
+  ),
+  "edge_penalty": Figure(
+    "Over-edge penalty",
+    (_penalty(0.0), Line("lstm", "Edge penalty 0.05"), _penalty(0.1), _penalty(0.2), _penalty(0.4)),
+  ),
+  "s4": Figure("Adaptive scans of test specimens", (Line("lstm", "LSTM"),), kind="sheet"),
+  "s5": Figure(
+    "Adaptive scans of more test specimens", (Line("lstm", "LSTM"),), kind="sheet", part=1
+  ),
+  "s6": Figure("Spiral scans of test specimens", (Line("spiral", "Spiral"),), kind="sheet"),
+}
+
+
+def rates_figure(rates: Sequence[float]) -> Figure:
+  """Returns s3b for the five candidates of a sweep, in rising order."""
+  names = [f"{RATE}{rate:.2e}" for rate in rates]
+  lowest, below, centre, above, highest = names
+  claims = [
+    Claim(
+      f"learning is visibly unstable at {times} times the centre (a tenth of the unstable rate)",
+      "SI fig. S3b",
+      "lower",
+      centre,
+      name,
+      "instability",
+    )
+    for times, name in (("10^0.5", above), ("10", highest))
+  ]
+  claims += [
+    Claim(
+      f"the lowest error is at 10^-0.5 times the centre: lower than at {times} times",
+      "SI fig. S3b",
+      "lower",
+      below,
+      name,
+      "test",
+    )
+    for times, name in (("0.1", lowest), ("1", centre), ("10^0.5", above), ("10", highest))
+  ]
+  lines = tuple(Line(name, f"{rate:.2e}") for name, rate in zip(names, rates))
+  return FIGURES["s3b"]._replace(lines=lines, claims=tuple(claims))
+
+
+def changes(
+  name: str, base: Base, sweep_iterations: int, candidate_iterations: int
+) -> dict[str, Any]:
+  """Returns the changes of a run, worked out for a preset.
+
+  Args:
+    name: in `RUNS`, or of a candidate rate.
+    base: the preset's fields.
+    sweep_iterations: length of a learning rate sweep.
+    candidate_iterations: length of a run of s3b.
+
+  Raises:
+    ValueError: if there is no such run.
+  """
+  if name.startswith(RATE):
+    return {"generator_rate": float(name[len(RATE) :]), "iterations": candidate_iterations}
+  if name not in RUNS:
+    raise ValueError(f"run {name!r} is unknown: choose among {', '.join(RUNS)}.")
+  worked_out = {
+    field: value(base) if callable(value) else value for field, value in RUNS[name].items()
+  }
+  if worked_out.get("schedule") == "sweep":
+    return lr_range.changes(worked_out["generator_optimiser"], sweep_iterations)
+  return worked_out

@@ -1,0 +1,182 @@
+"""Writes a figure's numbers beside the supplement's, as Markdown and JSON."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adaptive_stem_tf.reproduction import claims as claims_lib
+from adaptive_stem_tf.reproduction.results import for_json
+from adaptive_stem_tf.reproduction.supplement import Figure
+
+METRICS = {
+  "test": "test 10 MSE, mean",
+  "test_sd": "test 10 MSE, std dev",
+  "test_half": "test 10 MSE half-way, mean",
+  "test_half_sd": "test 10 MSE half-way, std dev",
+  "train": "training 10 MSE, mean (evaluated)",
+  "train_half": "training 10 MSE half-way, mean (evaluated)",
+  "overfitting": "test minus training 10 MSE",
+  "initial": "training 10 MSE over the first tenth",
+  "early": "training 10 MSE over the first half",
+  "late": "training 10 MSE over the last tenth",
+  "instability": "greatest ratio of the averaged loss to its lowest before",
+  "unstable_rate": "learning rate where unstable",
+  "not_finite_rate": "learning rate where not finite",
+  "rate": "learning rate",
+}
+_COLUMNS = (
+  "test",
+  "test_sd",
+  "train",
+  "test_half",
+  "test_half_sd",
+  "train_half",
+  "early",
+  "late",
+  "instability",
+  "unstable_rate",
+  "not_finite_rate",
+)
+
+
+def build(
+  name: str,
+  figure: Figure,
+  labels: Mapping[str, str],
+  values: claims_lib.Values,
+  notes: Mapping[str, Any],
+  comparable: bool,
+) -> dict[str, Any]:
+  """Returns a figure's results, for JSON.
+
+  Args:
+    name: of the figure.
+    figure: its entry in the table.
+    labels: of the runs shown, by name.
+    values: of every run, by metric, one a seed.
+    notes: how the runs were made: scale, specimens, iterations, seeds.
+    comparable: whether data and sizes are the supplement's, so that its numbers may be compared.
+  """
+  claims = []
+  for claim in figure.claims:
+    verdict = claims_lib.judge(claim, values)
+    claims.append(
+      {
+        **claim._asdict(),
+        "first_values": verdict.first,
+        "second_values": verdict.second,
+        "spread": verdict.spread,
+        "agreement": verdict.agreement,
+      }
+    )
+  numbers = []
+  for printed in figure.printed:
+    ours, agreement = claims_lib.judge_printed(printed, values, comparable)
+    numbers.append(
+      {
+        "run": printed.run,
+        "metric": printed.metric,
+        "supplement": printed.value,
+        "ours": ours,
+        "agreement": agreement,
+      }
+    )
+  runs = {
+    run: {"label": label, "values": dict(values.get(run, {}))} for run, label in labels.items()
+  }
+  return {
+    "figure": name,
+    "title": figure.title,
+    **notes,
+    "units": {key: METRICS[key] for key in METRICS},
+    "runs": runs,
+    "claims": claims,
+    "printed": numbers,
+  }
+
+
+def write(result: Mapping[str, Any], stem: pathlib.Path) -> None:
+  """Writes `stem`.json and `stem`.md."""
+  stem.parent.mkdir(parents=True, exist_ok=True)
+  stem.with_suffix(".json").write_text(json.dumps(for_json(result), indent=1))
+  stem.with_suffix(".md").write_text(markdown(result))
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+  """Returns a figure's results as Markdown."""
+  lines = [
+    f"# {result['figure']}: {result['title']}",
+    "",
+    f"![{result['title']}]({result['figure']}.png)",
+    "",
+    f"Scale {result['scale']}, {result['specimens']}, {result['iterations']:,} iterations, seeds "
+    f"{', '.join(map(str, result['seeds']))}. Errors are 10 MSE on [-1, 1], on filtered targets; "
+    "each cell is the mean over seeds [their range].",
+    "",
+  ]
+  lines += _runs(result["runs"])
+  if result["printed"]:
+    lines += [
+      "",
+      "| the supplement prints | of | there | ours | agrees? |",
+      "|---|---|---|---|---|",
+    ]
+    lines += [
+      f"| {METRICS[row['metric']]} | {_label(result, row['run'])} | {row['supplement']:.3g} | "
+      f"{_cell(row['ours'])} | {row['agreement']} |"
+      for row in result["printed"]
+    ]
+  if result["claims"]:
+    lines += [
+      "",
+      "| the supplement says | source | measured by | ours | spread of seeds | agrees? |",
+      "|---|---|---|---|---|---|",
+    ]
+    lines += [_claim(result, row) for row in result["claims"]]
+    lines += [
+      "",
+      "Differences within the spread of seeds (the greater range of the two) are unresolved; "
+      "similar means within a tenth, with a spread within it too.",
+    ]
+  return "\n".join(lines) + "\n"
+
+
+def _runs(runs: Mapping[str, Any]) -> list[str]:
+  columns = [
+    column for column in _COLUMNS if any(run["values"].get(column) for run in runs.values())
+  ]
+  lines = [
+    "| run | " + " | ".join(METRICS[column] for column in columns) + " |",
+    "|---" * (len(columns) + 1) + "|",
+  ]
+  for run in runs.values():
+    cells = [_cell(run["values"].get(column, [])) for column in columns]
+    lines.append(f"| {run['label']} | {' | '.join(cells)} |")
+  return lines
+
+
+def _claim(result: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+  metric, _, other = row["metric"].partition(":")
+  measure = METRICS[metric] + (f" against {METRICS[other]}" if other else "")
+  ours = (
+    f"{_label(result, row['first'])} {_cell(row['first_values'])}, "
+    f"{_label(result, row['second'])} {_cell(row['second_values'])}"
+  )
+  spread = f"{row['spread']:.3g}" if np.isfinite(row["spread"]) else "-"
+  return f"| {row['text']} | {row['source']} | {measure} | {ours} | {spread} | {row['agreement']} |"
+
+
+def _label(result: Mapping[str, Any], run: str) -> str:
+  return result["runs"][run]["label"] if run in result["runs"] else run
+
+
+def _cell(values: Sequence[float]) -> str:
+  if not values:
+    return "-"
+  if not np.isfinite(values).all():
+    return "not finite"
+  mean = f"{np.mean(values):.3g}"
+  return mean if len(values) == 1 else f"{mean} [{min(values):.3g}, {max(values):.3g}]"

@@ -1,0 +1,1 @@
+"""Training runs: workdirs, the loop, checkpoints and metrics."""

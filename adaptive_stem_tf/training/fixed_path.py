@@ -1,0 +1,119 @@
+"""Finds the probing positions of fixed paths: spirals, files, and paths taken from trained
+actors.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import baselines, path_names
+
+_FILE = "path.npy"
+FROM_RUN = "run:"
+_POOL = 256  # scans of an actor that are mixed in
+
+
+def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -> np.ndarray | None:
+  """Returns the probing positions of a run's fixed path, and keeps them in its workdir.
+
+  What the workdir holds wins, so that a run is resumed and evaluated on the path that
+  it was trained on, whatever became of the file or run it was taken from.
+
+  Args:
+    scan: names the path and its geometry.
+    workdir: of the run.
+    images: [N, S, S, 1] specimens that a path taken from an actor is chosen on.
+
+  Returns:
+    [T * n, 2] px, [K, T * n, 2] if an actor's scans are mixed in, or None if the path moves.
+
+  Raises:
+    ValueError: if the path cannot be read or does not fit the geometry.
+  """
+  if scan.path in path_names.MOVING:
+    return None
+  kept = pathlib.Path(workdir) / _FILE
+  if not kept.exists():
+    positions = _make(scan, images)
+    with open(kept.with_suffix(".tmp"), "wb") as file:
+      np.save(file, positions)
+    kept.with_suffix(".tmp").rename(kept)
+  return load(scan, workdir)
+
+
+def load(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
+  """Returns the probing positions that `resolve` kept; None if the path moves.
+
+  Raises:
+    ValueError: if they are missing.
+  """
+  if scan.path in path_names.MOVING:
+    return None
+  kept = pathlib.Path(workdir) / _FILE
+  if not kept.is_file():
+    raise ValueError(
+      f"{workdir} was trained along a fixed path ({scan.path}) but {_FILE} is missing there."
+    )
+  return np.load(kept)
+
+
+def _make(scan, images):
+  if scan.path in baselines.KINDS:
+    return baselines.positions_of(scan.path, scan, scan.pitch)
+  for prefix in (FROM_RUN, path_names.FROM_ACTOR):
+    if scan.path.startswith(prefix):
+      taken = _taken_by(scan, scan.path[len(prefix) :], images)
+      return (
+        taken[medoid(taken)] if prefix == FROM_RUN else taken
+      )  # the path closest to the others, or all
+  return _from_file(scan)
+
+
+def _taken_by(scan, workdir, images):
+  """Returns paths [K, T * n, 2] px that a trained actor takes."""
+  from adaptive_stem_tf.evaluation import model
+
+  trained, _ = model.load(workdir)
+  if geometry_of(trained.experiment.scan) != geometry_of(scan):
+    raise ValueError(
+      f"path={scan.path} was trained with another geometry: image_size, segments, probes and "
+      "spacing must be the same."
+    )
+  return trained.scan_all(images[:_POOL]).positions
+
+
+def geometry_of(scan: config.Scan) -> tuple[float, ...]:
+  """Returns what two scans must share for one to follow the other's path."""
+  return scan.image_size, scan.segments, scan.probes, scan.spacing
+
+
+def medoid(paths: np.ndarray) -> int:
+  """Returns the number of the path [N, P, 2] whose mean squared distance to the others is least."""
+  flat = paths.reshape(len(paths), -1).astype(np.float64)
+  return int(
+    np.argmin(np.sum(np.square(flat - flat.mean(0)), 1))
+  )  # the one nearest the mean is that one
+
+
+def _from_file(scan):
+  path = pathlib.Path(scan.path)
+  if not path.is_file():
+    kinds = ", ".join((*path_names.MOVING, *baselines.KINDS))
+    raise ValueError(
+      f"path={scan.path!r} is neither a kind of path ({kinds}), nor run:WORKDIR, "
+      "nor mixed:WORKDIR, nor a file."
+    )
+  try:
+    stored = np.load(path, allow_pickle=False)
+  except (ValueError, EOFError, OSError) as error:
+    raise ValueError(f"path={scan.path} cannot be read as a NumPy array ({error}).") from error
+  if stored.shape == (scan.segments,):
+    return baselines.polygon_positions(stored, scan)
+  if stored.shape == (scan.segments * scan.probes, 2):
+    return np.float32(stored)
+  raise ValueError(
+    f"path={scan.path} holds an array of shape {list(stored.shape)}: give [{scan.segments}] "
+    f"angles in rad, or [{scan.segments * scan.probes}, 2] positions in px."
+  )

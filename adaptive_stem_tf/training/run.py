@@ -1,0 +1,307 @@
+"""The training run: draw, step, log, checkpoint, whatever the learner learns."""
+
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+from absl import logging
+
+from adaptive_stem_tf import config, input_pipeline
+from adaptive_stem_tf.learning import learner as learner_lib
+from adaptive_stem_tf.settings import Composite
+from adaptive_stem_tf.training import checkpoint, fixed_path, metrics_writer
+from adaptive_stem_tf.types import Draw
+
+CONFIG = "config.json"
+_Kind = TypeVar("_Kind", bound=Composite)
+
+
+class NotFiniteError(FloatingPointError):
+  """A loss or gradient is not a number, or infinite.
+
+  Attributes:
+    iteration: the first that is not finite.
+  """
+
+  def __init__(self, message: str, iteration: int):
+    super().__init__(message)
+    self.iteration = iteration
+
+
+class WorkdirError(ValueError):
+  """The workdir holds another experiment."""
+
+
+def set_up_tensorflow(run: config.Run) -> None:
+  """Fixes threads and determinism; call it before TensorFlow computes anything."""
+  threads = run.threads or os.cpu_count() or 1
+  tf.config.threading.set_intra_op_parallelism_threads(threads)
+  tf.config.threading.set_inter_op_parallelism_threads(threads)
+  if run.deterministic:
+    tf.config.experimental.enable_op_determinism()
+
+
+class Learner(Protocol):
+  """What a run trains: a module whose variables are all that training changes."""
+
+  @property
+  def experiment(self) -> Any:
+    """The configuration: a `Composite` with a section `optimisation` of iterations and
+    batch_size.
+    """
+
+  @property
+  def drawn(self) -> int:
+    """How many specimens draws are made from."""
+
+  def step(self, draw: Draw) -> Any:
+    """Trains for one iteration; returns a NamedTuple of scalars, the same each time."""
+
+  def status(self, row: Mapping[str, float]) -> str:
+    """Says in a few words how training goes, from the means of some iterations' scalars."""
+
+
+def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
+  """Makes the workdir with its configuration, or checks that it holds the same.
+
+  Raises:
+    WorkdirError: if it holds an experiment that differs, naming the fields.
+  """
+  path = workdir / CONFIG
+  if path.exists():
+    differing = read_config(workdir, type(experiment)).differences(experiment)
+    if differing:
+      fields = "; ".join(
+        f"{name} is {old!r} there and {new!r} here" for name, (old, new) in differing.items()
+      )
+      raise WorkdirError(
+        f"{workdir} holds another experiment: {fields}. Choose another workdir, or these values."
+      )
+    return
+  workdir.mkdir(parents=True, exist_ok=True)
+  unfinished = path.with_suffix(".tmp")
+  unfinished.write_text(experiment.to_json())
+  unfinished.rename(path)
+
+
+def read_experiment(workdir: str | os.PathLike) -> config.Experiment:
+  """Reads the configuration of the run of an adaptive scanner, or of a generator for another path.
+
+  Raises:
+    WorkdirError: if the folder holds none, or one that cannot be read.
+  """
+  return read_config(workdir, config.Experiment)
+
+
+def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
+  """Reads the configuration of a run of some kind.
+
+  Raises:
+    WorkdirError: if the folder holds none, or one that cannot be read as such.
+  """
+  path = pathlib.Path(workdir) / CONFIG
+  if not path.is_file():
+    raise WorkdirError(
+      f"{workdir} holds no run: {CONFIG} is missing. Give the --workdir of a training."
+    )
+  try:
+    return kind.from_json(path.read_text())
+  except (ValueError, TypeError, AttributeError) as error:
+    raise WorkdirError(f"{path} cannot be read: {error}") from error
+
+
+def scanner(
+  experiment: config.Experiment,
+  settings: config.Run,
+  splits: input_pipeline.Splits,
+  workdir: str | os.PathLike,
+) -> "Run":
+  """Returns the run that trains an actor, a critic and a generator in a workdir, resumed if it was
+  begun there.
+
+  Raises:
+    WorkdirError: if the workdir holds another experiment.
+    checkpoint.CheckpointError: if it holds only damaged checkpoints.
+  """
+  workdir = pathlib.Path(workdir)
+  open_workdir(workdir, experiment)
+  path = fixed_path.resolve(experiment.scan, workdir, splits.train)
+  return Run(
+    learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit, path),
+    settings,
+    workdir,
+  )
+
+
+class Run:
+  """One experiment in one workdir, resumed if it was begun there."""
+
+  def __init__(self, learner: Any, settings: config.Run, workdir: pathlib.Path):
+    """Restores the newest checkpoint, if any.
+
+    Args:
+      learner: what is trained (`Learner`), a tf.Module.
+      settings: how.
+      workdir: that holds the learner's configuration (`open_workdir`).
+
+    Raises:
+      checkpoint.CheckpointError: if it holds only damaged checkpoints.
+    """
+    self.workdir, self.learner, self._settings = workdir, learner, settings
+    self._checkpoints = checkpoint.Checkpoints(
+      self.workdir / "checkpoints", self.learner, settings.keep_checkpoints, settings.milestone
+    )
+    self.started_at = self._checkpoints.restore() or 0
+    self._saved_at = self.started_at if self.started_at else None
+    experiment = learner.experiment
+    self._iterations = experiment.optimisation.iterations
+    self._draws = input_pipeline.draws(
+      learner.drawn,
+      experiment.optimisation.batch_size,
+      experiment.seed,
+      experiment.data.augment,
+      self.started_at,
+    )
+    self._writer = metrics_writer.MetricsWriter(self.workdir, self.started_at)
+
+  def train(self, picture: Callable[["Run", int], None] | None = None) -> bool:
+    """Trains to the end, or until SIGTERM or Ctrl-C, and saves.
+
+    Args:
+      picture: called with this run and the iteration whenever pictures are due.
+
+    Returns:
+      Whether training reached its last iteration.
+
+    Raises:
+      NotFiniteError: if a loss or gradient is not finite; the last good checkpoint stays.
+      checkpoint.CheckpointError: if the last checkpoint cannot be written.
+    """
+    iteration = self.started_at
+    try:
+      with (
+        StopRequest() as stop,
+        tqdm.tqdm(
+          total=self._iterations,
+          initial=iteration,
+          unit="it",
+          disable=not self._settings.progress,
+          dynamic_ncols=True,
+          mininterval=1.0,
+        ) as bar,
+      ):
+        for iteration, row in self._rows(self._steps()):
+          bar.set_postfix_str(self.learner.status(row), refresh=False)
+          bar.update(iteration - bar.n)
+          done = stop.requested or iteration == self._iterations
+          due = (
+            self._due(iteration, self._settings.checkpoint_every)
+            or iteration == self._settings.milestone
+          )
+          if due and not done:
+            self._save(iteration)
+          if (
+            picture
+            and self._settings.picture_every
+            and (self._due(iteration, self._settings.picture_every) or done)
+          ):
+            picture(self, iteration)
+          if done:
+            break
+      if self._saved_at != iteration:
+        self._checkpoints.save(iteration)
+    finally:
+      self._writer.close()
+    return iteration == self._iterations
+
+  def show(self, iteration: int, name: str, image) -> None:
+    """Shows an image [H, W, 3] uint8 in TensorBoard."""
+    self._writer.picture(iteration, name, image)
+
+  def _steps(self) -> Iterator[tuple[int, Any]]:
+    """Yields each iteration's number, counted from 1, and metrics."""
+    for iteration in range(self.started_at + 1, self._iterations + 1):
+      yield iteration, self.learner.step(next(self._draws))
+
+  def _rows(self, steps) -> Iterator[tuple[int, dict[str, float]]]:
+    """Logs the mean metrics of every few iterations; yields what it logs."""
+    kept: list[tuple[int, Any]] = []
+    for iteration, metrics in steps:
+      kept.append((iteration, metrics))
+      if (
+        any(self._due(iteration, every) for every in self._row_periods())
+        or iteration == self._settings.milestone
+      ):
+        yield iteration, self._log(kept)
+        kept = []
+
+  def _row_periods(self):
+    s = self._settings
+    return [s.log_every, s.checkpoint_every, self._iterations] + (
+      [s.picture_every] if s.picture_every else []
+    )
+
+  def _log(self, kept) -> dict[str, float]:
+    names = kept[0][1]._fields
+    columns = tf.stack([tf.stack(metrics) for _, metrics in kept]).numpy()
+    for (iteration, _), values in zip(kept, columns):
+      not_finite = [name for name, value in zip(names, values) if not np.isfinite(value)]
+      if not_finite:
+        saved = (
+          "none was saved yet"
+          if self._saved_at is None
+          else f"the last is of iteration {self._saved_at}"
+        )
+        raise NotFiniteError(
+          f"{', '.join(not_finite)} of iteration {iteration} is not finite: lower the learning "
+          f"rate, or clip gradients (--clip). Checkpoints are good ({saved}).",
+          iteration,
+        )
+    row = dict(zip(names, columns.mean(0).tolist()))
+    self._writer.write(kept[-1][0], row)
+    return row
+
+  def _save(self, iteration):
+    try:
+      self._checkpoints.save(iteration)
+      self._saved_at = iteration
+    except checkpoint.CheckpointError as error:
+      logging.warning("Training goes on without it: %s", error)
+
+  @staticmethod
+  def _due(iteration, every):
+    return iteration % every == 0
+
+
+class StopRequest:
+  """Turns the first SIGTERM or Ctrl-C into a request; the second acts at once."""
+
+  def __init__(self):
+    self.requested = False
+    self._previous: dict[int, Any] = {}
+
+  def __enter__(self):
+    if threading.current_thread() is threading.main_thread():
+      self._previous = {
+        number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)
+      }
+    return self
+
+  def __exit__(self, *_):
+    self._restore()
+
+  def _request(self, *_):
+    self.requested = True
+    logging.warning("Stopping at the next row of metrics, to save. Once more to stop at once.")
+    self._restore()
+
+  def _restore(self):
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+    self._previous = {}

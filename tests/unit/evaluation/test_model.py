@@ -1,0 +1,78 @@
+"""What a trained run is used for."""
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.evaluation import model, pictures
+from adaptive_stem_tf.scan import baselines
+from adaptive_stem_tf.training import checkpoint, run
+from tests import tiny
+
+pytestmark = [
+  pytest.mark.usefixtures("eagerly"),
+  pytest.mark.filterwarnings("ignore:Even though the"),
+]
+
+
+def trained(workdir, **changes):
+  settings = config.Run(
+    jit="none", progress=False, log_every=2, checkpoint_every=2, picture_every=0
+  )
+  running = run.scanner(tiny.experiment(iterations=4, **changes), settings, tiny.splits(), workdir)
+  assert running.train()
+  return running
+
+
+def same(ours, theirs):
+  for a, b in zip(ours, theirs, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", ["adaptive", "spiral", "random_walk"])
+def test_a_loaded_run_scans_as_the_learner_that_was_saved(tmp_path, path):
+  running = trained(tmp_path, path=path)
+  loaded, iteration = model.load(tmp_path)
+  assert iteration == 4
+  scans = loaded.scan_all(tiny.images(3))
+  same(scans, model.of_learner(running.learner).scan_all(tiny.images(3)))
+  if path == "spiral":
+    scan = loaded.experiment.scan
+    np.testing.assert_array_equal(scans.positions[1], baselines.spiral(scan, scan.pitch))
+
+
+def test_a_run_that_may_stop_early_is_loaded_with_its_head(tmp_path):
+  running = trained(tmp_path, truncate=True, decision_delay=1)
+  loaded, _ = model.load(tmp_path)
+  for ours, theirs in zip(
+    loaded.actor.error_head.variables, running.learner.actor.error_head.variables, strict=True
+  ):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_earlier_checkpoint_can_be_loaded(tmp_path):
+  trained(tmp_path)
+  newest, _ = model.load(tmp_path)
+  earlier, iteration = model.load(tmp_path, 2)
+  assert iteration == 2
+  assert (earlier.generator.output.w.numpy() != newest.generator.output.w.numpy()).any()
+  with pytest.raises(checkpoint.CheckpointError, match="no checkpoint of iteration 3"):
+    model.load(tmp_path, 3)
+
+
+def test_filtered_observations_are_filtered_when_deployed(tmp_path):
+  running = trained(tmp_path, filter_observations=True)
+  images = tiny.images(3)
+  made, smooth = model.load(tmp_path)[0].scan_all(images), running.learner._filter(images)
+  np.testing.assert_allclose(made.partial[..., :1], smooth * made.partial[..., 1:], atol=1e-6)
+
+
+def test_pictures_are_refreshed(tmp_path):
+  running = trained(tmp_path)
+  running._writer = type("Writer", (), {"picture": lambda self, *shown: drawn.append(shown)})()
+  drawn = []
+  pictures.Refresher(tiny.images(3))(running, 4)
+  assert {
+    (tmp_path / name).read_bytes()[:4] for name in ("learning_curves.png", "examples.png")
+  } == {b"\x89PNG"}
+  assert [shown[0] for shown in drawn] == [4, 4] and all(shown[2].std() > 0 for shown in drawn)

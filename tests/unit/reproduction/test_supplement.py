@@ -1,0 +1,237 @@
+"""The table of figures, the plan made of it, and when numbers agree."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.reproduction import lr_range, supplement
+from adaptive_stem_tf.reproduction import plan as reproduction_plan
+from adaptive_stem_tf.reproduction import results as reproduction_results
+from adaptive_stem_tf.reproduction.claims import Claim, Printed, judge, judge_printed
+from launch import presets
+
+NAMED = (
+  "s2a",
+  "s2b",
+  "s2c",
+  "s2d",
+  "s2e",
+  "s2f",
+  "s3a",
+  "s3b",
+  "controllers",
+  "clipping",
+  "replay",
+  "edge_penalty",
+  "s4",
+  "s5",
+  "s6",
+)
+
+
+def plan(scale="small", seeds=(0,), folder="/runs", **changes):
+  base, settings = presets.read(presets.SCALES[scale].flagfile)
+  return reproduction_plan.Plan(
+    base.replace(**changes),
+    settings,
+    {"dataset": "simulated_stem/downsampled_96"},
+    pathlib.Path(folder),
+    seeds,
+    100,
+    50,
+  )
+
+
+# The table.
+
+
+def test_every_figure_is_in_the_table():
+  assert tuple(supplement.FIGURES) == NAMED
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_figure_names_known_runs_once_and_claims_concern_them(name):
+  figure = supplement.FIGURES[name]
+  runs, labels = [line.run for line in figure.lines], [line.label for line in figure.lines]
+  assert runs and set(runs) <= set(supplement.RUNS)
+  assert len(set(runs)) == len(runs) and len(set(labels)) == len(labels)
+  for claim in figure.claims:
+    assert {claim.first, claim.second} <= set(runs) and claim.kind in (
+      "lower",
+      "not_lower",
+      "similar",
+    )
+  if name != "s3b":
+    assert {printed.run for printed in figure.printed} <= set(runs)
+
+
+@pytest.mark.parametrize("scale", presets.SCALES)
+@pytest.mark.parametrize("name", supplement.RUNS)
+def test_every_run_is_a_valid_experiment_that_differs_as_it_says(name, scale):
+  made = plan(scale)
+  experiment = made.experiment(name, 3)
+  changed = set(experiment.differences(made.base.replace(seed=3)))
+  said = set(supplement.RUNS[name]) - {supplement.DOWNSAMPLED}
+  assert changed <= said | {"dataset", "iterations", "generator_optimiser"} and experiment.seed == 3
+  assert name == "lstm" or changed or name == "narrow"  # no narrower where 128 units are usual
+
+
+def test_no_two_runs_are_equal_at_the_supplements_sizes():
+  fields = [
+    tuple(
+      sorted((key, str(value)) for key, value in plan("paper").experiment(name, 0).flat().items())
+    )
+    for name in supplement.RUNS
+  ]
+  assert len(set(fields)) == len(fields)
+
+
+def test_the_supplements_values():
+  of = lambda name: plan("paper").experiment(name, 0)
+  assert of("lstm") == config.Experiment()
+  assert (of("narrow").controller.units, of("projection").controller.projection) == (128, 64)
+  assert of("replayed_doubled_noise").exploration.noise_sigma == pytest.approx(0.4)
+  assert [
+    of(name).replay.capacity for name in ("no_replay", "replay_quarter", "lstm", "replay_double")
+  ] == [0, 25_000, 100_000, 200_000]
+  assert of("downsampled_sobel").data.dataset == "simulated_stem/downsampled_96"
+  assert of("downsampled_sobel").loss.sobel_weight == 0.1
+  assert of("sweep_sgd").optimisation.sweep_from == pytest.approx(10**-6.5)
+
+
+def test_replays_keep_their_ratios_at_smaller_scales():
+  small = [
+    plan("small").experiment(name, 0).replay.capacity
+    for name in ("replay_quarter", "lstm", "replay_double")
+  ]
+  assert small == [500, 2000, 4000]
+
+
+def test_an_unknown_run_is_refused():
+  with pytest.raises(ValueError, match="run 'lstmm' is unknown: choose among lstm"):
+    plan().experiment("lstmm", 0)
+
+
+# The plan.
+
+
+def test_runs_that_a_scale_makes_equal_share_a_workdir():
+  assert plan("small").workdir("narrow", 1) == plan("small").workdir("lstm", 1)
+  assert plan("paper").workdir("narrow", 1) != plan("paper").workdir("lstm", 1)
+
+
+def test_every_figures_jobs_have_workdirs_of_their_own():
+  made = plan(seeds=(0, 1))
+  for figure in supplement.FIGURES.values():
+    jobs = made.jobs([line.run for line in figure.lines])
+    by_workdir = {job.workdir: job.experiment for job in jobs}
+    assert len(by_workdir) == len(jobs)
+    assert {job.experiment.seed for job in jobs} == {0, 1}
+
+
+def test_a_path_of_an_actor_needs_that_actor_first_and_keeps_half_way():
+  first, second = plan(seeds=(2,)).jobs(["fixed_gru"])
+  assert first.workdir.name == "gru-seed2" and first.needs is None and first.settings.milestone == 0
+  assert second.experiment.scan.path == f"run:{first.workdir}" and second.needs == first.workdir
+  assert second.settings.milestone == second.experiment.optimisation.iterations // 2
+
+
+def test_sweeps_log_every_iteration():
+  assert plan().job("sweep_adam", 0).settings.log_every == 1
+
+
+@pytest.mark.parametrize("name", ["quartic", "fixed_dnc", "no_alrc", "rate_2.50e-03", "sweep_sgd"])
+def test_a_flagfile_makes_the_same_run(tmp_path, name):
+  job = plan(folder=tmp_path, images="/data/a.npy").job(name, 1)
+  assert presets.read(reproduction_plan.write_flagfile(job)) == (job.experiment, job.settings)
+
+
+def test_a_presets_line_that_is_no_field_is_refused(tmp_path):
+  (tmp_path / "wrong.cfg").write_text("--unitz=3\n")
+  with pytest.raises(ValueError, match="'--unitz=3' is not --name=value of a field"):
+    presets.read(tmp_path / "wrong.cfg")
+
+
+def test_s3b_follows_from_the_sweep():
+  figure = supplement.rates_figure(lr_range.candidates(2.5e-2))
+  rates = [plan().experiment(line.run, 0).optimisation for line in figure.lines]
+  assert [o.generator_rate for o in rates] == pytest.approx(
+    [2.5e-4, 7.91e-4, 2.5e-3, 7.91e-3, 2.5e-2]
+  )
+  assert {o.iterations for o in rates} == {50}
+  assert all(
+    {claim.first, claim.second} <= {line.run for line in figure.lines} for claim in figure.claims
+  )
+
+
+# Agreement.
+
+
+@pytest.mark.parametrize(
+  "kind, first, second, said",
+  [
+    ("lower", [1.0, 1.1], [2.0, 2.1], "agrees"),
+    ("lower", [2.0, 2.1], [1.0, 1.1], "disagrees"),
+    ("lower", [1.0, 1.5], [1.3, 1.4], "unresolved"),  # difference 0.1, spread 0.5
+    ("lower", [1.0], [2.0], "unresolved (one seed)"),
+    ("lower", [1.0, 1.1], [np.inf, 2.0], "unresolved"),
+    ("lower", [], [1.0, 1.1], "not run"),
+    ("not_lower", [2.0, 2.1], [1.0, 1.1], "agrees"),
+    ("not_lower", [1.0, 1.1], [2.0, 2.1], "disagrees"),
+    ("similar", [1.0, 1.02], [1.03, 1.05], "agrees"),
+    ("similar", [1.0, 1.02], [2.0, 2.1], "disagrees"),
+    ("similar", [1.0, 1.5], [1.2, 1.3], "unresolved"),  # alike, but so spread that nothing is shown
+    ("similar", [1.0, 1.6], [1.0, 2.0], "unresolved"),  # apart, but by less than the spread
+  ],
+)
+def test_claims_are_judged_by_the_spread_of_seeds(kind, first, second, said):
+  claim = Claim("", "", kind, "a", "b", "test")
+  assert judge(claim, {"a": {"test": first}, "b": {"test": second}}).agreement == said
+
+
+def test_a_claim_may_compare_two_metrics_of_one_run():
+  claim = Claim("", "", "lower", "a", "a", "test_half:test")
+  verdict = judge(claim, {"a": {"test": [2.0, 2.1], "test_half": [1.0, 1.2]}})
+  assert verdict.agreement == "agrees" and verdict.spread == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+  "metric, ours, comparable, said",
+  [
+    ("test", [0.1, 0.2], True, "agrees"),
+    ("test", [0.2, 0.3], True, "disagrees"),
+    ("test", [0.15], True, "unresolved (one seed)"),
+    ("test", [0.1, 0.2], False, "not comparable"),
+    ("test", [], True, "not run"),
+    ("unstable_rate", [0.15 * 3], True, "agrees"),  # within half a decade
+    ("unstable_rate", [0.15 * 4], True, "disagrees"),
+  ],
+)
+def test_printed_numbers(metric, ours, comparable, said):
+  assert judge_printed(Printed("a", metric, 0.15), {"a": {metric: ours}}, comparable) == (
+    ours,
+    said,
+  )
+
+
+# Curves.
+
+
+def test_curve_metrics_by_hand():
+  losses = np.concatenate([np.full(10, 4.0), np.full(40, 2.0), np.full(40, 1.0), np.full(10, 3.0)])
+  curve = reproduction_results.Curve(np.arange(1, 101), losses)
+  metrics = reproduction_results.curve_metrics(curve, 100, 5)
+  assert metrics == pytest.approx({"initial": 4.0, "early": 2.4, "late": 3.0, "instability": 3.0})
+
+
+def test_rows_count_by_the_iterations_they_stand_for():
+  curve = reproduction_results.Curve(np.array([1, 10]), np.array([11.0, 1.0]))
+  assert reproduction_results.curve_metrics(curve, 20, 1)["early"] == pytest.approx(2.0)
+
+
+def test_images_are_spread_evenly():
+  images = np.arange(10).reshape(10, 1, 1, 1)
+  assert reproduction_results.spread(images, 4).ravel().tolist() == [0, 3, 6, 9]
+  assert reproduction_results.spread(images, 40).ravel().tolist() == list(range(10))

@@ -1,0 +1,89 @@
+"""Fixed paths: made once, kept with the run."""
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf.scan import baselines, path_names, paths
+from adaptive_stem_tf.training import fixed_path
+from tests import tiny
+
+
+def scan(path, **changes):
+  return tiny.experiment(path=str(path), **changes).scan
+
+
+def resolve(chosen, workdir):
+  return fixed_path.resolve(chosen, workdir, tiny.images())
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "random_walk"])
+def test_moving_paths_have_no_positions(tmp_path, kind):
+  assert resolve(scan(kind), tmp_path) is None and fixed_path.load(scan(kind), tmp_path) is None
+  assert not list(tmp_path.iterdir())
+
+
+def test_spirals_have_their_pitch(tmp_path):
+  for pitch in (3.0, 5.0):
+    (tmp_path / str(pitch)).mkdir()
+    chosen = scan("spiral", pitch=pitch)
+    np.testing.assert_array_equal(
+      resolve(chosen, tmp_path / str(pitch)), baselines.spiral(chosen, pitch)
+    )
+
+
+def test_a_polygon_has_straight_segments(tmp_path):
+  chosen = scan("spiral_polygon", pitch=5.0)
+  expected = baselines.polygon_positions(baselines.spiral_polygon(chosen, 5.0), chosen)
+  np.testing.assert_array_equal(resolve(chosen, tmp_path), expected)
+
+
+def test_files_hold_angles_or_positions(tmp_path, rng):
+  angles, positions = rng.uniform(-3, 3, tiny.SEGMENTS), np.float32(rng.uniform(0, 16, [16, 2]))
+  for name, array, expected in (
+    ("angles", angles, baselines.polygon_positions(angles, scan("x"))),
+    ("positions", positions, positions),
+  ):
+    np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / name).mkdir()
+    np.testing.assert_array_equal(
+      resolve(scan(tmp_path / f"{name}.npy"), tmp_path / name), expected
+    )
+
+
+def test_what_the_workdir_holds_wins(tmp_path, rng):
+  first = np.float32(rng.uniform(0, 16, [16, 2]))
+  np.save(tmp_path / "path_file.npy", first)
+  chosen = scan(tmp_path / "path_file.npy")
+  resolve(chosen, tmp_path)
+  (tmp_path / "path_file.npy").unlink()
+  np.testing.assert_array_equal(resolve(chosen, tmp_path), first)
+  np.testing.assert_array_equal(fixed_path.load(chosen, tmp_path), first)
+
+
+def test_mistakes_are_named(tmp_path, rng):
+  with pytest.raises(ValueError, match="path='meander' is neither a kind of path"):
+    resolve(scan("meander"), tmp_path)
+  np.save(tmp_path / "wrong.npy", rng.random([7, 2]))
+  with pytest.raises(
+    ValueError, match=r"shape \[7, 2\]: give \[4\] angles in rad, or \[16, 2\] positions"
+  ):
+    resolve(scan(tmp_path / "wrong.npy"), tmp_path)
+  (tmp_path / "text.npy").write_text("no array")
+  with pytest.raises(ValueError, match="cannot be read as a NumPy array"):
+    resolve(scan(tmp_path / "text.npy"), tmp_path)
+  with pytest.raises(ValueError, match="path.npy is missing there"):
+    fixed_path.load(scan("spiral"), tmp_path)
+
+
+def test_the_medoid_is_nearest_to_the_others(rng):
+  made = rng.standard_normal([20, 6, 2])
+  distances = [np.mean((made - path) ** 2) for path in made]
+  assert fixed_path.medoid(made) == int(np.argmin(distances))
+
+
+@pytest.mark.parametrize(
+  "kind, made",
+  [("adaptive", paths.Adaptive), ("random_walk", paths.RandomWalk), ("spiral", paths.Fixed)],
+)
+def test_paths_by_name(kind, made):
+  assert isinstance(path_names.make_path(scan(kind), None, np.zeros([16, 2])), made)

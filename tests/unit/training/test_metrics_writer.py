@@ -1,0 +1,81 @@
+"""metrics.csv and TensorBoard."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf.training import metrics_writer
+
+
+def write(folder, iterations, resume_at=0):
+  writer = metrics_writer.MetricsWriter(folder, resume_at)
+  for iteration in iterations:
+    writer.write(iteration, {"loss": iteration / 7, "rate": 1e-30 * iteration})
+  writer.close()
+  return folder / "metrics.csv"
+
+
+def test_rows_are_read_back(tmp_path):
+  rows = metrics_writer.read_rows(write(tmp_path / "run", [10, 20]))
+  assert [row["iteration"] for row in rows] == [10, 20]
+  assert rows[1] == {
+    "iteration": 20,
+    "loss": pytest.approx(20 / 7, rel=1e-8),
+    "rate": pytest.approx(2e-29, rel=1e-8),
+  }
+
+
+def test_rows_are_on_disk_before_the_file_is_closed(tmp_path):
+  writer = metrics_writer.MetricsWriter(tmp_path)
+  writer.write(1, {"loss": 2.0})
+  assert metrics_writer.read_rows(tmp_path / "metrics.csv") == [{"iteration": 1, "loss": 2.0}]
+  writer.close()
+
+
+def test_resuming_drops_newer_rows_and_reads_as_if_it_had_never_stopped(tmp_path):
+  path = write(tmp_path / "resumed", [10, 20, 30, 40])
+  write(tmp_path / "resumed", [30, 40, 50], resume_at=20)
+  assert path.read_text() == write(tmp_path / "straight", [10, 20, 30, 40, 50]).read_text()
+
+
+def test_a_new_run_starts_anew(tmp_path):
+  write(tmp_path, [10, 20])
+  assert [row["iteration"] for row in metrics_writer.read_rows(write(tmp_path, [1]))] == [1]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8, 20])
+def test_a_last_line_cut_short_is_left_out(tmp_path, cut):
+  path = write(tmp_path, [10, 20, 30])
+  path.write_text(path.read_text()[:-cut])
+  assert [row["iteration"] for row in metrics_writer.read_rows(path)] == [10, 20]
+  write(tmp_path, [30], resume_at=30)
+  assert [row["iteration"] for row in metrics_writer.read_rows(path)] == [10, 20, 30]
+
+
+def test_a_header_cut_short_holds_no_rows(tmp_path):
+  (tmp_path / "metrics.csv").write_text("iteration,lo")
+  assert metrics_writer.read_rows(tmp_path / "metrics.csv") == []
+
+
+def test_a_kill_while_resuming_loses_no_rows(tmp_path, monkeypatch):
+  before = write(tmp_path, [10, 20]).read_text()
+  monkeypatch.setattr(
+    metrics_writer.MetricsWriter, "_append", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+  )
+  with pytest.raises(KeyboardInterrupt):
+    metrics_writer.MetricsWriter(tmp_path, resume_at=20)
+  assert (tmp_path / "metrics.csv").read_text() == before
+
+
+def test_tensorboard_gets_the_same_values(tmp_path):
+  writer = metrics_writer.MetricsWriter(tmp_path)
+  writer.write(7, {"loss": 2.5})
+  writer.picture(7, "scan", np.zeros([4, 4, 3], np.uint8))
+  writer.close()
+  (events,) = (tmp_path / "tensorboard").iterdir()
+  found = {}
+  for record in tf.data.TFRecordDataset(str(events)):
+    event = tf.compat.v1.Event.FromString(record.numpy())
+    found |= {value.tag: (event.step, value.tensor) for value in event.summary.value}
+  assert found["loss"][0] == 7 and float(tf.make_ndarray(found["loss"][1])) == 2.5
+  assert found["scan"][0] == 7
