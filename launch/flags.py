@@ -72,8 +72,9 @@ def run(main: Callable[[], None]) -> None:
     if len(argv) > 1:
       sys.exit(f"error: {' '.join(argv[1:])!r} is no flag: flags read --name=value.")
     if not flags.FLAGS["verbosity"].present:
-      # TFDS and TensorFlow tell much that is no concern of the user
-      logging.set_verbosity(logging.WARNING)
+      logging.set_verbosity(
+        logging.WARNING
+      )  # TFDS and TensorFlow tell much that is no concern of the user
     try:
       main()
     except _MISTAKES as error:

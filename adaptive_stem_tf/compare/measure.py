@@ -59,8 +59,9 @@ class Example(NamedTuple):
 class Measurements(NamedTuple):
   """All that was measured."""
 
-  # by condition, completion and contender, one a seed
-  values: dict[str, dict[str, dict[str, list[Metrics]]]]
+  values: dict[
+    str, dict[str, dict[str, list[Metrics]]]
+  ]  # by condition, completion and contender, one a seed
   scans: dict[str, dict[str, float]]  # by contender: positions, distinct pixels, time
   examples: dict[str, Example]
 

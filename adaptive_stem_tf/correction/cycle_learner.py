@@ -20,13 +20,16 @@ from adaptive_stem_tf.types import CycleMetrics, Draw
 class UnpairedScans(NamedTuple):
   """What a microscope gives to learn from: partial scans of some crops, rasters of others."""
 
-  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
-  nominal: tf.Tensor
+  nominal: (
+    tf.Tensor
+  )  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
   intensities: tf.Tensor  # [N, K, P], as measured, distorted
-  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
-  displacements: tf.Tensor
-  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
-  scanned: tf.Tensor
+  displacements: (
+    tf.Tensor
+  )  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
+  scanned: (
+    tf.Tensor
+  )  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
   rasters: tf.Tensor  # [M, S, S, 1], other crops
 
 

@@ -39,13 +39,16 @@ class Measured(NamedTuple):
   scans: distorted.DistortedScans  # distorted ones
   partial: np.ndarray  # [N, S, S, 2], these drawn
   targets: np.ndarray  # [N, S, S, 1], filtered specimens
-  # [N, S, S, 1] by way: undistorted, uncorrected, and each corrector
-  completions: dict[str, np.ndarray]
+  completions: dict[
+    str, np.ndarray
+  ]  # [N, S, S, 1] by way: undistorted, uncorrected, and each corrector
   errors: dict[str, np.ndarray]  # [N], 10 * MSE
-  # [N] px, by how far structures are from where the undistorted completion has them
-  residual: dict[str, np.ndarray]
-  # [N], 10 * MSE of a raster of every pixel by the same microscope, filtered
-  fast_raster: np.ndarray
+  residual: dict[
+    str, np.ndarray
+  ]  # [N] px, by how far structures are from where the undistorted completion has them
+  fast_raster: (
+    np.ndarray
+  )  # [N], 10 * MSE of a raster of every pixel by the same microscope, filtered
 
 
 def measure(

@@ -33,7 +33,9 @@ def clip(losses: tf.Tensor, moments: Moments, deviations: float) -> tuple[tf.Ten
   Returns:
     Clipped losses [B] and the next moments.
   """
-  spread = tf.sqrt(moments.second - tf.square(moments.first) + _VARIANCE_FLOOR)
+  # In float32 the variance of a loss that hardly varies may come out below zero.
+  variance = tf.maximum(moments.second - tf.square(moments.first), 0.0)
+  spread = tf.sqrt(variance + _VARIANCE_FLOOR)
   threshold = moments.first + deviations * spread
   scale = tf.stop_gradient(tf.where(losses > threshold, threshold / losses, tf.ones_like(losses)))
   clipped = scale * losses

@@ -95,12 +95,19 @@ class Replay(snt.Module):
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
     """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; nothing if
     uniform.
+
+    A scan that was sampled twice is completed under two transforms, so it has two errors; it
+    gets their mean.
     """
     if not self._settings.prioritised:
       return
-    # A scan may be drawn twice; its errors are the same then, so the order of writes does not
-    # matter.
-    self.priority.scatter_update(tf.IndexedSlices(errors, rows))
+    same = tf.equal(rows[:, None], rows)  # [B, B]
+    means = tf.reduce_sum(tf.where(same, errors, 0.0), 1) / tf.reduce_sum(
+      tf.cast(same, errors.dtype), 1
+    )
+    # Equal rows take one mean among theirs, so that they write the same bits in whatever order.
+    means = tf.gather(means, tf.argmax(tf.cast(same, tf.int32), 1))
+    self.priority.scatter_update(tf.IndexedSlices(means, rows))
     self.sampled.scatter_update(tf.IndexedSlices(tf.ones_like(rows, tf.bool), rows))
 
   def _rows(self, batch, seed):

@@ -66,8 +66,9 @@ def _convolution_work(learner: Learner) -> float:
   for convolution in convolutions:  # in the order in which they run
     if isinstance(convolution, blocks.Convolution):
       size //= convolution.stride
-    # transposed: one product a weight and input pixel
-    work += 2.0 * size**2 * tf.size(convolution.w).numpy()
+    work += (
+      2.0 * size**2 * tf.size(convolution.w).numpy()
+    )  # transposed: one product a weight and input pixel
     if isinstance(convolution, blocks.TransposedConvolution):
       size *= 2
   return work

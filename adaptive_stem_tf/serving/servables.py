@@ -132,8 +132,10 @@ class Servables:
     with self._lock:
       models = self._models if models is None else models
       loaded = {name: self._load(name, model) for name, model in models.items()}
-      # at once: requests see the old versions or the new
-      self._models, self._versions = (models, loaded)
+      self._models, self._versions = (
+        models,
+        loaded,
+      )  # at once: requests see the old versions or the new
 
   def _load(self, name, model):
     known = self._versions.get(name, {})

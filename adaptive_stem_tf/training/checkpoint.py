@@ -22,7 +22,8 @@ class Checkpoints:
 
   A checkpoint is written beside the others and renamed when it is complete, so a kill or
   a full disk leaves those before it whole. The newest `keep` are kept, and that of the
-  iteration `milestone`. Restoring falls back to an older one if the newest is damaged.
+  iteration `milestone`. Restoring falls back to an older one if the newest is damaged; the
+  damaged one goes when the next is saved, so that it does not count as one of the newest.
   """
 
   def __init__(
@@ -31,6 +32,7 @@ class Checkpoints:
     self._directory = pathlib.Path(directory)
     self._checkpoint = tf.train.Checkpoint(learner=trackable)
     self._keep, self._milestone = keep, milestone
+    self._damaged: list[int] = []
 
   def steps(self) -> list[int]:
     """Returns the iterations that have a checkpoint, oldest first."""
@@ -58,9 +60,17 @@ class Checkpoints:
         f"the checkpoint of iteration {step} could not be written to {self._directory} ({error}): "
         "free some space; earlier checkpoints are whole."
       ) from error
-    for old in [kept for kept in self.steps() if kept != self._milestone][: -self._keep]:
-      shutil.rmtree(self._path(old), ignore_errors=True)
+    self._prune(step)
     return final
+
+  def _prune(self, newest):
+    """Removes what is no longer kept, now that iteration `newest` is saved."""
+    damaged = [step for step in self._damaged if step != newest]
+    counted = [step for step in self.steps() if step not in (*damaged, self._milestone)]
+    for step in [*damaged, *counted[: -self._keep]]:
+      if step != newest:
+        shutil.rmtree(self._path(step), ignore_errors=True)
+    self._damaged = []
 
   def restore(self, step: int | None = None) -> int | None:
     """Restores the checkpoint of iteration `step`, or else the newest that can be read.
@@ -72,6 +82,7 @@ class Checkpoints:
       CheckpointError: if there are such checkpoints and none can be read.
     """
     steps = self.steps() if step is None else [kept for kept in self.steps() if kept == step]
+    self._damaged = []
     for step in reversed(steps):
       try:
         status = self._checkpoint.read(str(self._path(step) / _PREFIX))
@@ -84,6 +95,7 @@ class Checkpoints:
           self._directory,
           str(error).splitlines()[0],
         )
+        self._damaged.append(step)
     if steps:
       raise CheckpointError(
         f"none of the checkpoints in {self._directory} (iterations {steps}) can be read: "
@@ -118,6 +130,13 @@ def read_parts(directory: str | os.PathLike, step: int | None = None, **parts: t
       "--workdir=...; --milestone keeps a chosen iteration)."
     )
   return restored
+
+
+def not_finite(module: tf.Module) -> list[str]:
+  """Returns the names of a module's variables that hold a NaN or an infinity."""
+  floating = [variable for variable in module.variables if variable.dtype.is_floating]
+  finite = [tf.reduce_all(tf.math.is_finite(variable)) for variable in floating]
+  return [variable.name for variable, good in zip(floating, finite) if not good]
 
 
 def _flush(directory):

@@ -14,7 +14,7 @@ def train(running: run.Run, picture: Callable[[run.Run, int], None] | None = Non
   """Trains a run to its end, or until it is told to stop; `picture` as in `run.Run.train`.
 
   A learning rate sweep is meant to go too far: it ends normally where its losses are no
-  longer finite. Where any run met its first such loss stays in its workdir.
+  longer finite. Where any run met its first such loss stays in its workdir, until it is resumed.
 
   Returns:
     Whether training reached its end.
@@ -23,6 +23,7 @@ def train(running: run.Run, picture: Callable[[run.Run, int], None] | None = Non
     run.NotFiniteError: if a loss or gradient is not finite, unless in a sweep.
     checkpoint.CheckpointError: if the last checkpoint cannot be written.
   """
+  (running.workdir / _DIVERGED).unlink(missing_ok=True)
   try:
     return running.train(picture)
   except run.NotFiniteError as error:

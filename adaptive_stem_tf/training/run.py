@@ -23,7 +23,7 @@ _Kind = TypeVar("_Kind", bound=Composite)
 
 
 class NotFiniteError(FloatingPointError):
-  """A loss or gradient is not a number, or infinite.
+  """A loss, a gradient or a variable is not a number, or infinite.
 
   Attributes:
     iteration: the first that is not finite.
@@ -174,13 +174,15 @@ class Run:
     """Trains to the end, or until SIGTERM or Ctrl-C, and saves.
 
     Args:
-      picture: called with this run and the iteration whenever pictures are due.
+      picture: called with this run and the iteration whenever pictures are due; training goes on
+        if it fails.
 
     Returns:
       Whether training reached its last iteration.
 
     Raises:
-      NotFiniteError: if a loss or gradient is not finite; the last good checkpoint stays.
+      NotFiniteError: if a loss, a gradient or what is to be saved is not finite; the last good
+        checkpoint stays.
       checkpoint.CheckpointError: if the last checkpoint cannot be written.
     """
     iteration = self.started_at
@@ -200,22 +202,11 @@ class Run:
           bar.set_postfix_str(self.learner.status(row), refresh=False)
           bar.update(iteration - bar.n)
           done = stop.requested or iteration == self._iterations
-          due = (
-            self._due(iteration, self._settings.checkpoint_every)
-            or iteration == self._settings.milestone
-          )
-          if due and not done:
-            self._save(iteration)
-          if (
-            picture
-            and self._settings.picture_every
-            and (self._due(iteration, self._settings.picture_every) or done)
-          ):
-            picture(self, iteration)
+          self._save(iteration, done)  # before the picture, which may fail
+          if picture:
+            self._draw(picture, iteration, done)
           if done:
             break
-      if self._saved_at != iteration:
-        self._checkpoints.save(iteration)
     finally:
       self._writer.close()
     return iteration == self._iterations
@@ -251,28 +242,49 @@ class Run:
     names = kept[0][1]._fields
     columns = tf.stack([tf.stack(metrics) for _, metrics in kept]).numpy()
     for (iteration, _), values in zip(kept, columns):
-      not_finite = [name for name, value in zip(names, values) if not np.isfinite(value)]
-      if not_finite:
-        saved = (
-          "none was saved yet"
-          if self._saved_at is None
-          else f"the last is of iteration {self._saved_at}"
-        )
-        raise NotFiniteError(
-          f"{', '.join(not_finite)} of iteration {iteration} is not finite: lower the learning "
-          f"rate, or clip gradients (--clip). Checkpoints are good ({saved}).",
-          iteration,
-        )
+      self._stop_at([n for n, value in zip(names, values) if not np.isfinite(value)], iteration)
     row = dict(zip(names, columns.mean(0).tolist()))
     self._writer.write(kept[-1][0], row)
     return row
 
-  def _save(self, iteration):
+  def _save(self, iteration, last):
+    """Saves if it is due; the last checkpoint must be written, without another training goes on."""
+    due = self._due(iteration, self._settings.checkpoint_every)
+    if not (last or due or iteration == self._settings.milestone):
+      return
+    # Weights may be infinite an iteration before a loss is.
+    self._stop_at(checkpoint.not_finite(self.learner), iteration)
     try:
       self._checkpoints.save(iteration)
       self._saved_at = iteration
     except checkpoint.CheckpointError as error:
+      if last:
+        raise
       logging.warning("Training goes on without it: %s", error)
+
+  def _draw(self, picture, iteration, last):
+    every = self._settings.picture_every
+    if not every or not (last or self._due(iteration, every)):
+      return
+    try:
+      picture(self, iteration)
+    except Exception:  # whatever a picture lacks, say space or a font, training does not need
+      logging.exception("The pictures of iteration %d failed; training goes on.", iteration)
+
+  def _stop_at(self, names, iteration):
+    """Ends training at an iteration if there are names of what is not finite."""
+    if not names:
+      return
+    saved = (
+      "none was saved yet"
+      if self._saved_at is None
+      else f"the last is of iteration {self._saved_at}"
+    )
+    raise NotFiniteError(
+      f"{', '.join(names)} of iteration {iteration} is not finite: lower the learning "
+      f"rate, or clip gradients (--clip). Checkpoints are good ({saved}).",
+      iteration,
+    )
 
   @staticmethod
   def _due(iteration, every):

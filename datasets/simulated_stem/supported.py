@@ -54,8 +54,9 @@ def nanowires(rng: np.random.Generator, canvas: Canvas) -> Specimen:
       np.linspace(-canvas.extent, canvas.extent, canvas.extent),
       rng.uniform(0, 2) * radius * fields.smooth_profile(rng, canvas.extent, 6),
     )
-    # Past the wire's rounded end.
-    beyond = np.clip(along - rng.uniform(0, 1) * canvas.size, 0, None)
+    beyond = np.clip(
+      along - rng.uniform(0, 1) * canvas.size, 0, None
+    )  # Past the wire's rounded end.
     squared = ((across - bend.astype(np.float32)) ** 2 + beyond**2) / radius**2
     hollow = rng.uniform(0.5, 0.95) if rng.random() < 0.3 else 0.0
     thickness = np.sqrt(np.clip(1 - squared, 0, None)) - np.sqrt(

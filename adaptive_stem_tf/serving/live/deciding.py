@@ -15,8 +15,9 @@ class Decision(NamedTuple):
 
   direction: np.ndarray  # [2] px, step between probing positions of the segment that is directed
   angle: float  # rad
-  # 10 * MSE of stopping after the segment; None if the model does not say
-  predicted_error: float | None
+  predicted_error: (
+    float | None
+  )  # 10 * MSE of stopping after the segment; None if the model does not say
   ready: float  # us, when it was there
   busy: float  # us that the model was at it
 
@@ -116,8 +117,9 @@ class Simulated:
   def ask(self, observation: np.ndarray, flown: np.ndarray | None) -> None:
     """Decides; arguments as `Deciding.ask`."""
     wall = microscope.WallClock()
-    # after the one before
-    began = max([self._clock.now(), *(decision.ready for decision in self._made[-1:])])
+    began = max(
+      [self._clock.now(), *(decision.ready for decision in self._made[-1:])]
+    )  # after the one before
     started = wall.now()
     made = self._recurrence.decide(observation, flown)
     took = wall.now() - started if self._duration is None else self._duration(len(self._made))

@@ -43,8 +43,9 @@ def test_metrics_against_scikit_image(rng):
       use_sample_covariance=False,
       full=True,
     )
-    # 11-px window, no padding
-    assert metrics["ssim"][k] == pytest.approx(image[5:-5, 5:-5].mean(), abs=1e-4)
+    assert metrics["ssim"][k] == pytest.approx(
+      image[5:-5, 5:-5].mean(), abs=1e-4
+    )  # 11-px window, no padding
 
 
 def test_perfect_completions(rng):

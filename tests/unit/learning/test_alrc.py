@@ -52,6 +52,13 @@ def test_moments_without_spread_clip_at_the_mean_and_a_hair():
   np.testing.assert_allclose(clipped, [1.0, 1 + 3e-4], rtol=1e-6)
 
 
+def test_a_loss_that_hardly_varied_is_still_clipped():
+  """In float32 the second moment may come out below the square of the first."""
+  moments = alrc.Moments(tf.constant(7.0), tf.constant(49.0 - 2e-5))
+  clipped, _ = alrc.clip(tf.constant([7.0, 50.0]), moments, 3.0)
+  np.testing.assert_allclose(clipped, [7.0, 7 + 3e-4], rtol=1e-6)
+
+
 def test_normalise_moves_the_mean_first():
   normalised, mean = alrc.normalise(tf.constant([1.0, 3.0]), tf.constant(0.5))
   assert float(mean) == pytest.approx(0.997 * 0.5 + 0.003 * 2)

@@ -194,8 +194,9 @@ def cut_learner():
 
 def test_cut_scans_teach_the_head_their_present_error():
   learner, sample, cut, errors = cut_learner()
-  # predicts log 2
-  learner.actor.error_head.output.w.assign(tf.zeros_like(learner.actor.error_head.output.w))
+  learner.actor.error_head.output.w.assign(
+    tf.zeros_like(learner.actor.error_head.output.w)
+  )  # predicts log 2
   head = [v.ref() for v in learner.actor.error_head.trainable_variables]
   made = learner.evaluate_actions(sample, FINAL[:2], cut, errors)
   gradient = dict(
@@ -210,8 +211,9 @@ def test_cut_scans_teach_the_head_their_present_error():
     learner.actor.trainable_variables, made.actor_gradients, other.actor_gradients
   ):
     if variable.ref() not in head:
-      # the policy's are its own
-      np.testing.assert_array_equal(before, after, err_msg=variable.name)
+      np.testing.assert_array_equal(
+        before, after, err_msg=variable.name
+      )  # the policy's are its own
 
 
 def test_cut_scans_do_not_teach_the_critic():

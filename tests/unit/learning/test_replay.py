@@ -171,6 +171,15 @@ def test_new_scans_get_the_mean_priority_of_those_sampled():
   np.testing.assert_array_equal(np.sort(buffer.priority)[-4:], 6.0)
 
 
+def test_a_scan_that_is_sampled_twice_gets_the_mean_of_its_errors():
+  buffer = fill(make(prioritised=True), 1)
+  for order in ([0, 1, 2, 3, 4], [3, 1, 4, 0, 2]):  # the order does not matter
+    rows, errors = np.array([2, 1, 2, 0, 2])[order], np.array([3.0, 5.0, 6.0, 7.0, 1.5])[order]
+    buffer.update_priorities(tf.constant(rows, tf.int32), tf.constant(errors, tf.float32))
+    np.testing.assert_array_equal(buffer.priority[:4], [7.0, 5.0, 3.5, 1.0])
+  np.testing.assert_array_equal(buffer.sampled[:4], [True, True, True, False])
+
+
 def test_uniform_replay_ignores_priorities():
   fill(make(), 1).update_priorities(tf.constant([0]), tf.constant([5.0]))
 

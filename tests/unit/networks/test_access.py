@@ -197,8 +197,9 @@ def test_reading_forward_reaches_what_is_written_in_the_same_step():
   }
   for name, value in settings.items():
     force(getattr(access, name), value)
-  # Slot 2 was the last written and the last read; only slot 3 is free.
-  last = tf.one_hot([[2]] * BATCH, 5)
+  last = tf.one_hot(
+    [[2]] * BATCH, 5
+  )  # Slot 2 was the last written and the last read; only slot 3 is free.
   state = access.initial_state(BATCH)
   state = state._replace(
     linkage=state.linkage._replace(precedence=last),

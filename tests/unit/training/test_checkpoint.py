@@ -1,5 +1,6 @@
 """Checkpoints, each whole or absent."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -126,6 +127,42 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, caplog, damage)
   with caplog.at_level("WARNING"):
     assert restored(tmp_path) == (5, 5)
   assert "checkpoint of iteration 6" in caplog.text and "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("keep, milestone, left", [(1, 0, [6]), (2, 0, [5, 6]), (1, 9, [6])])
+def test_one_that_was_passed_over_goes_when_the_next_is_saved(tmp_path, keep, milestone, left):
+  checkpoints = saved(tmp_path, 5, 9, keep=2, milestone=milestone)
+  truncate(data_file(tmp_path, 9))
+  checkpoints = checkpoint.Checkpoints(tmp_path, Counter(-1), keep, milestone)
+  assert checkpoints.restore() == 5
+  assert checkpoints.steps() == [5, 9]  # until there is a better one
+  checkpoints._checkpoint.learner.value.assign(6)
+  checkpoints.save(6)
+  assert checkpoints.steps() == left
+  assert restored(tmp_path) == (6, 6)
+
+
+def test_what_is_just_saved_is_never_pruned(tmp_path):
+  checkpoints = saved(tmp_path, 5, 9, keep=2)
+  assert checkpoints.restore(5) == 5
+  checkpoints = checkpoint.Checkpoints(tmp_path, checkpoints._checkpoint.learner, keep=1)
+  checkpoints.save(6)
+  assert 6 in checkpoints.steps()
+
+
+def test_reading_removes_nothing(tmp_path):
+  saved(tmp_path, 5, 6)
+  truncate(data_file(tmp_path, 6))
+  assert restored(tmp_path) == (5, 5)
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000000005", "step_000000006"]
+
+
+def test_variables_that_are_not_finite_are_named():
+  counter = Counter()
+  assert checkpoint.not_finite(counter) == []
+  for value in (np.nan, np.inf, -np.inf):
+    counter.part.bulk.assign(tf.tensor_scatter_nd_update(tf.zeros([100]), [[7]], [value]))
+    assert checkpoint.not_finite(counter) == [counter.part.bulk.name]
 
 
 def test_nothing_readable_is_an_error_that_names_them(tmp_path):

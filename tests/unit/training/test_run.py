@@ -3,9 +3,11 @@
 import os
 import signal
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.training import checkpoint, metrics_writer, outcome, run
@@ -17,15 +19,43 @@ pytestmark = [
 ]
 
 
+class Sum(tf.Module):
+  """What a run needs of a learner, and no more: it adds up the specimens that it is shown."""
+
+  def __init__(self, experiment):
+    super().__init__()
+    self.experiment, self.drawn = experiment, 8
+    self.weight, self.other = tf.Variable(tf.zeros([3])), tf.Variable(tf.zeros([2]))
+
+  def step(self, draw):
+    self.weight.assign_add(tf.fill([3], tf.reduce_mean(tf.cast(draw.index, tf.float32))))
+    return Scalars(self.weight[0], tf.reduce_sum(self.weight**2))
+
+  def status(self, row):
+    return f"{row['generator_loss']:.1f}"
+
+
+class Scalars(NamedTuple):
+  """Of an iteration."""
+
+  generator_loss: tf.Tensor
+  critic_loss: tf.Tensor
+
+
+CHOSEN = {"jit": "none", "log_every": 2, "checkpoint_every": 2, "picture_every": 0}
+
+
+def scanner(workdir, experiment=None, **settings):
+  """Returns the run of a whole scanner."""
+  chosen = config.Run(progress=False, **{**CHOSEN, **settings})
+  return run.scanner(experiment or tiny.experiment(), chosen, tiny.splits(), workdir)
+
+
 def make(workdir, experiment=None, **settings):
-  chosen = {
-    "jit": "none",
-    "log_every": 2,
-    "checkpoint_every": 2,
-    "picture_every": 0,
-    "progress": False,
-  } | settings
-  return run.scanner(experiment or tiny.experiment(), config.Run(**chosen), tiny.splits(), workdir)
+  """Returns a run that costs nothing."""
+  learner = Sum(experiment or tiny.experiment())
+  run.open_workdir(workdir, learner.experiment)
+  return run.Run(learner, config.Run(progress=False, **{**CHOSEN, **settings}), workdir)
 
 
 def variables(running):
@@ -91,12 +121,12 @@ def test_rows_are_means_of_the_iterations_since_the_last(tmp_path):
 def test_resuming_equals_running_through_bitwise(tmp_path, changes):
   experiment = tiny.experiment(**changes)
   straight, stopped = (
-    make(tmp_path / "straight", experiment),
-    make(tmp_path / "resumed", experiment, picture_every=2),
+    scanner(tmp_path / "straight", experiment),
+    scanner(tmp_path / "resumed", experiment, picture_every=2),
   )
   assert straight.train()
   assert not stopped.train(at(2, stop))  # noticed when the next row is due
-  resumed = make(tmp_path / "resumed", experiment)
+  resumed = scanner(tmp_path / "resumed", experiment)
   assert resumed.started_at == 4
   equal(resumed, stopped)
   assert resumed.train()
@@ -106,7 +136,7 @@ def test_resuming_equals_running_through_bitwise(tmp_path, changes):
 
 
 def test_everything_that_training_changes_is_restored(tmp_path):
-  running = make(
+  running = scanner(
     tmp_path, tiny.experiment(prioritised=True, target_generator=True, clip="running_norm")
   )
   assert running.train()
@@ -168,13 +198,12 @@ def test_a_finished_run_stays_as_it_is(tmp_path):
 
 
 def break_at(running, iteration):
-  """Puts a NaN into the generator before an iteration."""
+  """Puts NaN into the weights before an iteration."""
   step, count = running.learner.step, iter(range(1, 100))
 
   def broken(draw):
     if next(count) == iteration:
-      weight = running.learner.generator.output.w
-      weight.assign(np.nan * weight)
+      running.learner.weight.assign(tf.fill([3], np.nan))
     return step(draw)
 
   running.learner.step = broken
@@ -262,3 +291,55 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, mon
 def test_a_milestone_is_kept(tmp_path):
   assert make(tmp_path, keep_checkpoints=1, milestone=3).train()
   assert steps(tmp_path) == ["step_000000003", "step_000000006"]
+
+
+def fail(*_):
+  raise OSError("no space left on the device")
+
+
+def test_pictures_that_fail_cost_neither_training_nor_checkpoints(tmp_path, caplog):
+  running = make(tmp_path, picture_every=3, checkpoint_every=100)
+  assert running.train(fail)
+  assert steps(tmp_path) == ["step_000000006"]
+  assert iterations(tmp_path) == [2, 3, 4, 6]
+  assert "pictures of iteration 3 failed" in caplog.text and "no space left" in caplog.text
+
+
+def test_what_a_run_stops_at_is_saved_before_its_picture(tmp_path):
+  running, seen = make(tmp_path, picture_every=2, checkpoint_every=100), []
+  assert running.train(lambda *_: seen.append(running._checkpoints.steps()))
+  assert seen == [[], [], [6]]
+
+
+def spoil_after(running, iteration):
+  """Makes a weight infinite once an iteration is over: its own metrics are finite."""
+  step, count = running.learner.step, iter(range(1, 100))
+
+  def spoilt(draw):
+    metrics = step(draw)
+    if next(count) == iteration:
+      running.learner.other.assign([1.0, np.inf])
+    return metrics
+
+  running.learner.step = spoilt
+  return running
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, last):
+  iteration = 6 if last else 4
+  with pytest.raises(run.NotFiniteError, match=f"of iteration {iteration} is not finite") as error:
+    spoil_after(make(tmp_path), iteration).train()
+  assert error.value.iteration == iteration
+  assert f"step_{iteration:09d}" not in steps(tmp_path)
+  resumed = make(tmp_path)
+  assert resumed.started_at == iteration - 2
+  assert all(np.isfinite(value).all() for value in variables(resumed))
+
+
+def test_a_divergence_that_is_trained_past_is_forgotten(tmp_path):
+  with pytest.raises(run.NotFiniteError):
+    outcome.train(break_at(make(tmp_path), 5))
+  assert outcome.diverged_at(tmp_path) == 5
+  assert outcome.train(make(tmp_path))
+  assert outcome.diverged_at(tmp_path) is None and outcome.is_finished(tmp_path)

@@ -292,8 +292,9 @@ class Gated(Scripted):
 
 def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
   follows = Gated()
-  # segments of 160 ms
-  scope = twin.DigitalTwin(IMAGE, twin.Faults(dwell=4e4), microscope.WallClock())
+  scope = twin.DigitalTwin(
+    IMAGE, twin.Faults(dwell=4e4), microscope.WallClock()
+  )  # segments of 160 ms
   collect = scope.collect
 
   def opening():
