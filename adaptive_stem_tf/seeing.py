@@ -128,9 +128,8 @@ class ByFirstSegment:
   def range_of(self, observations: tf.Tensor, measured: tf.Tensor | None = None) -> Range:
     """Returns the range that a scan [B, T, n], or its first `measured` [B] segments, ends with."""
     segment, _ = _first_difference(observations, measured)
-    found = tf.gather(
-      observations, segment, batch_dims=1
-    )  # all before it equal the first intensity
+    # all before it equal the first intensity
+    found = tf.gather(observations, segment, batch_dims=1)
     first = observations[:, 0, :1]
     return Range(
       tf.reduce_min(tf.concat([first, found], 1), 1), tf.reduce_max(tf.concat([first, found], 1), 1)

@@ -22,9 +22,8 @@ class Trajectory(NamedTuple):
   """A batch of scans, as recorded."""
 
   observations: tf.Tensor  # [B, T, n], intensities in [-1, 1]
-  actions: (
-    tf.Tensor
-  )  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused
+  # [B, T, A]; action t steers segment t + 1 (whenever decided), the last is unused
+  actions: tf.Tensor
   positions: tf.Tensor  # [B, T, 2], px, start of each segment
 
 
@@ -61,12 +60,10 @@ class CycleMetrics(NamedTuple):
   # mean 10 * MSE of corrected scans to what was scanned: watched, and learnt by the paired bound
   # only
   error: tf.Tensor
-  displacement_error: (
-    tf.Tensor
-  )  # rms px by which the distorter's displacements miss the microscope's: watched
-  raster_adversarial: (
-    tf.Tensor
-  )  # mean losses that the corrector's and the distorter's images are given
+  # rms px by which the distorter's displacements miss the microscope's: watched
+  displacement_error: tf.Tensor
+  # mean losses that the corrector's and the distorter's images are given
+  raster_adversarial: tf.Tensor
   partial_adversarial: tf.Tensor
   partial_cycle: tf.Tensor
   raster_cycle: tf.Tensor

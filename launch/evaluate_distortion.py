@@ -55,13 +55,8 @@ _CROSS = flags.DEFINE_boolean(
 )
 _EXAMPLES = flags.DEFINE_integer("examples", 4, "specimens in each picture", lower_bound=1)
 _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
-_TRAINED_BY = (
-  "system",
-  "beam",
-  "scan",
-  "generator",
-  "data",
-)  # what correctors of one microscope must share
+# what correctors of one microscope must share
+_TRAINED_BY = ("system", "beam", "scan", "generator", "data")
 
 
 class _Corrector(NamedTuple):

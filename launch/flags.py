@@ -72,9 +72,8 @@ def run(main: Callable[[], None]) -> None:
     if len(argv) > 1:
       sys.exit(f"error: {' '.join(argv[1:])!r} is no flag: flags read --name=value.")
     if not flags.FLAGS["verbosity"].present:
-      logging.set_verbosity(
-        logging.WARNING
-      )  # TFDS and TensorFlow tell much that is no concern of the user
+      # TFDS and TensorFlow tell much that is no concern of the user
+      logging.set_verbosity(logging.WARNING)
     try:
       main()
     except _MISTAKES as error:

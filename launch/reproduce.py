@@ -107,9 +107,8 @@ def _set_up(settings: config.Run) -> None:
   run.set_up_tensorflow(settings)
   if _SCALE.value == "smoke":  # tracing would take longer than the few iterations
     tf.config.run_functions_eagerly(True)
-    warnings.filterwarnings(
-      "ignore", message="Even though the .*run_functions_eagerly"
-    )  # that is as it should be
+    # that is as it should be
+    warnings.filterwarnings("ignore", message="Even though the .*run_functions_eagerly")
 
 
 def _plan() -> reproduction_plan.Plan:

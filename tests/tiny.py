@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, specimens
-from adaptive_stem_tf.correction import cycle_learner
+from adaptive_stem_tf.correction import cycle_learner as cycle_learner_lib
 from adaptive_stem_tf.correction import training as correction_lib
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.learning import learner as learner_lib
@@ -84,7 +84,9 @@ def correction(**changes) -> Correction:
 
 
 @functools.cache
-def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_learner.UnpairedScans:
+def unpaired(
+  system: config.ScanSystem = LAGGING, count: int = 8
+) -> cycle_learner_lib.UnpairedScans:
   """Returns spiral scans of `count` tiny specimens by a microscope, and rasters of as many
   others.
   """
@@ -93,14 +95,14 @@ def unpaired(system: config.ScanSystem = LAGGING, count: int = 8) -> cycle_learn
     path=paths.Fixed(baselines.spiral(scan, 4.0), scan), observed=tf.identity
   )
   scans = correction_lib.scan_crops(spiral, scanned, system, 10.0)
-  return cycle_learner.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
+  return cycle_learner_lib.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
 
 
 def cycle_learner(
-  jit: str = "none", scans: cycle_learner.UnpairedScans | None = None, **changes
-) -> cycle_learner.CycleLearner:
+  jit: str = "none", scans: cycle_learner_lib.UnpairedScans | None = None, **changes
+) -> cycle_learner_lib.CycleLearner:
   """Returns a learner of a tiny distortion correction with some fields changed."""
-  return cycle_learner.CycleLearner(correction(**changes), scans or unpaired(), jit)
+  return cycle_learner_lib.CycleLearner(correction(**changes), scans or unpaired(), jit)
 
 
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:

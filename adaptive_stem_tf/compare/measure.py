@@ -59,9 +59,8 @@ class Example(NamedTuple):
 class Measurements(NamedTuple):
   """All that was measured."""
 
-  values: dict[
-    str, dict[str, dict[str, list[Metrics]]]
-  ]  # by condition, completion and contender, one a seed
+  # by condition, completion and contender, one a seed
+  values: dict[str, dict[str, dict[str, list[Metrics]]]]
   scans: dict[str, dict[str, float]]  # by contender: positions, distinct pixels, time
   examples: dict[str, Example]
 

@@ -35,9 +35,8 @@ class Scanned(NamedTuple):
   """Scans of every image."""
 
   positions: np.ndarray  # [N, P, 2] px
-  partial: (
-    np.ndarray
-  )  # [N, S, S, 2], as measured; as the generator gets it under a condition of measured ranges
+  # [N, S, S, 2], as measured; as the generator gets it under a condition of measured ranges
+  partial: np.ndarray
   shown: np.ndarray  # [N, S, S, 2], as the generator gets it
   middle: np.ndarray  # [N, 1, 1, 1], of the range by which scans were normalised
   half: np.ndarray  # [N, 1, 1, 1], half-width of the range

@@ -20,16 +20,13 @@ from adaptive_stem_tf.types import CycleMetrics, Draw
 class UnpairedScans(NamedTuple):
   """What a microscope gives to learn from: partial scans of some crops, rasters of others."""
 
-  nominal: (
-    tf.Tensor
-  )  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
+  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
+  nominal: tf.Tensor
   intensities: tf.Tensor  # [N, K, P], as measured, distorted
-  displacements: (
-    tf.Tensor
-  )  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
-  scanned: (
-    tf.Tensor
-  )  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
+  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
+  displacements: tf.Tensor
+  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
+  scanned: tf.Tensor
   rasters: tf.Tensor  # [M, S, S, 1], other crops
 
 

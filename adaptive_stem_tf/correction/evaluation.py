@@ -39,16 +39,13 @@ class Measured(NamedTuple):
   scans: distorted.DistortedScans  # distorted ones
   partial: np.ndarray  # [N, S, S, 2], these drawn
   targets: np.ndarray  # [N, S, S, 1], filtered specimens
-  completions: dict[
-    str, np.ndarray
-  ]  # [N, S, S, 1] by way: undistorted, uncorrected, and each corrector
+  # [N, S, S, 1] by way: undistorted, uncorrected, and each corrector
+  completions: dict[str, np.ndarray]
   errors: dict[str, np.ndarray]  # [N], 10 * MSE
-  residual: dict[
-    str, np.ndarray
-  ]  # [N] px, by how far structures are from where the undistorted completion has them
-  fast_raster: (
-    np.ndarray
-  )  # [N], 10 * MSE of a raster of every pixel by the same microscope, filtered
+  # [N] px, by how far structures are from where the undistorted completion has them
+  residual: dict[str, np.ndarray]
+  # [N], 10 * MSE of a raster of every pixel by the same microscope, filtered
+  fast_raster: np.ndarray
 
 
 def measure(

@@ -139,9 +139,8 @@ def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Mo
   path = path_names.make_path(experiment.scan, policy, fixed_path.load(experiment.scan, workdir))
   model = Model(experiment, actor, generator, path)
   size = experiment.scan.image_size
-  paths.Adaptive(actor, experiment.scan).scan(
-    tf.zeros([1, size, size, 1]), None, None
-  )  # creates variables
+  # creates variables
+  paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)
   generator(tf.zeros([1, size, size, 2]), is_training=False)
   return model
 

@@ -19,11 +19,8 @@ import numpy as np
 
 _BLOCK = 4  # px, over which contrast is measured
 _QUANTILES = (0.005, 0.995)
-_EMPTY = (
-  (np.inf, 1.5),
-  (0.08, 16.0),
-  (0.02, np.inf),
-)  # contrast over the micrograph's and noise ratio, both below
+# contrast over the micrograph's and noise ratio, both below
+_EMPTY = ((np.inf, 1.5), (0.08, 16.0), (0.02, np.inf))
 _NOISE_BLOCKS = (2, 4, 8)  # px
 _ONE_VALUE = 0.5  # share of pixels
 _DUPLICATE = 0.98  # correlation

@@ -34,9 +34,8 @@ class Prepared(NamedTuple):
   images: np.ndarray  # [N, S, S, 1] float32, each scaled to [0, 1]
   provenance: list[dict[str, Any]]  # [N], for the JSON beside the images
   report: dict[str, Any]
-  placed: dict[
-    str, list[tuple[int, int, str]]
-  ]  # first row, column (px of the file) and split of each crop, by file
+  # first row, column (px of the file) and split of each crop, by file
+  placed: dict[str, list[tuple[int, int, str]]]
 
 
 def find(patterns: Sequence[str]) -> list[str]:

@@ -160,9 +160,8 @@ def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
   tags = tiff.pages[0].tags
   if "XResolution" not in tags or "YResolution" not in tags:
     return None, ()
-  counts = [
-    tags[name].value for name in ("YResolution", "XResolution")
-  ]  # px per unit, as fractions
+  # px per unit, as fractions
+  counts = [tags[name].value for name in ("YResolution", "XResolution")]
   if not all(count[0] and count[1] for count in counts):
     return None, ()
   row, column = (denominator / numerator for numerator, denominator in counts)

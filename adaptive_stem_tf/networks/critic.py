@@ -54,9 +54,8 @@ class Critic(snt.Module):
     """
     if self._scan.steering == "waypoints":
       early = self._scan.decision_delay
-      every = tf.pad(
-        actions, [[0, 0], [early, 1], [0, 0]]
-      )  # undecided ones are 0, the last is unused
+      # undecided ones are 0, the last is unused
+      every = tf.pad(actions, [[0, 0], [early, 1], [0, 0]])
       return steering.segments(every, self._scan).starts[:, 1 + early :]
     moves = self._scan.probes * geometry.direction(actions, self._scan)
     return geometry.start_position(self._scan) + tf.cumsum(moves, axis=1, exclusive=True)

@@ -66,9 +66,8 @@ def _convolution_work(learner: Learner) -> float:
   for convolution in convolutions:  # in the order in which they run
     if isinstance(convolution, blocks.Convolution):
       size //= convolution.stride
-    work += (
-      2.0 * size**2 * tf.size(convolution.w).numpy()
-    )  # transposed: one product a weight and input pixel
+    # transposed: one product a weight and input pixel
+    work += 2.0 * size**2 * tf.size(convolution.w).numpy()
     if isinstance(convolution, blocks.TransposedConvolution):
       size *= 2
   return work

@@ -12,14 +12,8 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry
 
-KINDS = (
-  "spiral",
-  "spiral_polygon",
-  "wide_spiral",
-  "zigzag",
-  "raster",
-  "grid",
-)  # that are the same for every specimen
+# that are the same for every specimen
+KINDS = ("spiral", "spiral_polygon", "wide_spiral", "zigzag", "raster", "grid")
 PITCHES = (10.0, 11.0, 12.0, 12.8, 14.0, 15.0, 16.3, 18.0)  # px between the turns of a spiral
 
 

@@ -40,9 +40,8 @@ class _Drawn:
     del noise
     scan, batch = self._scan, specimens.shape[0] or tf.shape(specimens)[0]
     pixels = self.pixels(batch, seed)
-    actions = tf.reshape(
-      tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes]
-    )  # exact up to 2^24
+    # exact up to 2^24
+    actions = tf.reshape(tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes])
     positions = self.positions(actions)
     observations = read(specimens, positions)
     starts = tf.reshape(positions, [batch, scan.segments, scan.probes, 2])[:, :, 0]

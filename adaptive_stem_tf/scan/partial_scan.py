@@ -54,9 +54,8 @@ def draw_at(
   last = tf.tensor_scatter_nd_max(
     tf.zeros([batch, size * size], tf.int32), tf.stack([rows, pixels], -1), visit
   )
-  values = tf.pad(
-    tf.reshape(observations, [batch, count]), [[0, 0], [1, 0]]
-  )  # visit 0: not measured
+  # visit 0: not measured
+  values = tf.pad(tf.reshape(observations, [batch, count]), [[0, 0], [1, 0]])
   image = tf.gather(values, last, batch_dims=1)
   mask = tf.cast(last > 0, image.dtype)
   return tf.reshape(tf.stack([image, mask], -1), [batch, size, size, 2])

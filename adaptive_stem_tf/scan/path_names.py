@@ -8,12 +8,8 @@ from adaptive_stem_tf.scan import drawn_paths, paths
 MIXED = "mixed"
 FROM_ACTOR = "mixed:"  # WORKDIR of a trained actor whose scans are mixed in
 _DRAWN = {"jittered_grid": drawn_paths.JitteredGrid, "random_points": drawn_paths.RandomPoints}
-MOVING = (
-  "adaptive",
-  "random_walk",
-  *_DRAWN,
-  MIXED,
-)  # paths that differ from scan to scan, and need no file
+# paths that differ from scan to scan, and need no file
+MOVING = ("adaptive", "random_walk", *_DRAWN, MIXED)
 
 
 def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> paths.Path:

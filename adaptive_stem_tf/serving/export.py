@@ -100,9 +100,8 @@ def write(
     raise ExportError(
       f"output={output} exists: a version is never replaced in place; choose the next number."
     )
-  unfinished = output.with_name(
-    f"{output.name}.{uuid.uuid4().hex}.tmp"
-  )  # no integer: servers pass it over
+  # no integer: servers pass it over
+  unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")
   try:
     tf.saved_model.save(
       served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]}

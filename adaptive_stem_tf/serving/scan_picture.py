@@ -67,9 +67,8 @@ def _draw_path(axes, result):
   """
   lines, order = [], []
   for window in np.unique(result.windows):
-    path = (
-      result.positions[result.windows == window][:, ::-1] - 0.5
-    )  # imshow's first pixel is centred on 0
+    # imshow's first pixel is centred on 0
+    path = result.positions[result.windows == window][:, ::-1] - 0.5
     lines.append(np.stack([path[:-1], path[1:]], 1))
     order.append(np.arange(len(path) - 1))
   width = 1.3 if len(lines) == 1 else 0.5

@@ -20,7 +20,6 @@ class ScanResult(NamedTuple):
   truth: np.ndarray | None  # [H, W], the whole frame, where it is known
   origin: tuple[int, ...]  # (row, column) of the frame's first pixel in the image it is part of
   pixel_size_nm: float | None  # None if unknown
-  errors: (
-    dict[str, np.ndarray] | None
-  )  # 10 MSE by window on the `filtered` and the `raw` truth; None if not known
+  # 10 MSE by window on the `filtered` and the `raw` truth; None if not known
+  errors: dict[str, np.ndarray] | None
   about: dict[str, Any]  # for the summary: the model, how intensities were mapped, seconds, ...

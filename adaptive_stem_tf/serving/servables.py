@@ -132,10 +132,8 @@ class Servables:
     with self._lock:
       models = self._models if models is None else models
       loaded = {name: self._load(name, model) for name, model in models.items()}
-      self._models, self._versions = (
-        models,
-        loaded,
-      )  # at once: requests see the old versions or the new
+      # at once: requests see the old versions or the new
+      self._models, self._versions = (models, loaded)
 
   def _load(self, name, model):
     known = self._versions.get(name, {})

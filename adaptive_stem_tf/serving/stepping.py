@@ -13,9 +13,8 @@ from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import contract
 from adaptive_stem_tf.serving.geometry import Geometry
 
-Answer = dict[
-  str, np.ndarray
-]  # state_* [B, ...], positions [B, n, 2] px and, after a step, angle [B, 1] rad
+# state_* [B, ...], positions [B, n, 2] px and, after a step, angle [B, 1] rad
+Answer = dict[str, np.ndarray]
 
 
 def geometry_of(signatures: Mapping[str, contract.Signature]) -> Geometry:

@@ -65,9 +65,8 @@ def _make(scan, images):
   for prefix in (FROM_RUN, path_names.FROM_ACTOR):
     if scan.path.startswith(prefix):
       taken = _taken_by(scan, scan.path[len(prefix) :], images)
-      return (
-        taken[medoid(taken)] if prefix == FROM_RUN else taken
-      )  # the path closest to the others, or all
+      # the path closest to the others, or all
+      return taken[medoid(taken)] if prefix == FROM_RUN else taken
   return _from_file(scan)
 
 
@@ -92,9 +91,8 @@ def geometry_of(scan: config.Scan) -> tuple[float, ...]:
 def medoid(paths: np.ndarray) -> int:
   """Returns the number of the path [N, P, 2] whose mean squared distance to the others is least."""
   flat = paths.reshape(len(paths), -1).astype(np.float64)
-  return int(
-    np.argmin(np.sum(np.square(flat - flat.mean(0)), 1))
-  )  # the one nearest the mean is that one
+  # the one nearest the mean is that one
+  return int(np.argmin(np.sum(np.square(flat - flat.mean(0)), 1)))
 
 
 def _from_file(scan):

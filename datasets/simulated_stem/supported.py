@@ -54,9 +54,8 @@ def nanowires(rng: np.random.Generator, canvas: Canvas) -> Specimen:
       np.linspace(-canvas.extent, canvas.extent, canvas.extent),
       rng.uniform(0, 2) * radius * fields.smooth_profile(rng, canvas.extent, 6),
     )
-    beyond = np.clip(
-      along - rng.uniform(0, 1) * canvas.size, 0, None
-    )  # Past the wire's rounded end.
+    # Past the wire's rounded end.
+    beyond = np.clip(along - rng.uniform(0, 1) * canvas.size, 0, None)
     squared = ((across - bend.astype(np.float32)) ** 2 + beyond**2) / radius**2
     hollow = rng.uniform(0.5, 0.95) if rng.random() < 0.3 else 0.0
     thickness = np.sqrt(np.clip(1 - squared, 0, None)) - np.sqrt(

@@ -68,11 +68,12 @@ for kind in ("causal", "warp"):
   CASES[f"distorter_{kind}"] = Case(
     lambda kind=kind: distorter.make_distorter(kind, SIZES, 3.0), distort, ((SIZE, SIZE, 1), (6, 2))
   )
+# it displaces nothing
 CASES["distorter_residual"] = Case(
   lambda: distorter.make_distorter("residual", SIZES, 3.0),
   lambda module, *inputs: distort(module, *inputs)[0],
   ((SIZE, SIZE, 1), (6, 2)),
-)  # it displaces nothing
+)
 for sigmoid in (False, True):
   CASES["discriminator_plain" if sigmoid else "discriminator"] = Case(
     lambda sigmoid=sigmoid: discriminator.Discriminator(2, sigmoid),

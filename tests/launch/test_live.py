@@ -53,9 +53,8 @@ def micrograph(tmp_path_factory) -> pathlib.Path:
 
 
 def live(models, microscope, output, *more, model="plain"):
-  picture = (
-    [] if "--picture" in more else ["--nopicture"]
-  )  # drawn by a process of its own, which takes seconds
+  # drawn by a process of its own, which takes seconds
+  picture = [] if "--picture" in more else ["--nopicture"]
   return commands.launch(
     "live",
     f"--model={models[model]}",
@@ -142,9 +141,8 @@ def test_a_scan_stops_early_with_a_model_that_can(tmp_path, models, micrograph):
   ended = live(models, *arguments, model="stopping")
   assert ended.code == 0, ended.err
   told = json.loads((tmp_path / "scan.json").read_text())
-  assert (
-    told["stopped_early"] and told["segments"] == 2 and told["beam_waited_us"] == 0
-  )  # one was in flight
+  # one was in flight
+  assert told["stopped_early"] and told["segments"] == 2 and told["beam_waited_us"] == 0
   assert "2 segments of 4, stopped early" in ended.out
   refused = live(models, *arguments)
   assert refused.code == 1 and "stop_below=1000 and model=" in refused.err

@@ -228,7 +228,6 @@ def test_side_by_side_a_path_waits_for_the_actor_it_follows(tmp_path, crops):
 def test_side_by_side_names_the_runs_that_failed(tmp_path):
   ended = reproduce("s2a", tmp_path, "--parallel=2", "--images=absent.npy")
   assert ended.code == 1 and "these runs failed: " in ended.err
-  assert (
-    "exponential-seed0 (" in ended.err and "lstm-seed0 (" in ended.err
-  )  # in the order in which they ended
+  # in the order in which they ended
+  assert "exponential-seed0 (" in ended.err and "lstm-seed0 (" in ended.err
   assert "absent.npy is not a file" in ended.err

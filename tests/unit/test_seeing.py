@@ -16,9 +16,8 @@ from tests import tiny
 
 BY_FIRST = seeing.make_seeing("measured")
 AS_IT_IS = seeing.make_seeing("image")
-SCANS = np.float32(
-  [[[2, 6], [4, 10]], [[3, 3], [3, 5]], [[7, 7], [7, 7]]]
-)  # three scans, two segments
+# three scans, two segments
+SCANS = np.float32([[[2, 6], [4, 10]], [[3, 3], [3, 5]], [[7, 7], [7, 7]]])
 
 
 def test_ranges_by_hand():

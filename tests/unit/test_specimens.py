@@ -100,9 +100,8 @@ def test_the_measured_range_by_hand():
     tf.constant([[[0.2, -0.4], [0.0, 0.6]], [[0.3, 0.3], [0.3, 0.3]]])
   )
   np.testing.assert_allclose(middle[:, 0, 0, 0], [0.1, 0.3], atol=1e-7)
-  np.testing.assert_allclose(
-    half[:, 0, 0, 0], [0.5, 1.0], atol=1e-7
-  )  # nothing is divided by a range of 0
+  # nothing is divided by a range of 0
+  np.testing.assert_allclose(half[:, 0, 0, 0], [0.5, 1.0], atol=1e-7)
 
 
 def test_dose_noise_has_the_mean_and_variance_of_counts():

@@ -15,9 +15,8 @@ class Decision(NamedTuple):
 
   direction: np.ndarray  # [2] px, step between probing positions of the segment that is directed
   angle: float  # rad
-  predicted_error: (
-    float | None
-  )  # 10 * MSE of stopping after the segment; None if the model does not say
+  # 10 * MSE of stopping after the segment; None if the model does not say
+  predicted_error: float | None
   ready: float  # us, when it was there
   busy: float  # us that the model was at it
 
@@ -117,9 +116,8 @@ class Simulated:
   def ask(self, observation: np.ndarray, flown: np.ndarray | None) -> None:
     """Decides; arguments as `Deciding.ask`."""
     wall = microscope.WallClock()
-    began = max(
-      [self._clock.now(), *(decision.ready for decision in self._made[-1:])]
-    )  # after the one before
+    # after the one before
+    began = max([self._clock.now(), *(decision.ready for decision in self._made[-1:])])
     started = wall.now()
     made = self._recurrence.decide(observation, flown)
     took = wall.now() - started if self._duration is None else self._duration(len(self._made))

@@ -23,10 +23,8 @@ class Field:
   size: int  # px
   pixel_nm: float  # width of a px
   full_nm: float  # width that the whole range of codes covers, at the present magnification
-  centre_nm: tuple[float, float] = (
-    0.0,
-    0.0,
-  )  # of the field, from the centre of the range, (row, column)
+  # of the field, from the centre of the range, (row, column)
+  centre_nm: tuple[float, float] = (0.0, 0.0)
 
   def __post_init__(self):
     values = (self.pixel_nm, self.full_nm, *self.centre_nm)

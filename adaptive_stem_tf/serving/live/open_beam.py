@@ -116,9 +116,8 @@ class OpenBeam(microscope.Microscope):
       raise microscope.MicroscopeError(
         f"no Open Beam Interface answers at {host}:{port} ({error}): is its server running there?"
       ) from error
-    self._socket.setsockopt(
-      socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-    )  # segments are small and urgent
+    # segments are small and urgent
+    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
       self._synchronize(skip=True)
       self._send(
@@ -153,9 +152,8 @@ class OpenBeam(microscope.Microscope):
     """Receives the samples of the oldest segment submitted."""
     count = self._expected.pop(0)
     waiting = (count + sum(self._expected)) * self.dwell / 1e6
-    return self._samples(self._receive(count + 1, waiting))[:-1].astype(
-      np.float64
-    )  # the last is the blanked pixel's
+    # the last is the blanked pixel's
+    return self._samples(self._receive(count + 1, waiting))[:-1].astype(np.float64)
 
   def blank(self) -> None:
     """Blanks the beam, after what was submitted."""

@@ -55,9 +55,8 @@ def excite(learner, rng):
 def test_a_step_trains_every_network(changes):
   learner = tiny.cycle_learner(**changes)
   before = {name: values(getattr(learner, name)) for name in NETWORKS}
-  metrics = [
-    learner.step(tiny.draw(k)) for k in range(2)
-  ]  # of a distorter's layers only the last moves at first
+  # of a distorter's layers only the last moves at first
+  metrics = [learner.step(tiny.draw(k)) for k in range(2)]
   assert np.isfinite(metrics).all() and min(metrics[0][-4:]) > 0  # gradients, and a rate
   assert int(learner.iteration) == 2
   for name in NETWORKS:
@@ -321,9 +320,8 @@ def test_the_displacement_error_is_that_of_the_distorter(rng):
   learner = tiny.cycle_learner()
   batch = learner.batch(tiny.draw())
   lengths = lambda missed: np.sqrt(np.mean(np.sum(np.square(missed), -1)))
-  np.testing.assert_allclose(
-    learner._missed(batch), lengths(batch.displacements), rtol=1e-5
-  )  # it displaces nothing
+  # it displaces nothing
+  np.testing.assert_allclose(learner._missed(batch), lengths(batch.displacements), rtol=1e-5)
   excite(learner, rng)
   found = learner.distorter.displacements(batch.partial[..., 1:], batch.nominal, False)
   np.testing.assert_allclose(
@@ -336,17 +334,12 @@ def test_partial_scans_are_shown_infilled_with_mask_and_direction():
   positions = tf.constant([[[0.5, 0.5], [0.5, 3.5], [3.5, 3.5]]])
   partial = partial_scan.draw_at(tf.constant([[0.1, 0.2, 0.3]]), positions, 4)
   shown = cycle_learner.View(positions, 4).show(partial)[0].numpy()
-  infilled = [
-    [1, 1, 2, 2],
-    [1, 1, 2, 2],
-    [1, None, 3, 3],
-    [None, 3, 3, 3],
-  ]  # None: two are equally near
+  # None: two are equally near
+  infilled = [[1, 1, 2, 2], [1, 1, 2, 2], [1, None, 3, 3], [None, 3, 3, 3]]
   for (row, column), nearest in np.ndenumerate(np.array(infilled, object)):
     if nearest is not None:
-      heading = {1: (0, 0), 2: (0, 1), 3: (1, 0)}[
-        nearest
-      ]  # the beam starts at rest, goes right, goes down
+      # the beam starts at rest, goes right, goes down
+      heading = {1: (0, 0), 2: (0, 1), 3: (1, 0)}[nearest]
       np.testing.assert_allclose(shown[row, column, 0], nearest / 10, err_msg=f"{row} {column}")
       np.testing.assert_allclose(
         shown[row, column, 2:], heading, atol=1e-5, err_msg=f"{row} {column}"

@@ -48,15 +48,15 @@ def test_specimens_scan_and_generator_are_the_completers(completer, monkeypatch)
   monkeypatch.chdir(completer.parent)
   made = correction_training.configure("completer", lag_us=5.0, iterations=7, filter_sigma=1.0)
   assert (made.scan, made.generator, made.seed) == (held.scan, held.generator, 3)
+  # changes win
   assert (
     made.data
     == correction_training.Correction().replace(**{**vars(held.data), "filter_sigma": 1.0}).data
-  )  # changes win
+  )
   assert made.cycle.completer == str(completer.resolve())
   assert made.system == config.ScanSystem(lag_us=5.0)
-  assert (
-    made.optimisation.iterations == 7 and made.optimisation.batch_size == 8
-  )  # its own, not the completer's
+  # its own, not the completer's
+  assert made.optimisation.iterations == 7 and made.optimisation.batch_size == 8
 
 
 def test_a_completer_is_needed_that_can_be_corrected(tmp_path):

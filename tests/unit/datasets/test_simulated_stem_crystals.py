@@ -16,12 +16,8 @@ def _neighbours(cell):
 @pytest.mark.parametrize(
   "name, zone, distance, columns",
   [
-    (
-      "Au",
-      "100",
-      0.4078 / 2,
-      4,
-    ),  # Atoms of both layers project onto a square net of half the lattice constant.
+    # Atoms of both layers project onto a square net of half the lattice constant.
+    ("Au", "100", 0.4078 / 2, 4),
     ("Au", "110", 0.4078 * np.sqrt(3 / 8), 4),  # A centred rectangle of a / sqrt(2) by a.
     ("Au", "111", 0.4078 / np.sqrt(6), 24),  # Three stacked hexagonal layers.
     ("Fe", "100", 0.2866 / np.sqrt(2), 2),

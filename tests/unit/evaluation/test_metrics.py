@@ -43,9 +43,8 @@ def test_metrics_against_scikit_image(rng):
       use_sample_covariance=False,
       full=True,
     )
-    assert metrics["ssim"][k] == pytest.approx(
-      image[5:-5, 5:-5].mean(), abs=1e-4
-    )  # 11-px window, no padding
+    # 11-px window, no padding
+    assert metrics["ssim"][k] == pytest.approx(image[5:-5, 5:-5].mean(), abs=1e-4)
 
 
 def test_perfect_completions(rng):

@@ -63,9 +63,8 @@ def test_files_are_drawn_first_then_crops_within_them():
   values, sources = np.array([1.0, 10.0, 1.0, 10.0, 1.0]), ["a", "b", "a", "b", "a"]
   means = statistics.bootstrap_means(values, sources)
   drawn, share = np.unique(means.round(6), return_counts=True)
-  np.testing.assert_allclose(
-    drawn, [1, (3 * 1 + 2 * 10) / 5, 10]
-  )  # both files a, one of each, both b
+  # both files a, one of each, both b
+  np.testing.assert_allclose(drawn, [1, (3 * 1 + 2 * 10) / 5, 10])
   np.testing.assert_allclose(share / 2000, [0.25, 0.5, 0.25], atol=0.04)
 
 

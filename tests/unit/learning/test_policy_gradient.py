@@ -194,9 +194,8 @@ def cut_learner():
 
 def test_cut_scans_teach_the_head_their_present_error():
   learner, sample, cut, errors = cut_learner()
-  learner.actor.error_head.output.w.assign(
-    tf.zeros_like(learner.actor.error_head.output.w)
-  )  # predicts log 2
+  # predicts log 2
+  learner.actor.error_head.output.w.assign(tf.zeros_like(learner.actor.error_head.output.w))
   head = [v.ref() for v in learner.actor.error_head.trainable_variables]
   made = learner.evaluate_actions(sample, FINAL[:2], cut, errors)
   gradient = dict(
@@ -211,9 +210,8 @@ def test_cut_scans_teach_the_head_their_present_error():
     learner.actor.trainable_variables, made.actor_gradients, other.actor_gradients
   ):
     if variable.ref() not in head:
-      np.testing.assert_array_equal(
-        before, after, err_msg=variable.name
-      )  # the policy's are its own
+      # the policy's are its own
+      np.testing.assert_array_equal(before, after, err_msg=variable.name)
 
 
 def test_cut_scans_do_not_teach_the_critic():

@@ -40,10 +40,8 @@ def test_the_grid_is_centred(stride, rows, columns):
 def test_places_are_px_of_the_file_before_binning():
   image = fields.smooth(140, 64, noise=0.0)
   cut = crops.cut(image, crops.Cutting(size=SIZE, binning=2, max_crops=0))
-  assert [(crop.row, crop.column) for crop in cut.crops] == [
-    (6, 0),
-    (70, 0),
-  ]  # 70 px binned, 3 px left over above
+  # 70 px binned, 3 px left over above
+  assert [(crop.row, crop.column) for crop in cut.crops] == [(6, 0), (70, 0)]
   np.testing.assert_allclose(cut.crops[0].image[0, 0], image[6:8, 0:2].mean(), rtol=1e-6)
 
 

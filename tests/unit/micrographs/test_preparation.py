@@ -97,9 +97,8 @@ def test_the_pixel_size_is_that_of_the_crop(folder):
 
 def test_a_copy_of_a_micrograph_is_left_out_but_not_of_one_that_gave_nothing(folder):
   image = np.load(folder / "c.npy")
-  np.save(
-    folder / "z.npy", (1000 + 7 * np.kron(image, np.ones([2, 2]))).astype(np.uint16)
-  )  # scaled, another type
+  # scaled, another type
+  np.save(folder / "z.npy", (1000 + 7 * np.kron(image, np.ones([2, 2]))).astype(np.uint16))
   collection, said = collect(folder)
   assert said[str(folder / "z.npy")] == f"left out: a copy of {folder / 'c.npy'}"
   assert collection.copies == {str(folder / "z.npy"): str(folder / "c.npy")}

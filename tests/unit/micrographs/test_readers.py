@@ -43,6 +43,7 @@ def test_tiff_of_any_depth(tmp_path, dtype, compression):
   assert read.dtype == np.dtype(dtype).name
 
 
+# 2: differences; 3: of floats
 @pytest.mark.parametrize(
   "mode, compression, predictor",
   [
@@ -54,7 +55,7 @@ def test_tiff_of_any_depth(tmp_path, dtype, compression):
     ("F", "tiff_lzw", 3),
     ("F", "tiff_adobe_deflate", 3),
   ],
-)  # 2: differences; 3: of floats
+)
 def test_tiff_compressions_that_tifffile_leaves_to_another_package(
   tmp_path, mode, compression, predictor
 ):

@@ -197,9 +197,8 @@ def test_reading_forward_reaches_what_is_written_in_the_same_step():
   }
   for name, value in settings.items():
     force(getattr(access, name), value)
-  last = tf.one_hot(
-    [[2]] * BATCH, 5
-  )  # Slot 2 was the last written and the last read; only slot 3 is free.
+  # Slot 2 was the last written and the last read; only slot 3 is free.
+  last = tf.one_hot([[2]] * BATCH, 5)
   state = access.initial_state(BATCH)
   state = state._replace(
     linkage=state.linkage._replace(precedence=last),

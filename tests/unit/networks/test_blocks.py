@@ -75,9 +75,8 @@ def test_moving_statistics_are_zero_debiased(rng):
     [tf.constant(rng.normal(k, k, [4, 6, 6, 1]), tf.float32) for k in (1, 4)],
   )
   norm(batches[0], is_training=True)
-  assert float(norm.mean.value[0]) == pytest.approx(
-    batches[0].numpy().mean(), rel=1e-5
-  )  # not 0.1 of it
+  # not 0.1 of it
+  assert float(norm.mean.value[0]) == pytest.approx(batches[0].numpy().mean(), rel=1e-5)
   norm(batches[1], is_training=True)
   weights = np.array([0.9 * 0.1, 0.1]) / (1 - 0.9**2)
   means = [batch.numpy().mean() for batch in batches]

@@ -131,9 +131,8 @@ def test_initial_weights():
     weights = layer.w_gates.numpy()
     assert weights.shape == (fan_in, 256) and not layer.b_gates.numpy().any()
     assert np.abs(weights).max() <= 2 / math.sqrt(fan_in)  # Truncated at two standard deviations,
-    assert weights.std() == pytest.approx(
-      0.88 / math.sqrt(fan_in), rel=0.05
-    )  # which leaves 0.88 of one.
+    # which leaves 0.88 of one.
+    assert weights.std() == pytest.approx(0.88 / math.sqrt(fan_in), rel=0.05)
     assert layer.w_projection.numpy().std() == pytest.approx(0.88 / 8, rel=0.1)
 
 

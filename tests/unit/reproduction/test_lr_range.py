@@ -44,9 +44,8 @@ def test_unstable_is_where_the_average_exceeds_one_and_a_half_times_its_lowest()
   sweep = lr_range.read_sweep(rows(losses), SETTINGS, None)
   # The average of 10 iterations, k of them doubled, is 2 + 0.2 k: above 3 for k = 6.
   assert sweep.unstable == pytest.approx(lr_range.rate_at(606, SETTINGS))
-  assert (
-    lr_range.first_unstable(AT, np.where(AT <= 600, 2.0, 3.0), width) is None
-  )  # exactly 1.5 times is tolerated
+  # exactly 1.5 times is tolerated
+  assert lr_range.first_unstable(AT, np.where(AT <= 600, 2.0, 3.0), width) is None
   assert lr_range.first_unstable(AT, np.where(AT <= 600, 2.0, 3.01), width) == 600
 
 
@@ -104,9 +103,8 @@ def test_a_sweep_that_is_not_finite_ends_normally_and_keeps_its_curve(tmp_path, 
   kept = metrics_writer.read_rows(tmp_path / "metrics.csv")
   assert outcome.diverged_at(tmp_path) == len(kept) + 1 <= 8 and outcome.is_finished(tmp_path)
   assert [row["iteration"] for row in kept] == list(range(1, len(kept) + 1)) and len(kept) >= 1
-  assert kept[1]["generator_rate"] == pytest.approx(
-    1e-6 * 10**4.5, rel=1e-3
-  )  # 36 decades in 8 iterations
+  # 36 decades in 8 iterations
+  assert kept[1]["generator_rate"] == pytest.approx(1e-6 * 10**4.5, rel=1e-3)
 
 
 def test_another_run_that_is_not_finite_raises(tmp_path, eagerly):

@@ -26,9 +26,8 @@ def test_a_spiral_has_its_spacing_along_the_curve_and_its_pitch_across(pitch):
   np.testing.assert_array_equal(positions[0], [48, 48])
   radius, angle = polar(positions)
   growth, turned = pitch / (2 * math.pi), angle - math.pi / 4
-  np.testing.assert_allclose(
-    radius[1:], growth * turned[1:], atol=1e-4
-  )  # Archimedes: radius grows with the angle
+  # Archimedes: radius grows with the angle
+  np.testing.assert_allclose(radius[1:], growth * turned[1:], atol=1e-4)
   # Integrates the curve's length between neighbours.
   fine = np.linspace(0, turned[-1], 200_001)
   curve = growth * fine[:, None] * np.stack([np.cos(fine), np.sin(fine)], -1)
@@ -136,6 +135,5 @@ def test_the_zigzag_is_nearly_a_grid_of_all_the_image():
   gaps = np.linalg.norm(
     positions[:, None] - np.stack([rows, columns], -1)[None] - 0.5, axis=-1
   ).min(0)
-  assert (
-    gaps.max() < 7.0
-  )  # px from any pixel to the nearest probe; a spiral leaves the corners 20 px away
+  # px from any pixel to the nearest probe; a spiral leaves the corners 20 px away
+  assert gaps.max() < 7.0

@@ -66,9 +66,8 @@ def test_actors_decide_on_what_the_distorted_beam_measured(images):
     distorted.distorted_scan(path, images, system, 10.0).nominal
     for system in (ScanSystem(), STRONG)
   )
-  np.testing.assert_array_equal(
-    straight[:, : SCAN.probes], bent[:, : SCAN.probes]
-  )  # nothing was decided yet
+  # nothing was decided yet
+  np.testing.assert_array_equal(straight[:, : SCAN.probes], bent[:, : SCAN.probes])
   assert abs(straight - bent).max() > 1e-4
 
 
@@ -118,9 +117,8 @@ def test_lines_of_a_raster_start_late_unless_coils_settle():
   nominal, hurried = (part.reshape(16, 16, 2) for part in distorted.raster(16, system, 1.0, 0.0))
   settled = distorted.raster(16, system, 1.0, 1e3)[1].reshape(16, 16, 2)
   np.testing.assert_array_equal(nominal[3, 5], [3.5, 5.5])
-  np.testing.assert_allclose(
-    settled[1:, 0], nominal[1:, 0], atol=1e-9
-  )  # rests at the start of the line
+  # rests at the start of the line
+  np.testing.assert_allclose(settled[1:, 0], nominal[1:, 0], atol=1e-9)
   # The first line begins settled. At its end the beam is k / (1 - k) (1 - k^15) behind, k =
   # e^(-1/2).
   k = np.exp(-0.5)

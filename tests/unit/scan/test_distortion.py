@@ -81,9 +81,8 @@ def test_an_underdamped_step_overshoots_and_rings(damping):
   turned = root * times / 8.0
   expected = 1 - np.exp(-damping * times / 8.0) * (np.cos(turned) + damping / root * np.sin(turned))
   actual = moved(ScanSystem(resonance_us=8.0, damping=damping), np.ones([4000, 2]), 0.02, [0, 0])
-  np.testing.assert_allclose(
-    actual[:, 0], expected, atol=1e-6
-  )  # the mean over 0.02 us is nearly the middle
+  # the mean over 0.02 us is nearly the middle
+  np.testing.assert_allclose(actual[:, 0], expected, atol=1e-6)
   assert actual[:, 1].max() == pytest.approx(1 + math.exp(-math.pi * damping / root), abs=1e-5)
   assert times[actual[:, 0].argmax()] == pytest.approx(math.pi * 8.0 / root, abs=0.02)
 
@@ -136,9 +135,8 @@ def test_backlash_follows_a_triangle_half_a_width_behind():
   actual = moved(ScanSystem(hysteresis_px=1.0), np.stack([command, -command], 1))
   up, down = slice(2, 11), slice(14, 31)
   np.testing.assert_array_equal(actual[up, 0], command[up] - 1)
-  np.testing.assert_array_equal(
-    actual[11:15, 0], 4
-  )  # from 4.5 to 3 the command turns without an effect
+  # from 4.5 to 3 the command turns without an effect
+  np.testing.assert_array_equal(actual[11:15, 0], 4)
   np.testing.assert_array_equal(actual[down, 0], command[down] + 1)
   np.testing.assert_array_equal(actual[34:, 0], command[34:] - 1)
   np.testing.assert_array_equal(actual[:, 1], -actual[:, 0])  # axes apart, and odd
@@ -188,9 +186,8 @@ def test_specimens_drift_away_from_under_the_beam():
 
 
 def test_mains_are_picked_up_with_their_amplitude_and_period():
-  actual = (
-    moved(ScanSystem(pickup_px=1.5, line_hz=60.0), np.full([1000, 2], 48.0), 100.0) - 48
-  )  # 0.1 s: 6 periods
+  # 0.1 s: 6 periods
+  actual = moved(ScanSystem(pickup_px=1.5, line_hz=60.0), np.full([1000, 2], 48.0), 100.0) - 48
   along = np.linalg.svd(actual)[2][0]  # in one direction
   np.testing.assert_allclose(actual - np.outer(actual @ along, along), 0, atol=1e-12)
   wave = actual @ along

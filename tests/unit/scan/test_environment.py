@@ -69,9 +69,8 @@ def test_reading_in_detail_is_exact_at_pixels_and_keeps_noise_between_them(rng):
 
 def test_reading_in_detail_follows_what_is_smooth_and_is_differentiable():
   rows = tf.sin(tf.range(32.0) / 6)[None, :, None, None] * tf.ones([1, 1, 32, 1])
-  places = tf.constant(
-    [[[11.5, 8.0], [20.25, 3.0]]]
-  )  # half-way: by the nearest pixel alone 0.08 would be missed
+  # half-way: by the nearest pixel alone 0.08 would be missed
+  places = tf.constant([[[11.5, 8.0], [20.25, 3.0]]])
   with tf.GradientTape() as tape:
     tape.watch(places)
     read = environment.read_detailed(rows, places)

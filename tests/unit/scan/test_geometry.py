@@ -77,9 +77,8 @@ def test_pixels_are_floors_of_clamped_positions():
 @pytest.mark.parametrize("angle", [0.0, 0.5, 1.5, math.pi, -2.0])
 def test_over_edge_against_a_loop(angle):
   scan, expected = config.Scan(segments=4), []
-  row = column = (
-    48 + 20.0
-  )  # the first segment's end: 20 px per axis, not the 28.28 of the published code
+  # the first segment's end: 20 px per axis, not the 28.28 of the published code
+  row = column = 48 + 20.0
   for _ in range(3):
     row, column = (
       row + 20 * scan.spacing * math.cos(angle),
@@ -91,9 +90,8 @@ def test_over_edge_against_a_loop(angle):
 
 def test_over_edge_starts_from_the_corrected_end_of_the_first_segment():
   scan = config.Scan(segments=3)
-  allowed = math.acos(
-    27.9 / (20 * scan.spacing)
-  )  # ends at row 95.9; at 104.2 with the published mistake
+  # ends at row 95.9; at 104.2 with the published mistake
+  allowed = math.acos(27.9 / (20 * scan.spacing))
   beyond = math.acos(28.1 / (20 * scan.spacing))  # ends at row 96.1
   np.testing.assert_array_equal(
     steering.over_edge(actions(scan, -allowed, math.pi), scan), [[False, False]]

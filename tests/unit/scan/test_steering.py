@@ -68,9 +68,8 @@ def test_a_rollout_records_what_lies_along_the_steered_path(rng):
   np.testing.assert_array_equal(trajectory.positions, steering.segments(taken, TINY).starts)
   partial = partial_scan.partial_scan(trajectory.observations, trajectory.actions, TINY)
   measured = partial[..., 1:]
-  np.testing.assert_array_equal(
-    partial[..., :1], measured * specimens
-  )  # each value from the pixel it is drawn in
+  # each value from the pixel it is drawn in
+  np.testing.assert_array_equal(partial[..., :1], measured * specimens)
 
 
 def test_noise_is_added_and_clipped_to_the_reach():
@@ -109,9 +108,8 @@ def test_with_a_delay_the_second_segment_goes_to_its_corner_where_that_is(rng):
     return tf.gather(taken, time, axis=1), time + 1
 
   trajectory = rollout.rollout(policy, tf.constant(0), tf.constant(tiny.images(2)), delayed)
-  np.testing.assert_array_equal(
-    trajectory.actions[:, 1:], taken[:, :-1]
-  )  # each steers one segment later
+  # each steers one segment later
+  np.testing.assert_array_equal(trajectory.actions[:, 1:], taken[:, :-1])
   starts = steering.segments(trajectory.actions, delayed).starts
   np.testing.assert_array_equal(trajectory.positions, starts)
   corners = baselines.zigzag_corners(delayed)

@@ -93,9 +93,8 @@ def test_the_graph_itself_refuses_shapes_that_it_would_broadcast(exported, name,
   answer = call(loaded, "start", scan_id=tf.range(3, dtype=tf.int64))
   inputs = {key: value for key, value in answer.items() if key.startswith("state_")}
   inputs["observation"] = tf.zeros([3, tiny.PROBES])
-  anything = {
-    key: tf.TensorSpec(None, value.dtype) for key, value in inputs.items()
-  }  # a server checks no shapes
+  # a server checks no shapes
+  anything = {key: tf.TensorSpec(None, value.dtype) for key, value in inputs.items()}
   step = tf.function(lambda inputs: call(loaded, "step", **inputs), [anything])
   assert step(inputs)["angle"].shape == [3, 1]
   with pytest.raises(tf.errors.InvalidArgumentError):

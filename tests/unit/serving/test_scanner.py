@@ -84,9 +84,8 @@ def test_a_model_trained_on_measured_ranges_scans_alike_whatever_drives_it(tmp_p
     [windows[0], windows[1], np.where(np.arange(tiny.SIZE)[:, None] < 13, 120.0, windows[2])]
   )
   expected = trained.scan_all(windows[..., None])
-  assert (
-    np.ptp(windows[2][tuple(expected.positions[2, : tiny.PROBES].astype(int).T)]) == 0
-  )  # nothing seen at first
+  # nothing seen at first
+  assert np.ptp(windows[2][tuple(expected.positions[2, : tiny.PROBES].astype(int).T)]) == 0
   measured, follows = Normalisation("measured"), live_model.ExportedModel(folder)
   served = local.LocalModel(folder)
   scans = Scanner(folder).scan(windows, measured)

@@ -9,17 +9,8 @@ import threading
 import time
 from typing import NamedTuple
 
-PAYLOAD = {
-  0x0: 2,
-  0x1: 0,
-  0x2: 0,
-  0x3: 0,
-  0x4: 0,
-  0x5: 0,
-  0x6: 2,
-  0xE: 6,
-  0xF: 4,
-}  # bytes after the first, by type
+# bytes after the first, by type
+PAYLOAD = {0x0: 2, 0x1: 0, 0x2: 0, 0x3: 0, 0x4: 0, 0x5: 0, 0x6: 2, 0xE: 6, 0xF: 4}
 
 
 class Pixel(NamedTuple):

@@ -292,9 +292,8 @@ class Gated(Scripted):
 
 def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
   follows = Gated()
-  scope = twin.DigitalTwin(
-    IMAGE, twin.Faults(dwell=4e4), microscope.WallClock()
-  )  # segments of 160 ms
+  # segments of 160 ms
+  scope = twin.DigitalTwin(IMAGE, twin.Faults(dwell=4e4), microscope.WallClock())
   collect = scope.collect
 
   def opening():

@@ -61,9 +61,8 @@ def test_pixels_become_codes():
   np.testing.assert_array_equal(
     FIELD.codes([[0, 0], [8, 4], [15, 16]]), [[6144, 6144], [8192, 7168], [9984, 10239]]
   )
-  aside = field.Field(
-    16, 2.0, 128.0, (-48.0, 32.0)
-  )  # 48 nm up is 6144 codes, 32 nm to the right 4096
+  # 48 nm up is 6144 codes, 32 nm to the right 4096
+  aside = field.Field(16, 2.0, 128.0, (-48.0, 32.0))
   np.testing.assert_array_equal(aside.codes([[0, 0], [8, 8]]), [[0, 10240], [2048, 12288]])
 
 
