@@ -44,8 +44,8 @@ class LearnerMetrics(NamedTuple):
   reinforcement_loss: tf.Tensor  # mean loss given to the critic, clipped and normalised
   critic_loss: tf.Tensor
   actor_loss: tf.Tensor
-  over_edge: tf.Tensor  # share of new segments that end outside the image
-  coverage: tf.Tensor  # distinct pixels visited by new scans, share of all
+  over_edge: tf.Tensor  # share of replayed segments that end outside the image
+  coverage: tf.Tensor  # distinct pixels visited by replayed scans, share of all
   generator_rate: tf.Tensor
   generator_gradient: tf.Tensor  # global norms
   critic_gradient: tf.Tensor

@@ -1,7 +1,7 @@
 """One training iteration: scan, replay, and update generator, critic and actor."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -118,8 +118,7 @@ class Learner(snt.Module):
   def _train(self, index: tf.Tensor, transform: tf.Tensor) -> LearnerMetrics:
     """The data flow of an iteration. All gradients use the weights before the step."""
     draw = Draw(index, transform)
-    trajectory = self.scan(self.specimens(draw))
-    sample = self.exchange(trajectory, draw)
+    sample = self.exchange(lambda: self.scan(self.specimens(draw)), draw)
     cut = truncation.draw(self.experiment, self._stream(randomness.Purpose.TRUNCATION))
     partial, target = self.generator_pair(sample, cut)
     completion = self.complete(partial, target, self.seeing.range_of(sample.observations, cut))
@@ -130,7 +129,7 @@ class Learner(snt.Module):
     if recurrent:
       self.replay.update_priorities(sample.rows, recurrent.td_errors)
     norms = self.update(completion, recurrent)
-    metrics = self._metrics(trajectory, completion, final, recurrent, norms)
+    metrics = self._metrics(sample, partial, completion, final, recurrent, norms)
     self.iteration.assign_add(1)
     return metrics
 
@@ -244,14 +243,14 @@ class Learner(snt.Module):
     )
     return self.path.scan(images, exploration, self._stream(randomness.Purpose.WALK))
 
-  def exchange(self, trajectory: Trajectory, draw: Draw) -> ReplaySample:
-    """Adds new scans to the replay and samples as many."""
+  def exchange(self, scan: Callable[[], Trajectory], draw: Draw) -> ReplaySample:
+    """Adds new scans of drawn specimens to the replay, if it is their turn, and samples as many."""
     e, purposes = self.experiment, randomness.Purpose
     seeds = replay.Seeds(
       *map(self._stream, (purposes.OVERWRITE, purposes.ADDING, purposes.SAMPLING))
     )
     return self.replay.exchange(
-      trajectory,
+      scan,
       draw,
       seeds,
       schedules.adding_probability(self.iteration, e),
@@ -416,11 +415,11 @@ class Learner(snt.Module):
     self.actor_optimiser.apply(actor_gradients, self.actor.trainable_variables)
     return critic_norm, actor_norm
 
-  def _metrics(self, trajectory, completion, final, recurrent, norms) -> LearnerMetrics:
+  def _metrics(self, sample, partial, completion, final, recurrent, norms) -> LearnerMetrics:
     outside = (
-      steering.over_edge(trajectory.actions, self.experiment.scan) if self.path.learns else False
+      steering.over_edge(sample.actions, self.experiment.scan) if self.path.learns else False
     )
-    visited = self.path.draw(trajectory.observations, trajectory.actions)
+    visited = partial[: self.whole]  # turned, maybe, but of as many pixels
     none = tf.zeros([])
     return LearnerMetrics(
       tf.reduce_mean(completion.losses[: self.whole]),

@@ -4,6 +4,7 @@ An entry is the actions and observations of a scan and the specimen it came from
 number and transform. No loss or recurrent state is stored: both are recomputed.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import sonnet as snt
@@ -45,24 +46,45 @@ class Replay(snt.Module):
     return tf.cast(tf.minimum(self.added, self._settings.capacity), tf.int32)
 
   def exchange(
-    self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor, beta: tf.Tensor
+    self,
+    scan: Callable[[], Trajectory],
+    draw: Draw,
+    seeds: Seeds,
+    probability: tf.Tensor,
+    beta: tf.Tensor,
   ) -> ReplaySample:
-    """Adds a batch of scans (see `add`), then samples as many (see `sample`)."""
-    self.add(trajectory, draw, seeds, probability)
-    return self.sample(trajectory.actions.shape[0], seeds, beta)
+    """Adds a batch of scans with some probability, then samples as many (see `sample`).
 
-  def add(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor) -> None:
+    Args:
+      scan: makes the scans, B of them; not called where they would not be added.
+      draw: their specimens.
+      seeds: of this iteration.
+      probability: that they are added.
+      beta: exponent of importance weights, if prioritised.
+    """
+    batch, adding = draw.index.shape[0], self.adds(seeds, probability)
+    shapes = [[batch, *storage.shape[1:]] for storage in (self.observations, self.actions)]
+    shapes.append([batch, self.actions.shape[1], 2])
+    nothing = Trajectory(*map(tf.zeros, shapes))
+    self.add(tf.cond(adding, scan, lambda: nothing), draw, seeds, adding)
+    return self.sample(batch, seeds, beta)
+
+  def adds(self, seeds: Seeds, probability: tf.Tensor) -> tf.Tensor:
+    """Returns whether this iteration's scans are added, which has a probability."""
+    return tf.random.stateless_uniform([], seeds.adding) < probability
+
+  def add(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, adding: tf.Tensor) -> None:
     """Adds a batch of scans, all or none.
 
     Args:
       trajectory: the scans, B of them.
       draw: their specimens.
       seeds: of this iteration.
-      probability: that they are added; otherwise the replay stays as it is.
+      adding: whether they are added (see `adds`); otherwise the replay stays as it is.
     """
     batch = trajectory.actions.shape[0]
-    adding = tf.random.stateless_uniform([], seeds.adding) < probability
     rows = self._rows(batch, seeds.overwrite)
+    # Rows are written either way, so that shapes are static: as they were, if nothing is added.
     self._write(self.observations, rows, trajectory.observations, adding)
     self._write(self.actions, rows, trajectory.actions, adding)
     self._write(self.index, rows, draw.index, adding)
@@ -149,11 +171,16 @@ class NoReplay(snt.Module):
   """Replays the newest batch only: the ablation without experience replay."""
 
   def exchange(
-    self, trajectory: Trajectory, draw: Draw, seeds: Seeds, probability: tf.Tensor, beta: tf.Tensor
+    self,
+    scan: Callable[[], Trajectory],
+    draw: Draw,
+    seeds: Seeds,
+    probability: tf.Tensor,
+    beta: tf.Tensor,
   ) -> ReplaySample:
-    """Returns the batch that it is given."""
+    """Returns the batch that is scanned."""
     del seeds, probability, beta
-    batch = trajectory.actions.shape[0]
+    trajectory, batch = scan(), draw.index.shape[0]
     return ReplaySample(
       trajectory.observations, trajectory.actions, draw, tf.range(batch), tf.ones([batch])
     )

@@ -110,7 +110,7 @@ def _parts(learner: Learner, draws) -> dict[str, Callable[[], Any]]:
   draw = next(draws)
   scan = tf.function(lambda: learner.scan(learner.specimens(draw)), autograph=False)
   trajectory = scan()
-  exchange = tf.function(lambda: learner.exchange(trajectory, draw), autograph=False)
+  exchange = tf.function(lambda: learner.exchange(lambda: trajectory, draw), autograph=False)
   sample = exchange()
   generator = tf.function(
     lambda: learner.complete(

@@ -35,7 +35,9 @@ def make(capacity=10, **changes):
 
 def fill(buffer, batches, probability=ALWAYS, first=0, batch=4):
   for number in range(batches):
-    buffer.add(*scans(first + batch * number, batch), seeds(first + number), probability)
+    chosen = seeds(first + number)
+    adding = buffer.adds(chosen, probability)
+    buffer.add(*scans(first + batch * number, batch), chosen, adding)
   return buffer
 
 
@@ -68,7 +70,7 @@ def test_a_full_replay_overwrites_one_contiguous_block_anywhere():
   for number in range(60):
     before = held(buffer)
     first = 100 + 4 * number
-    buffer.add(*scans(first), seeds(100 + number), ALWAYS)
+    buffer.add(*scans(first), seeds(100 + number), tf.constant(True))
     new = held(buffer) >= first
     assert new.sum() == 4
     start = int(np.flatnonzero(held(buffer) == first)[0])
@@ -82,7 +84,7 @@ def test_random_overwriting_begins_as_soon_as_the_replay_is_full():
   starts = set()
   for number in range(20):
     buffer = fill(make(capacity=8), 2)
-    buffer.add(*scans(100), seeds(number), ALWAYS)
+    buffer.add(*scans(100), seeds(number), tf.constant(True))
     starts.add(int(np.flatnonzero(held(buffer) == 100)[0]))
   assert len(starts) > 4
 
@@ -186,14 +188,30 @@ def test_uniform_replay_ignores_priorities():
 
 def test_exchange_adds_then_samples():
   buffer = make(capacity=4)
-  sample = buffer.exchange(*scans(7), seeds(0), ALWAYS, BETA)
+  trajectory, draw = scans(7)
+  sample = buffer.exchange(lambda: trajectory, draw, seeds(0), ALWAYS, BETA)
   assert set(sample.draw.index.numpy()) <= {7, 8, 9, 10}
   assert int(buffer.size) == 4
 
 
+def test_nothing_is_scanned_that_would_not_be_added():
+  buffer, scanned = fill(make(), 1), []
+
+  def scan():
+    scanned.append(scans(50)[0])
+    return scanned[-1]
+
+  for number in range(30):
+    before = int(buffer.added)
+    sample = buffer.exchange(scan, scans(50)[1], seeds(number), tf.constant(0.3), BETA)
+    assert sample.actions.shape == [4, SCAN.segments, 1]
+    assert len(scanned) == (int(buffer.added) - 4) // 4 and int(buffer.added) - before in (0, 4)
+  assert 0 < len(scanned) < 30
+
+
 def test_without_replay_the_newest_batch_is_replayed():
   trajectory, draw = scans(7)
-  sample = replay.NoReplay().exchange(trajectory, draw, seeds(0), ALWAYS, BETA)
+  sample = replay.NoReplay().exchange(lambda: trajectory, draw, seeds(0), ALWAYS, BETA)
   np.testing.assert_array_equal(sample.observations, trajectory.observations)
   np.testing.assert_array_equal(sample.actions, trajectory.actions)
   np.testing.assert_array_equal(sample.draw.index, draw.index)
