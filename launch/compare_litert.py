@@ -38,7 +38,7 @@ _COUNT = flags.DEFINE_integer(
 )
 _JSON = flags.DEFINE_string("json", "", "also write the comparison to this file")
 
-_told = functools.partial(statistics.told, form="+.1e")  # means and intervals
+_shown = functools.partial(statistics.with_interval, form="+.1e")  # means and intervals
 
 
 def main() -> None:
@@ -75,12 +75,12 @@ def _report(result):
     f"{result['identical_paths_of_the_savedmodel_in_one_batch']:.1%})",
     f"  whole scans           mean 10 MSE {result['litert_ten_mse']:.5f}, SavedModel "
     f"{result['savedmodel_ten_mse']:.5f}, difference "
-    f"{_told(result['litert_minus_savedmodel_ten_mse'])}",
+    f"{_shown(result['litert_minus_savedmodel_ten_mse'])}",
   ]
   lines += [
     f"  completion {precision:10} greatest relative difference {made['relative_difference']:.1e}; "
     f"of the same scans mean 10 MSE {made['ten_mse']:.5f}, difference "
-    f"{_told(made['minus_savedmodel_ten_mse'])}"
+    f"{_shown(made['minus_savedmodel_ten_mse'])}"
     for precision, made in result["completions"].items()
   ]
   return "\n".join(lines)

@@ -308,7 +308,7 @@ def _told(request: Request, result: Mapping[str, Any]) -> str:
   for name, values in made["scans"].items():
     label, ten_mse = result["scans"][name]["label"], values["filtered"]["ten_mse"]
     lines.append(
-      f"  {label:16} {statistics.told(ten_mse)}  {tables.difference(values):24}  "
+      f"  {label:16} {statistics.with_interval(ten_mse)}  {tables.difference(values):24}  "
       f"{tables.difference(values, 'minus_adaptive')}"
     )
   return "\n".join(

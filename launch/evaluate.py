@@ -38,7 +38,7 @@ _SPLIT = flags.DEFINE_enum(
 )
 _EXAMPLES = 12
 
-_told = functools.partial(statistics.told, form=".4f")  # means and intervals
+_shown = functools.partial(statistics.with_interval, form=".4f")  # means and intervals
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def _table(result: dict) -> str:
     "filtered and raw targets, mean and 95 % interval:"
   ]
   for name, measured in result["scans"].items():
-    cells = [_told(measured[kind]["ten_mse"]) for kind in ("filtered", "raw")]
+    cells = [_shown(measured[kind]["ten_mse"]) for kind in ("filtered", "raw")]
     more = ", ".join(
       f"{metric.upper()} {measured['filtered'][metric]['mean']:.2f}" for metric in ("psnr", "ssim")
     )
@@ -87,10 +87,9 @@ def _table(result: dict) -> str:
       f"  {name:10} {cells[0]}  raw {cells[1]}  {more}, {measured['distinct_pixels']:.2%} "
       "distinct pixels"
     )
-  lines.append(
-    f"  {next(iter(result['scans']))} - spiral {_told(result['own_minus_spiral_ten_mse'])} (paired)"
-  )
-  lines.append(f"  each image's mean {_told(result['image_mean_ten_mse'])}")
+  difference = _shown(result["own_minus_spiral_ten_mse"])
+  lines.append(f"  {next(iter(result['scans']))} - spiral {difference} (paired)")
+  lines.append(f"  each image's mean {_shown(result['image_mean_ten_mse'])}")
   return "\n".join(lines)
 
 

@@ -10,10 +10,10 @@ without distortion (the best there can be), `uncorrected` the same given distort
 the others are the correctors. --cross also lets correctors correct the scans of the other
 microscopes, which they were not trained for.
 
-The folder receives distortion.json (means and 95 % intervals by bootstrap over source files, then
-crops; recovered shares; displacements in px estimated by optical flow), distortion.md (tables),
-recovery.png and, for each microscope, MICROSCOPE.png with paths, scans and completions and
-MICROSCOPE_displacements.png with what was learnt of its distortion.
+The folder receives distortion.json (means and 95 % intervals over source files and crops;
+recovered shares with Fieller's intervals; displacements in px estimated by optical flow),
+distortion.md (tables), recovery.png and, for each microscope, MICROSCOPE.png with paths, scans and
+completions and MICROSCOPE_displacements.png with what was learnt of its distortion.
 """
 
 import os
@@ -33,7 +33,7 @@ from adaptive_stem_tf.correction import figures as correction_figures
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.evaluation import figures, model
-from adaptive_stem_tf.evaluation.statistics import told
+from adaptive_stem_tf.evaluation.statistics import FEW, with_interval
 from launch import data
 from launch import flags as launch_flags
 
@@ -189,15 +189,15 @@ def _table(results: dict[str, dict]) -> str:
         name,
         f"{result['missed_px_rms']['mean']:.2f}",
         way,
-        told(measured["ten_mse"]),
-        told(measured.get("minus_uncorrected")),
-        told(measured.get("recovered_share"), ".2f"),
-        told(measured["residual_px"], ".2f"),
+        with_interval(measured["ten_mse"]),
+        with_interval(measured.get("minus_uncorrected")),
+        with_interval(measured.get("recovered_share"), ".2f"),
+        with_interval(measured["residual_px"], ".2f"),
       ]
       lines.append(f"| {' | '.join(cells)} |")
-    lines.append(
-      f"| {name} | | raster of every pixel, as fast | {told(result['fast_raster_ten_mse'])} | | | |"
-    )
+    raster = with_interval(result["fast_raster_ten_mse"])
+    lines.append(f"| {name} | | raster of every pixel, as fast | {raster} | | | |")
+  lines += ["", FEW, "Where what distortion costs is not resolved from 0, its share is unbounded."]
   return "\n".join(lines) + "\n"
 
 

@@ -21,8 +21,7 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.evaluation import figures
-from adaptive_stem_tf.evaluation.statistics import told
+from adaptive_stem_tf.evaluation import figures, statistics
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving.live import loop, model, study, twin
 from launch import data
@@ -97,7 +96,7 @@ def main() -> None:
     "decision_us": _DECISION.value,
     "late_rule": _LATE.value,
     "rows": rows,
-    "intervals": "bootstrap over source files, then crops" if sources else "bootstrap over images",
+    "intervals": statistics.interval_method(sources),
   }
   (folder / "live_crops.json").write_text(json.dumps(told, indent=1))
   (folder / "live_crops.md").write_text(_table(rows))
@@ -153,12 +152,12 @@ def _table(rows: list[dict]) -> str:
       row["name"],
       f"{row['dose']:g}",
       f"{row['lag']:g}",
-      told(row["filtered"]),
-      told(row["raw"]),
+      statistics.with_interval(row["filtered"]),
+      statistics.with_interval(row["raw"]),
       f"{row['late_decisions']:.1f}",
       f"{row['beam_waited_us']:.0f}",
-      told(row.get("minus_first_model")),
-      told(row.get("minus_first_condition")),
+      statistics.with_interval(row.get("minus_first_model")),
+      statistics.with_interval(row.get("minus_first_condition")),
     ]
     lines.append(f"| {' | '.join(cells)} |")
   return "\n".join(lines) + "\n"

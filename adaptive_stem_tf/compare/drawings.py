@@ -9,7 +9,7 @@ from matplotlib import figure
 from adaptive_stem_tf.compare.measure import FILTERED, Example
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN
 from adaptive_stem_tf.compare.scanning import CLEAN
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, statistics
 
 _MARKERS = ("o", "s", "D", "^", "v", "P")
 
@@ -127,7 +127,7 @@ def _whisker(axes, made, scan, height, place):
     axes.plot(0, height, marker, color=color, markersize=5, markerfacecolor="white")
     return
   difference = values["minus_better_spiral"]["filtered"]["ten_mse"]
-  axes.plot(difference["interval_95"], [height, height], color=color, linewidth=1.4)
+  axes.plot(statistics.ends(difference), [height, height], color=color, linewidth=1.4)
   axes.plot(difference["mean"], height, marker, color=color, markersize=5)
   if len(difference["seeds"]) > 1:
     axes.plot(

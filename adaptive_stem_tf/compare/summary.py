@@ -46,11 +46,7 @@ def build(
   clean = measured.values[CLEAN.name]
   result: dict[str, Any] = {
     "units": UNITS,
-    "intervals": (
-      "95 %, bootstrap over source files, then crops"
-      if sources is not None
-      else "95 %, bootstrap over images: source files are unknown"
-    ),
+    "intervals": statistics.interval_method(sources),
     "scans": {
       one.name: {
         "label": one.label,

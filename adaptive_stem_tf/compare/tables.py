@@ -13,7 +13,7 @@ from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, shown_first
 from adaptive_stem_tf.compare.scanning import CLEAN
 from adaptive_stem_tf.compare.summary import TARGETS
 from adaptive_stem_tf.evaluation import metrics
-from adaptive_stem_tf.evaluation.statistics import told
+from adaptive_stem_tf.evaluation.statistics import FEW, ends, with_interval
 
 _HEADER = (
   "condition",
@@ -25,6 +25,8 @@ _HEADER = (
   "standard_deviation",
   "low",
   "high",
+  "files",
+  "num_seeds",
   "seeds",
   "better_spiral",
   "difference",
@@ -57,6 +59,7 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for target in TARGETS:
           for metric in metrics.METRICS:
             summary = values[target][metric]
+            low, high = ends(summary)
             row = {
               "condition": condition,
               "completion": completion,
@@ -65,8 +68,10 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
               "metric": metric,
               "mean": summary["mean"],
               "standard_deviation": summary["standard_deviation"],
-              "low": summary["interval_95"][0],
-              "high": summary["interval_95"][1],
+              "low": low,
+              "high": high,
+              "files": summary["files"],
+              "num_seeds": summary["num_seeds"],
               "seeds": " ".join(f"{value:.6g}" for value in summary["seeds"]),
               "better_spiral": made["better_spiral"],
               "adaptive": made["adaptive"],
@@ -77,7 +82,7 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             ):
               minus = values.get(name, {}).get(target, {}).get(metric)
               if minus:
-                low, high = minus["interval_95"]
+                low, high = ends(minus)
                 row |= {column: minus["mean"], f"{column}_low": low, f"{column}_high": high}
             yield row
 
@@ -110,7 +115,7 @@ def difference(values: Mapping[str, Any], name: str = "minus_better_spiral") -> 
   """Returns a scan's paired difference of 10 MSE on filtered targets; `reference` for what others
   are paired with.
   """
-  return told(values[name]["filtered"]["ten_mse"]) if name in values else "reference"
+  return with_interval(values[name]["filtered"]["ten_mse"]) if name in values else "reference"
 
 
 def _made(result: Mapping[str, Any]) -> str:
@@ -121,7 +126,7 @@ def _made(result: Mapping[str, Any]) -> str:
   return (
     f"{result['count']} images of the {result['split']} split of `{result['images']}`"
     + (f" from {result['files']} files" if result["files"] else "")
-    + f"; intervals: {result['intervals']}. "
+    + f"; intervals: {result['intervals']}. {FEW} "
     + (
       f"Generators: {result['generator_iterations']:,} iterations, seeds {seeds}; means over "
       "seeds. "
@@ -168,9 +173,9 @@ def _metrics(result: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
   for scan, values in _ranked(made):
     filtered = values["filtered"]
     lines.append(
-      f"| {_label(result, scan)} | {told(filtered['ten_mse'])} | {difference(values)} | "
+      f"| {_label(result, scan)} | {with_interval(filtered['ten_mse'])} | {difference(values)} | "
       f"{difference(values, 'minus_adaptive')} | "
-      f"{told(values['raw']['ten_mse'])} | {filtered['mse']['mean']:.4f} | "
+      f"{with_interval(values['raw']['ten_mse'])} | {filtered['mse']['mean']:.4f} | "
       f"{filtered['psnr']['mean']:.1f} | {filtered['ssim']['mean']:.3f} | "
       f"{filtered['ms_ssim']['mean']:.3f} | {_seeds(filtered['ten_mse'])} |"
     )
@@ -197,7 +202,7 @@ def _classical(result: Mapping[str, Any], clean: Mapping[str, Any]) -> list[str]
   ]
   return lines + [
     f"| {one['label']} | "
-    + " | ".join(told(clean[name]["scans"][scan]["filtered"]["ten_mse"]) for name in names)
+    + " | ".join(with_interval(clean[name]["scans"][scan]["filtered"]["ten_mse"]) for name in names)
     + " |"
     for scan, one in result["scans"].items()
   ]
@@ -254,7 +259,9 @@ def _kinds(result: Mapping[str, Any]) -> list[str]:
     for values in kinds.values():
       own = values["scans"][scan]
       minus = own.get("minus_better_spiral")
-      cells.append(f"{own['ten_mse']['mean']:.3f} ({told(minus) if minus else 'reference'})")
+      cells.append(
+        f"{own['ten_mse']['mean']:.3f} ({with_interval(minus) if minus else 'reference'})"
+      )
     lines.append(f"| {one['label']} | {' | '.join(cells)} |")
   return lines
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from skimage import registration
 
 from adaptive_stem_tf import config, input_pipeline, specimens
-from adaptive_stem_tf.evaluation import metrics, statistics
+from adaptive_stem_tf.evaluation import intervals, metrics, statistics
 from adaptive_stem_tf.evaluation.model import Model
 from adaptive_stem_tf.scan import distorted, partial_scan
 
@@ -149,8 +149,9 @@ def recovered_share(
 ) -> dict[str, Any] | None:
   """Returns which share of what distortion costs a corrector recovers, and its 95 % interval.
 
-  The share is one of mean errors; numerator and denominator are resampled together. Where
-  distortion costs nothing, there is nothing to recover, and a share would say nothing: None.
+  The share is one of mean errors, with Fieller's interval: where the cost of distortion is not
+  resolved from 0, no interval bounds the share, and the difference from uncorrected completions is
+  what can be said. Where distortion costs nothing, there is nothing to recover: None.
 
   Args:
     errors: [N] by way.
@@ -160,11 +161,8 @@ def recovered_share(
   gained, lost = (errors[UNCORRECTED] - errors[way] for way in (name, UNDISTORTED))
   if lost.mean() <= 0:
     return None
-  shares = statistics.bootstrap_means(gained, sources) / statistics.bootstrap_means(lost, sources)
-  return {
-    "mean": float(gained.mean() / lost.mean()),
-    "interval_95": [float(bound) for bound in np.quantile(shares, [0.025, 0.975])],
-  }
+  share = intervals.ratio_of_means(gained, lost, sources)
+  return statistics.for_json(share, files_known=sources is not None)
 
 
 def _draw(scans: distorted.DistortedScans, size: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import figure, patches
 
 from adaptive_stem_tf.correction.evaluation import UNCORRECTED, UNDISTORTED, Measured
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, statistics
 
 
 def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> figure.Figure:
@@ -66,7 +66,7 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
     results.values()
   ):  # each microscope's own ways, side by side about its place
     for number, (way, measured) in enumerate(result["ways"].items()):
-      mean, (low, high) = measured["ten_mse"]["mean"], measured["ten_mse"]["interval_95"]
+      mean, (low, high) = measured["ten_mse"]["mean"], statistics.ends(measured["ten_mse"])
       at = place + (number - (len(result["ways"]) - 1) / 2) / (widest + 1)
       axes.bar(at, mean, 0.9 / (widest + 1), color=colours[way])
       axes.errorbar(

@@ -98,9 +98,7 @@ def evaluate(
     "probing_positions": scan.segments * scan.probes,
     "probing_positions_per_pixel": scan.coverage,
     "units": {"ten_mse": "10 * MSE on [-1, 1], the paper's", "psnr": "dB, data range 2"},
-    "intervals": "bootstrap over source files, then crops"
-    if sources is not None
-    else "bootstrap over images",
+    "intervals": statistics.interval_method(sources),
     "scans": {name: _summary(scans[name], measured[name], sources) for name in scans},
     "own_minus_spiral_ten_mse": statistics.summarise(difference, sources),
     "image_mean_ten_mse": statistics.summarise(

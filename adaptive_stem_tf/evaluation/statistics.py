@@ -1,79 +1,132 @@
-"""Means with intervals that respect where crops come from (METHOD section 9)."""
+"""Summaries of measurements: means, differences and ratios with their intervals."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-_RESAMPLES = 2000
-_LEVEL = 0.95
+from adaptive_stem_tf.evaluation import intervals
+from adaptive_stem_tf.evaluation.intervals import Interval
+
+FEW_FILES = 10  # below which readers are warned
+FEW = (  # the warning, for tables
+  f"`few`: below {FEW_FILES} files, intervals of skewed errors hold the mean less often than they "
+  "say."
+)
 
 
-def bootstrap_means(
-  values: np.ndarray,
-  groups: Sequence[Any] | None = None,
+def geometric_mean_ratio(
+  log_ratios: np.ndarray,
+  sources: Sequence[Any],
+  fields: Sequence[Any],
+  seeds: Sequence[Any],
   seed: int = 0,
-  resamples: int = _RESAMPLES,
-) -> np.ndarray:
-  """Returns means of bootstrap resamples.
+) -> Interval:
+  """Returns the geometric mean of paired ratios, with its interval.
 
-  Crops of one micrograph are not independent: where sources are known, files are
-  drawn first, then crops within each.
+  Seeds are resampled, then source files, then fields within them. Every field counts alike.
 
   Args:
-    values: [N], one an image.
-    groups: [N], the source file of each; None if unknown.
+    log_ratios: [M], natural logarithm of the ratio of each row: one seed on one field.
+    sources: [M], the source file of each row's field.
+    fields: [M], the field of each row, by a name that is unique within its source file.
+    seeds: [M], the training seed of each row.
     seed: of the resampling.
-    resamples: how many.
 
-  Returns:
-    [resamples].
+  Raises:
+    ValueError: if a logarithm is not finite, or a seed lacks a field or repeats it.
   """
-  values = np.asarray(values, np.float64)
-  key = None if groups is None else tuple(str(group) for group in groups)
-  return _resample_weights(key, len(values), seed, resamples) @ values
+  log_ratios = np.asarray(log_ratios, np.float64)
+  if not np.isfinite(log_ratios).all():
+    raise ValueError(
+      f"{np.count_nonzero(~np.isfinite(log_ratios))} of {log_ratios.size} log "
+      "ratios are not finite: an error of zero or a failed completion has no ratio; "
+      "leave it out, and say so."
+    )
+  columns, column = intervals.numbered([f"{a}\0{b}" for a, b in zip(sources, fields, strict=True)])
+  rows, row = intervals.numbered(list(map(str, seeds)))
+  counts = np.zeros([len(rows), len(columns)], int)
+  np.add.at(counts, (row, column), 1)
+  if not log_ratios.size or (counts != 1).any():
+    raise ValueError(
+      f"{len(rows)} seeds and {len(columns)} fields make {counts.size} pairs, of "
+      f"which {np.count_nonzero(counts == 0)} are missing and "
+      f"{np.count_nonzero(counts > 1)} repeat: every seed needs each field once."
+    )
+  values = np.empty(counts.shape)
+  values[row, column] = log_ratios
+  logs = intervals.interval_of_mean(values, [name.split("\0")[0] for name in columns], seed=seed)
+  return logs._replace(
+    estimate=float(np.exp(logs.estimate)),
+    low=float(np.exp(logs.low)),
+    high=float(np.exp(logs.high)),
+  )
 
 
-@functools.lru_cache(maxsize=64)  # a comparison summarises thousands of metrics of the same images
-def _resample_weights(
-  groups: tuple[str, ...] | None, count: int, seed: int, resamples: int
-) -> np.ndarray:
-  """Returns the share that each image has in each resample [resamples, count]."""
-  rng = np.random.default_rng(seed)
-  weights = np.empty([resamples, count])
-  if groups is None:
-    for row in weights:
-      row[:] = np.bincount(rng.integers(count, size=count), minlength=count) / count
-    return weights
-  _, file, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
-  crops = np.argsort(file, kind="stable")  # file by file
-  starts = np.cumsum(counts) - counts
-  for row in weights:
-    drawn = rng.integers(len(counts), size=len(counts))
-    sizes = np.repeat(counts[drawn], counts[drawn])
-    within = (rng.random(len(sizes)) * sizes).astype(int)
-    row[crops] = np.bincount(
-      np.repeat(starts[drawn], counts[drawn]) + within, minlength=count
-    ) / len(sizes)
-  return weights
+def summarise(
+  values: np.ndarray, sources: Sequence[Any] | None = None, minus: np.ndarray | None = None
+) -> dict[str, Any]:
+  """Returns count, mean, standard deviation over images, and the interval, for JSON.
 
-
-def summarise(values: np.ndarray, groups: Sequence[Any] | None = None) -> dict[str, Any]:
-  """Returns count, mean, standard deviation and the 95 % interval of the mean."""
-  values = np.asarray(values, np.float64)
-  low, high = np.quantile(bootstrap_means(values, groups), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+  Arguments are those of `intervals.interval_of_mean`.
+  """
+  interval = intervals.interval_of_mean(values, sources, minus)
+  images = np.atleast_2d(values).mean(0) - (0.0 if minus is None else np.atleast_2d(minus).mean(0))
+  spread = float(images.std(ddof=1)) if len(images) > 1 else 0.0
   return {
-    "count": len(values),
-    "mean": float(values.mean()),
-    "standard_deviation": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-    "interval_95": [float(low), float(high)],
+    "count": len(images),
+    "standard_deviation": spread,
+    **for_json(interval, files_known=sources is not None),
   }
 
 
-def told(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
-  """Returns a mean and its interval as text, in a format of numbers; nothing for None."""
+def for_json(interval: Interval, files_known: bool = True) -> dict[str, Any]:
+  """Returns an interval for JSON: its ends are None where nothing bounds it."""
+  ends = [interval.low, interval.high]
+  return {
+    "mean": interval.estimate,
+    "interval_95": ends if np.isfinite(ends).all() else None,
+    "files": interval.files if files_known else None,
+    "num_seeds": interval.seeds,
+  }
+
+
+def ends(summary: Mapping[str, Any]) -> tuple[float, float]:
+  """Returns the ends of a summary's interval, for tables and pictures; NaN where it has none."""
+  low, high = summary["interval_95"] or (np.nan, np.nan)
+  return low, high
+
+
+def with_interval(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
+  """Returns a mean, its interval and the number of source files as text; nothing for None.
+
+  Args:
+    summary: what `summarise` or `for_json` returned.
+    form: format of the numbers.
+  """
   if summary is None:
     return ""
-  low, high = summary["interval_95"]
-  return f"{summary['mean']:{form}} [{low:{form}}, {high:{form}}]"
+  low, high = ends(summary)
+  bounds = f"[{low:{form}}, {high:{form}}]" if np.isfinite([low, high]).all() else "[unbounded]"
+  return f"{summary['mean']:{form}} {bounds} ({basis(summary)})"
+
+
+def interval_method(sources: Sequence[Any] | None) -> str:
+  """Returns how the intervals of `summarise` come about, for whoever reads them."""
+  if sources is None:
+    return "95 %, studentised bootstrap over seeds and images (source files are unknown)"
+  return (
+    f"95 %, studentised bootstrap over seeds, source files, images ({_files(len(set(sources)))})"
+  )
+
+
+def basis(summary: Mapping[str, Any]) -> str:
+  """Returns what an interval rests on, such as `3 files: few`; and how many seeds, if several."""
+  files = summary.get("files")
+  text = "sources unknown" if files is None else _files(files)
+  seeds = summary.get("num_seeds", 1)
+  return text + (f", {seeds} seeds" if seeds > 1 else "")
+
+
+def _files(count: int) -> str:
+  return f"{count} file{'s' * (count != 1)}{': few' if count < FEW_FILES else ''}"

@@ -8,7 +8,7 @@ prints the errors. Every path has a generator of its own, trained as long.
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.evaluation import statistics
+from adaptive_stem_tf.evaluation import intervals
 from tests.learning import quadrants
 
 _SEEDS = (0, 1, 2)
@@ -34,16 +34,16 @@ def _best_fixed_path() -> np.ndarray:
 
 
 def _wins(adaptive: np.ndarray, other: np.ndarray, name: str) -> bool:
-  """Tells whether the adaptive errors are a fifth below the others, and below them with a paired 95
-  % interval.
+  """Returns whether the adaptive errors are a fifth below the others, and below them with a paired
+  95 % interval.
 
   Args:
     adaptive: [seeds, specimens], 10 * MSE.
     other: of the same specimens.
     name: of the other path, to print.
   """
-  difference = (adaptive - other).mean(0)
-  low, high = np.quantile(statistics.bootstrap_means(difference), [0.025, 0.975])
+  difference = adaptive - other
+  _, low, high, *_ = intervals.interval_of_mean(difference)
   print(
     f"adaptive {adaptive.mean():.3f}, {name} {other.mean():.3f}, ratio "
     f"{adaptive.mean() / other.mean():.2f}, paired difference {difference.mean():.3f} [{low:.3f}, "

@@ -116,7 +116,7 @@ def draw(rows: Sequence[dict[str, Any]]) -> figure.Figure:
     own = [row for row in rows if row["name"] == name]
     places = np.array([conditions.index((row["dose"], row["lag"])) for row in own])
     means = np.array([row["filtered"]["mean"] for row in own])
-    limits = np.array([row["filtered"]["interval_95"] for row in own])
+    limits = np.array([statistics.ends(row["filtered"]) for row in own])
     axes.errorbar(
       places + 0.14 * (k - (len(names) - 1) / 2),
       means,

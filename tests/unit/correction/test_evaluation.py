@@ -102,14 +102,22 @@ def test_filtered_specimens_are_scanned_where_the_completers_are(tmp_path):
 
 def test_shares_are_of_mean_errors():
   errors = {
-    UNDISTORTED: np.array([1.0, 1.0]),
-    UNCORRECTED: np.array([3.0, 5.0]),
-    "made": np.array([2.0, 2.0]),
+    UNDISTORTED: np.ones(4),
+    UNCORRECTED: np.array([3.0, 5.0, 4.0, 4.0]),
+    "made": np.array([2.0, 2.0, 2.5, 1.5]),
   }
-  share = correction_evaluation.recovered_share(errors, "made", None)
-  assert share["mean"] == pytest.approx((4 - 2) / (4 - 1))
+  share = correction_evaluation.recovered_share(errors, "made", list("abcd"))
+  assert share["mean"] == pytest.approx((4 - 2) / (4 - 1)) and share["files"] == 4
   low, high = share["interval_95"]
-  assert low == pytest.approx(1 / 2) and high == pytest.approx(3 / 4)  # either image alone
+  assert low < 2 / 3 < high
+
+
+def test_a_share_of_a_cost_that_may_be_nothing_is_unbounded():
+  """Means of 1 lost and 0.63 gained; the quantiles of resampled shares promise limits here."""
+  lost = np.array([6.0, -4.0, 3.0, -1.0, 2.0, 0.0])
+  errors = {UNDISTORTED: np.zeros(6), UNCORRECTED: lost, "made": lost - 0.63}
+  share = correction_evaluation.recovered_share(errors, "made", list("abcdef"))
+  assert share["mean"] == pytest.approx(0.63) and share["interval_95"] is None
 
 
 def test_what_is_gained_and_lost_is_resampled_together(rng):
