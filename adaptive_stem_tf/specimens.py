@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from adaptive_stem_tf import config
+
 TRANSFORMS = 8  # of a square: flips of rows and columns, and the transpose
 _FLAT = 1e-6  # range below which an image counts as constant
 _TAPS = 5  # px, width of the low-pass filter
@@ -90,6 +92,13 @@ def transform(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
   images = tf.where(chosen(1), tf.reverse(images, [1]), images)
   images = tf.where(chosen(2), tf.reverse(images, [2]), images)
   return tf.where(chosen(4), tf.transpose(images, [0, 2, 1, 3]), images)
+
+
+def as_measured(images: tf.Tensor, data: config.Data) -> tf.Tensor:
+  """Returns what a scan measures of images [B, S, S, 1]: with `filter_observations` low-pass
+  filtered ones.
+  """
+  return low_pass(images, data.filter_sigma) if data.filter_observations else images
 
 
 def low_pass(images: tf.Tensor, sigma: float) -> tf.Tensor:

@@ -17,7 +17,7 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.profiling import benchmark
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import start
 from launch import flags as launch_flags
 
 _SPECIMENS = flags.DEFINE_integer(
@@ -30,7 +30,7 @@ _JSON = flags.DEFINE_string("json", "", "also write the measurements to this fil
 def main() -> None:
   """Prints the measurements."""
   experiment, settings = launch_flags.experiment(), launch_flags.section(config.Run)
-  run.set_up_tensorflow(settings)
+  start.set_up_tensorflow(settings)
   result = benchmark.measure(experiment, settings, _SPECIMENS.value, _ROUNDS.value)
   print(_report(experiment, settings, result))
   if _JSON.value:

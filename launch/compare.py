@@ -22,7 +22,7 @@ from absl import flags
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare import groups as groups_lib
 from adaptive_stem_tf.compare import plan as plan_lib
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import start
 from launch import compare_report, presets
 from launch import flags as launch_flags
 
@@ -111,7 +111,7 @@ def main() -> None:
   groups = groups_lib.read(_MODELS.value)
   request = _request(groups)
   plan = _plan(groups)
-  run.set_up_tensorflow(config.Run(threads=_THREADS.value))
+  start.set_up_tensorflow(config.Run(threads=_THREADS.value))
   print(compare_report.make(request, plan, groups))
 
 

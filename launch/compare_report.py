@@ -24,7 +24,7 @@ from adaptive_stem_tf.compare.measure import Contender, Entry, Inputs
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, SCANS, SPIRALS, Plan, shown_first
 from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
 from adaptive_stem_tf.reproduction.plan import Job
-from adaptive_stem_tf.training import outcome
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import data, runner
 
 _EXAMPLES, _ANIMATED = 4, 2
@@ -122,7 +122,7 @@ def _train(request: Request, plan: Plan, jobs: Sequence[Job]) -> None:
       runner.run_here(missing)
     else:
       runner.run_side_by_side(missing, request.parallel)
-  diverged = [job.workdir.name for job in jobs if outcome.diverged_at(job.workdir) is not None]
+  diverged = [job.workdir.name for job in jobs if workdir_lib.diverged_at(job.workdir) is not None]
   if diverged:
     raise RuntimeError(
       f"{', '.join(diverged)} met losses that are not finite: see {plan.folder}. Train the models "

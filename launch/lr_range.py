@@ -26,7 +26,7 @@ from adaptive_stem_tf.reproduction import lr_range
 from adaptive_stem_tf.reproduction import results as reproduction_results
 from adaptive_stem_tf.reproduction.plan import Job
 from adaptive_stem_tf.reproduction.results import Measured
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import start
 from launch import flags as launch_flags
 from launch import runner
 
@@ -48,7 +48,7 @@ _BOXCAR = 1000  # iterations, of the candidates' curves
 def main() -> None:
   """Sweeps, tries candidates and recommends a rate."""
   base, settings = _base(), launch_flags.section(config.Run)
-  run.set_up_tensorflow(settings)
+  start.set_up_tensorflow(settings)
   folder = pathlib.Path(_OUTPUT.value)
   sweeps = {
     name: _job(

@@ -20,7 +20,7 @@ from absl import flags
 from adaptive_stem_tf import config
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import supplement
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import start
 from launch import flags as launch_flags
 from launch import presets, reproduce_figure, runner
 
@@ -104,7 +104,7 @@ def _train(plan: reproduction_plan.Plan, names: list[str]) -> None:
 
 
 def _set_up(settings: config.Run) -> None:
-  run.set_up_tensorflow(settings)
+  start.set_up_tensorflow(settings)
   if _SCALE.value == "smoke":  # tracing would take longer than the few iterations
     tf.config.run_functions_eagerly(True)
     # that is as it should be

@@ -13,7 +13,7 @@ from adaptive_stem_tf.reproduction import table as reproduction_table
 from adaptive_stem_tf.reproduction.plan import Plan
 from adaptive_stem_tf.reproduction.results import Measured
 from adaptive_stem_tf.reproduction.supplement import Figure, Line
-from adaptive_stem_tf.training import outcome, run
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import runner
 
 _EXAMPLES = 24
@@ -72,13 +72,13 @@ def rates_figure(plan: Plan) -> Figure:
     ValueError: if it has not finished.
   """
   workdir = plan.workdir("sweep_adam", plan.seeds[0])
-  if not outcome.is_finished(workdir):
+  if not workdir_lib.is_finished(workdir):
     raise ValueError(
       f"figure=s3b needs the sweep in {workdir}, which has not finished: leave --draw_only out."
     )
   sweep = reproduction_results.measure(workdir, None, 0, 1000).sweep
   assert sweep is not None
-  highest = run.read_experiment(workdir).optimisation.sweep_to
+  highest = workdir_lib.read_experiment(workdir).optimisation.sweep_to
   if sweep.unstable is None:
     print(f"The sweep stayed stable up to its last rate, {highest:.2g}, which is taken instead.")
   return supplement.rates_figure(lr_range.candidates(sweep.unstable or highest))
@@ -94,7 +94,7 @@ def _measure(request: Request, plan: Plan, figure: Figure) -> dict[str, list[Mea
   measured = {}
   for line in figure.lines:
     workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
-    if not all(outcome.is_finished(workdir) for workdir in workdirs):
+    if not all(workdir_lib.is_finished(workdir) for workdir in workdirs):
       continue
     experiment = plan.experiment(line.run, plan.seeds[0])
     sweep = experiment.optimisation.schedule == "sweep"

@@ -15,7 +15,8 @@ from typing import IO
 
 from adaptive_stem_tf.evaluation import pictures
 from adaptive_stem_tf.reproduction.plan import Job, write_flagfile
-from adaptive_stem_tf.training import outcome, run
+from adaptive_stem_tf.training import run, start
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import data
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -56,12 +57,12 @@ def missing(jobs: Sequence[Job]) -> list[Job]:
   """Returns the jobs that have not finished.
 
   Raises:
-    run.WorkdirError: if a workdir holds another experiment.
+    workdir.WorkdirError: if a workdir holds another experiment.
   """
   for job in jobs:
     if (job.workdir / "config.json").is_file():
-      run.open_workdir(job.workdir, job.experiment)
-  return [job for job in jobs if not outcome.is_finished(job.workdir)]
+      workdir_lib.open_workdir(job.workdir, job.experiment)
+  return [job for job in jobs if not workdir_lib.is_finished(job.workdir)]
 
 
 def run_here(jobs: Sequence[Job]) -> None:
@@ -74,10 +75,10 @@ def run_here(jobs: Sequence[Job]) -> None:
     print(f"[{number + 1}/{len(jobs)}] {job.workdir.name}", flush=True)
     write_flagfile(job)
     splits = load_splits(job.experiment.data, job.experiment.scan.image_size)
-    running = run.scanner(job.experiment, job.settings, splits, job.workdir)
+    running = start.scanner(job.experiment, job.settings, splits, job.workdir)
     shown = splits.validation if len(splits.validation) else splits.train
     try:
-      if not outcome.train(running, pictures.Refresher(shown)):
+      if not run.train(running, pictures.Refresher(shown)):
         raise Stopped(f"stopped as asked: {job.workdir} is saved. Run the command again to go on.")
     except run.NotFiniteError as error:
       print(f"{job.workdir.name}: {error}")
@@ -119,7 +120,7 @@ def _start(
     if len(active) >= parallel:
       return
     needed = job.needs
-    if needed is not None and not outcome.is_finished(needed):
+    if needed is not None and not workdir_lib.is_finished(needed):
       if not any(other.workdir == needed for other in [*waiting, *active.values()]):
         waiting.remove(job)  # what it needs has failed
         failed.append(job)
@@ -151,7 +152,7 @@ def _collect(active: dict[subprocess.Popen, Job], failed: list[Job]) -> None:
   """Takes note of the processes that have ended."""
   for process in [process for process in active if process.poll() is not None]:
     job = active.pop(process)
-    finished = outcome.is_finished(job.workdir)
+    finished = workdir_lib.is_finished(job.workdir)
     print(
       f"{time.strftime('%H:%M:%S')} {job.workdir.name} {'is finished' if finished else 'FAILED'}",
       flush=True,

@@ -18,7 +18,8 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import pictures
-from adaptive_stem_tf.training import outcome, run
+from adaptive_stem_tf.training import run, start
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import data
 from launch import flags as launch_flags
 
@@ -30,20 +31,20 @@ _WORKDIR = flags.DEFINE_string(
 def main() -> None:
   """Trains or resumes the run in --workdir."""
   workdir = pathlib.Path(_WORKDIR.value)
-  held = run.read_experiment(workdir) if (workdir / "config.json").exists() else None
+  held = workdir_lib.read_experiment(workdir) if (workdir / "config.json").exists() else None
   experiment = launch_flags.experiment()
   if held is not None:
     experiment = launch_flags.experiment(base=held)
-    run.open_workdir(workdir, experiment)
+    workdir_lib.open_workdir(workdir, experiment)
   settings = launch_flags.section(config.Run)
-  run.set_up_tensorflow(settings)
+  start.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
-  running = run.scanner(experiment, settings, splits, workdir)
+  running = start.scanner(experiment, settings, splits, workdir)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   refresh = pictures.Refresher(splits.validation if len(splits.validation) else splits.train)
   del splits  # the learner holds what it needs: the rest may go
-  finished = outcome.train(running, refresh)
+  finished = run.train(running, refresh)
   print(
     f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are "
     f"in {workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}."

@@ -27,7 +27,8 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.correction import configuration as correction_config
 from adaptive_stem_tf.correction import pictures as correction_pictures
 from adaptive_stem_tf.correction import training as correction_training
-from adaptive_stem_tf.training import outcome, run
+from adaptive_stem_tf.training import run, start
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import data
 from launch import flags as launch_flags
 
@@ -60,15 +61,15 @@ def main() -> None:
   workdir = pathlib.Path(_WORKDIR.value)
   experiment = _experiment(workdir)
   if (workdir / "config.json").exists():
-    run.open_workdir(workdir, experiment)
+    workdir_lib.open_workdir(workdir, experiment)
   settings = launch_flags.section(config.Run)
-  run.set_up_tensorflow(settings)
+  start.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
   running = correction_training.start(experiment, settings, splits, workdir, bar)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
-  finished = outcome.train(running, correction_pictures.Refresher())
+  finished = run.train(running, correction_pictures.Refresher())
   print(
     f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are "
     f"in {workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}."
@@ -90,7 +91,7 @@ def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
   scaled = vars(config.ScanSystem(**distortions).scaled(_STRENGTH.value))
   given |= {name: scaled[name] for name in distortions}
   if (workdir / "config.json").exists():
-    return run.read_config(workdir, correction_config.Correction).replace(**given)
+    return workdir_lib.read_config(workdir, correction_config.Correction).replace(**given)
   return correction_training.configure(given.pop("completer", ""), **given)
 
 

@@ -41,10 +41,6 @@ ALLOWED = {
   "api": _EVALUATION | _RESULTS | {"serving"},
 }
 
-# Imported when first needed, because it would be a circle otherwise: a path taken from a trained
-# actor needs a model.
-DEFERRED = {("training.fixed_path", "evaluation.model")}
-
 
 def name_of(path):
   return ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -82,10 +78,7 @@ def permitted(name, allowed):
 def test_imports_go_one_way(path):
   own = stage(name_of(path))
   assert own in ALLOWED, f"{own} is new: say in ALLOWED what it may import"
-  own_name = name_of(path).removeprefix("adaptive_stem_tf.")
-  others = {
-    name for name in internal(path) if stage(name) != own and (own_name, name) not in DEFERRED
-  }
+  others = {name for name in internal(path) if stage(name) != own}
   wrong = {name for name in others if not permitted(name, ALLOWED[own])}
   assert not wrong, f"{name_of(path)} must not import {', '.join(sorted(wrong))}"
 
@@ -96,15 +89,22 @@ def test_modules_do_not_import_each_other_in_circles():
   graph = {}
   for path in MODULES:
     name = name_of(path).removeprefix("adaptive_stem_tf.")
-    graph[name] = {known(other) for other in internal(path) if (name, other) not in DEFERRED} - {
-      None
-    }
+    graph[name] = {known(other) for other in internal(path)} - {None}
   assert sum(map(len, graph.values())) > 50
   left = dict(graph)
   while left:
     leaves = {name for name, needed in left.items() if not needed & set(left)}
     assert leaves, f"imports go in circles among {', '.join(sorted(left))}"
     left = {name: needed for name, needed in left.items() if name not in leaves}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_library_imports_itself_at_the_top_of_files(path):
+  tree = ast.parse(path.read_text())
+  deferred = [
+    node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.col_offset
+  ]
+  assert not [node.module for node in deferred if node.module.startswith("adaptive_stem_tf")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

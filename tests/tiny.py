@@ -13,7 +13,7 @@ from adaptive_stem_tf.correction import training as correction_lib
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines, paths
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import start
 from adaptive_stem_tf.types import Draw
 
 THREADS = 2
@@ -108,7 +108,7 @@ def cycle_learner(
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:
   """Makes a run, not trained, whose spiral scans can be corrected; returns its workdir."""
   spiral = experiment(**{"path": "spiral", "pitch": 4.0, **changes})
-  running = run.scanner(spiral, config.Run(jit="none", progress=False), splits(), workdir)
+  running = start.scanner(spiral, config.Run(jit="none", progress=False), splits(), workdir)
   running._checkpoints.save(1)
   running._writer.close()
   return workdir

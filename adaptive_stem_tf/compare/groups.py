@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.training import outcome, run
+from adaptive_stem_tf.training import workdir as workdir_lib
 
 _EQUAL = ("data", "generator")  # sections that compared models share, as their baselines do
 
@@ -51,13 +51,13 @@ def read(models: Sequence[str]) -> list[Group]:
 
 
 def _read_one(workdir: pathlib.Path) -> config.Experiment:
-  experiment = run.read_experiment(workdir)
+  experiment = workdir_lib.read_experiment(workdir)
   if experiment.scan.path != "adaptive":
     raise ValueError(
       f"models={workdir} scans along path={experiment.scan.path}: give adaptive runs; this command "
       "trains and adds the others."
     )
-  if not outcome.is_finished(workdir) or outcome.diverged_at(workdir) is not None:
+  if not workdir_lib.is_finished(workdir) or workdir_lib.diverged_at(workdir) is not None:
     raise ValueError(
       f"models={workdir} has not finished its {experiment.optimisation.iterations} iterations: "
       f"train it to its end (python -m launch.train --workdir={workdir})."

@@ -20,6 +20,7 @@ from adaptive_stem_tf.learning import targets
 from adaptive_stem_tf.networks import generator as generator_lib
 from adaptive_stem_tf.scan import distorted, partial_scan
 from adaptive_stem_tf.training import checkpoint, run
+from adaptive_stem_tf.training import workdir as workdir_lib
 
 _SCANS = "scans.npz"
 
@@ -43,7 +44,7 @@ def configure(completer: str, **changes: Any) -> Correction:
       "completer is missing: give the workdir of a run (launch.train) whose scans are to be "
       "corrected."
     )
-  held = run.read_experiment(completer)
+  held = workdir_lib.read_experiment(completer)
   kept = {
     name: value
     for section in (held.data, held.scan, held.generator)
@@ -73,13 +74,13 @@ def start(
     bar: shows the progress of scanning.
 
   Raises:
-    run.WorkdirError: if the workdir holds another experiment.
+    workdir.WorkdirError: if the workdir holds another experiment.
     checkpoint.CheckpointError: if it holds only damaged checkpoints.
     ValueError: if there are fewer than two specimens.
   """
   workdir, (scanned, rasters) = pathlib.Path(workdir), halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
-  run.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
+  workdir_lib.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
   kept = _kept_scans(workdir, completer, scanned, experiment, bar)
   learner = CycleLearner(
     experiment, UnpairedScans(*map(tf.constant, (*kept, scanned, rasters))), settings.jit
@@ -152,7 +153,7 @@ def scan_crops(
 
 def is_run(workdir: str | os.PathLike) -> bool:
   """Tells whether a folder holds a run that trains a correction, and not a scanner."""
-  path = pathlib.Path(workdir) / run.CONFIG
+  path = pathlib.Path(workdir) / workdir_lib.CONFIG
   try:
     return "cycle" in json.loads(path.read_text())
   except (OSError, ValueError, TypeError):
@@ -169,10 +170,10 @@ def load(
     step: iteration whose checkpoint is loaded; None for the newest.
 
   Raises:
-    run.WorkdirError: if the folder holds no such run.
+    workdir.WorkdirError: if the folder holds no such run.
     checkpoint.CheckpointError: if it holds no readable checkpoint.
   """
-  experiment = run.read_config(workdir, Correction)
+  experiment = workdir_lib.read_config(workdir, Correction)
   tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
   corrector = generator_lib.Generator(experiment.generator, name="corrector")
   size = experiment.scan.image_size
@@ -190,9 +191,9 @@ def learnt_displacements(workdir: str | os.PathLike, nominal: np.ndarray) -> np.
   None for runs without one (paired), and for distorters that move nothing (residual).
 
   Raises:
-    run.WorkdirError, checkpoint.CheckpointError: as `load`.
+    workdir.WorkdirError, checkpoint.CheckpointError: as `load`.
   """
-  experiment = run.read_config(workdir, Correction)
+  experiment = workdir_lib.read_config(workdir, Correction)
   if experiment.cycle.paired or experiment.cycle.distorter == "residual":
     return None
   tf.random.set_seed(experiment.seed)

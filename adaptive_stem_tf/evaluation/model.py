@@ -8,11 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, seeing, specimens
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import generator as generator_lib
 from adaptive_stem_tf.scan import environment, partial_scan, path_names, paths
-from adaptive_stem_tf.training import checkpoint, fixed_path, run
+from adaptive_stem_tf.training import checkpoint
+from adaptive_stem_tf.training import workdir as workdir_lib
 
 _BATCH = 32
 _SEED = 1  # of scans that are drawn
@@ -104,8 +106,7 @@ class Model:
     """Returns what a scan measures of images [B, S, S, 1]: low-pass filtered ones with
     `filter_observations`.
     """
-    data = self.experiment.data
-    return specimens.low_pass(images, data.filter_sigma) if data.filter_observations else images
+    return specimens.as_measured(images, self.experiment.data)
 
 
 def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, int]:
@@ -116,12 +117,15 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, in
     step: iteration whose checkpoint is loaded; None for the newest.
 
   Raises:
-    run.WorkdirError: if the folder holds no run.
+    workdir.WorkdirError: if the folder holds no run.
     checkpoint.CheckpointError: if it holds no readable checkpoint.
   """
-  model = fresh(run.read_experiment(workdir), workdir)
+  model = fresh(workdir_lib.read_experiment(workdir), workdir)
   iteration = checkpoint.read_parts(
-    pathlib.Path(workdir) / "checkpoints", step, actor=model.actor, generator=model.generator
+    pathlib.Path(workdir) / workdir_lib.CHECKPOINTS,
+    step,
+    actor=model.actor,
+    generator=model.generator,
   )
   return model, iteration
 
@@ -134,15 +138,12 @@ def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Mo
     workdir: where a fixed path was kept, if it has one.
   """
   tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
-  actor, generator = actor_lib.Actor(experiment), generator_lib.make_generator(experiment.generator)
+  actor, generator = agent.make_actor(experiment), agent.make_generator(experiment)
   policy = seeing.make_seeing(experiment.data.normalise).policy(actor)
-  path = path_names.make_path(experiment.scan, policy, fixed_path.load(experiment.scan, workdir))
-  model = Model(experiment, actor, generator, path)
-  size = experiment.scan.image_size
-  # creates variables
-  paths.Adaptive(actor, experiment.scan).scan(tf.zeros([1, size, size, 1]), None, None)
-  generator(tf.zeros([1, size, size, 2]), is_training=False)
-  return model
+  positions = workdir_lib.read_path(experiment.scan, workdir)
+  return Model(
+    experiment, actor, generator, path_names.make_path(experiment.scan, policy, positions)
+  )
 
 
 def of_learner(learner: Learner) -> Model:

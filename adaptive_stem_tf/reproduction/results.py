@@ -12,7 +12,8 @@ from adaptive_stem_tf import config, input_pipeline
 from adaptive_stem_tf.evaluation import figures, model
 from adaptive_stem_tf.evaluation import metrics as metrics_lib
 from adaptive_stem_tf.reproduction import lr_range
-from adaptive_stem_tf.training import metrics_writer, outcome, run
+from adaptive_stem_tf.training import metrics_writer
+from adaptive_stem_tf.training import workdir as workdir_lib
 
 _ERRORS = "errors.json"
 
@@ -45,12 +46,12 @@ def measure(
     most: images of each split that are evaluated, evenly spread; 0 for all.
     boxcar: iterations that its curve is averaged over; at most a twentieth of the run.
   """
-  experiment = run.read_experiment(workdir)
+  experiment = workdir_lib.read_experiment(workdir)
   rows = metrics_writer.read_rows(workdir / "metrics.csv")
   curve = Curve(
     *(np.array([row[name] for row in rows]) for name in ("iteration", "generator_loss"))
   )
-  diverged = outcome.diverged_at(workdir)
+  diverged = workdir_lib.diverged_at(workdir)
   metrics = curve_metrics(curve, experiment.optimisation.iterations, boxcar)
   sweep, errors = None, {}
   if experiment.optimisation.schedule == "sweep":

@@ -8,9 +8,13 @@ import os
 import pathlib
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from adaptive_stem_tf.serving.geometry import Geometry
+
+try:
+  from ai_edge_litert.interpreter import Interpreter
+except ImportError:  # the extra `edge` is optional: EdgeModel says what is missing
+  Interpreter = None
 
 _STATE = "state_"
 
@@ -26,9 +30,14 @@ class EdgeModel:
 
   Raises:
     FileNotFoundError: if the folder holds no such model.
+    RuntimeError: if ai-edge-litert is not installed.
   """
 
   def __init__(self, folder: str | os.PathLike, threads: int = 1, precision: str = ""):
+    if Interpreter is None:
+      raise RuntimeError(
+        "LiteRT models need ai-edge-litert: pip install ai-edge-litert (extra `edge`)."
+      )
     folder = pathlib.Path(folder)
     files = {
       "start": folder / "start.npz",

@@ -6,13 +6,17 @@ import os
 import pathlib
 
 import numpy as np
+import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, seeing, specimens
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.scan import baselines, path_names
+from adaptive_stem_tf.training import checkpoint
+from adaptive_stem_tf.training import workdir as workdir_lib
 
-_FILE = "path.npy"
 FROM_RUN = "run:"
 _POOL = 256  # scans of an actor that are mixed in
+_SEED = (0, 1)  # of the scans, if they are random
 
 
 def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -> np.ndarray | None:
@@ -34,29 +38,9 @@ def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -
   """
   if scan.path in path_names.MOVING:
     return None
-  kept = pathlib.Path(workdir) / _FILE
-  if not kept.exists():
-    positions = _make(scan, images)
-    with open(kept.with_suffix(".tmp"), "wb") as file:
-      np.save(file, positions)
-    kept.with_suffix(".tmp").rename(kept)
-  return load(scan, workdir)
-
-
-def load(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
-  """Returns the probing positions that `resolve` kept; None if the path moves.
-
-  Raises:
-    ValueError: if they are missing.
-  """
-  if scan.path in path_names.MOVING:
-    return None
-  kept = pathlib.Path(workdir) / _FILE
-  if not kept.is_file():
-    raise ValueError(
-      f"{workdir} was trained along a fixed path ({scan.path}) but {_FILE} is missing there."
-    )
-  return np.load(kept)
+  if not workdir_lib.holds_path(workdir):
+    workdir_lib.keep_path(workdir, _make(scan, images))
+  return workdir_lib.read_path(scan, workdir)
 
 
 def _make(scan, images):
@@ -72,15 +56,23 @@ def _make(scan, images):
 
 def _taken_by(scan, workdir, images):
   """Returns paths [K, T * n, 2] px that a trained actor takes."""
-  from adaptive_stem_tf.evaluation import model
-
-  trained, _ = model.load(workdir)
-  if geometry_of(trained.experiment.scan) != geometry_of(scan):
+  trained = workdir_lib.read_experiment(workdir)
+  if geometry_of(trained.scan) != geometry_of(scan):
     raise ValueError(
       f"path={scan.path} was trained with another geometry: image_size, segments, probes and "
       "spacing must be the same."
     )
-  return trained.scan_all(images[:_POOL]).positions
+  actor = agent.make_actor(trained)
+  checkpoint.read_parts(pathlib.Path(workdir) / workdir_lib.CHECKPOINTS, actor=actor)
+  path = path_names.make_path(
+    trained.scan,
+    seeing.make_seeing(trained.data.normalise).policy(actor),
+    workdir_lib.read_path(trained.scan, workdir),
+  )
+  measured = specimens.as_measured(tf.constant(images[:_POOL]), trained.data)
+  seed = tf.constant(_SEED, tf.int64)
+  trajectory = tf.function(path.scan, autograph=False)(measured, None, seed)
+  return path.positions(trajectory.actions).numpy()
 
 
 def geometry_of(scan: config.Scan) -> tuple[float, ...]:

@@ -1,11 +1,10 @@
 """The training run: draw, step, log, checkpoint, whatever the learner learns."""
 
-import os
 import pathlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -13,13 +12,9 @@ import tqdm
 from absl import logging
 
 from adaptive_stem_tf import config, input_pipeline
-from adaptive_stem_tf.learning import learner as learner_lib
-from adaptive_stem_tf.settings import Composite
-from adaptive_stem_tf.training import checkpoint, fixed_path, metrics_writer
+from adaptive_stem_tf.training import checkpoint, metrics_writer
+from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.types import Draw
-
-CONFIG = "config.json"
-_Kind = TypeVar("_Kind", bound=Composite)
 
 
 class NotFiniteError(FloatingPointError):
@@ -34,25 +29,12 @@ class NotFiniteError(FloatingPointError):
     self.iteration = iteration
 
 
-class WorkdirError(ValueError):
-  """The workdir holds another experiment."""
-
-
-def set_up_tensorflow(run: config.Run) -> None:
-  """Fixes threads and determinism; call it before TensorFlow computes anything."""
-  threads = run.threads or os.cpu_count() or 1
-  tf.config.threading.set_intra_op_parallelism_threads(threads)
-  tf.config.threading.set_inter_op_parallelism_threads(threads)
-  if run.deterministic:
-    tf.config.experimental.enable_op_determinism()
-
-
 class Learner(Protocol):
   """What a run trains: a module whose variables are all that training changes."""
 
   @property
   def experiment(self) -> Any:
-    """The configuration: a `Composite` with a section `optimisation` of iterations and
+    """The configuration: a `settings.Composite` with a section `optimisation` of iterations and
     batch_size.
     """
 
@@ -67,78 +49,6 @@ class Learner(Protocol):
     """Says in a few words how training goes, from the means of some iterations' scalars."""
 
 
-def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
-  """Makes the workdir with its configuration, or checks that it holds the same.
-
-  Raises:
-    WorkdirError: if it holds an experiment that differs, naming the fields.
-  """
-  path = workdir / CONFIG
-  if path.exists():
-    differing = read_config(workdir, type(experiment)).differences(experiment)
-    if differing:
-      fields = "; ".join(
-        f"{name} is {old!r} there and {new!r} here" for name, (old, new) in differing.items()
-      )
-      raise WorkdirError(
-        f"{workdir} holds another experiment: {fields}. Choose another workdir, or these values."
-      )
-    return
-  workdir.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_suffix(".tmp")
-  unfinished.write_text(experiment.to_json())
-  unfinished.rename(path)
-
-
-def read_experiment(workdir: str | os.PathLike) -> config.Experiment:
-  """Reads the configuration of the run of an adaptive scanner, or of a generator for another path.
-
-  Raises:
-    WorkdirError: if the folder holds none, or one that cannot be read.
-  """
-  return read_config(workdir, config.Experiment)
-
-
-def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
-  """Reads the configuration of a run of some kind.
-
-  Raises:
-    WorkdirError: if the folder holds none, or one that cannot be read as such.
-  """
-  path = pathlib.Path(workdir) / CONFIG
-  if not path.is_file():
-    raise WorkdirError(
-      f"{workdir} holds no run: {CONFIG} is missing. Give the --workdir of a training."
-    )
-  try:
-    return kind.from_json(path.read_text())
-  except (ValueError, TypeError, AttributeError) as error:
-    raise WorkdirError(f"{path} cannot be read: {error}") from error
-
-
-def scanner(
-  experiment: config.Experiment,
-  settings: config.Run,
-  splits: input_pipeline.Splits,
-  workdir: str | os.PathLike,
-) -> "Run":
-  """Returns the run that trains an actor, a critic and a generator in a workdir, resumed if it was
-  begun there.
-
-  Raises:
-    WorkdirError: if the workdir holds another experiment.
-    checkpoint.CheckpointError: if it holds only damaged checkpoints.
-  """
-  workdir = pathlib.Path(workdir)
-  open_workdir(workdir, experiment)
-  path = fixed_path.resolve(experiment.scan, workdir, splits.train)
-  return Run(
-    learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit, path),
-    settings,
-    workdir,
-  )
-
-
 class Run:
   """One experiment in one workdir, resumed if it was begun there."""
 
@@ -148,7 +58,7 @@ class Run:
     Args:
       learner: what is trained (`Learner`), a tf.Module.
       settings: how.
-      workdir: that holds the learner's configuration (`open_workdir`).
+      workdir: that holds the learner's configuration (`workdir.open_workdir`).
 
     Raises:
       checkpoint.CheckpointError: if it holds only damaged checkpoints.
@@ -289,6 +199,29 @@ class Run:
   @staticmethod
   def _due(iteration, every):
     return iteration % every == 0
+
+
+def train(running: Run, picture: Callable[[Run, int], None] | None = None) -> bool:
+  """Trains a run to its end, or until it is told to stop; `picture` as in `Run.train`.
+
+  A learning rate sweep is meant to go too far: it ends normally where its losses are no
+  longer finite. Where any run met its first such loss stays in its workdir, until it is resumed.
+
+  Returns:
+    Whether training reached its end.
+
+  Raises:
+    NotFiniteError: if a loss or gradient is not finite, unless in a sweep.
+    checkpoint.CheckpointError: if the last checkpoint cannot be written.
+  """
+  workdir_lib.forget_divergence(running.workdir)
+  try:
+    return running.train(picture)
+  except NotFiniteError as error:
+    workdir_lib.record_divergence(running.workdir, error.iteration, str(error))
+    if getattr(running.learner.experiment.optimisation, "schedule", None) == "sweep":
+      return True
+    raise
 
 
 class StopRequest:

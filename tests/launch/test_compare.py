@@ -11,7 +11,7 @@ from PIL import Image
 
 from adaptive_stem_tf.compare import plan
 from adaptive_stem_tf.evaluation import pictures
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import runner
 from tests import tiny
 from tests.launch import commands
@@ -152,12 +152,12 @@ def test_numbers_agree_with_launch_evaluate(tmp_path, compared, models, crops):
 
 def test_the_baselines_are_trained_like_the_models(compared, models):
   folder, _ = compared
-  adaptive = run.read_experiment(models.split(",")[0])
+  adaptive = workdir_lib.read_experiment(models.split(",")[0])
   spiral = next(folder.glob("runs/spiral-pitch*-seed0"))
-  differing = adaptive.differences(run.read_experiment(spiral))
+  differing = adaptive.differences(workdir_lib.read_experiment(spiral))
   assert set(differing) <= {"path", "pitch"} and differing["path"] == ("adaptive", "spiral")
-  mixed = run.read_experiment(folder / "runs/mixed-best-seed1")
-  assert set(run.read_experiment(models.split(",")[1]).differences(mixed)) == {"path"}
+  mixed = workdir_lib.read_experiment(folder / "runs/mixed-best-seed1")
+  assert set(workdir_lib.read_experiment(models.split(",")[1]).differences(mixed)) == {"path"}
   pool = np.load(folder / "runs/mixed-best-seed1/path.npy")
   assert pool.shape == (24, 16, 2)  # scans of the 24 training specimens
 
@@ -229,7 +229,7 @@ def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops):
   scans = read(tmp_path)["scans"]
   assert scans["grid"]["probing_positions"] == 12 and scans["spiral"]["probing_positions"] == 16
   assert scans["grid"]["time_us"] <= scans["adaptive"]["time_us"] * 1.0001
-  assert run.read_experiment(tmp_path / "runs/grid-12-seed0").scan.segments == 3
+  assert workdir_lib.read_experiment(tmp_path / "runs/grid-12-seed0").scan.segments == 3
 
 
 @pytest.mark.slow

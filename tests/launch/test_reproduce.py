@@ -8,7 +8,7 @@ import pytest
 from matplotlib import image
 
 from adaptive_stem_tf.reproduction import supplement
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import runner
 from tests import tiny
 from tests.launch import commands
@@ -64,7 +64,8 @@ def test_s2a(tmp_path, crops, eagerly):
     assert 0 < ran["values"]["test"][0] < 100 and ran["values"]["test_sd"][0] >= 0
   assert [claim["agreement"] for claim in result["claims"]] == ["unresolved (one seed)"] * 2
   assert (
-    run.read_experiment(tmp_path / "runs/exponential-seed0").optimisation.schedule == "exponential"
+    workdir_lib.read_experiment(tmp_path / "runs/exponential-seed0").optimisation.schedule
+    == "exponential"
   )
   table = (tmp_path / "s2a.md").read_text()
   assert "| Exponential decay |" in table and "10 MSE" in table and "12 iterations" in table

@@ -8,7 +8,7 @@ import numpy as np
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.serving import corrector as corrector_lib
-from adaptive_stem_tf.serving import extra, litert, local, stepping
+from adaptive_stem_tf.serving import edge, extra, litert, local, stepping
 from adaptive_stem_tf.serving.stepping import Answer
 
 ENGINES = ("savedmodel", "litert")
@@ -98,11 +98,4 @@ def _engine(folder: pathlib.Path, name: str) -> stepping.Scanner:
     raise ValueError(f"engine={name!r} is unknown: choose {' or '.join(ENGINES)}.")
   if name == "savedmodel":
     return local.LocalModel(folder)
-  try:
-    from adaptive_stem_tf.serving import edge
-  except ImportError as error:
-    raise RuntimeError(
-      "engine=litert needs ai-edge-litert: pip install ai-edge-litert (extra `edge`), or choose "
-      "savedmodel."
-    ) from error
   return edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)

@@ -8,7 +8,7 @@ from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.scan import environment
-from adaptive_stem_tf.training import run
+from adaptive_stem_tf.training import workdir as workdir_lib
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -44,7 +44,7 @@ def same(ours, theirs):
 
 
 def test_specimens_scan_and_generator_are_the_completers(completer, monkeypatch):
-  held = run.read_experiment(completer)
+  held = workdir_lib.read_experiment(completer)
   monkeypatch.chdir(completer.parent)
   made = correction_training.configure("completer", lag_us=5.0, iterations=7, filter_sigma=1.0)
   assert (made.scan, made.generator, made.seed) == (held.scan, held.generator, 3)
@@ -62,7 +62,9 @@ def test_specimens_scan_and_generator_are_the_completers(completer, monkeypatch)
 def test_a_completer_is_needed_that_can_be_corrected(tmp_path):
   with pytest.raises(ValueError, match="completer is missing: give the workdir of a run"):
     correction_training.configure("")
-  with pytest.raises(run.WorkdirError, match="nowhere holds no run: config.json is missing"):
+  with pytest.raises(
+    workdir_lib.WorkdirError, match="nowhere holds no run: config.json is missing"
+  ):
     correction_training.configure(str(tmp_path / "nowhere"))
   for changes, words in (
     ({"completion": "nearest"}, "completion='nearest' has nothing to learn"),
@@ -154,7 +156,7 @@ def test_scans_are_kept_and_those_kept_are_learnt_from(completer, tmp_path, monk
 
 def test_another_correction_in_the_workdir_is_refused(completer, tmp_path):
   start(completer, tmp_path)
-  with pytest.raises(run.WorkdirError, match="lag_us is 10.0 there and 3.0 here"):
+  with pytest.raises(workdir_lib.WorkdirError, match="lag_us is 10.0 there and 3.0 here"):
     start(completer, tmp_path, lag_us=3.0)
 
 
@@ -201,7 +203,7 @@ def test_corrections_are_told_from_other_runs(completer, tmp_path):
   assert not correction_training.is_run(tmp_path)
   (tmp_path / "config.json").write_text(tiny.correction().to_json())
   assert correction_training.is_run(tmp_path)
-  with pytest.raises(run.WorkdirError, match="cannot be read: unknown fields"):
+  with pytest.raises(workdir_lib.WorkdirError, match="cannot be read: unknown fields"):
     correction_training.load(completer)
-  with pytest.raises(run.WorkdirError, match="holds no run"):
+  with pytest.raises(workdir_lib.WorkdirError, match="holds no run"):
     correction_training.load(tmp_path / "none")

@@ -6,7 +6,7 @@ import pytest
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import model, pictures
 from adaptive_stem_tf.scan import baselines
-from adaptive_stem_tf.training import checkpoint, run
+from adaptive_stem_tf.training import checkpoint, start
 from tests import tiny
 
 pytestmark = [
@@ -19,7 +19,9 @@ def trained(workdir, **changes):
   settings = config.Run(
     jit="none", progress=False, log_every=2, checkpoint_every=2, picture_every=0
   )
-  running = run.scanner(tiny.experiment(iterations=4, **changes), settings, tiny.splits(), workdir)
+  running = start.scanner(
+    tiny.experiment(iterations=4, **changes), settings, tiny.splits(), workdir
+  )
   assert running.train()
   return running
 

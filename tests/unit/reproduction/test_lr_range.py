@@ -8,7 +8,8 @@ import pytest
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.reproduction import lr_range
-from adaptive_stem_tf.training import metrics_writer, outcome, run
+from adaptive_stem_tf.training import metrics_writer, run, start
+from adaptive_stem_tf.training import workdir as workdir_lib
 from tests import tiny
 
 N = 1000
@@ -94,14 +95,16 @@ def test_the_lowest_finite_error_is_recommended():
 
 def running(workdir, settings=None, **changes):
   settings = settings or config.Run(threads=tiny.THREADS, jit="none", log_every=1, progress=False)
-  return run.scanner(tiny.experiment(**changes), settings, tiny.splits(), workdir)
+  return start.scanner(tiny.experiment(**changes), settings, tiny.splits(), workdir)
 
 
 def test_a_sweep_that_is_not_finite_ends_normally_and_keeps_its_curve(tmp_path, eagerly):
   changes = {**lr_range.changes("sgd", 8), "sweep_from": 1e-6, "sweep_to": 1e30}
-  assert outcome.train(running(tmp_path, **changes))
+  assert run.train(running(tmp_path, **changes))
   kept = metrics_writer.read_rows(tmp_path / "metrics.csv")
-  assert outcome.diverged_at(tmp_path) == len(kept) + 1 <= 8 and outcome.is_finished(tmp_path)
+  assert workdir_lib.diverged_at(tmp_path) == len(kept) + 1 <= 8 and workdir_lib.is_finished(
+    tmp_path
+  )
   assert [row["iteration"] for row in kept] == list(range(1, len(kept) + 1)) and len(kept) >= 1
   # 36 decades in 8 iterations
   assert kept[1]["generator_rate"] == pytest.approx(1e-6 * 10**4.5, rel=1e-3)
@@ -109,8 +112,8 @@ def test_a_sweep_that_is_not_finite_ends_normally_and_keeps_its_curve(tmp_path, 
 
 def test_another_run_that_is_not_finite_raises(tmp_path, eagerly):
   with pytest.raises(run.NotFiniteError) as error:
-    outcome.train(running(tmp_path, generator_rate=1e30, generator_optimiser="sgd", iterations=8))
-  assert outcome.diverged_at(tmp_path) == error.value.iteration
+    run.train(running(tmp_path, generator_rate=1e30, generator_optimiser="sgd", iterations=8))
+  assert workdir_lib.diverged_at(tmp_path) == error.value.iteration
   assert f"iteration {error.value.iteration} " in str(error.value)
 
 
@@ -124,8 +127,8 @@ def test_a_milestone_is_kept_beside_the_newest(tmp_path, eagerly):
     milestone=3,
     progress=False,
   )
-  unfinished = outcome.is_finished(tmp_path)
-  assert outcome.train(running(tmp_path, settings, iterations=6)) and not unfinished
+  unfinished = workdir_lib.is_finished(tmp_path)
+  assert run.train(running(tmp_path, settings, iterations=6)) and not unfinished
   kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
   assert kept == ["step_000000003", "step_000000006"]
-  assert outcome.is_finished(tmp_path) and outcome.diverged_at(tmp_path) is None
+  assert workdir_lib.is_finished(tmp_path) and workdir_lib.diverged_at(tmp_path) is None

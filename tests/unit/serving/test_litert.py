@@ -67,6 +67,12 @@ def test_differences_are_found(fast):
   assert equivalence._identical(path, other, tiny.SIZE) == 0.5
 
 
+def test_a_missing_interpreter_is_named(fast, monkeypatch):
+  monkeypatch.setattr(edge, "Interpreter", None)
+  with pytest.raises(RuntimeError, match="need ai-edge-litert: pip install"):
+    edge.EdgeModel(fast / extra.FOLDER / litert.FOLDER)
+
+
 def test_only_built_in_operations_are_used(fast):
   for path in (fast / extra.FOLDER / litert.FOLDER).glob("*.tflite"):
     details = edge.Interpreter(model_path=str(path))._get_ops_details()

@@ -5,6 +5,7 @@ import pytest
 
 from adaptive_stem_tf.scan import baselines, path_names, paths
 from adaptive_stem_tf.training import fixed_path
+from adaptive_stem_tf.training import workdir as workdir_lib
 from tests import tiny
 
 
@@ -18,7 +19,9 @@ def resolve(chosen, workdir):
 
 @pytest.mark.parametrize("kind", ["adaptive", "random_walk"])
 def test_moving_paths_have_no_positions(tmp_path, kind):
-  assert resolve(scan(kind), tmp_path) is None and fixed_path.load(scan(kind), tmp_path) is None
+  assert (
+    resolve(scan(kind), tmp_path) is None and workdir_lib.read_path(scan(kind), tmp_path) is None
+  )
   assert not list(tmp_path.iterdir())
 
 
@@ -57,7 +60,7 @@ def test_what_the_workdir_holds_wins(tmp_path, rng):
   resolve(chosen, tmp_path)
   (tmp_path / "path_file.npy").unlink()
   np.testing.assert_array_equal(resolve(chosen, tmp_path), first)
-  np.testing.assert_array_equal(fixed_path.load(chosen, tmp_path), first)
+  np.testing.assert_array_equal(workdir_lib.read_path(chosen, tmp_path), first)
 
 
 def test_mistakes_are_named(tmp_path, rng):
@@ -72,7 +75,7 @@ def test_mistakes_are_named(tmp_path, rng):
   with pytest.raises(ValueError, match="cannot be read as a NumPy array"):
     resolve(scan(tmp_path / "text.npy"), tmp_path)
   with pytest.raises(ValueError, match="path.npy is missing there"):
-    fixed_path.load(scan("spiral"), tmp_path)
+    workdir_lib.read_path(scan("spiral"), tmp_path)
 
 
 def test_the_medoid_is_nearest_to_the_others(rng):

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.training import checkpoint, metrics_writer, outcome, run
+from adaptive_stem_tf.training import checkpoint, metrics_writer, run, start
+from adaptive_stem_tf.training import workdir as workdir_lib
 from tests import tiny
 
 pytestmark = [
@@ -48,13 +49,13 @@ CHOSEN = {"jit": "none", "log_every": 2, "checkpoint_every": 2, "picture_every":
 def scanner(workdir, experiment=None, **settings):
   """Returns the run of a whole scanner."""
   chosen = config.Run(progress=False, **{**CHOSEN, **settings})
-  return run.scanner(experiment or tiny.experiment(), chosen, tiny.splits(), workdir)
+  return start.scanner(experiment or tiny.experiment(), chosen, tiny.splits(), workdir)
 
 
 def make(workdir, experiment=None, **settings):
   """Returns a run that costs nothing."""
   learner = Sum(experiment or tiny.experiment())
-  run.open_workdir(workdir, learner.experiment)
+  workdir_lib.open_workdir(workdir, learner.experiment)
   return run.Run(learner, config.Run(progress=False, **{**CHOSEN, **settings}), workdir)
 
 
@@ -233,29 +234,31 @@ def test_a_nan_before_the_first_checkpoint_says_so(tmp_path):
 
 def test_divergence_is_noted_and_ends_a_sweep_normally(tmp_path):
   with pytest.raises(run.NotFiniteError):
-    outcome.train(break_at(make(tmp_path / "run"), 3))
-  assert outcome.diverged_at(tmp_path / "run") == 3 and outcome.is_finished(tmp_path / "run")
+    run.train(break_at(make(tmp_path / "run"), 3))
+  assert workdir_lib.diverged_at(tmp_path / "run") == 3 and workdir_lib.is_finished(
+    tmp_path / "run"
+  )
   sweep = tiny.experiment(schedule="sweep")
-  assert outcome.train(break_at(make(tmp_path / "sweep", sweep), 3))
-  assert outcome.diverged_at(tmp_path / "sweep") == 3
+  assert run.train(break_at(make(tmp_path / "sweep", sweep), 3))
+  assert workdir_lib.diverged_at(tmp_path / "sweep") == 3
 
 
 def test_a_run_knows_whether_it_is_finished(tmp_path):
-  assert not outcome.is_finished(tmp_path)
-  assert not outcome.train(make(tmp_path, picture_every=2), at(2, stop))
-  assert not outcome.is_finished(tmp_path)
-  assert outcome.train(make(tmp_path))
-  assert outcome.is_finished(tmp_path) and outcome.diverged_at(tmp_path) is None
+  assert not workdir_lib.is_finished(tmp_path)
+  assert not run.train(make(tmp_path, picture_every=2), at(2, stop))
+  assert not workdir_lib.is_finished(tmp_path)
+  assert run.train(make(tmp_path))
+  assert workdir_lib.is_finished(tmp_path) and workdir_lib.diverged_at(tmp_path) is None
 
 
 def test_another_experiments_workdir_is_refused_naming_the_fields(tmp_path):
-  run.open_workdir(tmp_path, tiny.experiment())
-  run.open_workdir(tmp_path, tiny.experiment())
+  workdir_lib.open_workdir(tmp_path, tiny.experiment())
+  workdir_lib.open_workdir(tmp_path, tiny.experiment())
   with pytest.raises(
-    run.WorkdirError,
+    workdir_lib.WorkdirError,
     match="seed is 0 there and 3 here; units is 8 there and 9 here. Choose another",
   ):
-    run.open_workdir(tmp_path, tiny.experiment(units=9, seed=3))
+    workdir_lib.open_workdir(tmp_path, tiny.experiment(units=9, seed=3))
 
 
 @pytest.mark.parametrize(
@@ -263,13 +266,13 @@ def test_another_experiments_workdir_is_refused_naming_the_fields(tmp_path):
 )
 def test_a_configuration_that_cannot_be_read_is_an_error(tmp_path, text):
   (tmp_path / "config.json").write_text(text)
-  with pytest.raises(run.WorkdirError, match="config.json cannot be read"):
-    run.read_experiment(tmp_path)
+  with pytest.raises(workdir_lib.WorkdirError, match="config.json cannot be read"):
+    workdir_lib.read_experiment(tmp_path)
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path):
-  with pytest.raises(run.WorkdirError, match="holds no run: config.json is missing"):
-    run.read_experiment(tmp_path)
+  with pytest.raises(workdir_lib.WorkdirError, match="holds no run: config.json is missing"):
+    workdir_lib.read_experiment(tmp_path)
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, monkeypatch, caplog):
@@ -339,7 +342,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, last):
 
 def test_a_divergence_that_is_trained_past_is_forgotten(tmp_path):
   with pytest.raises(run.NotFiniteError):
-    outcome.train(break_at(make(tmp_path), 5))
-  assert outcome.diverged_at(tmp_path) == 5
-  assert outcome.train(make(tmp_path))
-  assert outcome.diverged_at(tmp_path) is None and outcome.is_finished(tmp_path)
+    run.train(break_at(make(tmp_path), 5))
+  assert workdir_lib.diverged_at(tmp_path) == 5
+  assert run.train(make(tmp_path))
+  assert workdir_lib.diverged_at(tmp_path) is None and workdir_lib.is_finished(tmp_path)

@@ -1,0 +1,135 @@
+"""The workdir of a run: the files that say what was trained, along which path, and how it ended.
+
+Reading a workdir needs no network and no training loop, so everything that works with runs can
+import this module.
+"""
+
+import json
+import os
+import pathlib
+from typing import TypeVar
+
+import numpy as np
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import path_names
+from adaptive_stem_tf.settings import Composite
+
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.csv"
+_PATH = "path.npy"
+_DIVERGED = "diverged.json"
+_Kind = TypeVar("_Kind", bound=Composite)
+
+
+class WorkdirError(ValueError):
+  """The workdir holds another experiment, or none."""
+
+
+def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
+  """Makes the workdir with its configuration, or checks that it holds the same.
+
+  Raises:
+    WorkdirError: if it holds an experiment that differs, naming the fields.
+  """
+  path = workdir / CONFIG
+  if path.exists():
+    differing = read_config(workdir, type(experiment)).differences(experiment)
+    if differing:
+      fields = "; ".join(
+        f"{name} is {old!r} there and {new!r} here" for name, (old, new) in differing.items()
+      )
+      raise WorkdirError(
+        f"{workdir} holds another experiment: {fields}. Choose another workdir, or these values."
+      )
+    return
+  workdir.mkdir(parents=True, exist_ok=True)
+  unfinished = path.with_suffix(".tmp")
+  unfinished.write_text(experiment.to_json())
+  unfinished.rename(path)
+
+
+def read_experiment(workdir: str | os.PathLike) -> config.Experiment:
+  """Reads the configuration of the run of an adaptive scanner, or of a generator for another path.
+
+  Raises:
+    WorkdirError: if the folder holds none, or one that cannot be read.
+  """
+  return read_config(workdir, config.Experiment)
+
+
+def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
+  """Reads the configuration of a run of some kind.
+
+  Raises:
+    WorkdirError: if the folder holds none, or one that cannot be read as such.
+  """
+  path = pathlib.Path(workdir) / CONFIG
+  if not path.is_file():
+    raise WorkdirError(
+      f"{workdir} holds no run: {CONFIG} is missing. Give the --workdir of a training."
+    )
+  try:
+    return kind.from_json(path.read_text())
+  except (ValueError, TypeError, AttributeError) as error:
+    raise WorkdirError(f"{path} cannot be read: {error}") from error
+
+
+def keep_path(workdir: str | os.PathLike, positions: np.ndarray) -> None:
+  """Keeps the probing positions of a run's fixed path in its workdir.
+
+  Args:
+    workdir: of the run.
+    positions: [T * n, 2] px, or [K, T * n, 2] if several are drawn from.
+  """
+  path = pathlib.Path(workdir) / _PATH
+  with open(path.with_suffix(".tmp"), "wb") as file:
+    np.save(file, positions)
+  path.with_suffix(".tmp").rename(path)
+
+
+def holds_path(workdir: str | os.PathLike) -> bool:
+  """Returns whether a workdir holds the probing positions of a fixed path."""
+  return (pathlib.Path(workdir) / _PATH).is_file()
+
+
+def read_path(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
+  """Returns the probing positions that `keep_path` kept; None if the path moves.
+
+  Raises:
+    ValueError: if they are missing.
+  """
+  if scan.path in path_names.MOVING:
+    return None
+  if not holds_path(workdir):
+    raise ValueError(
+      f"{workdir} was trained along a fixed path ({scan.path}) but {_PATH} is missing there."
+    )
+  return np.load(pathlib.Path(workdir) / _PATH)
+
+
+def record_divergence(workdir: str | os.PathLike, iteration: int, error: str) -> None:
+  """Keeps the iteration at which a loss was no longer finite, and what was said of it."""
+  path = pathlib.Path(workdir) / _DIVERGED
+  path.write_text(json.dumps({"iteration": iteration, "error": error}, indent=1))
+
+
+def forget_divergence(workdir: str | os.PathLike) -> None:
+  """Removes what `record_divergence` kept: the run goes on."""
+  (pathlib.Path(workdir) / _DIVERGED).unlink(missing_ok=True)
+
+
+def diverged_at(workdir: str | os.PathLike) -> int | None:
+  """Returns the iteration at which a run met a loss that is not finite; None if it did not."""
+  path = pathlib.Path(workdir) / _DIVERGED
+  return json.loads(path.read_text())["iteration"] if path.is_file() else None
+
+
+def is_finished(workdir: str | os.PathLike) -> bool:
+  """Returns whether a workdir holds a run that reached its last iteration, or diverged."""
+  workdir = pathlib.Path(workdir)
+  if not (workdir / CONFIG).is_file():
+    return False
+  last = read_experiment(workdir).optimisation.iterations
+  return diverged_at(workdir) is not None or (workdir / CHECKPOINTS / f"step_{last:09d}").is_dir()
