@@ -132,21 +132,33 @@ def _completion(
 
 def _values(seeds, target, metric, sources):
   return {
-    **statistics.summarise(over_seeds(seeds, target, metric), sources),
+    **statistics.summarise(_of_seeds(seeds, target, metric), sources),
     "seeds": [float(seed[target][metric].mean()) for seed in seeds],
   }
 
 
 def _difference(seeds, reference, target, metric, sources):
-  """Summarises paired differences of means over seeds; and seed by seed, in the order given."""
-  difference = over_seeds(seeds, target, metric) - over_seeds(reference, target, metric)
-  pairs = zip(seeds, reference) if len(seeds) == len(reference) else ()
+  """Summarises paired differences, and gives them seed by seed, in the order given."""
+  ours, theirs = (_of_seeds(scans, target, metric) for scans in (seeds, reference))
+  paired = len(ours) == len(theirs)
   return {
-    **statistics.summarise(difference, sources),
-    "seeds": [
-      float((ours[target][metric] - theirs[target][metric]).mean()) for ours, theirs in pairs
-    ],
+    **_minus(ours, theirs, sources),
+    "seeds": (ours - theirs).mean(1).tolist() if paired else [],
   }
+
+
+def _of_seeds(seeds: Sequence[Metrics], target: str, metric: str) -> np.ndarray:
+  """Returns a metric of each seed and image [S, N]."""
+  return np.stack([seed[target][metric] for seed in seeds])
+
+
+def _minus(ours: np.ndarray, theirs: np.ndarray, sources: Sequence[str] | None) -> dict[str, Any]:
+  """Summarises differences of values [S, N], paired by images, and by seeds where there are as many
+  of both.
+  """
+  if len(ours) == len(theirs):
+    return statistics.summarise(ours - theirs, sources)
+  return statistics.summarise(ours, sources, minus=theirs)
 
 
 def _split(
@@ -159,7 +171,7 @@ def _split(
   that is better of all.
   """
   references = _references(scans, adaptive)
-  values = {name: over_seeds(seeds, *PRIMARY) for name, seeds in scans.items()}
+  values = {name: _of_seeds(seeds, *PRIMARY) for name, seeds in scans.items()}
   result: dict[str, Any] = {}
   for group in sorted(set(groups)):
     chosen = np.flatnonzero(np.asarray(groups) == group)
@@ -169,9 +181,9 @@ def _split(
       "files": len(set(files)) if files else None,
       "scans": {
         name: {
-          "ten_mse": statistics.summarise(one[chosen], files),
+          "ten_mse": statistics.summarise(one[:, chosen], files),
           **{
-            difference: statistics.summarise((one - values[reference])[chosen], files)
+            difference: _minus(one[:, chosen], values[reference][:, chosen], files)
             for difference, reference in references.items()
             if name != reference
           },

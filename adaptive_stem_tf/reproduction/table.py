@@ -138,8 +138,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += [_claim(result, row) for row in result["claims"]]
     lines += [
       "",
-      "Differences within the spread of seeds (the greater range of the two) are unresolved; "
-      "similar means within a tenth, with a spread within it too.",
+      "Differences within the spread of seeds (the greater range of the two) are unresolved, and "
+      "so are all with fewer than three seeds; similar means within a tenth, with a spread within "
+      "it too.",
     ]
   return "\n".join(lines) + "\n"
 

@@ -9,6 +9,7 @@ import pytest
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare import drawings, measure, scanning, summary, tables
 from adaptive_stem_tf.evaluation import metrics as metrics_lib
+from adaptive_stem_tf.evaluation import statistics
 
 SOURCES = ["a", "a", "b", "b", "c", "c"]
 KINDS = ["x"] * 4 + ["y"] * 2
@@ -79,6 +80,29 @@ def test_means_are_over_seeds(compared):
   )
   low, high = summarised["interval_95"]
   assert low < 4.5 < high and summarised["files"] == 3
+
+
+def test_intervals_hold_what_seeds_differ_by(compared):
+  """The interval is that of both seeds, not that of each image's mean over seeds."""
+  errors = np.array([[1, 2, 3, 4, 5, 6], [3, 4, 5, 6, 7, 8.0]])
+  adaptive = own(compared, "adaptive")["filtered"]["ten_mse"]
+  expected = statistics.summarise(errors, SOURCES)
+  assert adaptive == {**expected, "seeds": [3.5, 5.5]} and adaptive["num_seeds"] == 2
+  assert adaptive["interval_95"] != statistics.summarise(errors.mean(0), SOURCES)["interval_95"]
+  minus = own(compared, "adaptive")["minus_better_spiral"]["filtered"]["ten_mse"]
+  expected = statistics.summarise(errors - [4, 4, 4, 4, 8, 8], SOURCES)
+  assert minus["interval_95"] == expected["interval_95"] and minus["num_seeds"] == 2
+  by_kind = compared["by_kind"]["own"]["x"]["scans"]["adaptive"]
+  expected = statistics.summarise(errors[:, :4], SOURCES[:4])
+  assert by_kind["ten_mse"]["interval_95"] == expected["interval_95"]
+
+
+def test_seeds_of_unequal_numbers_are_not_paired():
+  """Three seeds against one: of the one, no spread is known."""
+  ours, theirs = np.arange(18.0).reshape(3, 6), np.ones([1, 6])
+  expected = statistics.summarise(ours, SOURCES, minus=theirs)
+  assert summary._minus(ours, theirs, SOURCES) == expected and expected["num_seeds"] == 1
+  assert expected["mean"] == pytest.approx(7.5)
 
 
 def test_differences_are_paired_with_the_better_spiral(compared):
