@@ -29,9 +29,9 @@ def nanoparticles(rng: np.random.Generator, canvas: Canvas) -> Specimen:
   for centre in centres:
     radius = typical * np.exp(rng.normal(0, 0.35))
     contrast = rng.uniform(0.5, 1.1) * radius / typical  # A thicker particle is brighter.
-    _add_particle(rng, continuum, centre, radius, contrast, facets)
+    add_particle(rng, continuum, centre, radius, contrast, facets)
     if core_shell:
-      _add_particle(rng, continuum, centre, 0.6 * radius, contrast, facets)
+      add_particle(rng, continuum, centre, 0.6 * radius, contrast, facets)
   return Specimen(
     NO_COLUMNS,
     continuum,
@@ -45,22 +45,7 @@ def nanowires(rng: np.random.Generator, canvas: Canvas) -> Specimen:
   """Draw one to three long wires or folded films that cross part of the field."""
   continuum = support(rng, canvas, rng.uniform(0.02, 0.3))
   for _ in range(rng.integers(1, 4)):
-    along, across = fields.turned(
-      fields.grid(canvas.extent), canvas.anywhere(rng), rng.uniform(0, np.pi)
-    )
-    radius = canvas.size * log_uniform(rng, 0.02, 0.15)
-    bend = np.interp(
-      along,
-      np.linspace(-canvas.extent, canvas.extent, canvas.extent),
-      rng.uniform(0, 2) * radius * fields.smooth_profile(rng, canvas.extent, 6),
-    )
-    # Past the wire's rounded end.
-    beyond = np.clip(along - rng.uniform(0, 1) * canvas.size, 0, None)
-    squared = ((across - bend.astype(np.float32)) ** 2 + beyond**2) / radius**2
-    hollow = rng.uniform(0.5, 0.95) if rng.random() < 0.3 else 0.0
-    thickness = np.sqrt(np.clip(1 - squared, 0, None)) - np.sqrt(
-      np.clip(hollow**2 - squared, 0, None)
-    )
+    thickness = wire(rng, canvas, (0.02, 0.15))
     continuum += rng.uniform(0.4, 1.0) * thickness
   return Specimen(
     NO_COLUMNS,
@@ -112,6 +97,33 @@ def single_atoms(rng: np.random.Generator, canvas: Canvas) -> Specimen:
   return Specimen(columns, continuum, rng.uniform(0.04, 0.2), sigma, 0.12 / (2.35 * sigma))
 
 
+def wire(rng: np.random.Generator, canvas: Canvas, radii: tuple[float, float]) -> np.ndarray:
+  """Draw the thickness of a long, bent wire or tube with one end, 1 at most.
+
+  Args:
+    rng: generator.
+    canvas: where it is drawn.
+    radii: smallest and largest radius, as shares of the canvas's side.
+
+  Returns:
+    Thickness, shape `[extent, extent]`.
+  """
+  along, across = fields.turned(
+    fields.grid(canvas.extent), canvas.anywhere(rng), rng.uniform(0, np.pi)
+  )
+  radius = canvas.size * log_uniform(rng, *radii)
+  bend = np.interp(
+    along,
+    np.linspace(-canvas.extent, canvas.extent, canvas.extent),
+    rng.uniform(0, 2) * radius * fields.smooth_profile(rng, canvas.extent, 6),
+  )
+  # Past the wire's rounded end.
+  beyond = np.clip(along - rng.uniform(0, 1) * canvas.size, 0, None)
+  squared = ((across - bend.astype(np.float32)) ** 2 + beyond**2) / radius**2
+  hollow = rng.uniform(0.5, 0.95) if rng.random() < 0.3 else 0.0
+  return np.sqrt(np.clip(1 - squared, 0, None)) - np.sqrt(np.clip(hollow**2 - squared, 0, None))
+
+
 def support(rng: np.random.Generator, canvas: Canvas, brightness: float) -> np.ndarray:
   """Draw a support `[extent, extent]`: a film of uneven thickness, or clumped beads; one in three
   ends at a hole.
@@ -136,7 +148,7 @@ def _clump(rng, canvas, brightness):
   centre, radius = canvas.anywhere(rng), canvas.size * log_uniform(rng, 0.08, 0.3)
   for _ in range(rng.integers(5, 25)):
     bead = centre + 0.25 * canvas.size * rng.standard_normal(2)
-    _add_particle(rng, carbon, bead, radius * rng.uniform(0.7, 1.4), brightness, 0)
+    add_particle(rng, carbon, bead, radius * rng.uniform(0.7, 1.4), brightness, 0)
   return carbon
 
 
@@ -152,7 +164,14 @@ def _scattered(rng, canvas, count, spread):
   return positions
 
 
-def _add_particle(rng, continuum, centre, radius, contrast, facets):
+def add_particle(
+  rng: np.random.Generator,
+  continuum: np.ndarray,
+  centre: np.ndarray,
+  radius: float,
+  contrast: float,
+  facets: int,
+) -> None:
   """Add the part of one particle that lies in the field to the continuum, in place."""
   window, height = fields.particle(rng, continuum.shape[0], centre, radius, facets)
   continuum[window] += 0.5 * contrast * height

@@ -1,0 +1,1 @@
+"""Scans of whole fields: strata, placement, routes, rounds and what decides them."""
