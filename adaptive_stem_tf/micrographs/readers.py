@@ -33,7 +33,7 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
   is accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
 
   Args:
-    path: .npy, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads (.dm3, .dm4, .emd, .ser,
+    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads (.dm3, .dm4, .emd, .ser,
       .mib, .hspy, ...).
     frame: which frame of a stack, from 0.
 
@@ -79,6 +79,10 @@ def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
   array = np.load(file, allow_pickle=False)
   if not isinstance(array, np.ndarray):
     raise MicrographError("it is an archive of several arrays: save one array as .npy.")
+  return _from_numpy(array, frame)
+
+
+def _from_numpy(array, frame):
   if array.ndim in (3, 4) and array.shape[-1] == 1:
     array = array[..., 0]
   if array.ndim == 3 and array.shape[-1] not in (3, 4):
@@ -89,6 +93,16 @@ def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
       "save an image [H, W], or a stack of them [N, H, W]."
     )
   return _only_frame(array, frame)
+
+
+def _read_npz(file: BinaryIO, frame: int) -> Micrograph:
+  """Reads the only array of an archive, as `_read_npy`."""
+  with np.load(file, allow_pickle=False) as archive:
+    if len(archive.files) != 1:
+      raise MicrographError(
+        f"it holds {len(archive.files)} arrays ({', '.join(archive.files)}): save one."
+      )
+    return _from_numpy(archive[archive.files[0]], frame)
 
 
 def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
@@ -184,6 +198,7 @@ def _only_frame(array, frame):
 
 _READERS: dict[str, Callable[[BinaryIO, int], Micrograph]] = {
   ".npy": _read_npy,
+  ".npz": _read_npz,
   ".tif": _read_tiff,
   ".tiff": _read_tiff,
   ".png": _read_picture,
