@@ -30,7 +30,8 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
       ~/tensorflow_datasets).
 
   Returns:
-    Images as stored, not normalised, shape `[N, 96, 96, 1]`, float32.
+    Images as stored, not normalised, shape `[N, 96, 96, 1]`, float32; of whole fields
+    `[N, size, size, 1]`.
 
   Raises:
     ValueError: if the data set, the configuration or the split is not known, or a data file has the
@@ -50,6 +51,10 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
   builder.download_and_prepare()
   in_order = tfds.ReadConfig(interleave_cycle_length=1)
   examples = builder.as_dataset(
-    split=split, batch_size=-1, read_config=in_order, shuffle_files=False
+    split=split,
+    batch_size=-1,
+    read_config=in_order,
+    shuffle_files=False,
+    decoders=tfds.decode.PartialDecoding({"image": True}),
   )
   return tfds.as_numpy(examples)["image"]

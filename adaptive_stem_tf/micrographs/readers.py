@@ -33,8 +33,8 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
   is accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
 
   Args:
-    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads (.dm3, .dm4, .emd, .ser,
-      .mib, .hspy, ...).
+    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads
+      (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
     frame: which frame of a stack, from 0.
 
   Raises:

@@ -37,7 +37,9 @@ def islands(rng: np.random.Generator, canvas: Canvas) -> Specimen:
     relief = power_law(rng, canvas.extent, rng.uniform(1.6, 2.6))
     relief -= np.quantile(relief, rng.uniform(0.3, 0.97))
     levels = int(rng.integers(1, 5))
-    steps = [np.clip((relief - level * rng.uniform(0.2, 0.6)) * 30, 0, 1) for level in range(levels)]
+    steps = [
+      np.clip((relief - level * rng.uniform(0.2, 0.6)) * 30, 0, 1) for level in range(levels)
+    ]
     continuum += rng.uniform(0.3, 1.0) * sum(steps)
   return _weakly_textured(rng, canvas, continuum)
 
@@ -102,7 +104,9 @@ def texture(rng: np.random.Generator, canvas: Canvas) -> Specimen:
     relief = power_law(rng, canvas.extent, rng.uniform(0.9, 1.9))
     continuum = np.clip(1 + 0.3 * relief, 0.02, None)
   continuum = 0.1 + continuum.astype(np.float32)
-  return Specimen(NO_COLUMNS, continuum, log_uniform(rng, 0.01, 0.15), log_uniform(rng, 0.7, 2.5), 1.0)
+  return Specimen(
+    NO_COLUMNS, continuum, log_uniform(rng, 0.01, 0.15), log_uniform(rng, 0.7, 2.5), 1.0
+  )
 
 
 def grains(rng: np.random.Generator, canvas: Canvas) -> Specimen:
@@ -156,9 +160,7 @@ def power_law(rng: np.random.Generator, extent: int, exponent: float) -> np.ndar
 
 def _one_length(rng, extent, length, width):
   """A random field of unit variance whose frequencies lie around 1 / length [px]."""
-  return _filtered(
-    rng, extent, lambda f: np.exp(-0.5 * ((f * length - 1) / width) ** 2)
-  )
+  return _filtered(rng, extent, lambda f: np.exp(-0.5 * ((f * length - 1) / width) ** 2))
 
 
 def _filtered(rng, extent, transfer):

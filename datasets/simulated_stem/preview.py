@@ -5,11 +5,13 @@ from absl import app, flags
 from etils import epath
 from matplotlib import pyplot as plt
 
-from . import simulate
+from . import simulate, whole_fields
+
+_FIELDS = "fields_512"
 
 _OUTPUT = flags.DEFINE_string("output", None, "PNG file to write.", required=True)
 _CONFIG = flags.DEFINE_enum(
-  "config", "crops_96", list(simulate.MICROGRAPHS), "Configuration to draw."
+  "config", "crops_96", [*simulate.MICROGRAPHS, _FIELDS], "Configuration to draw."
 )
 _COLUMNS = flags.DEFINE_integer("columns", 12, "Examples of each kind.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the examples.")
@@ -19,26 +21,40 @@ def contact_sheet(config: str, columns: int, seed: int) -> plt.Figure:
   """Draw one row of examples for each kind.
 
   Args:
-    config: key of `simulate.MICROGRAPHS`.
+    config: key of `simulate.MICROGRAPHS`, or fields_512.
     columns: examples of each kind.
     seed: seed of the examples.
 
   Returns:
     The figure. Each image fills its own range of grey, and is titled with its dose and its pixel
-    size.
+    size, or its Gini coefficient where it is a whole field.
   """
-  rows = len(simulate.KINDS)
+  kinds = whole_fields.KINDS if config == _FIELDS else simulate.KINDS
+  side = 2.4 if config == _FIELDS else 1.2  # inches
   figure, axes = plt.subplots(
-    rows, columns, figsize=(1.2 * columns, 1.4 * rows), squeeze=False, layout="constrained"
+    len(kinds),
+    columns,
+    figsize=(side * columns, (side + 0.2) * len(kinds)),
+    squeeze=False,
+    layout="constrained",
   )
-  for row, kind in zip(axes, simulate.KINDS):
+  for row, kind in zip(axes, kinds):
     for index, axis in enumerate(row):
-      example = simulate.example(seed, "train", index, simulate.MICROGRAPHS[config], kind)
-      axis.imshow(example.image[..., 0], cmap="gray", interpolation="nearest")
-      axis.set_title(f"{example.dose:.0f} e, {example.pixel_size:.2g} nm", fontsize=5)
+      image, title = _example(config, kind, seed, index)
+      axis.imshow(image[..., 0], cmap="gray", interpolation="nearest")
+      axis.set_title(title, fontsize=5)
       axis.set(xticks=[], yticks=[])
     row[0].set_ylabel(kind, fontsize=6)
   return figure
+
+
+def _example(config, kind, seed, index):
+  """An example's image `[rows, columns, 1]` and its title."""
+  if config == _FIELDS:
+    field = whole_fields.draw_field((seed, index), kinds=[kind])
+    return field.image, f"{field.dose:.0f} e, g {field.gini:.2f}"
+  example = simulate.example(seed, "train", index, simulate.MICROGRAPHS[config], kind)
+  return example.image, f"{example.dose:.0f} e, {example.pixel_size:.2g} nm"
 
 
 def main(argv) -> None:

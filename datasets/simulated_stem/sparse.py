@@ -14,9 +14,9 @@ from .supported import add_particle, support, wire
 def catalyst(rng: np.random.Generator, canvas: Canvas) -> Specimen:
   """Draw metal particles on an aggregate of beads or needles that ends in vacuum."""
   continuum = np.full((canvas.extent, canvas.extent), rng.uniform(0, 0.05), np.float32)
-  radius = log_uniform(rng, 9, 70)
-  cover = log_uniform(rng, 0.04, 2.5)
-  count = int(np.clip(cover * canvas.size**2 / (np.pi * radius**2), 2, 250))
+  radius = log_uniform(rng, 9, 75)
+  cover = log_uniform(rng, 0.3, 6)
+  count = int(np.clip(cover * canvas.size**2 / (np.pi * radius**2), 2, 300))
   needles = rng.random() < 0.2
   centres = _aggregate(rng, canvas, count, radius * rng.uniform(0.7, 1.3))
   for centre in centres:
@@ -32,7 +32,9 @@ def catalyst(rng: np.random.Generator, canvas: Canvas) -> Specimen:
   continuum *= np.clip(1 + rng.uniform(0, 0.35) * hills, 0.2, None)
   _add_metal(rng, canvas, continuum)
   texture = log_uniform(rng, 0.003, 0.06)
-  return Specimen(NO_COLUMNS, continuum, texture, log_uniform(rng, 0.8, 3), log_uniform(rng, 0.1, 2))
+  return Specimen(
+    NO_COLUMNS, continuum, texture, log_uniform(rng, 0.8, 3), log_uniform(rng, 0.1, 2)
+  )
 
 
 def particles(rng: np.random.Generator, canvas: Canvas) -> Specimen:
@@ -49,7 +51,9 @@ def particles(rng: np.random.Generator, canvas: Canvas) -> Specimen:
     contrast = rng.uniform(0.6, 1.2) * min(radius / typical, 1.5)
     add_particle(rng, continuum, centre, radius, contrast, facets)
   texture = log_uniform(rng, 0.003, 0.08)
-  return Specimen(NO_COLUMNS, continuum, texture, log_uniform(rng, 0.7, 3), log_uniform(rng, 0.1, 2))
+  return Specimen(
+    NO_COLUMNS, continuum, texture, log_uniform(rng, 0.7, 3), log_uniform(rng, 0.1, 2)
+  )
 
 
 def wires(rng: np.random.Generator, canvas: Canvas) -> Specimen:
@@ -61,7 +65,9 @@ def wires(rng: np.random.Generator, canvas: Canvas) -> Specimen:
     thickness = wire(rng, canvas, (0.4 * widest / canvas.size, widest / canvas.size))
     continuum += rng.uniform(0.4, 1.0) * thickness
   texture = log_uniform(rng, 0.003, 0.08)
-  return Specimen(NO_COLUMNS, continuum, texture, log_uniform(rng, 0.7, 3), log_uniform(rng, 0.1, 2))
+  return Specimen(
+    NO_COLUMNS, continuum, texture, log_uniform(rng, 0.7, 3), log_uniform(rng, 0.1, 2)
+  )
 
 
 def add_rod(
@@ -96,9 +102,9 @@ def _film(rng, canvas, brightness):
 
 def _aggregate(rng, canvas, count, step):
   """Positions of at most `count` beads, `[N, 2]` [px], each of which touches one before it without
-  covering others: one to three clusters, in or near the field.
+  covering others: one to five clusters, in or near the field.
   """
-  places = np.stack([canvas.anywhere(rng, -0.05) for _ in range(int(rng.integers(1, 4)))])
+  places = np.stack([canvas.anywhere(rng, -0.05) for _ in range(int(rng.integers(1, 6)))])
   closest = rng.uniform(0.3, 0.9) * step
   recent = rng.random() < 0.3  # Beads that only touch recent ones make branches.
   for _ in range(4 * count):

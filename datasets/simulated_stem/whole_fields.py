@@ -5,7 +5,7 @@ kind -> specimen -> probe and scan lines -> contrast -> dose -> detector -> perc
   fields = draw_fields(count=100, seed=0)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -87,9 +87,7 @@ def draw_fields(
   return {name: np.stack([getattr(field, name) for field in fields]) for name in Field._fields}
 
 
-def draw_field(
-  seed: int | Sequence[int], size: int = SIZE, kinds: Sequence[str] = KINDS
-) -> Field:
+def draw_field(seed: int | Sequence[int], size: int = SIZE, kinds: Sequence[str] = KINDS) -> Field:
   """Draw one whole field.
 
   Args:
@@ -100,9 +98,9 @@ def draw_field(
   Raises:
     ValueError: if a kind is unknown or the size is too small.
   """
-  unknown = set(kinds) - set(KINDS)
+  unknown = sorted(set(kinds) - set(KINDS))
   if unknown or not kinds:
-    raise ValueError(f"Unknown kinds {sorted(unknown)}; choose of {list(KINDS)}.")
+    raise ValueError(f"Unknown kinds {unknown or 'None'}; choose some of {list(KINDS)}.")
   if size < 96:
     raise ValueError(f"size={size}: a field has at least 96 px along its sides.")
   rng = np.random.default_rng(np.random.SeedSequence(seed))
@@ -110,7 +108,7 @@ def draw_field(
   kind = str(rng.choice(list(kinds), p=shares / shares.sum()))
   canvas = Canvas(size, _MARGIN, _ATOMS if kind == "single_atoms" else _SPACING)
   expected = _expose(rng, SPECIMENS[kind].draw(rng, canvas), canvas)
-  dose = log_uniform(rng, 3000, 1e6) if rng.random() < 0.4 else log_uniform(rng, 20, 3000)
+  dose = draw_dose(rng)
   measured = _detect(rng, expected, dose)
   low, high = np.percentile(measured, PERCENTILES)
   scaled = [
@@ -120,6 +118,13 @@ def draw_field(
   gini = strata.gini(scaled[0])
   image, truth = (x[..., None] for x in scaled)
   return Field(image, truth, kind, dose, gini, strata.stratum(gini))
+
+
+def draw_dose(rng: np.random.Generator) -> float:
+  """Draw a dose [electrons per px where the field is brightest]: half are low, half nearly
+  noiseless.
+  """
+  return log_uniform(rng, 2000, 1e5) if rng.random() < 0.5 else log_uniform(rng, 20, 2000)
 
 
 def _expose(rng: np.random.Generator, specimen: Specimen, canvas: Canvas) -> np.ndarray:
