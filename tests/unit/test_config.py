@@ -100,7 +100,7 @@ def test_every_field_with_choices_refuses_another():
 @pytest.mark.parametrize(
   "name, value",
   [
-    ("image_size", 7),
+    ("image_size", 11),
     ("segments", 2),
     ("probes", 0),
     ("spacing", 0.0),

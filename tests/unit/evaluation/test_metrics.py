@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import metrics as metrics_lib
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.scan import baselines, partial_scan
@@ -24,6 +25,15 @@ def test_metrics_by_hand():
   )
   assert metrics["mse"] == pytest.approx(0.25) and metrics["ten_mse"] == pytest.approx(2.5)
   assert metrics["psnr"] == pytest.approx(10 * np.log10(4 / 0.25))
+
+
+def test_the_smallest_images_are_measured(rng):
+  with pytest.raises(ValueError, match="image_size=8 is out of range: it must be at least 12"):
+    config.Scan(image_size=8)  # SSIM's window would not fit
+  size = config.Scan(image_size=12).image_size
+  images = np.float32(rng.uniform(-1, 1, [2, size, size, 1]))
+  metrics = metrics_lib.image_metrics(images, images)
+  np.testing.assert_allclose(metrics["ms_ssim"], 1, atol=1e-5)
 
 
 def test_metrics_against_scikit_image(rng):

@@ -37,6 +37,29 @@ def test_a_row_without_measurements_takes_from_others():
   np.testing.assert_array_equal(completion[2:, 2:], -0.5)
 
 
+def test_memory_grows_as_the_images_do():
+  """All distances along an axis at once would be [B, S, S, S]."""
+  batch, size = 2, 64
+  traced = tf.function(infill.NearestInfill(), autograph=False)
+  step = traced.get_concrete_function(tf.TensorSpec([batch, size, size, 2]), is_training=False)
+  graph = step.graph.as_graph_def(add_shapes=True)
+  nodes = [
+    *graph.node,
+    *(node for function in graph.library.function for node in function.node_def),
+  ]
+  shapes = [tf.TensorShape(s) for node in nodes for s in node.attr["_output_shapes"].list.shape]
+  known = [shape.num_elements() for shape in shapes if shape.is_fully_defined()]
+  assert len(known) > 50 and max(known) <= batch * size * size * 2
+  assert not any(shape.rank and shape.rank > 4 for shape in shapes)
+
+
+def test_of_equally_near_ones_the_first_is_taken():
+  mask = np.zeros([1, 3, 3], np.float32)
+  mask[0, 0, 0] = mask[0, 0, 2] = mask[0, 2, 0] = 1.0
+  expected = [[0, 0, 2], [0, 0, 2], [6, 6, 2]]
+  np.testing.assert_array_equal(infill.nearest(tf.constant(mask))[0], expected)
+
+
 def test_it_is_chosen_by_name():
   assert isinstance(
     generator.make_generator(config.Generator(completion="nearest")), infill.NearestInfill

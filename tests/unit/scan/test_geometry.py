@@ -102,17 +102,17 @@ def test_over_edge_starts_from_the_corrected_end_of_the_first_segment():
 
 
 def test_over_edge_sees_all_four_sides():
-  scan = config.Scan(image_size=8, segments=3, probes=1, spacing=4.0)  # the first ends at 4 + 2.83
+  scan = config.Scan(image_size=12, segments=3, probes=1, spacing=6.0)  # ends first at 6 + 4.24
   for angle, outside in ((0.0, True), (math.pi / 2, True), (math.pi, False), (-math.pi / 2, False)):
     assert bool(steering.over_edge(actions(scan, angle, angle), scan)[0, 0]) == outside
-  for angle in (math.pi, -math.pi / 2):  # a second such step leaves at row or column 6.83 - 8
+  for angle in (math.pi, -math.pi / 2):  # a second such step leaves at row or column 10.24 - 12
     assert bool(steering.over_edge(actions(scan, angle, angle), scan)[0, 1])
 
 
 def test_a_scan_may_end_on_the_edge():
-  sides = config.Scan(image_size=8, segments=3, probes=3, spacing=1.0)
-  end = 4 + 3 * math.sqrt(0.5)
-  exact = math.acos((8 - end) / 3)
+  sides = config.Scan(image_size=12, segments=3, probes=3, spacing=1.5)
+  end = 6 + 4.5 * math.sqrt(0.5)
+  exact = math.acos((12 - end) / 4.5)
   assert not bool(steering.over_edge(actions(sides, -exact - 1e-4, math.pi), sides)[0, 0])
   assert bool(steering.over_edge(actions(sides, -exact + 1e-3, math.pi), sides)[0, 0])
 
