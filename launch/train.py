@@ -3,7 +3,7 @@
   python -m launch.train --flagfile=launch/flagfiles/small.cfg --images=FILE.npy \\
       --workdir=runs/small
 
-The workdir receives config.json, checkpoints/, metrics.csv, tensorboard/,
+The workdir receives config.json, inputs.json, checkpoints/, metrics.csv, tensorboard/,
 learning_curves.png and examples.png. Run the command again to resume what is there:
 flags that are not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
 """

@@ -9,7 +9,7 @@ other half is rastered slowly. The corrector, which then replaces its generator,
 without knowing which belong together. --paired trains its bound instead, with the truth of every
 scan.
 
-The workdir receives config.json, scans.npz, checkpoints/, metrics.csv, tensorboard/,
+The workdir receives config.json, inputs.json, scans.npz, checkpoints/, metrics.csv, tensorboard/,
 learning_curves.png and examples.png. Run the command again to resume what is there: flags that are
 not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
 """

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf.evaluation import figures
-from adaptive_stem_tf.training import metrics_writer, run
+from adaptive_stem_tf.training import run
 from adaptive_stem_tf.types import Draw
 
 _EXAMPLES = 12
@@ -25,9 +25,10 @@ class Refresher:
   def __call__(self, running: run.Run, iteration: int) -> None:
     """Redraws `learning_curves.png`, `examples.png` and the pictures in TensorBoard."""
     learner, workdir = running.learner, running.workdir
-    rows = metrics_writer.read_rows(workdir / "metrics.csv")
     panels = _PAIRED if learner.experiment.cycle.paired else _PANELS
-    curves = figures.learning_curves(rows, f"{workdir.name}, iteration {iteration}", panels=panels)
+    curves = figures.learning_curves(
+      running.columns, f"{workdir.name}, iteration {iteration}", panels=panels
+    )
     figures.save(curves, workdir / "learning_curves.png")
     chosen = (
       np.linspace(0, learner.drawn - 1, min(_EXAMPLES, learner.drawn)).round().astype(np.int32)

@@ -23,6 +23,7 @@ from adaptive_stem_tf.training import checkpoint, run
 from adaptive_stem_tf.training import workdir as workdir_lib
 
 _SCANS = "scans.npz"
+_PARTS = ("nominal", "intensities", "displacements")
 
 # Wraps a sequence in a progress bar, or does nothing.
 Bar = Callable[[Iterable[Any]], Iterable[Any]]
@@ -74,14 +75,17 @@ def start(
     bar: shows the progress of scanning.
 
   Raises:
-    workdir.WorkdirError: if the workdir holds another experiment.
+    workdir.WorkdirError: if the workdir holds another experiment, or one of other specimens or
+      scans.
     checkpoint.CheckpointError: if it holds only damaged checkpoints.
     ValueError: if there are fewer than two specimens.
   """
   workdir, (scanned, rasters) = pathlib.Path(workdir), halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
   workdir_lib.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
+  workdir_lib.keep_inputs(workdir, specimens=splits.train)
   kept = _kept_scans(workdir, completer, scanned, experiment, bar)
+  workdir_lib.keep_inputs(workdir, **dict(zip(_PARTS, kept, strict=True)))
   learner = CycleLearner(
     experiment, UnpairedScans(*map(tf.constant, (*kept, scanned, rasters))), settings.jit
   )
@@ -107,14 +111,12 @@ def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _kept_scans(workdir, completer, images, experiment, bar):
   path = workdir / _SCANS
   if not path.exists():
-    nominal, intensities, displacements = scan_crops(
-      completer, images, experiment.system, experiment.beam.dwell_us, bar
-    )
+    scans = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
     with open(path.with_suffix(".tmp"), "wb") as file:
-      np.savez(file, nominal=nominal, intensities=intensities, displacements=displacements)
+      np.savez(file, **dict(zip(_PARTS, scans, strict=True)))
     path.with_suffix(".tmp").rename(path)
   with np.load(path) as kept:
-    return kept["nominal"], kept["intensities"], kept["displacements"]
+    return [kept[name] for name in _PARTS]
 
 
 def scan_crops(

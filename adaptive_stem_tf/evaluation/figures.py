@@ -18,6 +18,7 @@ _PANELS = (
   ("actor_loss", "actor loss, predicted"),
   ("over_edge", "segments that end outside"),
 )
+_POINTS = 2000  # of a line that is drawn: more than its panel has pixels
 _SHEET_COLUMNS = ("partial scan", "target output", "generated output")
 
 
@@ -44,7 +45,7 @@ def boxcar(values: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
 
 
 def learning_curves(
-  rows: Sequence[Mapping[str, float]],
+  columns: Mapping[str, Sequence[float]],
   title: str,
   width: float = 2500,
   panels: Sequence[tuple[str, str]] = _PANELS,
@@ -52,21 +53,20 @@ def learning_curves(
   """Draws the losses of a run over its iterations, boxcar averaged (SI fig. S2).
 
   Args:
-    rows: of metrics.csv.
+    columns: of metrics.csv, by name.
     title: of the figure.
     width: iterations averaged over; at most a twentieth of the run.
     panels: (column, label) of each panel.
   """
-  iterations = np.array([row["iteration"] for row in rows])
+  iterations = np.asarray(columns["iteration"])
   weights = np.diff(iterations, prepend=0)
   width = min(width, max(iterations[-1] / 20, 1))
   lines = -(-len(panels) // 2)
   drawn = figure.Figure(figsize=(9, 3 * lines), layout="constrained")
   for axes, (name, label) in zip(drawn.subplots(lines, 2).flat, panels):
-    values = np.array([row[name] for row in rows])
-    axes.plot(iterations, values, color="0.85", linewidth=0.7)
-    smooth = boxcar(values, weights, width)
-    axes.plot(iterations, smooth, color="C0", linewidth=1.5)
+    values = np.asarray(columns[name])
+    axes.plot(*_thinned(iterations, values), color="0.85", linewidth=0.7)
+    axes.plot(*_thinned(iterations, boxcar(values, weights, width)), color="C0", linewidth=1.5)
     axes.set(xlabel="iteration", ylabel=label)
     if (values > 0).all():
       axes.set_yscale("log")
@@ -75,6 +75,22 @@ def learning_curves(
       axes.set_ylim(top=2 * np.quantile(values[len(values) // 50 :], 0.99))
   drawn.suptitle(f"{title} ({width:.0f} iteration boxcar)")
   return drawn
+
+
+def _thinned(at, values):
+  """Returns (places, values) of the least and the greatest value of each block of a long line, so
+  that drawing takes no longer as a run grows and spikes are still seen.
+  """
+  size = -(-2 * len(values) // _POINTS)
+  if size <= 2:
+    return at, values
+  starts = range(0, len(values), size)
+  extremes = [
+    start + place
+    for start in starts
+    for place in sorted(f(values[start : start + size]) for f in (np.argmin, np.argmax))
+  ]
+  return at[extremes], values[extremes]
 
 
 def sheet(

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import specimens
 from adaptive_stem_tf.evaluation import figures, model
-from adaptive_stem_tf.training import metrics_writer, run
+from adaptive_stem_tf.training import run
 
 _EXAMPLES = 12
 _PATHS = 4
@@ -24,8 +24,7 @@ class Refresher:
     """Redraws `learning_curves.png`, `examples.png` and the pictures in TensorBoard."""
     learner, workdir = running.learner, running.workdir
     self._model = self._model or model.of_learner(learner)
-    rows = metrics_writer.read_rows(workdir / "metrics.csv")
-    curves = figures.learning_curves(rows, f"{workdir.name}, iteration {iteration}")
+    curves = figures.learning_curves(running.columns, f"{workdir.name}, iteration {iteration}")
     figures.save(curves, workdir / "learning_curves.png")
     scans = self._model.scan_all(self._images)
     targets = specimens.low_pass(

@@ -3,7 +3,7 @@
 import pathlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -120,6 +120,11 @@ class Run:
     finally:
       self._writer.close()
     return iteration == self._iterations
+
+  @property
+  def columns(self) -> Mapping[str, Sequence[float]]:
+    """What metrics.csv holds so far, by column."""
+    return self._writer.columns
 
   def show(self, iteration: int, name: str, image) -> None:
     """Shows an image [H, W, 3] uint8 in TensorBoard."""

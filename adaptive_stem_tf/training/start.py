@@ -30,12 +30,16 @@ def scanner(
   begun there.
 
   Raises:
-    workdir.WorkdirError: if the workdir holds another experiment.
+    workdir.WorkdirError: if the workdir holds another experiment, or one of other specimens or of
+      another path.
     checkpoint.CheckpointError: if it holds only damaged checkpoints.
   """
   workdir = pathlib.Path(workdir)
   workdir_lib.open_workdir(workdir, experiment)
+  workdir_lib.keep_inputs(workdir, specimens=splits.train)
   path = fixed_path.resolve(experiment.scan, workdir, splits.train)
+  if path is not None:
+    workdir_lib.keep_inputs(workdir, path=path)
   return run.Run(
     learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit, path),
     settings,

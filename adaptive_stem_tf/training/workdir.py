@@ -4,12 +4,14 @@ Reading a workdir needs no network and no training loop, so everything that work
 import this module.
 """
 
+import hashlib
 import json
 import os
 import pathlib
 from typing import TypeVar
 
 import numpy as np
+from absl import logging
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import path_names
@@ -19,6 +21,7 @@ CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.csv"
 _PATH = "path.npy"
+_INPUTS = "inputs.json"
 _DIVERGED = "diverged.json"
 _Kind = TypeVar("_Kind", bound=Composite)
 
@@ -74,6 +77,47 @@ def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
     return kind.from_json(path.read_text())
   except (ValueError, TypeError, AttributeError) as error:
     raise WorkdirError(f"{path} cannot be read: {error}") from error
+
+
+def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
+  """Keeps a digest of what a run learns from, or checks that it is what the run began with.
+
+  A replay names specimens by their rows, so that a run which is resumed on others would learn from
+  scans of one and targets of another.
+
+  Args:
+    workdir: of the run.
+    **inputs: arrays by what they are called, say `specimens`.
+
+  Raises:
+    WorkdirError: if one differs, saying which and how.
+  """
+  path = pathlib.Path(workdir) / _INPUTS
+  kept = json.loads(path.read_text()) if path.is_file() else {}
+  if not kept and any((path.parent / CHECKPOINTS).glob("step_*")):
+    logging.warning("%s says not what it was trained on: it must be what is given now.", workdir)
+  given = {name: _digest(array) for name, array in inputs.items()}
+  differing = [
+    f"{name} of shape {kept[name]['shape']} there and {now['shape']} here"
+    if kept[name]["shape"] != now["shape"]
+    else f"{name} of the same shape {now['shape']} but other contents"
+    for name, now in given.items()
+    if name in kept and kept[name] != now
+  ]
+  if differing:
+    raise WorkdirError(
+      f"{workdir} was trained on something else: {'; '.join(differing)}. Give it what it began "
+      "with, or choose another workdir."
+    )
+  unfinished = path.with_suffix(".tmp")
+  unfinished.write_text(json.dumps({**kept, **given}, indent=1))
+  unfinished.rename(path)
+
+
+def _digest(array):
+  contents = np.ascontiguousarray(array)
+  digest = hashlib.sha256(contents.view(np.uint8).reshape(-1)).hexdigest()
+  return {"shape": list(array.shape), "type": str(array.dtype), "sha256": digest}
 
 
 def keep_path(workdir: str | os.PathLike, positions: np.ndarray) -> None:

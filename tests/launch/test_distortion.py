@@ -70,6 +70,7 @@ def runs(tmp_path_factory, completer):
 def test_two_iterations_fill_the_workdir(runs, completer, images_file):
   assert {path.name for path in (runs / "weak").iterdir()} == {
     "config.json",
+    "inputs.json",
     "scans.npz",
     "metrics.csv",
     "checkpoints",

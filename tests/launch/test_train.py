@@ -56,6 +56,7 @@ def test_two_iterations_fill_the_workdir(tmp_path, images_file, eagerly):
   names = {path.name for path in tmp_path.iterdir()}
   assert names == {
     "config.json",
+    "inputs.json",
     "metrics.csv",
     "checkpoints",
     "tensorboard",

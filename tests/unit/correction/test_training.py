@@ -146,12 +146,26 @@ def test_scans_are_kept_and_those_kept_are_learnt_from(completer, tmp_path, monk
     parts = dict(kept)
   for name, value in parts.items():
     np.testing.assert_array_equal(value, getattr(first.learner.scans, name))
-  np.savez(tmp_path / "scans.npz", **{**parts, "intensities": parts["intensities"] + 1})
   monkeypatch.setattr(correction_training, "scan_crops", lambda *_: pytest.fail("scanned again"))
   again = start(completer, tmp_path)
-  np.testing.assert_array_equal(again.learner.scans.intensities, parts["intensities"] + 1)
+  np.testing.assert_array_equal(again.learner.scans.intensities, parts["intensities"])
   np.testing.assert_array_equal(again.learner.scans.scanned, tiny.splits().train[::2])
   np.testing.assert_array_equal(again.learner.scans.rasters, tiny.splits().train[1::2])
+
+
+def test_a_correction_is_not_resumed_on_other_scans_or_specimens(completer, tmp_path):
+  start(completer, tmp_path)
+  with np.load(tmp_path / "scans.npz") as kept:
+    parts = dict(kept)
+  for name, value in parts.items():
+    np.savez(tmp_path / "scans.npz", **{**parts, name: value + 1})
+    with pytest.raises(workdir_lib.WorkdirError, match=f"{name} of the same shape"):
+      start(completer, tmp_path)
+  np.savez(tmp_path / "scans.npz", **parts)
+  start(completer, tmp_path)
+  other = tiny.splits()._replace(train=tiny.splits().train[::-1])
+  with pytest.raises(workdir_lib.WorkdirError, match="specimens of the same shape"):
+    start(completer, tmp_path, other)
 
 
 def test_another_correction_in_the_workdir_is_refused(completer, tmp_path):

@@ -31,25 +31,33 @@ def test_partial_pictures_show_grey_where_measured():
   assert picture[1, 0, 2] > picture[1, 0, 0]  # bluish
 
 
-def rows(count):
-  return [
-    {
-      "iteration": 10 * (k + 1),
-      "generator_loss": 1 / (k + 1),
-      "critic_loss": 0.0,
-      "actor_loss": 1.0,
-      "over_edge": 0.1,
-    }
-    for k in range(count)
-  ]
+def columns(count):
+  fall = 1 / np.arange(1, count + 1)
+  return {
+    "iteration": np.arange(10, 10 * count + 1, 10),
+    "generator_loss": fall,
+    "critic_loss": 0 * fall,
+    "actor_loss": 0 * fall + 1,
+    "over_edge": 0 * fall + 0.1,
+  }
 
 
 @pytest.mark.parametrize("count", [1, 2, 50])
 def test_learning_curves_show_the_rows(count):
-  drawn = figures.learning_curves(rows(count), "a run")
+  drawn = figures.learning_curves(columns(count), "a run")
   lines = drawn.axes[0].lines
   np.testing.assert_allclose(lines[0].get_ydata(), [1 / (k + 1) for k in range(count)])
   assert len(drawn.axes) == 4 and "a run" in drawn._suptitle.get_text()
+
+
+def test_long_curves_are_drawn_with_few_points_and_all_spikes():
+  held = columns(50_000)
+  held["generator_loss"][33_333] = 7.0
+  raw, smooth = figures.learning_curves(held, "a run").axes[0].lines
+  assert 1000 <= len(raw.get_xdata()) == len(smooth.get_xdata()) <= 2002
+  at = int(np.argmax(raw.get_ydata()))
+  assert (raw.get_xdata()[at], raw.get_ydata()[at]) == (333_340, 7.0)
+  assert (np.diff(raw.get_xdata()) >= 0).all() and raw.get_ydata().min() == 1 / 50_000
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -70,9 +70,9 @@ def test_filtered_observations_are_filtered_when_deployed(tmp_path):
 
 
 def test_pictures_are_refreshed(tmp_path):
-  running = trained(tmp_path)
-  running._writer = type("Writer", (), {"picture": lambda self, *shown: drawn.append(shown)})()
-  drawn = []
+  running, drawn = trained(tmp_path), []
+  running.show = lambda *shown: drawn.append(shown)
+  (tmp_path / "metrics.csv").unlink()  # which a long run has no time to read again
   pictures.Refresher(tiny.images(3))(running, 4)
   assert {
     (tmp_path / name).read_bytes()[:4] for name in ("learning_curves.png", "examples.png")

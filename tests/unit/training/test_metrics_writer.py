@@ -38,6 +38,17 @@ def test_resuming_drops_newer_rows_and_reads_as_if_it_had_never_stopped(tmp_path
   assert path.read_text() == write(tmp_path / "straight", [10, 20, 30, 40, 50]).read_text()
 
 
+def test_columns_are_what_the_file_holds_also_after_resuming(tmp_path):
+  write(tmp_path, [10, 20, 30])
+  writer = metrics_writer.MetricsWriter(tmp_path, resume_at=20)
+  writer.write(25, {"loss": 0.5, "rate": 2.0})
+  writer.close()
+  rows = metrics_writer.read_rows(tmp_path / "metrics.csv")
+  assert list(writer.columns) == ["iteration", "loss", "rate"]
+  for name, column in writer.columns.items():
+    np.testing.assert_allclose(column, [row[name] for row in rows], rtol=1e-8)
+
+
 def test_a_new_run_starts_anew(tmp_path):
   write(tmp_path, [10, 20])
   assert [row["iteration"] for row in metrics_writer.read_rows(write(tmp_path, [1]))] == [1]
