@@ -55,9 +55,7 @@ class Data(Section):
 class Scan(Section):
   """Scan geometry (METHOD section 3)."""
 
-  image_size: int = field(
-    96, "side of a specimen, px; SSIM's window of 11 px must fit into it", minimum=12
-  )
+  image_size: int = field(96, "side of a specimen, px; SSIM takes 11 or more", minimum=12)
   segments: int = field(20, "straight segments of a scan; one decision fewer is made", minimum=3)
   probes: int = field(20, "probing positions per segment", minimum=1)
   spacing: float = field(
