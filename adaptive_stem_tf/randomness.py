@@ -26,6 +26,9 @@ class Purpose(enum.IntEnum):
   TRUNCATION = 8
   RASTER = 9
   HISTORY = 10
+  CROP = 11
+  DOSE = 12
+  COVERAGE = 13
 
 
 def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:

@@ -105,18 +105,19 @@ def low_pass(images: tf.Tensor, sigma: float) -> tf.Tensor:
   """Filters images with a normalised 5x5 Gaussian (SI S6, METHOD decisions 5 and 16).
 
   Args:
-    images: [B, S, S, 1].
+    images: [B, H, W, 1].
     sigma: standard deviation in px; 0 returns the images as they are.
 
   Returns:
-    [B, S, S, 1]; borders are padded by reflection that does not repeat the edge.
+    [B, H, W, 1]; borders are padded by reflection that does not repeat the edge.
   """
   if not sigma:
     return images
   offsets = np.arange(_TAPS) - _TAPS // 2
   taps = np.exp(-0.5 * (offsets / sigma) ** 2)
   taps = (taps / taps.sum()).astype(np.float32)
-  size, reach = images.shape[1], _TAPS // 2
+  reach = _TAPS // 2
+  height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
   padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
-  rows = sum(tap * padded[:, i : i + size] for i, tap in enumerate(taps))
-  return sum(tap * rows[:, :, i : i + size] for i, tap in enumerate(taps))
+  rows = sum(tap * padded[:, i : i + height] for i, tap in enumerate(taps))
+  return sum(tap * rows[:, :, i : i + width] for i, tap in enumerate(taps))

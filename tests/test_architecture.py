@@ -11,7 +11,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
 # Each stage may import itself and what stands before it.
-_BASE = {"settings", "config", "types", "specimens", "randomness", "intensities", "seeing"}
+_BASE = {"settings", "config", "field_config", "types", "specimens", "randomness", "intensities", "seeing"}
 _DATA = _BASE | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
 _EVALUATION = _LEARNING | {"training", "evaluation"}
@@ -19,6 +19,7 @@ _RESULTS = {"compare", "compare_fields", "reproduction", "correction", "profilin
 ALLOWED = {
   "settings": set(),
   "config": {"settings"},
+  "field_config": {"settings"},
   "types": set(),
   "specimens": _BASE,
   "randomness": _BASE,
@@ -28,7 +29,7 @@ ALLOWED = {
   "input_pipeline": _BASE,
   "scan": _BASE,
   "fields": _BASE,
-  "networks": _BASE | {"scan.environment", "scan.geometry", "scan.steering"},
+  "networks": _BASE | {"fields", "scan.environment", "scan.geometry", "scan.steering"},
   "learning": _DATA | {"networks"},
   "training": _LEARNING,
   "evaluation": _LEARNING | {"training"},

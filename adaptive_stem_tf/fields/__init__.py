@@ -1,1 +1,1 @@
-"""Scans of whole fields: strata, placement, routes, rounds and what decides them."""
+"""Scans of whole fields: placement, rounds, interpolation, policies, strata (docs/FIELDS.md)."""

@@ -1,0 +1,149 @@
+"""Configuration of scans of whole fields (docs/FIELDS.md)."""
+
+import dataclasses
+
+from adaptive_stem_tf.settings import Composite, Section, field
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldData(Section):
+  """Fields to train on."""
+
+  fields: str = field(
+    "", "npz file of whole fields (launch.prepare --fields) to train on beside simulated ones"
+  )
+  simulated_fields: int = field(
+    800, "simulated fields to train on (simulated_stem/fields_512)", minimum=0
+  )
+  simulated_share: float = field(
+    0.6,
+    "share of training crops from simulated fields, where there are both",
+    minimum=0.0,
+    maximum=1.0,
+  )
+  target_sigma: float = field(
+    2.5, "standard deviation of the low-pass filter of targets, px; 0 for none", minimum=0.0
+  )
+  augment: bool = field(True, "draw one of the 8 flips and rotations of each crop")
+  noisy_share: float = field(
+    0.3,
+    "share of training crops that get Poisson noise besides their own",
+    minimum=0.0,
+    maximum=1.0,
+  )
+  electrons_low: float = field(20.0, "least electrons per white pixel of that noise", above=0.0)
+  electrons_high: float = field(2000.0, "most electrons per white pixel of that noise", above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldScan(Section):
+  """How fields are scanned."""
+
+  cell: int = field(8, "width of the cells that decisions are made for, px", minimum=4)
+  rounds: int = field(4, "rounds that are decided after the survey", minimum=1, maximum=16)
+  survey: float = field(0.25, "share of the budget that the survey takes", above=0.0, below=1.0)
+  crop: int = field(256, "side of the crops of fields that are trained on, px", minimum=64)
+  coverage_low: float = field(
+    0.01, "least share of the pixels measured in training", above=0.0, below=1.0
+  )
+  coverage_high: float = field(
+    0.125, "greatest share of the pixels measured in training", above=0.0, below=1.0
+  )
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.crop % 32:
+      raise ValueError(
+        f"crop={self.crop} is not a multiple of 32: the interpolation halves crops five times."
+      )
+    if self.crop % self.cell:
+      raise ValueError(
+        f"crop={self.crop} is not a multiple of cell={self.cell}: choose a crop of whole cells."
+      )
+    if self.coverage_low > self.coverage_high:
+      raise ValueError(
+        f"coverage_low={self.coverage_low} is above "
+        f"coverage_high={self.coverage_high}: exchange them."
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldNetworks(Section):
+  """Sizes of the networks."""
+
+  generator_channels: int = field(16, "channels of the generator at half resolution", minimum=1)
+  policy_channels: int = field(32, "channels of actor and critic", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldExploration(Section):
+  """How training scans differ from the actor's."""
+
+  even_share: float = field(
+    0.15, "share of training scans whose rounds are all even", minimum=0.0, maximum=1.0
+  )
+  power_low: float = field(0.3, "least factor on the log weights of a training scan", minimum=0.0)
+  power_high: float = field(
+    1.5, "greatest factor on the log weights of a training scan", minimum=0.0
+  )
+  noise: float = field(
+    0.7, "greatest standard deviation of smooth noise in log weights", minimum=0.0
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldReplay(Section):
+  """Experience replay of scans of fields."""
+
+  capacity: int = field(1200, "scans kept for actor and critic", minimum=1)
+  replayed: int = field(8, "scans replayed per iteration", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldOptimisation(Section):
+  """How long and how fast."""
+
+  iterations: int = field(6000, "training iterations, N", minimum=1)
+  batch_size: int = field(4, "fields scanned per iteration", minimum=1)
+  generator_rate: float = field(2e-3, "initial learning rate of the generator", minimum=0.0)
+  actor_rate: float = field(5e-4, "initial learning rate of the actor", minimum=0.0)
+  critic_rate: float = field(1e-3, "initial learning rate of the critic", minimum=0.0)
+  generator_first: float = field(
+    0.5,
+    "share of training in which the generator learns alone, from scans that the rule decides",
+    minimum=0.0,
+    maximum=1.0,
+  )
+  actor_from: float = field(
+    0.55,
+    "share of training after which the actor learns: the critic first",
+    minimum=0.0,
+    maximum=1.0,
+  )
+  average_decay: float = field(
+    0.999, "decay of the soft copies that are evaluated and exported", minimum=0.0, below=1.0
+  )
+  gradient_norm: float = field(1.0, "greatest global norm of each network's gradient", above=0.0)
+
+
+SECTIONS = (FieldData, FieldScan, FieldNetworks, FieldExploration, FieldReplay, FieldOptimisation)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldExperiment(Composite):
+  """Everything that defines a scanner of whole fields and its training."""
+
+  data: FieldData = FieldData()
+  scan: FieldScan = FieldScan()
+  networks: FieldNetworks = FieldNetworks()
+  exploration: FieldExploration = FieldExploration()
+  replay: FieldReplay = FieldReplay()
+  optimisation: FieldOptimisation = FieldOptimisation()
+
+  def __post_init__(self):
+    super().__post_init__()
+    batch, capacity = self.optimisation.batch_size, self.replay.capacity
+    if capacity < batch:
+      raise ValueError(
+        f"capacity={capacity} and batch_size={batch} disagree: the replay holds at least one batch."
+      )

@@ -1,0 +1,216 @@
+"""Interpolation of scattered measurements by local linear regression, any size, in the graph.
+
+A pyramid holds the moments of what was measured in cells of 1, 2, 4, ... px: how many
+measurements, where, of which intensity, and their products. Blurring a level's moments and
+solving a weighted least-squares problem of three unknowns gives a value and two slopes for
+every cell. Each pixel takes the finest level that saw enough measurements, so the bandwidth
+follows the local density. Linear structure is reproduced on any positions; a second pass
+over the residuals at measured pixels (twicing) halves the bias where structure is curved.
+
+Cleveland 1979 (locally weighted regression), Tukey 1977 (twicing); the pyramid is that of
+push-pull methods (Gortler et al. 1996), with planes instead of constants.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+LEVELS = 5  # cells of 2 to 32 px: enough for one measurement in some 2,000 pixels
+FINEST = 2  # px, width of the finest cells; targets are smoother than that
+MULTIPLE = FINEST * 2 ** (LEVELS - 1)  # fields are padded to a multiple of this inside
+_RIDGE = 0.02  # squared cells: keeps slopes of collinear measurements small
+_EMPTY = 1e-6
+# A fit of fewer measurements than the first number is not used, of more than the second used
+# alone: measurements at full weight, the centre of a kernel counting 1.
+_NEAR = (0.6, 1.6)
+_SMOOTH = (2.5, 5.0)
+_POSITIONS = ("1", "y", "x", "yy", "yx", "xx")  # moments of positions, relative to a cell's centre
+_INTENSITIES = ("1", "y", "x")  # moments of intensities
+_KERNEL_AREA = 4.0  # cells under the binomial kernel whose centre is 1
+
+
+class Interpolation(NamedTuple):
+  """Estimates of a field, and the density of measurements."""
+
+  near: tf.Tensor  # [B, h, w, 1] at the finest cells: small bandwidth, one pass
+  smooth: tf.Tensor  # [B, h, w, 1] some three times as many measurements in each fit
+  log_density: tf.Tensor  # [B, h, w, 1] log of the number of measurements per pixel, locally
+  twice: tf.Tensor  # [B, H, W, 1] small bandwidth, two passes: exact to second order
+
+
+class _Fit(NamedTuple):
+  """A level's weighted least squares, all [B, h, w, 1] in cells."""
+
+  count: tf.Tensor  # at full weight
+  inverse: tf.Tensor  # of the summed weights
+  y: tf.Tensor  # mean position
+  x: tf.Tensor
+  yy: tf.Tensor  # inverse covariance of positions
+  yx: tf.Tensor
+  xx: tf.Tensor
+
+
+def interpolate(partial: tf.Tensor, mask: tf.Tensor) -> Interpolation:
+  """Interpolates partial fields.
+
+  Args:
+    partial: [B, H, W, 1] measured intensity, 0 where nothing was measured; H and W are
+      multiples of MULTIPLE.
+    mask: [B, H, W, 1], 1 where measured and 0 elsewhere.
+
+  Returns:
+    The estimates; h = H / 2, w = W / 2. Without any measurement they are 0.
+  """
+  positions, intensities = _pyramid(mask, _POSITIONS), _pyramid(partial, _INTENSITIES)
+  fits = [_fit(moments, _KERNEL_AREA) for moments in _blur(positions, _POSITIONS, 1)]
+  wide = [_fit(moments, 2 * _KERNEL_AREA) for moments in _blur(positions, _POSITIONS, 2)]
+  near = _descend(fits, _blur(intensities, _INTENSITIES, 1), _NEAR)
+  smooth = _descend(wide, _blur(intensities, _INTENSITIES, 2), _SMOOTH)
+  once = _enlarge(near)[..., :1]
+  residuals = _pyramid(mask * (partial - once), _INTENSITIES)
+  again = _descend(fits, _blur(residuals, _INTENSITIES, 1), _NEAR)
+  twice = once + _enlarge(again)[..., :1]
+  return Interpolation(near[..., :1], smooth[..., :1], _log_density(fits), twice)
+
+
+def _pyramid(pixels, names):
+  """Returns the moments [B, h, w, M] of every level, finest first.
+
+  Positions are in cells of the level.
+  """
+  # A measurement stands in the middle of its pixel, where all moments but the zeroth vanish.
+  kernel = _merging_kernel(names)
+  levels = [tf.nn.conv2d(pixels, tf.constant(kernel[:, :, :1]), FINEST, "VALID")]
+  for _ in range(LEVELS - 1):
+    levels.append(tf.nn.conv2d(levels[-1], tf.constant(kernel), 2, "VALID"))
+  return levels
+
+
+def _translation(names, row, column):
+  """Returns the matrix [M, M] that moves the origin of moments: positions grow by (row, column)."""
+  terms = {
+    "1": {"1": 1},
+    "y": {"y": 1, "1": row},
+    "x": {"x": 1, "1": column},
+    "yy": {"yy": 1, "y": 2 * row, "1": row * row},
+    "xx": {"xx": 1, "x": 2 * column, "1": column * column},
+    "yx": {"yx": 1, "y": column, "x": row, "1": row * column},
+  }
+  matrix = np.zeros([len(names), len(names)], np.float32)
+  for result, name in enumerate(names):
+    for source, factor in terms[name].items():
+      matrix[names.index(source), result] += factor
+  return matrix
+
+
+def _merging_kernel(names):
+  """Returns the kernel [2, 2, M, M] that adds the moments of 2 x 2 cells.
+
+  Positions are in cells twice as large afterwards.
+  """
+  halves = np.array([0.5 ** len(name.strip("1")) for name in names], np.float32)
+  kernel = np.zeros([2, 2, len(names), len(names)], np.float32)
+  for row in range(2):
+    for column in range(2):
+      kernel[row, column] = _translation(names, row - 0.5, column - 0.5) * halves
+  return kernel
+
+
+def _blur(levels, names, times):
+  """Adds the moments of neighbouring cells once or twice; binomial weights add to 1."""
+  kernel = _blurring_kernel(names)
+  kernel = kernel if times == 1 else _compose(kernel, kernel)
+  return [tf.nn.conv2d(level, tf.constant(kernel), 1, "SAME") for level in levels]
+
+
+@functools.cache
+def _blurring_kernel(names):
+  """Returns the kernel [3, 3, M, M] of one blur."""
+  taps = np.array([0.25, 0.5, 0.25], np.float32)
+  kernel = np.zeros([3, 3, len(names), len(names)], np.float32)
+  for row in range(3):
+    for column in range(3):
+      kernel[row, column] = taps[row] * taps[column] * _translation(names, row - 1, column - 1)
+  return kernel
+
+
+def _compose(first, second):
+  """Returns the kernel of one convolution after the other."""
+  size, reach = first.shape[0], second.shape[0]
+  kernel = np.zeros(
+    [size + reach - 1, size + reach - 1, first.shape[2], second.shape[3]], np.float32
+  )
+  for row in range(reach):
+    for column in range(reach):
+      kernel[row : row + size, column : column + size] += first @ second[row, column]
+  return kernel
+
+
+def _fit(moments, area):
+  """Prepares a level's least squares from blurred moments of positions [B, h, w, 6]."""
+  n, y, x, yy, yx, xx = tf.split(moments, 6, -1)
+  inverse = 1.0 / tf.maximum(n, _EMPTY)
+  y, x = y * inverse, x * inverse
+  yy, xx, yx = yy * inverse - y * y + _RIDGE, xx * inverse - x * x + _RIDGE, yx * inverse - y * x
+  determinant = tf.maximum(yy * xx - yx * yx, _RIDGE * _RIDGE)
+  return _Fit(area * n, inverse, y, x, xx / determinant, -yx / determinant, yy / determinant)
+
+
+def _planes(fit, moments):
+  """Returns value and slopes [B, h, w, 3] at cells' centres from intensities' [B, h, w, 3]."""
+  f, fy, fx = tf.split(moments * fit.inverse, 3, -1)
+  fy, fx = fy - f * fit.y, fx - f * fit.x
+  slope_y, slope_x = fit.yy * fy + fit.yx * fx, fit.yx * fy + fit.xx * fx
+  return tf.concat([f - slope_y * fit.y - slope_x * fit.x, slope_y, slope_x], -1)
+
+
+def _descend(fits, moments, limits):
+  """Returns planes [B, h, w, 3] of the finest cells: of fine levels where enough was measured."""
+  planes = None
+  for fit, intensities in reversed(list(zip(fits, moments))):
+    own = _planes(fit, intensities)
+    planes = own if planes is None else _blend(_enlarge(planes), own, fit.count, limits)
+  return planes
+
+
+def _log_density(fits):
+  """Returns the log of the measurements per pixel [B, h, w, 1] at the bandwidth of `near`."""
+  density = None
+  for level, fit in reversed(list(enumerate(fits))):
+    own = tf.math.log(fit.count + _EMPTY) - np.log(_KERNEL_AREA * (FINEST * 2.0**level) ** 2)
+    density = own if density is None else _blend(_double(density), own, fit.count, _NEAR)
+  return density
+
+
+def _blend(coarse, fine, count, limits):
+  low, high = np.log(limits)
+  share = tf.clip_by_value((tf.math.log(count + _EMPTY) - low) / (high - low), 0.0, 1.0)
+  return coarse + share * (fine - coarse)
+
+
+def _enlarge(planes):
+  """Returns planes at twice the resolution: bilinear averages of the four nearest."""
+  value, slopes = planes[..., :1], 0.5 * planes[..., 1:]
+  rows, columns = _places(value, 2.0)
+  # A plane is value + slope (place - centre): its terms in the place itself are averaged.
+  offset = value - slopes[..., :1] * rows - slopes[..., 1:] * columns
+  large = _double(tf.concat([offset, slopes], -1))
+  rows, columns = _places(large, 1.0)
+  value = large[..., :1] + large[..., 1:2] * rows + large[..., 2:] * columns
+  return tf.concat([value, large[..., 1:]], -1)
+
+
+def _places(image, spacing):
+  """Returns the rows [1, H, 1, 1] and columns [1, 1, W, 1] of cells' centres in finer cells."""
+  rows, columns = (tf.range(tf.shape(image)[axis], dtype=tf.int32) for axis in (1, 2))
+  centre = (spacing - 1) / 2
+  rows, columns = (tf.cast(index, tf.float32) * spacing + centre for index in (rows, columns))
+  return rows[None, :, None, None], columns[None, None, :, None]
+
+
+def _double(image):
+  """Doubles rows and columns by bilinear interpolation; borders repeat."""
+  size = [2 * (image.shape[a] or tf.shape(image)[a]) for a in (1, 2)]
+  return tf.image.resize(image, size, "bilinear")

@@ -1,0 +1,115 @@
+"""Placement: from a density of probing positions to the positions (docs/FIELDS.md).
+
+Every pixel has a *rank*: its turn when pixels of a periodic tile are taken one by one, each
+where the distance to those before it is greatest (farthest points, Eldar et al. 1997). The
+first N ranks are evenly spread for every N, so N positions of equal weight are a static
+scan of farthest points in any number of rounds. Weights w ask for a density proportional to
+w: a pixel's score is w / rank, and the N highest scores are measured, those that were
+measured before among them. There is no search: placing is a threshold, exact, linear in
+pixels, and the same in training and serving.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+TILE = 128  # px, period of the ranks
+_EVEN = 1e-3  # relative; breaks ties between repetitions of the tile
+_MEASURED = 3e38  # score of what is measured already: below infinity, above everything else
+
+
+@functools.cache
+def ranks(size: int = TILE, seed: int = 0) -> np.ndarray:
+  """Returns the rank [size, size] of each pixel of a periodic tile, 0 to size^2 - 1 as float32.
+
+  Greedy farthest points on a torus; distances that tie are ordered by noise of 1 %.
+  """
+  random = np.random.default_rng(seed)
+  jitter = (1 + 0.02 * random.random([size, size])).astype(np.float32)
+  squared = np.full([size, size], np.inf, np.float32)
+  score = squared * jitter
+  rank = np.empty([size, size], np.float32)
+  reach, at = size // 2 - 1, int(random.integers(size * size))
+  for turn in range(size * size):
+    row, column = divmod(at, size)
+    rank[row, column] = turn
+    offsets = np.arange(-reach, reach + 1)
+    window = np.ix_((row + offsets) % size, (column + offsets) % size)
+    nearest = np.minimum(squared[window], np.add.outer(offsets**2, offsets**2))
+    squared[window], score[window] = nearest, nearest * jitter[window]
+    at = int(score.argmax())
+    greatest = squared.flat[at]
+    if np.isfinite(greatest):
+      # Nothing farther away than this can come closer to a position yet.
+      reach = min(reach, int(np.sqrt(1.05 * greatest)) + 1)
+  return rank
+
+
+def rank_map(rows: int | tf.Tensor, columns: int | tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+  """Returns the relative rank of every pixel of fields, in (0, 1], all different.
+
+  Args:
+    rows: H.
+    columns: W.
+    offset: [B, 2] int32, which pixel of the tile lies at the origin: another offset gives
+      another, equally even pattern.
+
+  Returns:
+    [B, H, W] float32; the share of pixels of a rank of at most q is q.
+  """
+  tile = tf.constant(ranks(TILE))
+  index = lambda size, start: tf.math.floormod(tf.range(size)[None] + start[:, None], TILE)
+  row, column = index(rows, offset[:, 0]), index(columns, offset[:, 1])
+  turn = tf.gather_nd(
+    tile,
+    tf.stack([row[:, :, None] + 0 * column[:, None], column[:, None] + 0 * row[:, :, None]], -1),
+  )
+  # Repetitions of the tile take turns: rows and columns of tiles add a share of one turn.
+  within = lambda size: (
+    tf.cast(tf.range(size) // TILE, tf.float32) / tf.cast(size // TILE + 1, tf.float32)
+  )
+  order = within(rows)[:, None] + within(columns)[None] / 64.0
+  return (turn + 0.5 * order[None] + 0.25) / (TILE * TILE)
+
+
+def place(weights: tf.Tensor, rank: tf.Tensor, mask: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+  """Measures where weight over rank is highest, until `count` positions are measured.
+
+  Args:
+    weights: [B, H, W] positive; the density asked for is proportional to them. 0 is never
+      measured (outside a field that was padded).
+    rank: [B, H, W], of `rank_map`.
+    mask: [B, H, W], 1 where measured already, else 0.
+    count: [B] int32, positions that are measured afterwards, those before included.
+
+  Returns:
+    [B, H, W] float32: 1 at exactly `count` pixels, among them those measured before, as long
+    as that many have positive weights.
+  """
+  score = tf.where(mask > 0, _MEASURED, tf.where(weights > 0, weights / rank, -1.0))
+  shape = tf.shape(score)
+  score = tf.reshape(score, [shape[0], -1])
+  # Positive floats are ordered as their bits are: a bisection over integers is exact.
+  keys = tf.where(score > 0, tf.bitcast(score, tf.int32), -1)
+  threshold = _bisect(lambda key: _count(keys >= key[:, None]), count, np.int32(0x7F800000))
+  above = keys > threshold[:, None]
+  # Equal scores are taken in the order of pixels.
+  ties = tf.cast(keys == threshold[:, None], tf.int32)
+  chosen = above | ((ties > 0) & (tf.cumsum(ties, 1) <= (count - _count(above))[:, None]))
+  return tf.ensure_shape(tf.reshape(tf.cast(chosen, tf.float32), shape), mask.shape)
+
+
+def _count(condition):
+  return tf.reduce_sum(tf.cast(condition, tf.int32), 1)
+
+
+def _bisect(counted, wanted, end):
+  """Returns the greatest key below `end` for which as many as wanted [B] are counted (it falls)."""
+  low = tf.zeros_like(wanted)
+  high = tf.zeros_like(wanted) + end
+  for _ in range(31):
+    middle = low + (high - low) // 2
+    enough = counted(middle) >= wanted
+    low, high = tf.where(enough, middle, low), tf.where(enough, high, middle)
+  return low

@@ -1,0 +1,87 @@
+"""What makes training scans of whole fields differ: doses, budgets, and other decisions."""
+
+import tensorflow as tf
+
+from adaptive_stem_tf import field_config
+from adaptive_stem_tf.fields import placement, rounds
+
+_SMOOTHNESS = 4  # cells between independent values of the noise
+
+
+def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tensor) -> tf.Tensor:
+  """Adds shot noise to a share of specimens (METHOD section 9, a normal in place of Poisson's law).
+
+  Args:
+    specimen: [B, H, W, 1] in [-1, 1].
+    data: share and doses, drawn log-uniformly.
+    seed: [2] int64.
+  """
+  batch = specimen.shape[0]
+  uniform = tf.random.stateless_uniform([batch, 2], seed)
+  low, high = tf.math.log(data.electrons_low), tf.math.log(data.electrons_high)
+  electrons = tf.exp(low + (high - low) * uniform[:, 0])[:, None, None, None]
+  # Counts of mean N (x + 1) / 2 vary by as much; 2 / N scales them back.
+  deviation = tf.sqrt(2.0 * tf.maximum(specimen + 1.0, 0.0) / electrons)
+  noisy = (uniform[:, 1] < data.noisy_share)[:, None, None, None]
+  noise = tf.random.stateless_normal(specimen.shape, _next(seed))
+  return specimen + tf.where(noisy, deviation * noise, 0.0)
+
+
+def draw_plan(
+  scan: field_config.FieldScan, num_rounds: int, shape, seed: tf.Tensor
+) -> rounds.FieldPlan:
+  """Draws budgets log-uniformly and the pattern of even positions of each scan.
+
+  Args:
+    scan: limits of the coverage, and the survey.
+    num_rounds: after the survey.
+    shape: [B, H, W, 1] of the crops.
+    seed: [2] int64.
+  """
+  low, high = tf.math.log(scan.coverage_low), tf.math.log(scan.coverage_high)
+  coverage = tf.exp(low + (high - low) * tf.random.stateless_uniform([shape[0]], seed))
+  offset = tf.random.stateless_uniform([shape[0], 2], _next(seed), 0, placement.TILE, tf.int32)
+  counts = rounds.budget(coverage, shape[1] * shape[2], scan.survey, num_rounds)
+  rank = placement.rank_map(shape[1], shape[2], offset)
+  return rounds.FieldPlan(counts, rank, tf.ones(shape))
+
+
+class Behaviour:
+  """Changes the actor's log weights: all of a scan by a factor, each round by smooth noise.
+
+  Some scans are even. So the critic meets densities far from the actor's, each cell's of
+  its own, and the generator the masks of static scans, of the rule and of the actor.
+  """
+
+  def __init__(self, settings: field_config.FieldExploration, shape, seed: tf.Tensor):
+    """Draws what stays the same during a scan.
+
+    Args:
+      settings: how much to explore.
+      shape: [B, h, w, 1] of log weights.
+      seed: [2] int64.
+    """
+    self._shape, self._seed = shape, seed
+    uniform = tf.random.stateless_uniform([3, shape[0], 1, 1, 1], seed)
+    low, high = settings.power_low, settings.power_high
+    self._power = tf.where(uniform[0] < settings.even_share, 0.0, low + (high - low) * uniform[1])
+    self._amplitude = tf.where(uniform[0] < settings.even_share, 0.0, settings.noise * uniform[2])
+    self._common = self._noise(0)
+
+  def __call__(self, log_weights: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Returns log weights [B, h, w, 1] to try in round `number`."""
+    noise = 0.8 * self._common + 0.6 * self._noise(1 + number)
+    return self._power * log_weights + self._amplitude * noise
+
+  def _noise(self, number):
+    """Returns standard normal noise, smooth over some cells."""
+    seed = tf.random.experimental.stateless_fold_in(self._seed, number)
+    batch, rows, columns, _ = self._shape
+    size = [batch, rows // _SMOOTHNESS + 2, columns // _SMOOTHNESS + 2, 1]
+    noise = tf.image.resize(tf.random.stateless_normal(size, seed), [rows, columns], "bicubic")
+    return 1.2 * noise
+
+
+def _next(seed):
+  """Returns a seed of other numbers than those of `seed`."""
+  return tf.random.experimental.stateless_fold_in(seed, 1)

@@ -1,0 +1,143 @@
+"""The generator of whole fields: completes partial fields of any size, and says how sure it is.
+
+A U-Net without batch normalisation that corrects an interpolation (docs/FIELDS.md). Inputs
+and output are relative to the local contrast of the interpolation, so that faint and strong
+structure are alike to it; the correction is zero at the start and low-pass filtered as the
+targets are, so that it can leave no checkerboard.
+"""
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf import specimens
+from adaptive_stem_tf.fields import interpolation, maps
+from adaptive_stem_tf.fields.state import Completion
+from adaptive_stem_tf.networks import blocks
+
+_SMOOTH = 1.5  # px, low-pass filter of the uncertainty map
+_FLOOR = 3e-3  # local contrast below which nothing is enlarged, on the scale of [-1, 1]
+
+
+class FieldGenerator(snt.Module):
+  """Interpolation, plus local contrast times what a U-Net adds."""
+
+  def __init__(self, channels: int, target_sigma: float, name: str = "field_generator"):
+    """Makes the generator.
+
+    Args:
+      channels: at half resolution, where convolutions cost most; 3, 4 and 6 times as many
+        deeper down.
+      target_sigma: of the low-pass filter of targets, px.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._sigma = target_sigma
+    widths = [channels, 3 * channels, 4 * channels, 6 * channels]
+    self.down = [_Pair(width, 1 if not level else 2) for level, width in enumerate(widths)]
+    self.up = [_Merge(width) for width in widths[-2::-1]]
+    self.correction = blocks.Convolution(4, zeros=True, name="correction")
+    self.spread = blocks.Convolution(1, zeros=True, name="spread")
+
+  def __call__(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
+    """Completes partial fields.
+
+    Args:
+      partial: [B, H, W, 1] measured intensity, 0 where nothing was measured.
+      mask: [B, H, W, 1], 1 where measured, else 0.
+
+    Returns:
+      The completion, its uncertainty and the interpolations that it was made from.
+    """
+    size = _size(mask)
+    mask, partial = _pad(mask), _pad(partial)
+    estimate, plain, base, mean, contrast = self._interpolate(partial, mask)
+    scale = tf.sqrt(contrast)
+    relative = lambda image: tf.clip_by_value((image - base) / scale, -6.0, 6.0)
+    deviation = tf.nn.space_to_depth(mask * (partial - plain), 2) / scale
+    measured = tf.nn.space_to_depth(mask, 2)
+    noise = maps.neighbourhood(maps.to_cells(mask * tf.square(partial - plain), 2), 4)
+    noise /= maps.neighbourhood(maps.to_cells(mask, 2), 4) + 1e-3
+    inputs = tf.concat([
+      measured, tf.clip_by_value(deviation, -6.0, 6.0), relative(estimate.near),
+      relative(estimate.smooth), -relative(mean), base, (estimate.log_density + 3.0) / 2,
+      tf.math.log(noise / contrast + 1e-3) / 3], -1)  # fmt: skip
+    features = self._features(inputs)
+    enlarge = lambda image: tf.image.resize(image, tf.shape(mask)[1:3], "bilinear")
+    correction = enlarge(scale) * tf.nn.depth_to_space(self.correction(features), 2)
+    spread = tf.clip_by_value(self.spread(features), -8.0, 8.0)
+    log_variance = specimens.low_pass(maps.double(tf.math.log(contrast) - 3.0 + spread), _SMOOTH)
+    completion = plain + specimens.low_pass(correction, self._sigma)
+    smooth = enlarge(estimate.smooth)
+    return Completion(*(_crop(image, size) for image in (completion, log_variance, plain, smooth)))
+
+  def plain(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
+    """Returns the interpolation alone as the completion, its local contrast as the variance."""
+    size = _size(mask)
+    estimate, plain, _, _, contrast = self._interpolate(_pad(partial), _pad(mask))
+    log_variance, smooth = maps.double(tf.math.log(contrast) - 3.0), maps.double(estimate.smooth)
+    return Completion(*(_crop(image, size) for image in (plain, log_variance, plain, smooth)))
+
+  def _interpolate(self, partial, mask):
+    """Returns estimates, what is corrected, and this, its mean and contrast at half size."""
+    estimate = interpolation.interpolate(partial, mask)
+    plain = specimens.low_pass(estimate.twice, self._sigma)
+    base = maps.to_cells(plain, 2)
+    mean = maps.neighbourhood(base, 2)
+    contrast = maps.neighbourhood(tf.square(base - mean), 2) + _FLOOR**2
+    return estimate, plain, base, mean, contrast
+
+  def _features(self, features):
+    """Returns the last features [B, H / 2, W / 2, channels] of the U-Net."""
+    kept = []
+    for stage in self.down:
+      features = stage(features)
+      kept.append(features)
+    for stage, skip in zip(self.up, kept[-2::-1]):
+      features = stage(features, skip)
+    return features
+
+
+def _size(image):
+  """Returns rows and columns, as numbers where they are known."""
+  return [image.shape[axis] or tf.shape(image)[axis] for axis in (1, 2)]
+
+
+def _crop(image, size):
+  return image[:, : size[0], : size[1]]
+
+
+def _pad(image):
+  """Pads with unmeasured pixels to multiples of the coarsest cell."""
+  multiple = interpolation.MULTIPLE
+  pads = [-size % multiple if size else None for size in image.shape[1:3]]
+  if pads == [0, 0]:
+    return image
+  if None in pads:
+    pads = [tf.math.floormod(-tf.shape(image)[axis], multiple) for axis in (1, 2)]
+  return tf.pad(image, [[0, 0], [0, pads[0]], [0, pads[1]], [0, 0]])
+
+
+class _Pair(snt.Module):
+  """Two convolutions with ReLU, the second around a residual connection."""
+
+  def __init__(self, channels, stride):
+    super().__init__(name="pair")
+    self.first = blocks.Convolution(channels, stride, name="first")
+    self.second = blocks.Convolution(channels, name="second")
+
+  def __call__(self, inputs):
+    features = tf.nn.relu(self.first(inputs))
+    return tf.nn.relu(features + self.second(features))
+
+
+class _Merge(snt.Module):
+  """Enlarges coarse features by resizing (no transposed convolution) and adds them to fine ones."""
+
+  def __init__(self, channels):
+    super().__init__(name="merge")
+    self.narrow = blocks.Convolution(channels, name="narrow")
+    self.second = blocks.Convolution(channels, name="second")
+
+  def __call__(self, coarse, fine):
+    features = tf.nn.relu(fine + maps.double(self.narrow(coarse)))
+    return tf.nn.relu(features + self.second(features))
