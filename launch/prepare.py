@@ -12,21 +12,42 @@ micrograph is in both. Beside the crops are written:
   crops.json          source file, place, scale and split of each crop
   crops_report.json   of each file: type, pixel size, what was taken of it, crops dropped by rule
   crops.png           a contact sheet
+
+With --fields whole micrographs are kept instead, for scans of whole fields:
+
+  python -m launch.prepare --fields --input='micrographs/*' --output=fields.npz --rows=rows.json
+
+Information bars are cut off (--rows), micrographs binned until their longer side is at most
+--field_size px, and the percentiles 0.1 and 99.9 of intensities mapped to -1 and 1. Four files in
+five train, unless --rows says which. Beside the fields are written:
+
+  fields.json         of each field: source file, licence where --rows says it, rows, place,
+                      binning, Gini coefficient, stratum and split
+  fields_report.json  files that were skipped or left out, and why
+  fields.png          a contact sheet
 """
 
 import json
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tqdm
 from absl import flags
+from matplotlib.figure import Figure
 
 from adaptive_stem_tf.evaluation import figures
-from adaptive_stem_tf.micrographs import contact_sheet, preparation
+from adaptive_stem_tf.micrographs import (
+  contact_sheet,
+  field_preparation,
+  field_set,
+  preparation,
+  whole_fields,
+)
 from adaptive_stem_tf.micrographs.crops import Cutting
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
 from launch import flags as launch_flags
@@ -39,7 +60,10 @@ _INPUT = flags.DEFINE_list(
   required=True,
 )
 _OUTPUT = flags.DEFINE_string(
-  "output", None, "NumPy file to write, [N, size, size, 1]", required=True
+  "output",
+  None,
+  "NumPy file to write, [N, size, size, 1]; with --fields a .npz of arrays [H, W]",
+  required=True,
 )
 _SIZE = flags.DEFINE_integer(
   "size", Cutting.size, "side of a crop after binning, px", lower_bound=8
@@ -66,6 +90,27 @@ _FRAME = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer(
   "seed", Cutting.seed, "seed of the split and of the crops drawn", lower_bound=0
 )
+_FIELDS = flags.DEFINE_boolean("fields", False, "keep whole micrographs instead of crops")
+_FIELD_SIZE = flags.DEFINE_integer(
+  "field_size",
+  whole_fields.FieldReading.size,
+  "with --fields: longer side of a field at most, px; larger micrographs are binned",
+  lower_bound=whole_fields.SMALLEST,
+)
+_SQUARE = flags.DEFINE_boolean("square", False, "with --fields: take the central square only")
+_PIECES = flags.DEFINE_boolean(
+  "pieces",
+  False,
+  "with --fields: take pieces of --field_size px as well, of the micrograph binned less, down to "
+  "its own pixels",
+)
+_ROWS = flags.DEFINE_string(
+  "rows",
+  "",
+  "with --fields: rows of every file that are kept, above an information bar; or a JSON file: "
+  '{"FILE": ROWS, ...}, or a list of objects with file, rows and, where known, split, licence and '
+  "source",
+)
 _STRICT = flags.DEFINE_boolean(
   "strict", False, "stop at the first file that cannot be used, instead of going on"
 )
@@ -73,35 +118,63 @@ _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
 
 
 def main() -> None:
-  """Cuts, splits and writes crops."""
+  """Cuts, splits and writes crops, or whole fields."""
   output = pathlib.Path(_OUTPUT.value)
-  if output.suffix != ".npy":
+  suffix = ".npz" if _FIELDS.value else ".npy"
+  if output.suffix != suffix:
     raise ValueError(
-      f"output={output} does not end in .npy: the crops are written as a NumPy file."
+      f"output={output} does not end in {suffix}: "
+      + ("fields of several sizes" if _FIELDS.value else "the crops")
+      + " are written as a NumPy file of that kind."
     )
+  files = preparation.find(_INPUT.value)
+  (_write_fields if _FIELDS.value else _write_crops)(files, output)
+
+
+def _write_crops(files: list[str], output: pathlib.Path) -> None:
   cutting = Cutting(_SIZE.value, _STRIDE.value, _BINNING.value, _MAX_CROPS.value, _SEED.value)
-  collection = _collect(preparation.find(_INPUT.value), cutting)
+  collection = preparation.Collection(cutting)
+
+  def add(path):
+    file = preparation.crops_of(path, cutting, _FRAME.value)
+    return "; ".join((collection.add(file), *file.notes))
+
+  _collect(files, collection, add)
   prepared = collection.prepare()
   output.parent.mkdir(parents=True, exist_ok=True)
   np.save(output, prepared.images)
   output.with_suffix(".json").write_text(json.dumps(prepared.provenance, indent=0))
-  report = output.with_name(f"{output.stem}_report.json")
-  report.write_text(json.dumps(prepared.report, indent=1))
-  figures.save(contact_sheet.draw(collection.files, prepared, cutting), output.with_suffix(".png"))
+  sheet = contact_sheet.draw(collection.files, prepared, cutting)
   print(_summary(prepared))
-  print(
-    f"Written: {output}, {output.with_suffix('.json').name} (provenance), {report.name} and "
-    f"{output.with_suffix('.png').name} (contact sheet)."
-  )
+  _write_report(output, prepared.report, sheet)
 
 
-def _collect(paths: list[str], cutting: Cutting) -> preparation.Collection:
-  """Reads every file and says what became of it."""
-  collection = preparation.Collection(cutting)
+def _write_fields(files: list[str], output: pathlib.Path) -> None:
+  reading = whole_fields.FieldReading(_FIELD_SIZE.value, _SQUARE.value, _PIECES.value)
+  index = field_preparation.Index.parse(_ROWS.value)
+  collection = field_preparation.Collection(reading, index, _SEED.value)
+  _collect(files, collection, lambda path: collection.add(path, _FRAME.value))
+  prepared = collection.prepare()
+  output.parent.mkdir(parents=True, exist_ok=True)
+  field_set.write(output, *prepared)
+  for part in field_set.SPLITS:
+    entries = [entry for entry in prepared.entries if entry["split"] == part]
+    print(f"{len(entries)} fields of {len({entry['file'] for entry in entries})} files {part}.")
+  report = {"reading": vars(reading), "copies": collection.copies, "failed": collection.failed}
+  _write_report(output, report, contact_sheet.draw_fields(prepared))
+
+
+def _collect(paths: list[str], collection, add: Callable[[str], str]) -> None:
+  """Reads every file and says what became of it.
+
+  Args:
+    paths: of the files.
+    collection: what they are added to; has lists of files, of copies and of failures.
+    add: adds a file and returns what was done, in words.
+  """
   for path in tqdm.tqdm(paths, unit="file", disable=not _PROGRESS.value, file=sys.stderr):
     try:
-      file = preparation.crops_of(path, cutting, _FRAME.value)
-      said = "; ".join((collection.add(file), *file.notes))
+      said = add(path)
     except (MicrographError, OSError) as error:
       if _STRICT.value:
         raise ValueError(f"{error} (--strict stops here.)") from error
@@ -112,7 +185,17 @@ def _collect(paths: list[str], cutting: Cutting) -> preparation.Collection:
     f"{len(collection.files)} files read, {len(collection.failed)} skipped, "
     f"{len(collection.copies)} copies left out."
   )
-  return collection
+
+
+def _write_report(output: pathlib.Path, report: dict, sheet: Figure) -> None:
+  """Writes the report and the contact sheet beside the output, and names what was written."""
+  place = output.with_name(f"{output.stem}_report.json")
+  place.write_text(json.dumps(report, indent=1))
+  figures.save(sheet, output.with_suffix(".png"))
+  print(
+    f"Written: {output}, {output.with_suffix('.json').name} (provenance), {place.name} and "
+    f"{output.with_suffix('.png').name} (contact sheet)."
+  )
 
 
 def _summary(prepared: preparation.Prepared) -> str:

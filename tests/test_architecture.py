@@ -25,7 +25,7 @@ ALLOWED = {
   "randomness": _BASE,
   "intensities": _BASE,
   "seeing": _BASE,
-  "micrographs": _BASE,
+  "micrographs": _BASE | {"fields.strata"},
   "input_pipeline": _BASE,
   "scan": _BASE,
   "fields": _BASE,

@@ -6,12 +6,14 @@ import numpy as np
 from matplotlib import figure, patches
 
 from adaptive_stem_tf.micrographs import crops
+from adaptive_stem_tf.micrographs.field_set import FieldSet
 from adaptive_stem_tf.micrographs.preparation import FileCrops, Prepared
 
 _COLOURS = {"train": "tab:green", "test": "tab:orange"}
 _ROWS = 16  # files that are shown
 _SHOWN = 6  # crops of each
 _NAME = 44  # letters
+_FIELDS = 60  # that are shown
 
 
 def draw(files: Sequence[FileCrops], prepared: Prepared, cutting: crops.Cutting) -> figure.Figure:
@@ -45,6 +47,42 @@ def draw(files: Sequence[FileCrops], prepared: Prepared, cutting: crops.Cutting)
   return drawn
 
 
+def draw_fields(prepared: FieldSet) -> figure.Figure:
+  """Draws whole fields, with their files, sizes, Gini coefficients and splits.
+
+  Args:
+    prepared: fields; of more than 60, as many are shown, evenly spread.
+  """
+  count = len(prepared.fields)
+  chosen = np.linspace(0, count - 1, min(_FIELDS, count)).round().astype(int)
+  columns = min(6, len(chosen))
+  rows = -(-len(chosen) // columns)
+  drawn = figure.Figure(figsize=(2.4 * columns, 2.8 * rows + 0.35), layout="constrained")
+  axes = drawn.subplots(rows, columns, squeeze=False).ravel()
+  for one in axes:
+    one.axis("off")
+  for one, number in zip(axes, chosen):
+    field, entry = prepared.fields[number], prepared.entries[number]
+    one.imshow(field, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    text = (
+      f"{_short(entry['file'])}\n{field.shape[0]} x {field.shape[1]} px, binned "
+      f"{entry['bin']:.3g}, Gini {entry['gini']:.2f}"
+    )
+    one.set_title(text, fontsize=5, loc="left", color=_COLOURS[entry["split"]])
+  shown = f", {len(chosen)} shown" if len(chosen) < count else ""
+  counts = {part: sum(entry["split"] == part for entry in prepared.entries) for part in _COLOURS}
+  drawn.suptitle(
+    f"{counts['train']} training fields (green), {counts['test']} test fields (orange){shown}",
+    fontsize=9,
+  )
+  return drawn
+
+
+def _short(path):
+  name = path.rpartition("/")[2]
+  return name if len(name) <= _NAME else f"{name[: _NAME - 10]}...{name[-7:]}"
+
+
 def _draw_file(axes, file, prepared, cutting):
   low, high = np.quantile(file.thumbnail, [0.005, 0.995])
   axes.imshow(
@@ -67,11 +105,11 @@ def _draw_file(axes, file, prepared, cutting):
         (column, row), side, side, fill=False, linewidth=0.8, edgecolor=_COLOURS[part]
       )
     )
-  name = file.path.rpartition("/")[2]
-  name = name if len(name) <= _NAME else f"{name[: _NAME - 10]}...{name[-7:]}"
   size = "size of px unknown" if file.pixel_size_nm is None else f"{file.pixel_size_nm:.3g} nm/px"
   kept = len(prepared.placed.get(file.path, []))
-  text = f"{name}\n{file.shape[0]} x {file.shape[1]} {file.dtype}, {size}, {kept} crops"
+  text = (
+    f"{_short(file.path)}\n{file.shape[0]} x {file.shape[1]} {file.dtype}, {size}, {kept} crops"
+  )
   axes.set_title(text, fontsize=6, loc="left")
   axes.axis("off")
 

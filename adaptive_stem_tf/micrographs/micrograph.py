@@ -35,26 +35,27 @@ class Micrograph(NamedTuple):
   pixel_size_nm: float | None  # side of a px; None if unknown
   dtype: str  # of the values in the file
   notes: tuple[str, ...]  # what was taken of the file, and what was converted
+  colour: str = ""  # how much the channels of a picture in colour differ, which were averaged
 
 
 def from_array(
   array: np.ndarray, pixel_size_nm: float | None = None, notes: tuple[str, ...] = ()
 ) -> Micrograph:
-  """Makes a micrograph of an image [H, W], or of colour channels [H, W, 3 or 4] that agree.
+  """Makes a micrograph of an image [H, W], or of the mean of colour channels [H, W, 3 or 4].
 
   Non-finite values become NaN. Values that float32 could not tell apart, a small contrast on a
   great offset, are stored without their offset.
 
   Raises:
-    MicrographError: if it is no image, is in colour, is not of real numbers, or has no finite
-      pixel.
+    MicrographError: if it is no image, is not of real numbers, or has no finite pixel.
   """
   if array.dtype.kind not in "biuf":
     raise MicrographError(f"it holds {array.dtype}: intensities must be real numbers.")
   dtype = str(array.dtype)
+  colour = ""
   if array.ndim == 3 and array.shape[2] in _CHANNELS:
-    array = _grey(array)
-    notes = (*notes, "colour with equal channels, averaged")
+    array, colour = _grey(array)
+    notes = (*notes, f"{colour or 'colour with equal channels'}, averaged")
   if array.ndim != 2 or min(array.shape) < 2:
     raise MicrographError(
       f"it holds an array of shape {list(array.shape)}: a micrograph is an image [H, W]."
@@ -66,7 +67,7 @@ def from_array(
   if not finite.all():
     notes = (*notes, f"{finite.size - np.count_nonzero(finite)} pixels are NaN or infinite")
     image = np.where(finite, image, np.float32(np.nan))
-  return Micrograph(image, pixel_size_nm, dtype, (*notes, *shifted))
+  return Micrograph(image, pixel_size_nm, dtype, (*notes, *shifted), colour)
 
 
 def from_frames(
@@ -114,7 +115,9 @@ def nanometres(
 
 
 def _grey(array):
-  """Averages channels that agree; refuses colour, and pictures that are partly transparent."""
+  """Averages channels, and says how much they differ; refuses pictures that are partly
+  transparent.
+  """
   channels = array[..., :3].astype(np.float64)
   full = (
     float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else float(np.nanmax(channels))
@@ -122,12 +125,9 @@ def _grey(array):
   if array.shape[2] == 4 and not (array[..., 3] == array[..., 3].max()).all():
     raise MicrographError("it is partly transparent: save it without an alpha channel.")
   difference = float(np.nanmax(channels.max(2) - channels.min(2)))
-  if difference > _COLOUR_TOLERANCE * full:
-    raise MicrographError(
-      f"it is in colour (channels differ by up to {difference:g} of {full:g}): a micrograph is "
-      "grey; save the detector's image, not a coloured picture of it."
-    )
-  return channels.mean(2)
+  colour = difference > _COLOUR_TOLERANCE * full
+  words = f"in colour (channels differ by up to {difference:g} of {full:g})" if colour else ""
+  return channels.mean(2), words
 
 
 def _as_float32(array):

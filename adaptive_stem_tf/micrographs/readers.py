@@ -26,7 +26,7 @@ _RESOLUTION_UNITS = {3: "cm", 2: "inch"}
 _CM_PER_INCH = 2.54
 
 
-def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
+def read(path: str | os.PathLike, frame: int = 0, colour: bool = False) -> Micrograph:
   """Reads the micrograph in a file.
 
   Of several images the first is taken, of a stack one frame; `notes` of the result say so. Colour
@@ -36,6 +36,7 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
     path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads
       (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
     frame: which frame of a stack, from 0.
+    colour: whether channels that differ are averaged, as where a scale bar or a label is in colour.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -50,9 +51,9 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
   try:
     reader = _READERS.get(place.suffix.lower())
     if reader is None:
-      return microscope_files.read(place, frame)
+      return _accepted(microscope_files.read(place, frame), colour)
     with place.open("rb") as file:
-      return reader(file, frame)
+      return _accepted(reader(file, frame), colour)
   except MicrographError as error:
     raise MicrographError(f"{path}: {error}") from error
   except (MemoryError, microscope_files.MissingReaderError):
@@ -61,6 +62,16 @@ def read(path: str | os.PathLike, frame: int = 0) -> Micrograph:
     raise MicrographError(
       f"{path} cannot be read ({type(error).__name__}: {error}): is the file complete?"
     ) from error
+
+
+def _accepted(micrograph, colour):
+  """Returns a micrograph; refuses one in colour unless that is allowed."""
+  if micrograph.colour and not colour:
+    raise MicrographError(
+      f"it is {micrograph.colour}: a micrograph is grey; save the detector's image, not a coloured "
+      "picture of it."
+    )
+  return micrograph
 
 
 def sha256(path: str | os.PathLike) -> str:

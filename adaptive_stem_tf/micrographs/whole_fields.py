@@ -24,6 +24,8 @@ class FieldReading:
 
   size: int = 512  # px, the longer side at most; a larger micrograph is binned
   square: bool = False  # whether only the central square is taken
+  # Whether pieces of `size` px are taken too, of the micrograph binned less, down to its own px.
+  pieces: bool = False
 
   def __post_init__(self):
     if self.size < SMALLEST:
@@ -38,6 +40,7 @@ class WholeField(NamedTuple):
   field: np.ndarray  # [H, W] float32 in [-1, 1]
   pixel_size_nm: float | None  # side of a px of the field; None if unknown
   binning: float  # px of the file per px of the field, along each axis
+  place: tuple[int, int]  # first row and column in the file, px
   shape: tuple[int, int]  # of the file, px
   dtype: str  # of the values in the file
   notes: tuple[str, ...]  # what was taken of the file, and what was converted
@@ -45,15 +48,15 @@ class WholeField(NamedTuple):
 
 def read(
   path: str | os.PathLike,
-  reading: FieldReading = FieldReading(),  # noqa: B008 - frozen
+  reading: FieldReading | None = None,
   rows: int | None = None,
   frame: int = 0,
 ) -> WholeField:
-  """Reads the field in a file of any type that `readers.read` knows, or in a .npz with one array.
+  """Reads the field in a file of any type that `readers.read` knows; colour is averaged.
 
   Args:
     path: of the file.
-    reading: how a field is made of it.
+    reading: how a field is made of it; None for the defaults.
     rows: the field ends above this row of the file, where an information bar begins; None for all.
     frame: which frame of a stack, from 0.
 
@@ -62,28 +65,44 @@ def read(
       or constant, and for rows that it does not have.
     microscope_files.MissingReaderError: if RosettaSciIO is needed and not installed.
   """
-  micrograph = readers.read(path, frame)
+  return read_all(path, reading or FieldReading(), rows, frame)[0]
+
+
+def read_all(
+  path: str | os.PathLike, reading: FieldReading, rows: int | None = None, frame: int = 0
+) -> list[WholeField]:
+  """Reads the field in a file, as `read`, and with `reading.pieces` what it is made of after it:
+  pieces as large as the field may be, binned half as much, a quarter as much, and so on.
+  """
+  micrograph = readers.read(path, frame, colour=True)
+  size, shape = micrograph.pixel_size_nm, micrograph.image.shape
+  notes = micrograph.notes if rows is None else (*micrograph.notes, f"rows 0 to {rows - 1}")
   try:
-    field, binning = from_image(micrograph.image, reading, rows)
+    image, (top, left) = _visible(micrograph.image, reading, rows)
+    return [
+      WholeField(
+        field,
+        None if size is None else size * binning,
+        binning,
+        (top + row, left + column),
+        shape,
+        micrograph.dtype,
+        notes,
+      )
+      for row, column, binning, field in _fields(image, reading)
+    ]
   except ValueError as error:
     raise MicrographError(f"{os.fspath(path)}: {error}") from error
-  size = micrograph.pixel_size_nm
-  height, width = micrograph.image.shape
-  notes = micrograph.notes if rows is None else (*micrograph.notes, f"rows 0 to {rows - 1}")
-  return WholeField(
-    field, None if size is None else size * binning, binning, (height, width), micrograph.dtype,
-    notes
-  )  # fmt: skip
 
 
 def from_image(
-  image: np.ndarray, reading: FieldReading, rows: int | None = None
+  image: np.ndarray, reading: FieldReading | None = None, rows: int | None = None
 ) -> tuple[np.ndarray, float]:
   """Makes a field of an image.
 
   Args:
     image: [H, W], non-finite pixels allowed: they become the median.
-    reading: how.
+    reading: how; None for the defaults.
     rows: the field ends above this row; None for all.
 
   Returns:
@@ -92,21 +111,10 @@ def from_image(
   Raises:
     ValueError: if the image does not have such rows, is constant, or smaller than 96 px.
   """
-  if rows is not None and not 0 < rows <= len(image):
-    raise ValueError(f"rows={rows}: the image has {len(image)}; give how many of them to keep.")
-  image = np.nan_to_num(np.asarray(image[:rows], np.float32), nan=float(np.nanmedian(image)))
-  if reading.square:
-    image = _central_square(image)
+  reading = reading or FieldReading()
+  image, _ = _visible(image, reading, rows)
   binning = max(1.0, max(image.shape) / reading.size)
-  shape = tuple(max(1, round(length / binning)) for length in image.shape)
-  if min(shape) < SMALLEST:
-    raise ValueError(
-      f"a field of {shape[0]} x {shape[1]} px is left of it: at least {SMALLEST} x {SMALLEST} are "
-      "needed."
-    )
-  if binning > 1:
-    image = transform.resize_local_mean(image, shape)  # averages areas, whole px or not
-  return to_unit_range(image), binning
+  return to_unit_range(_bin_down(image, binning)), binning
 
 
 def to_unit_range(image: np.ndarray) -> np.ndarray:
@@ -121,7 +129,46 @@ def to_unit_range(image: np.ndarray) -> np.ndarray:
   return np.clip(2 * (image - low) / (high - low) - 1, -1, 1).astype(np.float32)
 
 
-def _central_square(image):
+def _visible(image, reading, rows):
+  """Returns what of an image a field is made of, all finite, and its first row and column."""
+  if rows is not None and not 0 < rows <= len(image):
+    raise ValueError(f"rows={rows}: the image has {len(image)}; give how many of them to keep.")
+  image = np.asarray(image[:rows], np.float32)
+  image = np.nan_to_num(image, nan=float(np.nanmedian(image)))
+  if not reading.square:
+    return image, (0, 0)
   side = min(image.shape)
   top, left = ((length - side) // 2 for length in image.shape)
-  return image[top : top + side, left : left + side]
+  return image[top : top + side, left : left + side], (top, left)
+
+
+def _bin_down(image, binning):
+  """Averages areas of `binning` px a side, whole px or not, of an image [H, W]."""
+  shape = tuple(round(length / binning) for length in image.shape)
+  if min(shape) < SMALLEST:
+    raise ValueError(
+      f"a field of {shape[0]} x {shape[1]} px is left of it: at least {SMALLEST} x {SMALLEST} are "
+      "needed."
+    )
+  return image if shape == image.shape else transform.resize_local_mean(image, shape)
+
+
+def _fields(image, reading):
+  """Yields first row and column, binning and field: of the whole image, then of its pieces."""
+  binning = max(1.0, max(image.shape) / reading.size)
+  yield 0, 0, binning, to_unit_range(_bin_down(image, binning))
+  while reading.pieces and binning > 1:
+    binning = max(1.0, binning / 2)
+    side = int(reading.size * binning)
+    for row in _starts(image.shape[0], side):
+      for column in _starts(image.shape[1], side):
+        piece = _bin_down(image[row : row + side, column : column + side], binning)
+        if np.ptp(np.percentile(piece, PERCENTILES)):  # not where there is nothing
+          yield row, column, binning, to_unit_range(piece)
+
+
+def _starts(length, side):
+  """Returns where pieces of a side begin that cover a length and overlap as little as can be."""
+  if length <= side:
+    return [0]
+  return [int(start) for start in np.linspace(0, length - side, -(-length // side))]

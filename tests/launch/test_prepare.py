@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptive_stem_tf.micrographs import field_set
 from tests.launch import commands
 from tests.unit.micrographs import fields
 
@@ -60,6 +61,37 @@ def test_a_folder_becomes_crops_that_can_be_trained_and_evaluated_on(tmp_path, f
   assert {row["source"] for row in result["per_image"]} == {f"{folder}/{name}" for name in tested}
 
 
+def prepare_fields(folder, output, *more):
+  return commands.launch(
+    "prepare", "--fields", f"--input={folder}", f"--output={output}", "--noprogress", *more
+  )
+
+
+def test_a_folder_becomes_whole_fields(tmp_path, folder):
+  for seed in range(3):
+    np.save(folder / f"field{seed}.npy", fields.smooth(150 + seed, 200, 9 + seed))
+  (tmp_path / "rows.json").write_text('{"field0.npy": 120}')
+  ended = prepare_fields(
+    folder, tmp_path / "out" / "fields.npz", "--field_size=100", f"--rows={tmp_path / 'rows.json'}"
+  )
+  assert ended.code == 1 and "no field is left" in ended.err  # 75 x 100 px
+  ended = prepare_fields(
+    folder, tmp_path / "out" / "fields.npz", "--field_size=160", f"--rows={tmp_path / 'rows.json'}"
+  )
+  assert ended.code == 0, ended.err
+  assert (
+    "3 files read, 6 skipped, 0 copies" in ended.out and "1 fields of 1 files test" in ended.out
+  )
+  assert "0.npy: SKIPPED: a field of 64 x 100 px is left of it" in ended.out
+  names = {path.name for path in (tmp_path / "out").iterdir()}
+  assert names == {"fields.npz", "fields.json", "fields_report.json", "fields.png"}
+  loaded = field_set.load(tmp_path / "out" / "fields.npz")
+  shapes = {entry["file"]: field.shape for field, entry in zip(*loaded)}
+  assert shapes == {"field0.npy": (96, 160), "field1.npy": (121, 160), "field2.npy": (122, 160)}
+  report = json.loads((tmp_path / "out" / "fields_report.json").read_text())
+  assert len(report["failed"]) == 6 and report["reading"]["size"] == 160
+
+
 def test_the_same_seed_gives_the_same_crops(tmp_path, folder):
   options = [["--seed=1"], ["--seed=1"], ["--seed=2"]]
   for name, more in zip("abc", options):
@@ -86,6 +118,9 @@ def test_strict_stops_at_a_broken_file(tmp_path, folder):
     (["--input=.", "--output=a.png"], "a.png does not end in .npy"),
     (["--output=a.npy"], "input"),
     (["--input=.", "--output=a.npy", "--size=4"], "size"),
+    (["--input=.", "--output=a.npy", "--fields"], "a.npy does not end in .npz"),
+    (["--input=.", "--output=a.npz", "--fields", "--field_size=64"], "field_size"),
+    (["--input=.", "--output=a.npz", "--fields", "--rows=x.json"], "neither a number of rows"),
   ],
 )
 def test_wrong_flags_are_sentences(arguments, words):
