@@ -40,7 +40,6 @@ _SWEEP = flags.DEFINE_integer("sweep_iterations", 10_000, "iterations of the swe
 _CANDIDATE = flags.DEFINE_integer(
   "candidate_iterations", 100_000, "iterations of each candidate", lower_bound=1
 )
-_VALIDATION = 0.15  # of the training split, if --validation_fraction is not given
 _SWEPT = ("unstable_rate", "not_finite_rate")
 _BOXCAR = 1000  # iterations, of the candidates' curves
 
@@ -95,7 +94,9 @@ def _base() -> config.Experiment:
       f"optimisers={','.join(_OPTIMISERS.value)} must be among adam, rmsprop and sgd and contain "
       f"generator_optimiser={o.generator_optimiser}, for which a rate is recommended."
     )
-  return base if base.data.validation_fraction else base.replace(validation_fraction=_VALIDATION)
+  return (
+    base if base.data.validation_fraction else base.replace(validation_fraction=lr_range.VALIDATION)
+  )
 
 
 def _train(folder: pathlib.Path, jobs: list[Job]) -> None:

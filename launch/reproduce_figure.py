@@ -3,8 +3,6 @@
 import pathlib
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range, supplement
@@ -48,7 +46,7 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   labels = {line.run: _label(plan, line) for line in figure.lines if line.run in measured}
   values: dict[str, Any] = reproduction_results.gather(measured)
   if request.figure == "s3b":
-    values["best"] = {"rate": _best(measured)}
+    values["best"] = {"rate": reproduction_results.best_rates(measured)}
   drawn = _draw(request, plan, figure, labels, measured)
   figures.save(drawn, request.output / f"{request.figure}.png")
   result = reproduction_table.build(
@@ -134,18 +132,6 @@ def _sheet(request: Request, plan: Plan, figure: Figure) -> Any:
   count = min(request.test_images or _EXAMPLES, _EXAMPLES)
   images = reproduction_results.spread(test[figure.part :: 2] if len(test) > 1 else test, count)
   return reproduction_results.sheet(plan.workdir(name, plan.seeds[0]), images)
-
-
-def _best(measured: dict[str, list[Measured]]) -> list[float]:
-  """Returns each seed's rate of lowest error."""
-  rates = {float(name[len(supplement.RATE) :]): seeds for name, seeds in measured.items()}
-  count = len(next(iter(rates.values())))
-  return [
-    lr_range.recommend(
-      {rate: seeds[i].metrics.get("test", np.inf) for rate, seeds in rates.items()}
-    )
-    for i in range(count)
-  ]
 
 
 def _comparable(request: Request, plan: Plan) -> bool:

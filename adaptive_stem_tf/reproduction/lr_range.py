@@ -17,6 +17,7 @@ TOLERATED = (
 )
 DECADES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of candidates, from the centre
 OPTIMISERS = ("adam", "sgd")
+VALIDATION = 0.15  # of the training split, where a configuration sets nothing aside
 _BOXCAR_SHARE = 0.01  # of a sweep: 100 of 10^4 iterations
 _BOXCAR_LEAST = 5  # iterations
 

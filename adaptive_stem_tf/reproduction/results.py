@@ -11,7 +11,7 @@ import numpy as np
 from adaptive_stem_tf import config, input_pipeline
 from adaptive_stem_tf.evaluation import figures, model
 from adaptive_stem_tf.evaluation import metrics as metrics_lib
-from adaptive_stem_tf.reproduction import lr_range
+from adaptive_stem_tf.reproduction import lr_range, supplement
 from adaptive_stem_tf.training import metrics_writer
 from adaptive_stem_tf.training import workdir as workdir_lib
 
@@ -106,8 +106,9 @@ def measure_errors(
 ) -> dict[str, Any]:
   """Returns mean and standard deviation of 10 MSE, and keeps them in the workdir.
 
-  Of the test and training split at the last iteration, and for fixed paths also half-way
-  (SI S4). As many training as test images are evaluated, evenly spread.
+  Of the test, training and validation split, if there is one, at the last iteration, and for fixed
+  paths also half-way (SI S4). At most as many images of each as of the test split are evaluated,
+  evenly spread.
   """
   last = experiment.optimisation.iterations
   steps = (
@@ -116,7 +117,11 @@ def measure_errors(
     else {"end": last, "half": last // 2}
   )
   few = min(most or len(splits.test), len(splits.test))
+  parts = {"test": splits.test, "train": splits.train}
   asked = {"steps": steps, "images": few}
+  if len(splits.validation):
+    parts["validation"] = splits.validation
+    asked["validation"] = True
   kept = pathlib.Path(workdir) / _ERRORS
   if kept.is_file():
     errors = json.loads(kept.read_text())
@@ -125,10 +130,7 @@ def measure_errors(
   errors = {"asked": asked}
   for place, step in steps.items():
     trained, _ = model.load(workdir, step)
-    errors[place] = {
-      name: _error(trained, spread(images, few))
-      for name, images in (("test", splits.test), ("train", splits.train))
-    }
+    errors[place] = {name: _error(trained, spread(images, few)) for name, images in parts.items()}
   kept.write_text(json.dumps(errors, indent=1))
   return errors
 
@@ -167,6 +169,8 @@ def _error_metrics(errors: dict[str, Any]) -> dict[str, float]:
   for place, suffix in (("end", ""), ("half", "_half")):
     if place in errors:
       test, train = errors[place]["test"], errors[place]["train"]
+      if "validation" in errors[place]:
+        metrics[f"validation{suffix}"] = errors[place]["validation"]["mean"]
       metrics.update(
         {
           f"test{suffix}": test["mean"],
@@ -176,6 +180,23 @@ def _error_metrics(errors: dict[str, Any]) -> dict[str, float]:
         }
       )
   return metrics
+
+
+def best_rates(measured: Mapping[str, Sequence[Measured]]) -> list[float]:
+  """Returns each seed's rate of lowest error on the validation split (METHOD section 2).
+
+  Args:
+    measured: by the names of the runs of s3b, the seeds of each.
+
+  Raises:
+    ValueError: if no rate of a seed has a finite error.
+  """
+  rates = {float(name.removeprefix(supplement.RATE)): seeds for name, seeds in measured.items()}
+  errors = [
+    {rate: one.metrics.get("validation", np.inf) for rate, one in zip(rates, seeds, strict=True)}
+    for seeds in zip(*rates.values(), strict=True)
+  ]
+  return [lr_range.recommend(of_seed) for of_seed in errors]
 
 
 def gather(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, list[float]]]:

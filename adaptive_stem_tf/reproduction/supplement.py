@@ -420,7 +420,12 @@ def changes(
     ValueError: if there is no such run.
   """
   if name.startswith(RATE):
-    return {"generator_rate": float(name[len(RATE) :]), "iterations": candidate_iterations}
+    return {
+      "generator_rate": float(name[len(RATE) :]),
+      "iterations": candidate_iterations,
+      # The best rate is chosen on specimens that are neither trained on nor reported.
+      "validation_fraction": base["validation_fraction"] or lr_range.VALIDATION,
+    }
   if name not in RUNS:
     raise ValueError(f"run {name!r} is unknown: choose among {', '.join(RUNS)}.")
   worked_out = {

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.reproduction import lr_range, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import results as reproduction_results
@@ -161,6 +161,10 @@ def test_s3b_follows_from_the_sweep():
     [2.5e-4, 7.91e-4, 2.5e-3, 7.91e-3, 2.5e-2]
   )
   assert {o.iterations for o in rates} == {50}
+  aside = [plan().experiment(line.run, 0).data.validation_fraction for line in figure.lines]
+  assert aside == [0.15] * 5
+  given = plan(validation_fraction=0.3).experiment(figure.lines[0].run, 0)
+  assert given.data.validation_fraction == 0.3
   assert all(
     {claim.first, claim.second} <= {line.run for line in figure.lines} for claim in figure.claims
   )
@@ -252,3 +256,35 @@ def test_images_are_spread_evenly():
   images = np.arange(10).reshape(10, 1, 1, 1)
   assert reproduction_results.spread(images, 4).ravel().tolist() == [0, 3, 6, 9]
   assert reproduction_results.spread(images, 40).ravel().tolist() == list(range(10))
+
+
+# What is chosen is chosen on the validation split.
+
+
+def test_the_best_rate_is_chosen_on_the_validation_split():
+  def of(**metrics):
+    return reproduction_results.Measured(None, {}, metrics, None, None)
+
+  measured = {
+    "rate_1.00e-03": [of(test=0.1, validation=0.3), of(test=0.1, validation=0.2)],
+    "rate_2.00e-03": [of(test=0.2, validation=0.2), of(test=0.2, validation=0.3)],
+    "rate_3.00e-03": [of(test=0.05), of(test=np.inf, validation=np.nan)],
+  }
+  assert reproduction_results.best_rates(measured) == [2e-3, 1e-3]
+
+
+def test_validation_errors_are_measured_where_specimens_are_set_aside(tmp_path, monkeypatch):
+  monkeypatch.setattr(reproduction_results.model, "load", lambda *_: (None, 0))
+  mean = lambda _, images: {"mean": float(images.mean()), "standard_deviation": 0.0}
+  monkeypatch.setattr(reproduction_results, "_error", mean)
+  parts = [np.full([4, 1, 1, 1], value) for value in (1.0, 2.0, 3.0)]
+  splits = input_pipeline.Splits(*parts, specimens.Repairs(0, 0))
+  for number, validation in enumerate((splits.validation, splits.validation[:0])):
+    (tmp_path / str(number)).mkdir()
+    errors = reproduction_results.measure_errors(
+      tmp_path / str(number), config.Experiment(), splits._replace(validation=validation), 3
+    )
+    assert (errors["end"]["train"]["mean"], errors["end"]["test"]["mean"]) == (1.0, 3.0)
+    held = reproduction_results._error_metrics(errors)
+    assert held.get("validation") == (None if number else 2.0)
+    assert held["overfitting"] == 2.0  # test minus training
