@@ -1,40 +1,103 @@
-"""Maps a detector's intensities to [-1, 1] and back when a model is deployed (METHOD decision 13).
+"""Maps intensities to [-1, 1] and back, by one rule of ranges (METHOD decision 13).
 
-In training each specimen spans [-1, 1]. A live scan never sees the minimum and maximum of the whole
-image, so it maps a known range (a black and a white calibration), or the range that it has
-measured. What lies outside is shown to a model as it is, though none of its training crops had such
+In training each specimen spans [-1, 1]. A live scan never sees the minimum and maximum of the
+whole image, so it maps a known range (a black and a white calibration), or the range that it has
+measured: that of the first segment whose intensities differ. Live scans follow the rule in NumPy;
+training and comparisons follow it inside the graph, on the same `IntensityRange`. Recorded scans
+stay as they were measured, and completions are mapped back before they are compared with specimens.
+What lies outside the range is shown to a model as it is, though none of its training crops had such
 intensities: clipping it costs more (docs/LIVE.md).
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf.types import Nest
 
 KINDS = ("image", "measured", "known")
+Array = Any  # np.ndarray or tf.Tensor
 
 
-def to_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-  """Maps intensities [B, ...] linearly, low [B] to -1 and high [B] to 1; 0 where low and high are
-  the same.
+class _Operations(NamedTuple):
+  """What the rule computes with."""
 
-  What lies outside the range lies outside [-1, 1]: nothing is clipped.
+  where: Callable[..., Array]
+  minimum: Callable[..., Array]
+  maximum: Callable[..., Array]
+  least: Callable[..., Array]  # along an axis
+  greatest: Callable[..., Array]
+  reshape: Callable[..., Array]
+
+
+def _reshape_double(limits, shape):
+  """Reshapes limits in double precision: detectors count further than single precision can."""
+  return np.reshape(np.asarray(limits, np.float64), shape)
+
+
+_NUMPY = _Operations(np.where, np.minimum, np.maximum, np.min, np.max, _reshape_double)
+_GRAPH = _Operations(tf.where, tf.minimum, tf.maximum, tf.reduce_min, tf.reduce_max, tf.reshape)
+
+
+class IntensityRange(NamedTuple):
+  """The intensities that become -1 and 1, of each of B scans: NumPy arrays or tensors.
+
+  While nothing has been measured, low is +inf and high -inf. As long as all that was measured is
+  equal, low and high are equal too, and everything is mapped to 0.
   """
-  low, high = (_beside(limit, values) for limit in (low, high))
-  span = np.where(high > low, high - low, 1.0)
-  return np.where(high > low, 2 * (values - low) / span - 1, 0.0).astype(np.float32)
+
+  low: Array  # [B]
+  high: Array  # [B]
+
+  def update(self, observations: Array) -> "IntensityRange":
+    """Returns the ranges after a segment: those that are empty grow, the others stay.
+
+    Args:
+      observations: [B, n], the segment's intensities.
+    """
+    ops = self._operations()
+    known = self.high > self.low
+    low = ops.minimum(self.low, ops.least(observations, 1))
+    high = ops.maximum(self.high, ops.greatest(observations, 1))
+    return IntensityRange(ops.where(known, self.low, low), ops.where(known, self.high, high))
+
+  def to_unit(self, values: Array) -> Array:
+    """Maps intensities [B, ...] linearly, low to -1 and high to 1; nothing is clipped."""
+    ops, (low, high) = self._operations(), self._beside(values)
+    known = high > low
+    span = ops.where(known, high - low, 1.0)
+    start = ops.where(known, low, 0.0)  # inf - inf would be a NaN, which gradients keep
+    return _single(ops.where(known, 2 * (values - start) / span - 1, 0.0))
+
+  def from_unit(self, values: Array) -> Array:
+    """Maps values [B, ...] back to intensities: inverts `to_unit`; low where all is equal."""
+    low, high = self._beside(values)
+    return _single(low + (values + 1) / 2 * (high - low))
+
+  def _operations(self) -> _Operations:
+    return _GRAPH if tf.is_tensor(self.low) else _NUMPY
+
+  def _beside(self, values):
+    """Returns low and high shaped to be used with values [B, ...]."""
+    reshape, ones = self._operations().reshape, [1] * (len(values.shape) - 1)
+    return reshape(self.low, [-1, *ones]), reshape(self.high, [-1, *ones])
 
 
-def from_unit(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-  """Maps values [B, ...] back to intensities: the inverse of `to_unit`, and low where low and high
-  are the same.
-  """
-  low, high = (_beside(limit, values) for limit in (low, high))
-  return (low + (np.asarray(values, np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+def unknown_range(count: int | tf.Tensor, in_graph: bool = False) -> IntensityRange:
+  """Returns the ranges of `count` scans that have measured nothing."""
+  if in_graph:
+    return IntensityRange(
+      tf.fill([count], np.float32(np.inf)), tf.fill([count], np.float32(-np.inf))
+    )
+  return IntensityRange(np.full(count, np.inf), np.full(count, -np.inf))
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-  """Which range of intensities becomes [-1, 1].
+  """Which range of intensities becomes [-1, 1] when a model is deployed.
 
   Raises:
     ValueError: if the kind is unknown, or a known range is not finite or empty.
@@ -49,12 +112,11 @@ class Normalisation:
       raise ValueError(
         f"normalise={self.kind!r} is unknown: give image, measured, or LOW,HIGH such as 0,65535."
       )
-    if self.kind == "known" and not (
-      np.isfinite([self.low, self.high]).all() and self.low < self.high
-    ):
+    finite = np.isfinite([self.low, self.high]).all()
+    if self.kind == "known" and not (finite and self.low < self.high):
       raise ValueError(
-        f"normalise={self.low:g},{self.high:g} is no range: give black first, then white, such as "
-        "0,65535."
+        f"normalise={self.low:g},{self.high:g} is no range: give black first, then "
+        "white, such as 0,65535."
       )
 
   @classmethod
@@ -74,7 +136,7 @@ class Normalisation:
       ) from None
     return cls("known", low, high)
 
-  def start(self, count: int, images: np.ndarray | None = None) -> "IntensityRange":
+  def start(self, count: int, images: np.ndarray | None = None) -> IntensityRange:
     """Returns the ranges that `count` scans begin with.
 
     Args:
@@ -82,16 +144,16 @@ class Normalisation:
       images: [B, ...], what they look like, if that is known; needed for their own ranges only.
 
     Raises:
-      ValueError: if their own ranges are asked for and they are not known.
+      ValueError: if their own ranges are needed and they are not known.
     """
     if self.kind == "known":
       return IntensityRange(np.full(count, self.low), np.full(count, self.high))
     if self.kind == "measured":
-      return IntensityRange(np.full(count, np.inf), np.full(count, -np.inf))
+      return unknown_range(count)
     if images is None:
       raise ValueError(
-        "normalise=image needs an image whose range is known before it is scanned: calibrate "
-        "black and white (LOW,HIGH), or choose measured."
+        "normalise=image needs an image whose range is known before it is scanned: "
+        "calibrate black and white (LOW,HIGH), or choose measured."
       )
     flat = images.reshape(count, -1).astype(np.float64)
     return IntensityRange(flat.min(1), flat.max(1))
@@ -100,31 +162,150 @@ class Normalisation:
     return f"{self.low:g},{self.high:g}" if self.kind == "known" else self.kind
 
 
-class IntensityRange:
-  """The intensities low and high [B] that become -1 and 1.
+class NetworkInputs(Protocol):
+  """How intensities become what networks are given. B scans of T segments of n probing positions.
 
-  A range that is empty yet grows with the probes measured so far, and is frozen after the first
-  segment whose probes differ.
+  Both kinds share this interface: `ImageRange` where specimens span [-1, 1] as they are, and
+  `FirstSegmentRange` where each scan is mapped by the range that it has measured.
   """
 
-  def __init__(self, low: np.ndarray, high: np.ndarray):
-    self.low, self.high = low, high
+  def policy(self, actor):
+    """Returns a policy for `scan.rollout` that normalises what was measured for `actor`."""
 
-  def update(self, observations: np.ndarray) -> None:
-    """Takes in the intensities [B, n] of a segment where the range is not frozen yet."""
-    open_ = ~(self.high > self.low)
-    self.low = np.where(open_, np.minimum(self.low, observations.min(1)), self.low)
-    self.high = np.where(open_, np.maximum(self.high, observations.max(1)), self.high)
+  def of_actor(self, observations: tf.Tensor) -> tf.Tensor:
+    """Returns what the actor was given [B, T, n] when it decided, from recorded scans [B, T, n]."""
 
-  def to_unit(self, values: np.ndarray) -> np.ndarray:
-    """Maps intensities [B, ...] as the function `to_unit`."""
-    return to_unit(values, self.low, self.high)
+  def range_of(
+    self, observations: tf.Tensor, num_segments: tf.Tensor | None = None
+  ) -> IntensityRange | None:
+    """Returns the ranges of recorded scans [B, T, n], or of the first `num_segments` [B]."""
 
-  def from_unit(self, values: np.ndarray) -> np.ndarray:
-    """Maps values [B, ...] back as the function `from_unit`."""
-    return from_unit(values, self.low, self.high)
+  def of_generator(self, partial: tf.Tensor, ranges: IntensityRange | None) -> tf.Tensor:
+    """Returns partial scans [B, S, S, 2] as the generator is given them."""
+
+  def complete(
+    self,
+    generator: Callable[..., tf.Tensor],
+    partial: tf.Tensor,
+    ranges: IntensityRange | None,
+    is_training: bool,
+  ) -> tf.Tensor:
+    """Completes partial scans [B, S, S, 2] in the units they were measured in: [B, S, S, 1]."""
 
 
-def _beside(limit, values):
-  """Returns limits [B] in float64, shaped to be used with values [B, ...]."""
-  return np.reshape(np.asarray(limit, np.float64), [-1] + [1] * (np.ndim(values) - 1))
+class ImageRange:
+  """Whole specimens span [-1, 1] (`normalise=image`): networks are given what was measured."""
+
+  def policy(self, actor):
+    """Returns the actor itself."""
+    return actor
+
+  def of_actor(self, observations: tf.Tensor) -> tf.Tensor:
+    """Returns the observations."""
+    return observations
+
+  def range_of(self, observations: tf.Tensor, num_segments: tf.Tensor | None = None) -> None:
+    """Returns None: no range is measured."""
+    del observations, num_segments
+    return  # AutoGraph cannot transform a function that holds nothing but its docstring
+
+  def of_generator(self, partial: tf.Tensor, ranges: IntensityRange | None) -> tf.Tensor:
+    """Returns the partial scans."""
+    del ranges
+    return partial
+
+  def complete(
+    self,
+    generator: Callable[..., tf.Tensor],
+    partial: tf.Tensor,
+    ranges: IntensityRange | None,
+    is_training: bool,
+  ) -> tf.Tensor:
+    """Returns the generator's completions of partial scans."""
+    del ranges
+    return generator(partial, is_training=is_training)
+
+
+class FirstSegmentRange:
+  """Each scan is mapped by the range of its first segment whose intensities differ (`measured`)."""
+
+  def policy(self, actor):
+    """Returns a policy that measures the range on its way."""
+    return _NormalisingPolicy(actor)
+
+  def of_actor(self, observations: tf.Tensor) -> tf.Tensor:
+    """Returns [B, T, n]: 0 in segments before any intensity differs."""
+    segment, differs = _first_difference(observations)
+    reached = tf.range(observations.shape[1]) >= segment[:, None]
+    known = tf.logical_and(reached, differs[:, None])[..., None]
+    return tf.where(known, self.range_of(observations).to_unit(observations), 0.0)
+
+  def range_of(
+    self, observations: tf.Tensor, num_segments: tf.Tensor | None = None
+  ) -> IntensityRange:
+    """Returns the range [B] that scans [B, T, n], or their first segments, end with.
+
+    All segments before the first that shows a difference equal the first intensity, so updating by
+    that intensity and then by that segment is updating by all.
+    """
+    segment, _ = _first_difference(observations, num_segments)
+    first = unknown_range(tf.shape(observations)[0], in_graph=True).update(observations[:, 0, :1])
+    return first.update(tf.gather(observations, segment, batch_dims=1))
+
+  def of_generator(self, partial: tf.Tensor, ranges: IntensityRange | None) -> tf.Tensor:
+    """Maps the intensities of partial scans, and leaves 0 where nothing was measured."""
+    assert ranges is not None
+    intensity, mask = partial[..., :1], partial[..., 1:]
+    return tf.concat([mask * ranges.to_unit(intensity), mask], -1)
+
+  def complete(
+    self,
+    generator: Callable[..., tf.Tensor],
+    partial: tf.Tensor,
+    ranges: IntensityRange | None,
+    is_training: bool,
+  ) -> tf.Tensor:
+    """Completes what the generator is given, and maps it back."""
+    assert ranges is not None
+    return ranges.from_unit(generator(self.of_generator(partial, ranges), is_training=is_training))
+
+
+def make_network_inputs(normalise: str) -> NetworkInputs:
+  """Returns what `config.Data.normalise` names."""
+  return ImageRange() if normalise == "image" else FirstSegmentRange()
+
+
+class _PolicyState(NamedTuple):
+  actor: Nest
+  ranges: IntensityRange
+
+
+class _NormalisingPolicy:
+  """An actor whose inputs are normalised by ranges measured on the way."""
+
+  def __init__(self, actor):
+    self._actor = actor
+
+  def initial_state(self, batch: int | tf.Tensor) -> _PolicyState:
+    return _PolicyState(self._actor.initial_state(batch), unknown_range(batch, in_graph=True))
+
+  def __call__(
+    self, observation: tf.Tensor, position: tf.Tensor, state: _PolicyState
+  ) -> tuple[tf.Tensor, _PolicyState]:
+    ranges = state.ranges.update(observation)
+    action, actor_state = self._actor(ranges.to_unit(observation), position, state.actor)
+    return action, _PolicyState(actor_state, ranges)
+
+
+def _first_difference(observations, num_segments=None):
+  """Returns the first segment [B] with another intensity than the scan's first, 0 if none has, and
+  whether [B]."""
+  differs = tf.reduce_any(observations != observations[:, :1, :1], -1)
+  if num_segments is not None:
+    differs = tf.logical_and(differs, tf.range(observations.shape[1]) < num_segments[:, None])
+  return tf.argmax(tf.cast(differs, tf.int32), 1, tf.int32), tf.reduce_any(differs, 1)
+
+
+def _single(values):
+  """Returns values in single precision, which networks compute in."""
+  return tf.cast(values, tf.float32) if tf.is_tensor(values) else np.asarray(values, np.float32)

@@ -47,21 +47,6 @@ def normalise(images: np.ndarray) -> Repairs:
   return Repairs(non_finite, constant)
 
 
-def measured_range(observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns the middle and half-width [B, 1, 1, 1] of what was measured (METHOD decision 13).
-
-  A specimen x becomes (x - middle) / half-width: what was measured then spans [-1, 1],
-  as whole images do in training, and the rest may lie outside.
-
-  Args:
-    observations: [B, ...], intensities; of the first segment, where the beam has to be led by them.
-  """
-  flat = tf.reshape(observations, [tf.shape(observations)[0], -1])
-  low, high = tf.reduce_min(flat, 1), tf.reduce_max(flat, 1)
-  half = tf.where(high - low < _FLAT, tf.ones_like(low), (high - low) / 2)
-  return ((high + low) / 2)[:, None, None, None], half[:, None, None, None]
-
-
 def with_dose_noise(images: np.ndarray, electrons: float, seed: int) -> np.ndarray:
   """Returns what N_e electrons per pixel at white count: Poisson(N_e (x + 1) / 2), back on [-1, 1]
   (METHOD section 9).

@@ -11,7 +11,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
 # Each stage may import itself and what stands before it.
-_BASE = {"settings", "config", "field_config", "types", "specimens", "randomness", "intensities", "seeing"}
+_BASE = {"settings", "config", "field_config", "types", "specimens", "randomness", "intensities"}
 _DATA = _BASE | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
 _EVALUATION = _LEARNING | {"training", "evaluation"}
@@ -24,7 +24,6 @@ ALLOWED = {
   "specimens": _BASE,
   "randomness": _BASE,
   "intensities": _BASE,
-  "seeing": _BASE,
   "micrographs": _BASE | {"fields.strata"},
   "input_pipeline": _BASE,
   "scan": _BASE,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, seeing, specimens
+from adaptive_stem_tf import config, input_pipeline, intensities, specimens
 from adaptive_stem_tf.scan import baselines, environment, partial_scan, path_names, paths
 
 _BATCH = 32
@@ -35,9 +35,8 @@ class Scanned(NamedTuple):
   """Scans of every image."""
 
   positions: np.ndarray  # [N, P, 2] px
-  # [N, S, S, 2], as measured; as the generator gets it under a condition of measured ranges
-  partial: np.ndarray
-  shown: np.ndarray  # [N, S, S, 2], as the generator gets it
+  partial: np.ndarray  # [N, S, S, 2], as measured
+  normalised: np.ndarray  # [N, S, S, 2], as the generator is given them
   middle: np.ndarray  # [N, 1, 1, 1], of the range by which scans were normalised
   half: np.ndarray  # [N, 1, 1, 1], half-width of the range
 
@@ -89,17 +88,19 @@ def scan_all(
 ) -> Scanned:
   """Scans every image [N, S, S, 1].
 
-  With `measured_range`, a path that decides on its way is normalised by the range of its
-  first segment, as a live scan is; others by the range of all that they measure,
-  since nothing has to be normalised before they end. Where `normalise` says that generators
-  were trained on measured ranges, each scan is shown to them by its own.
+  With `measured_range`, a path that decides on its way is normalised by the range of its first
+  segment whose intensities differ, as a live scan is; others by the range of all that they measure,
+  since nothing has to be normalised before they end. Where `normalise` says that generators were
+  trained on measured ranges, each scan is normalised for them by its own.
   """
+  inputs = intensities.make_network_inputs("measured" if measured_range else normalise)
+  if measured_range and isinstance(path, paths.Adaptive):
+    path = path.with_policy(inputs.policy)
+  at_once = measured_range and not path.learns
   scanned = [
     [
       part.numpy()[:count]
-      for part in _scan(
-        path, tf.constant(batch), number * _BATCH, measured_range, seeing.make_seeing(normalise)
-      )
+      for part in _scan(path, tf.constant(batch), number * _BATCH, inputs, at_once)
     ]
     for number, (batch, count) in enumerate(input_pipeline.batches(observed, _BATCH))
   ]
@@ -111,7 +112,7 @@ def complete_all(generator: Callable[..., tf.Tensor], scanned: Scanned) -> np.nd
   completions = np.concatenate(
     [
       generator(tf.constant(batch), is_training=False).numpy()[:count]
-      for batch, count in input_pipeline.batches(scanned.shown, _BATCH)
+      for batch, count in input_pipeline.batches(scanned.normalised, _BATCH)
     ]
   )
   return completions * scanned.half + scanned.middle
@@ -121,44 +122,37 @@ def scan_along(images: np.ndarray, positions: np.ndarray, probes: int, normalise
   """Scans images [N, S, S, 1] at positions [N, t * n, 2] px, n probes a segment; the first t
   segments of scans.
   """
-  measured, where = (
-    environment.read(tf.constant(images), tf.constant(positions)),
-    tf.constant(positions),
-  )
+  where = tf.constant(positions)
+  measured = environment.read(tf.constant(images), where)
   partial = partial_scan.draw_at(measured, where, images.shape[1])
   segments = tf.reshape(measured, [len(images), -1, probes])
-  return Scanned(
-    positions, *(part.numpy() for part in _shown(partial, segments, seeing.make_seeing(normalise)))
-  )
+  inputs = intensities.make_network_inputs(normalise)
+  return Scanned(positions, *(part.numpy() for part in _normalised(partial, segments, inputs)))
 
 
 def _scan(
-  path: paths.Path, images: tf.Tensor, first: int, measured_range: bool, seen: seeing.Seeing
+  path: paths.Path, images: tf.Tensor, first: int, inputs: intensities.NetworkInputs, at_once: bool
 ) -> tuple[tf.Tensor, ...]:
   """Scans a batch, whose first image has a number, so that every batch has scans of its own if they
-  are drawn.
+  are drawn; `at_once` takes the range of a scan as if it were one segment.
   """
-  seed = tf.constant([first, _SEED], tf.int64)
-  trajectory = path.scan(images, None, seed)
-  if measured_range:
-    middle, half = specimens.measured_range(
-      trajectory.observations[:, :1] if path.learns else trajectory.observations
-    )
-    trajectory = path.scan((images - middle) / half, None, seed)
-    partial = path.draw(trajectory.observations, trajectory.actions)
-    return path.positions(trajectory.actions), partial, partial, middle, half
+  trajectory = path.scan(images, None, tf.constant([first, _SEED], tf.int64))
   partial = path.draw(trajectory.observations, trajectory.actions)
-  return path.positions(trajectory.actions), *_shown(partial, trajectory.observations, seen)
+  observations = trajectory.observations
+  if at_once:
+    observations = tf.reshape(observations, [observations.shape[0], 1, -1])
+  return path.positions(trajectory.actions), *_normalised(partial, observations, inputs)
 
 
-def _shown(
-  partial: tf.Tensor, observations: tf.Tensor, seen: seeing.Seeing
+def _normalised(
+  partial: tf.Tensor, observations: tf.Tensor, inputs: intensities.NetworkInputs
 ) -> tuple[tf.Tensor, ...]:
-  """Returns partial scans, what generators see of them, and the middle and half-width of their
+  """Returns partial scans, as generators are given them, and the middle and half-width of their
   ranges.
   """
-  found = seen.range_of(observations)
+  ranges = inputs.range_of(observations)
   middle, half = tf.zeros([partial.shape[0]]), tf.ones([partial.shape[0]])
-  if found is not None:
-    middle, half = (found.high + found.low) / 2, (found.high - found.low) / 2
-  return partial, seen.shown(partial, found), middle[:, None, None, None], half[:, None, None, None]
+  if ranges is not None:
+    middle, half = (ranges.high + ranges.low) / 2, (ranges.high - ranges.low) / 2
+  given = inputs.of_generator(partial, ranges)
+  return partial, given, middle[:, None, None, None], half[:, None, None, None]

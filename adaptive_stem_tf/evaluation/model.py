@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, seeing, specimens
+from adaptive_stem_tf import config, input_pipeline, intensities, specimens
 from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
@@ -40,7 +40,7 @@ class Model:
     path: paths.Path,
   ):
     self.experiment, self.actor, self.generator, self.path = experiment, actor, generator, path
-    self.seeing = seeing.make_seeing(experiment.data.normalise)
+    self.network_inputs = intensities.make_network_inputs(experiment.data.normalise)
     self._probes = experiment.scan.probes
     self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
@@ -78,8 +78,8 @@ class Model:
 
     Intensities are those of the images that were scanned.
     """
-    found = self.seeing.range_of(observations, measured)
-    return self.seeing.complete(self.generator, partial, found, is_training=False)
+    ranges = self.network_inputs.range_of(observations, measured)
+    return self.network_inputs.complete(self.generator, partial, ranges, is_training=False)
 
   def scan_all(self, images: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along the model's own path."""
@@ -139,7 +139,7 @@ def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Mo
   """
   tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
   actor, generator = agent.make_actor(experiment), agent.make_generator(experiment)
-  policy = seeing.make_seeing(experiment.data.normalise).policy(actor)
+  policy = intensities.make_network_inputs(experiment.data.normalise).policy(actor)
   positions = workdir_lib.read_path(experiment.scan, workdir)
   return Model(
     experiment, actor, generator, path_names.make_path(experiment.scan, policy, positions)

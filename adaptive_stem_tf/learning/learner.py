@@ -8,7 +8,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import config, randomness, seeing, specimens
+from adaptive_stem_tf import config, intensities, randomness, specimens
 from adaptive_stem_tf.learning import (
   alrc,
   losses,
@@ -76,8 +76,8 @@ class Learner(snt.Module):
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
     self.steering = steering.make_steering(experiment.scan)
     self._make_networks()
-    self.seeing = seeing.make_seeing(experiment.data.normalise)
-    self.path = path_names.make_path(experiment.scan, self.seeing.policy(self.actor), path)
+    self.network_inputs = intensities.make_network_inputs(experiment.data.normalise)
+    self.path = path_names.make_path(experiment.scan, self.network_inputs.policy(self.actor), path)
     self.replay = (
       replay.Replay(experiment.replay, experiment.scan, self.path.action_size)
       if experiment.replay.capacity
@@ -121,7 +121,9 @@ class Learner(snt.Module):
     sample = self.exchange(lambda: self.scan(self.specimens(draw)), draw)
     cut = truncation.draw(self.experiment, self._stream(randomness.Purpose.TRUNCATION))
     partial, target = self.generator_pair(sample, cut)
-    completion = self.complete(partial, target, self.seeing.range_of(sample.observations, cut))
+    completion = self.complete(
+      partial, target, self.network_inputs.range_of(sample.observations, cut)
+    )
     final = self.reinforcement_loss(completion.reinforcement[: self.whole])
     recurrent = (
       self.evaluate_actions(sample, final, cut, completion.losses) if self.path.learns else None
@@ -279,7 +281,7 @@ class Learner(snt.Module):
     return specimens.transform(partial, which), specimens.transform(target, which)
 
   def complete(
-    self, partial: tf.Tensor, target: tf.Tensor, found: seeing.Range | None = None
+    self, partial: tf.Tensor, target: tf.Tensor, ranges: intensities.IntensityRange | None = None
   ) -> Completion:
     """Completes scans, which have a range if one counts, and differentiates the generator's summed
     loss.
@@ -288,7 +290,7 @@ class Learner(snt.Module):
     variables = self.generator.trainable_variables
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(variables)
-      completions = self.seeing.complete(self.generator, partial, found, is_training=True)
+      completions = self.network_inputs.complete(self.generator, partial, ranges, is_training=True)
       per_example = losses.completion_loss(completions, target, settings.generator_loss)
       if settings.sobel_weight:
         per_example += settings.sobel_weight * losses.SCALE * losses.sobel_loss(completions, target)
@@ -301,7 +303,9 @@ class Learner(snt.Module):
     gradients = tape.gradient(total, variables)
     valued = completions
     if self.target_generator is not self.generator:
-      valued = self.seeing.complete(self.target_generator, partial, found, is_training=False)
+      valued = self.network_inputs.complete(
+        self.target_generator, partial, ranges, is_training=False
+      )
     return Completion(
       losses.completion_loss(completions, target),
       losses.completion_loss(valued, target, settings.rl_loss),
@@ -337,7 +341,7 @@ class Learner(snt.Module):
       errors: [B], present 10 * MSE of each, which the actor's head learns where it was cut.
     """
     scan = self.experiment.scan
-    observations = self.seeing.decided(sample.observations)[:, : scan.decisions]
+    observations = self.network_inputs.of_actor(sample.observations)[:, : scan.decisions]
     replayed = sample.actions[:, scan.decision_delay : -1]
     starts = steering.segments(sample.actions, scan).starts[:, : scan.decisions]
     if cut is not None:

@@ -114,7 +114,7 @@ def _parts(learner: Learner, draws) -> dict[str, Callable[[], Any]]:
   sample = exchange()
   generator = tf.function(
     lambda: learner.complete(
-      *learner.generator_pair(sample), learner.seeing.range_of(sample.observations)
+      *learner.generator_pair(sample), learner.network_inputs.range_of(sample.observations)
     ),
     autograph=False,
   )

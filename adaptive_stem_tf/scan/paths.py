@@ -1,6 +1,7 @@
 """Who decides where the beam goes: an actor, a random walk or nobody. All have one face."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -74,6 +75,10 @@ class Adaptive(_Segmented):
 
   def __init__(self, actor, scan: config.Scan):
     self._actor, self._scan = actor, scan
+
+  def with_policy(self, wrap: Callable) -> "Adaptive":
+    """Returns the same path with a policy that `wrap` makes of its actor."""
+    return Adaptive(wrap(self._actor), self._scan)
 
   def scan(
     self,

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.intensities import Normalisation, to_unit
+from adaptive_stem_tf.intensities import IntensityRange, Normalisation
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from adaptive_stem_tf.serving.scanner import Scanner
 
@@ -137,7 +137,8 @@ def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[
     sigma: px, of the low-pass filter.
   """
   low, high = windows.min((1, 2)), windows.max((1, 2))
-  ours, truth = to_unit(completions, low, high), to_unit(windows, low, high)
+  ranges = IntensityRange(low, high)
+  ours, truth = ranges.to_unit(completions), ranges.to_unit(windows)
   filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
   return {
     name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))

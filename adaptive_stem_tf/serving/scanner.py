@@ -81,7 +81,7 @@ class Scanner:
     for segment in range(self.segments):
       positions.append(answer["positions"])
       values.append(stepping.read(observed, positions[-1]))
-      ranges.update(values[-1])
+      ranges = ranges.update(values[-1])
       answer = self._step(answer, ranges.to_unit(values[-1]), segment)
     path, intensities = np.concatenate(positions, 1), np.concatenate(values, 1)
     completed = self._complete(self._draw(ranges.to_unit(intensities), path))[..., 0]

@@ -77,7 +77,11 @@ def scan_images(
   for segment in range(geometry.segments):
     positions.append(answer["positions"])
     if segment < geometry.segments - 1:
-      answer = scanner.step(_seen(read(images, answer["positions"]), ranges), answer)
+      observation = read(images, answer["positions"])
+      if ranges is not None:
+        ranges = ranges.update(observation)
+        observation = ranges.to_unit(observation)
+      answer = scanner.step(observation, answer)
   return complete_along(scanner, images, np.concatenate(positions, 1), geometry, normalise)
 
 
@@ -95,10 +99,10 @@ def complete_along(
   draw = lambda values: partial_scan.draw_at(
     tf.constant(values), tf.constant(path), geometry.size
   ).numpy()
-  if not ranges:
+  if ranges is None:
     return Scan(path, draw(measured), scanner.complete(draw(measured)))
   for segment in np.split(measured, geometry.segments, 1):
-    ranges.update(segment)
+    ranges = ranges.update(segment)
   return Scan(
     path, draw(measured), ranges.from_unit(scanner.complete(draw(ranges.to_unit(measured))))
   )
@@ -106,14 +110,6 @@ def complete_along(
 
 def _ranges(count: int, normalise: str) -> IntensityRange | None:
   return Normalisation("measured").start(count) if normalise == "measured" else None
-
-
-def _seen(observation: np.ndarray, ranges: IntensityRange | None) -> np.ndarray:
-  """Returns the intensities [B, n] of a segment as the model sees them."""
-  if not ranges:
-    return observation
-  ranges.update(observation)
-  return ranges.to_unit(observation)
 
 
 def read(images: np.ndarray, positions: np.ndarray) -> np.ndarray:

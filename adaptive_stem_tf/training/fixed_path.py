@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, seeing, specimens
+from adaptive_stem_tf import config, intensities, specimens
 from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.scan import baselines, path_names
 from adaptive_stem_tf.training import checkpoint
@@ -66,7 +66,7 @@ def _taken_by(scan, workdir, images):
   checkpoint.read_parts(pathlib.Path(workdir) / workdir_lib.CHECKPOINTS, actor=actor)
   path = path_names.make_path(
     trained.scan,
-    seeing.make_seeing(trained.data.normalise).policy(actor),
+    intensities.make_network_inputs(trained.data.normalise).policy(actor),
     workdir_lib.read_path(trained.scan, workdir),
   )
   measured = specimens.as_measured(tf.constant(images[:_POOL]), trained.data)

@@ -95,15 +95,6 @@ def test_low_pass_keeps_constants_and_sigma_0_keeps_everything(rng):
   assert specimens.low_pass(images, 0.0) is images
 
 
-def test_the_measured_range_by_hand():
-  middle, half = specimens.measured_range(
-    tf.constant([[[0.2, -0.4], [0.0, 0.6]], [[0.3, 0.3], [0.3, 0.3]]])
-  )
-  np.testing.assert_allclose(middle[:, 0, 0, 0], [0.1, 0.3], atol=1e-7)
-  # nothing is divided by a range of 0
-  np.testing.assert_allclose(half[:, 0, 0, 0], [0.5, 1.0], atol=1e-7)
-
-
 def test_dose_noise_has_the_mean_and_variance_of_counts():
   images = np.full([1, 300, 300, 1], 0.5, np.float32)
   noisy = specimens.with_dose_noise(images, 20, seed=1)

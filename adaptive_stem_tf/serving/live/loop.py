@@ -112,7 +112,7 @@ def run(
   scope: microscope.Microscope,
   model: Decider,
   deciding: Deciding,
-  intensities: IntensityRange,
+  ranges: IntensityRange,
   rules: Rules = Rules(),
   watch: Watcher | None = None,
 ) -> LiveScan:
@@ -125,7 +125,7 @@ def run(
     scope: the microscope.
     model: completes; its geometry is the scan's.
     deciding: asks the same model for directions.
-    intensities: how the detector's are mapped, those of one specimen.
+    ranges: by which the detector's intensities are mapped, those of one specimen.
     rules: of lateness and stopping.
     watch: called after every segment, for a live picture.
 
@@ -135,13 +135,15 @@ def run(
   """
   try:
     began, allowed = scope.clock.now(), rules.deadline or model.scan.probes * scope.dwell
-    measured, path, moments, stopped = _scan(scope, model.scan, deciding, intensities, rules, watch)
+    measured, ranges, path, moments, stopped = _scan(
+      scope, model.scan, deciding, ranges, rules, watch
+    )
     scope.blank()
     timings = [_timing(*seen, began, allowed, path) for seen in zip(moments, deciding.every())]
   except BaseException:
     _secure(scope)
     raise
-  return _completed(model, path, measured, intensities, stopped, timings)
+  return _completed(model, path, measured, ranges, stopped, timings)
 
 
 class _Moment(NamedTuple):
@@ -154,9 +156,9 @@ class _Moment(NamedTuple):
   idle: float  # us
 
 
-def _scan(scope, scan, deciding, intensities, rules, watch):
-  """Runs the loop; returns intensities a segment, the path, moments and whether it stopped
-  early.
+def _scan(scope, scan, deciding, ranges, rules, watch):
+  """Runs the loop; returns intensities a segment, their range, the path, moments and whether it
+  stopped early.
   """
   ahead, duration = 1 + scan.decision_delay, scan.probes * scope.dwell
   path, measured, moments = _Path(scan), list[np.ndarray](), list[_Moment]()
@@ -166,10 +168,10 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
     collected = scope.clock.now()
-    intensities.update(measured[-1][None])
+    ranges = ranges.update(measured[-1][None])
     more = not stopped and len(path.positions) < scan.segments
     if more:
-      deciding.ask(intensities.to_unit(measured[-1][None])[0], flown)
+      deciding.ask(ranges.to_unit(measured[-1][None])[0], flown)
     if watch:  # while the actor decides
       watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured))
     if not more:
@@ -185,7 +187,7 @@ def _scan(scope, scan, deciding, intensities, rules, watch):
     moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
     scope.submit(path.go(path.onwards() if decision is None else decision.direction))
     flown = path.directions[-1] if decision is None else None
-  return measured, path, moments, stopped
+  return measured, ranges, path, moments, stopped
 
 
 def _good_enough(decision: Decision | None, rules: Rules) -> bool:
@@ -222,19 +224,19 @@ def _secure(scope):
       return
 
 
-def _completed(model, path, measured, intensities, stopped, timings):
+def _completed(model, path, measured, ranges, stopped, timings):
   positions, size = np.concatenate(path.positions[: len(measured)]), model.scan.image_size
   raw = np.concatenate(measured)[None]
   draw = lambda values: partial_scan.draw_at(
     tf.constant(values, tf.float32), tf.constant(positions[None], tf.float32), size
   )[0].numpy()
-  completion = intensities.from_unit(model.complete(draw(intensities.to_unit(raw)))[None])[0]
+  completion = ranges.from_unit(model.complete(draw(ranges.to_unit(raw)))[None])[0]
   return LiveScan(
     positions,
     raw[0],
     draw(raw),
     completion,
-    (float(intensities.low[0]), float(intensities.high[0])),
+    (float(ranges.low[0]), float(ranges.high[0])),
     len(measured),
     stopped,
     timings,

@@ -7,6 +7,7 @@ import tensorflow as tf
 from adaptive_stem_tf import config, specimens
 from adaptive_stem_tf.compare import plan, scanning
 from adaptive_stem_tf.evaluation import model
+from adaptive_stem_tf.intensities import Normalisation
 from tests import tiny
 
 pytestmark = [
@@ -40,7 +41,7 @@ def test_the_range_of_a_fixed_path_is_that_of_all_it_measures():
   scanned = scanning.scan_all(path("grid"), images, True)
   mask = scanned.partial[..., 1:] > 0
   for image, partial, seen, middle, half in zip(
-    images, scanned.partial, mask, scanned.middle, scanned.half
+    images, scanned.normalised, mask, scanned.middle, scanned.half
   ):
     assert middle == pytest.approx((image[seen].max() + image[seen].min()) / 2, abs=1e-6)
     assert partial[..., :1][seen].max() == pytest.approx(1) and partial[..., :1][
@@ -59,10 +60,33 @@ def test_the_range_of_an_adaptive_path_is_that_of_its_first_segment_and_nothing_
     ]
   )
   np.testing.assert_allclose(scanned.half[:, 0, 0, 0], np.ptp(first[..., 0], axis=1) / 2, atol=1e-6)
-  mapped = scanned.partial[..., :1] * scanned.half + scanned.middle
+  mapped = scanned.normalised[..., :1] * scanned.half + scanned.middle
   seen = scanned.partial[..., 1:] > 0
   np.testing.assert_allclose(mapped[seen], images[seen], atol=1e-5)
-  assert np.abs(scanned.partial[..., :1][seen]).max() > 1  # or there was nothing to clip
+  np.testing.assert_array_equal(scanned.partial[..., :1][seen], images[seen])
+  assert np.abs(scanned.normalised[..., :1][seen]).max() > 1  # or there was nothing to clip
+
+
+def test_a_flat_first_segment_is_normalised_as_a_live_scan_is():
+  """The first diagonal of the second image is flat: its range is that of a later segment."""
+  images = tiny.images(2)
+  images[1, 8:, 8:] = np.where(np.eye(8, dtype=bool)[..., None], 0.2, images[1, 8:, 8:])
+  trained = model.of_learner(tiny.learner())
+  scanned = scanning.scan_all(trained.path, images, True)
+  live = Normalisation("measured").start(2)
+  pixels = np.clip(np.floor(scanned.positions), 0, 15).astype(int)
+  measured = images[np.arange(2)[:, None], pixels[..., 0], pixels[..., 1], 0]
+  assert np.ptp(measured[1, :4]) == 0 < np.ptp(measured[0, :4])
+  for segment in np.split(measured, 4, 1):
+    live = live.update(segment)
+  np.testing.assert_allclose(scanned.half[:, 0, 0, 0], (live.high - live.low) / 2, atol=1e-6)
+  np.testing.assert_allclose(scanned.middle[:, 0, 0, 0], (live.high + live.low) / 2, atol=1e-6)
+
+
+def test_a_scan_that_measures_one_intensity_only_completes_to_it():
+  nearest = lambda partial, is_training: partial[..., :1]
+  scanned = scanning.scan_all(path("grid"), np.full([2, 16, 16, 1], 0.2, np.float32), True)
+  np.testing.assert_allclose(scanning.complete_all(nearest, scanned), 0.2, atol=1e-6)
 
 
 def test_completions_are_mapped_back_to_the_images_range():

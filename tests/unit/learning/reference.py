@@ -180,7 +180,7 @@ class Reference:
       cut = tf.concat([tf.fill([kept], e.scan.segments), count], 0)
     partial, target = self.pair(observations, actions, source, cut)
     errors, given, of_generator = self.complete(
-      partial, target, twin.seeing.range_of(observations, cut)
+      partial, target, twin.network_inputs.range_of(observations, cut)
     )
     final = self.reinforcement(given[:kept])
     metrics = {
@@ -268,7 +268,7 @@ class Reference:
     """Returns 10 MSE and the loss given to the critic, [B] each, and the generator's gradients."""
     twin, settings = self.twin, self.e.loss
     with tf.GradientTape() as tape:
-      completed = twin.seeing.complete(twin.generator, partial, found, is_training=True)
+      completed = twin.network_inputs.complete(twin.generator, partial, found, is_training=True)
       each = losses.completion_loss(completed, target, settings.generator_loss)
       each += settings.sobel_weight * 10 * losses.sobel_loss(completed, target)
       if settings.generator_alrc:
@@ -279,7 +279,9 @@ class Reference:
     gradients = arrays_of(tape.gradient(total, twin.generator.trainable_variables))
     valued = completed
     if self.e.optimisation.target_generator:
-      valued = twin.seeing.complete(twin.target_generator, partial, found, is_training=False)
+      valued = twin.network_inputs.complete(
+        twin.target_generator, partial, found, is_training=False
+      )
     return (
       losses.completion_loss(completed, target).numpy(),
       losses.completion_loss(valued, target, settings.rl_loss).numpy(),
@@ -302,7 +304,7 @@ class Reference:
 
   def evaluate(self, observations, actions, weights, final, outside, cut, errors):
     e, twin, scan = self.e, self.twin, self.e.scan
-    seen = twin.seeing.decided(observations)[:, : scan.decisions]
+    seen = twin.network_inputs.of_actor(observations)[:, : scan.decisions]
     replayed = actions[:, scan.decision_delay : -1]
     starts = steering.segments(actions, scan).starts[:, : scan.decisions]
     targets = self.targets(seen, replayed, starts, final, outside[:, scan.decision_delay :])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import intensities
-from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.intensities import IntensityRange, Normalisation
 from adaptive_stem_tf.scan import baselines
 from adaptive_stem_tf.serving import local, stepping
 from adaptive_stem_tf.serving.live import deciding, loop, twin
@@ -30,13 +29,13 @@ def windows():
 def test_a_scan_is_the_models(adaptive, scanner, windows):
   trained, _ = adaptive
   scans = scanner.scan(windows, IMAGE)
-  low, high = windows.min((1, 2)), windows.max((1, 2))
-  expected = trained.scan_all(intensities.to_unit(windows, low, high)[..., None])
+  ranges = IntensityRange(windows.min((1, 2)), windows.max((1, 2)))
+  expected = trained.scan_all(ranges.to_unit(windows)[..., None])
   np.testing.assert_allclose(scans.positions, expected.positions, atol=1e-3)
-  back = intensities.from_unit(expected.completions[..., 0], low, high)
+  back = ranges.from_unit(expected.completions[..., 0])
   np.testing.assert_allclose(scans.completions, back, atol=0.02)
   np.testing.assert_array_equal(scans.partial[..., 1], expected.partial[..., 1])
-  np.testing.assert_array_equal(scans.low, low)
+  np.testing.assert_array_equal(scans.low, ranges.low)
 
 
 def test_what_is_measured_is_what_lies_under_the_beam(scanner, windows):

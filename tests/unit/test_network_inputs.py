@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis.extra import numpy as arrays
 
-from adaptive_stem_tf import seeing
+from adaptive_stem_tf import intensities
 from adaptive_stem_tf.compare import scanning
 from adaptive_stem_tf.evaluation import model, stopping
 from adaptive_stem_tf.intensities import Normalisation
@@ -14,8 +14,8 @@ from adaptive_stem_tf.scan import environment, rollout, steering
 from adaptive_stem_tf.types import ReplaySample
 from tests import tiny
 
-BY_FIRST = seeing.make_seeing("measured")
-AS_IT_IS = seeing.make_seeing("image")
+BY_FIRST = intensities.make_network_inputs("measured")
+AS_IT_IS = intensities.make_network_inputs("image")
 # three scans, two segments
 SCANS = np.float32([[[2, 6], [4, 10]], [[3, 3], [3, 5]], [[7, 7], [7, 7]]])
 
@@ -35,7 +35,7 @@ def test_ranges_by_hand():
 def test_what_an_actor_saw_by_hand():
   """The second scan's first segment shows nothing: 0, as long as that is so."""
   np.testing.assert_array_equal(
-    BY_FIRST.decided(tf.constant(SCANS)), [[[-1, 1], [0, 3]], [[0, 0], [-1, 1]], [[0, 0], [0, 0]]]
+    BY_FIRST.of_actor(tf.constant(SCANS)), [[[-1, 1], [0, 3]], [[0, 0], [-1, 1]], [[0, 0], [0, 0]]]
   )
 
 
@@ -50,9 +50,9 @@ def test_only_segments_that_were_scanned_count():
 
 def test_a_partial_scan_by_hand():
   partial = tf.constant([[[[6.0, 1], [0, 0]], [[4, 1], [10, 1]]]])
-  found = seeing.Range(tf.constant([2.0]), tf.constant([6.0]))
+  found = intensities.IntensityRange(tf.constant([2.0]), tf.constant([6.0]))
   np.testing.assert_array_equal(
-    BY_FIRST.shown(partial, found), [[[[1, 1], [0, 0]], [[0, 1], [3, 1]]]]
+    BY_FIRST.of_generator(partial, found), [[[[1, 1], [0, 0]], [[0, 1], [3, 1]]]]
   )
   nearest = lambda partial, is_training: partial[..., :1]
   np.testing.assert_array_equal(
@@ -71,9 +71,9 @@ def test_a_partial_scan_by_hand():
 )
 def test_training_sees_what_a_live_scan_shows(scans):
   live, policy = Normalisation("measured").start(3), BY_FIRST.policy(_Mirror())
-  state, decided = policy.initial_state(3), BY_FIRST.decided(tf.constant(scans))
+  state, decided = policy.initial_state(3), BY_FIRST.of_actor(tf.constant(scans))
   for segment in range(5):
-    live.update(scans[:, segment])
+    live = live.update(scans[:, segment])
     expected = live.to_unit(scans[:, segment])
     np.testing.assert_allclose(decided[:, segment], expected, atol=1e-6)
     action, state = policy(tf.constant(scans[:, segment]), None, state)
@@ -93,10 +93,24 @@ class _Mirror:
     return observation, state
 
 
+def test_autograph_transforms_both_kinds(caplog):
+  """A method that holds nothing but its docstring is not, and TensorFlow asks to report that."""
+  for inputs in (AS_IT_IS, BY_FIRST):
+    for function in (inputs.policy, inputs.of_actor, inputs.range_of):
+      tf.autograph.to_graph(function)
+    traced = tf.function(lambda scans, inputs=inputs: inputs.of_actor(scans) + _flat(inputs, scans))
+    traced(tf.constant(SCANS))
+  assert "could not transform" not in caplog.text
+
+
+def _flat(inputs, scans):
+  return 0.0 if inputs.range_of(scans) is None else inputs.range_of(scans).low[:, None, None]
+
+
 def test_specimens_that_span_the_range_already_are_left_alone():
   scans, partial = tf.constant(SCANS), tf.ones([1, 2, 2, 2])
   actor, generator = object(), lambda partial, is_training: partial
-  assert AS_IT_IS.policy(actor) is actor and AS_IT_IS.decided(scans) is scans
+  assert AS_IT_IS.policy(actor) is actor and AS_IT_IS.of_actor(scans) is scans
   assert (
     AS_IT_IS.range_of(scans) is None
     and AS_IT_IS.complete(generator, partial, None, True) is partial
@@ -152,7 +166,7 @@ def test_learning_sees_what_the_actor_saw(learner):
   """Unrolled over a recorded scan, the actor decides again what it decided."""
   _, sample = scanned(learner, IMAGES)
   starts = steering.segments(sample.actions, learner.experiment.scan).starts
-  again = learner.actor.unroll(learner.seeing.decided(sample.observations), starts)
+  again = learner.actor.unroll(learner.network_inputs.of_actor(sample.observations), starts)
   np.testing.assert_allclose(again, sample.actions, atol=1e-4)
   assert np.abs(learner.actor.unroll(sample.observations, starts) - sample.actions).max() > 0.01
 
@@ -167,7 +181,7 @@ def test_the_critic_and_the_live_actor_are_given_what_was_seen(learner, monkeypa
   learner.evaluate_actions(sample, tf.zeros([4]))
   decisions = learner.experiment.scan.decisions
   np.testing.assert_array_equal(
-    given[0], learner.seeing.decided(sample.observations)[:, :decisions]
+    given[0], learner.network_inputs.of_actor(sample.observations)[:, :decisions]
   )
 
 
@@ -175,7 +189,7 @@ def test_losses_are_of_completions_in_the_specimens_units(learner):
   _, sample = scanned(learner, IMAGES)
   partial, found = (
     learner.path.draw(sample.observations, sample.actions),
-    learner.seeing.range_of(sample.observations),
+    learner.network_inputs.range_of(sample.observations),
   )
   before = [variable.numpy() for variable in learner.generator.variables]
   completion = learner.complete(partial, tf.constant(IMAGES, tf.float32), found)
