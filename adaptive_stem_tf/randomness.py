@@ -25,10 +25,11 @@ class Purpose(enum.IntEnum):
   WALK = 7
   TRUNCATION = 8
   RASTER = 9
-  HISTORY = 10
+  RASTER_HISTORY = 10
   CROP = 11
   DOSE = 12
   COVERAGE = 13
+  PARTIAL_HISTORY = 14
 
 
 def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:

@@ -220,9 +220,11 @@ class CycleLearner(snt.Module):
       simulated = self.distorter(batch.rasters, mask, batch.nominal, is_training=True)
       partial = partial_scan.draw_at(simulated, batch.nominal, self._size)
       returned = self.distorter(corrected, mask, batch.nominal, is_training=True)
+      # In use the corrector meets real scans only, so its statistics are theirs alone.
+      recovered = self.corrector(partial, is_training=True, update_statistics=False)
       cycles = (
         adversarial.partial_cycle_loss(returned, batch.intensities),
-        adversarial.raster_cycle_loss(self.corrector(partial, is_training=True), batch.targets),
+        adversarial.raster_cycle_loss(recovered, batch.targets),
       )
       deceived = (
         adversarial.generator_loss(self.raster_discriminator(corrected), kind),
@@ -234,8 +236,10 @@ class CycleLearner(snt.Module):
       for total, name in zip(totals, ("corrector", "distorter"))
     ]
     seen = (
-      self.raster_history.exchange(corrected, self._stream(randomness.Purpose.HISTORY)),
-      self.partial_history.exchange(view.show(partial), self._stream(randomness.Purpose.HISTORY)),
+      self.raster_history.exchange(corrected, self._stream(randomness.Purpose.RASTER_HISTORY)),
+      self.partial_history.exchange(
+        view.show(partial), self._stream(randomness.Purpose.PARTIAL_HISTORY)
+      ),
     )
     discriminated, of_discriminators = self._discriminate(
       batch.targets, view.show(batch.partial), *seen

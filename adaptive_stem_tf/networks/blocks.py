@@ -109,8 +109,17 @@ class BatchNorm(snt.Module):
       # Sonnet starts averages at 0: a variance of 0 would blow up what is inferred before training.
       self.variance.average.assign(self._scale)
 
-  def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-    """Normalises [B, H, W, C] over all axes but the last."""
+  def __call__(
+    self, inputs: tf.Tensor, is_training: bool, update_statistics: bool = True
+  ) -> tf.Tensor:
+    """Normalises [B, H, W, C] over all axes but the last.
+
+    Args:
+      inputs: [B, H, W, C].
+      is_training: normalise by the batch.
+      update_statistics: move the statistics in training; not for inputs of another population than
+        the one that inference is about.
+    """
     self._initialize(inputs)
     if not is_training:
       return tf.raw_ops.FusedBatchNormV3(
@@ -131,8 +140,9 @@ class BatchNorm(snt.Module):
       epsilon=self._epsilon,
       is_training=True,
     )
-    self.mean.update(mean)
-    self.variance.update(variance)
+    if update_statistics:
+      self.mean.update(mean)
+      self.variance.update(variance)
     return outputs
 
 
@@ -144,9 +154,11 @@ class ConvolutionBlock(snt.Module):
     self.convolution = convolution
     self.batch_norm = BatchNorm(batch_norm_decay)
 
-  def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-    """Maps [B, H, W, C] to what the convolution gives."""
-    return self.batch_norm(tf.nn.relu(self.convolution(inputs)), is_training)
+  def __call__(
+    self, inputs: tf.Tensor, is_training: bool, update_statistics: bool = True
+  ) -> tf.Tensor:
+    """Maps [B, H, W, C] to what the convolution gives; flags as of `BatchNorm`."""
+    return self.batch_norm(tf.nn.relu(self.convolution(inputs)), is_training, update_statistics)
 
 
 class ResidualBlock(snt.Module):
@@ -158,12 +170,15 @@ class ResidualBlock(snt.Module):
     self.convolution = Convolution(channels)
     self.batch_norm = BatchNorm(batch_norm_decay)
 
-  def __call__(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-    """Maps [B, H, W, channels] to the same shape."""
+  def __call__(
+    self, inputs: tf.Tensor, is_training: bool, update_statistics: bool = True
+  ) -> tf.Tensor:
+    """Maps [B, H, W, channels] to the same shape; flags as of `BatchNorm`."""
     outputs = inputs
     for block in self.blocks:
-      outputs = block(outputs, is_training)
-    return self.batch_norm(inputs + tf.nn.relu(self.convolution(outputs)), is_training)
+      outputs = block(outputs, is_training, update_statistics)
+    outputs = inputs + tf.nn.relu(self.convolution(outputs))
+    return self.batch_norm(outputs, is_training, update_statistics)
 
 
 def _xavier(shape):

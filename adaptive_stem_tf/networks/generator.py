@@ -48,12 +48,15 @@ class Generator(snt.Module):
     self.layers += [blocks.ConvolutionBlock(layer, decay) for layer in layers]
     self.output = blocks.Convolution(outputs, with_bias=False, zeros=zeros, name="output")
 
-  def __call__(self, partial_scan: tf.Tensor, is_training: bool) -> tf.Tensor:
+  def __call__(
+    self, partial_scan: tf.Tensor, is_training: bool, update_statistics: bool = True
+  ) -> tf.Tensor:
     """Completes scans.
 
     Args:
       partial_scan: [B, S, S, 2], measured intensity and mask.
       is_training: normalise by the batch, and move the statistics used otherwise.
+      update_statistics: whether training moves them: not by scans unlike those to be completed.
 
     Returns:
       [B, S, S, C] float32, about in [-1, 1].
@@ -63,5 +66,5 @@ class Generator(snt.Module):
       inputs = tf.concat([inputs, interpolation.normalised_convolution(inputs)], -1)
     outputs = tf.cast(inputs, self._dtype)
     for layer in self.layers:
-      outputs = layer(outputs, is_training)
+      outputs = layer(outputs, is_training, update_statistics)
     return tf.cast(self.output(outputs), tf.float32)

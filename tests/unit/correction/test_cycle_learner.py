@@ -87,6 +87,37 @@ def test_a_paired_step_trains_the_corrector_with_the_truth():
   assert set(learner.optimisers) == {"corrector"}
 
 
+def test_the_correctors_statistics_are_of_real_scans_alone():
+  """In use it meets nothing else: simulated scans of rasters are another population."""
+  learner, twin = tiny.cycle_learner(), tiny.cycle_learner()
+  for theirs, ours in zip(twin.corrector.variables, learner.corrector.variables, strict=True):
+    theirs.assign(ours)
+  batch = learner.batch(tiny.draw())
+  twin.corrector(batch.partial, is_training=True)
+  learner.step(tiny.draw())
+  trained = {id(weight) for weight in learner.corrector.trainable_variables}
+  statistics = [
+    (ours, theirs)
+    for ours, theirs in zip(learner.corrector.variables, twin.corrector.variables, strict=True)
+    if id(ours) not in trained
+  ]
+  assert len(statistics) > 10
+  for ours, theirs in statistics:
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6, err_msg=ours.name)
+
+
+def test_histories_swap_slots_of_their_own():
+  learner = tiny.cycle_learner()
+  swapped = {"raster_history": [], "partial_history": []}
+  for iteration in range(10):
+    before = {name: getattr(learner, name).images.numpy() for name in swapped}
+    learner.step(tiny.draw(iteration))
+    for name, slots in swapped.items():
+      slots.append((getattr(learner, name).images.numpy() != before[name]).any((1, 2, 3)))
+  raster, partial = (np.array(slots)[2:] for slots in swapped.values())  # two batches fill them
+  assert raster.any() and partial.any() and (raster != partial).any()
+
+
 def square(images):
   return tf.reduce_mean(tf.square(images))
 

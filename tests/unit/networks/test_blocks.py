@@ -103,6 +103,18 @@ def test_inference_leaves_the_statistics_alone(rng):
     np.testing.assert_array_equal(variable, kept)
 
 
+def test_training_leaves_the_statistics_alone_if_told_to(rng):
+  """In every batch normalisation of a block; the outputs are those of training."""
+  block = blocks.ResidualBlock(2, 0.9)
+  inputs = tf.constant(rng.standard_normal([4, 6, 6, 2]), tf.float32)
+  expected = block(inputs, is_training=True)
+  before = [v.numpy() for v in block.variables]
+  outputs = block(3 * inputs, is_training=True, update_statistics=False)
+  for variable, kept in zip(block.variables, before, strict=True):
+    np.testing.assert_array_equal(variable, kept)
+  assert np.abs(outputs.numpy().mean((0, 1, 2))).max() < 1e-4 and outputs.shape == expected.shape
+
+
 def test_a_block_convolves_then_rectifies_then_normalises(rng):
   block = blocks.ConvolutionBlock(blocks.Convolution(3), 0.9)
   inputs = tf.constant(rng.standard_normal([4, 6, 6, 2]), tf.float32)
