@@ -8,15 +8,16 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, intensities, specimens
+from adaptive_stem_tf import config, input_pipeline, intensities, specimens
 from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.scan import baselines, path_names
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
 
 FROM_RUN = "run:"
-_POOL = 256  # scans of an actor that are mixed in
-_SEED = (0, 1)  # of the scans, if they are random
+_CANDIDATES = 256  # scans of an actor, the medoid of which becomes a fixed path
+_POOL = 16384  # most scans of an actor that are mixed in: 26 MB of pixels
+_BATCH = 32
 
 
 def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -> np.ndarray | None:
@@ -48,14 +49,24 @@ def _make(scan, images):
     return baselines.positions_of(scan.path, scan, scan.pitch)
   for prefix in (FROM_RUN, path_names.FROM_ACTOR):
     if scan.path.startswith(prefix):
-      taken = _taken_by(scan, scan.path[len(prefix) :], images)
-      # the path closest to the others, or all
-      return taken[medoid(taken)] if prefix == FROM_RUN else taken
+      workdir = scan.path[len(prefix) :]
+      if prefix == FROM_RUN:  # the path closest to the others
+        taken = _taken_by(scan, workdir, images[:_CANDIDATES])
+        return taken[medoid(taken)]
+      return _taken_by(scan, workdir, _turned(images, _POOL))
   return _from_file(scan)
 
 
+def _turned(images: np.ndarray, most: int) -> np.ndarray:
+  """Returns specimens under each dihedral transform, at most so many, evenly spread."""
+  count = len(images) * specimens.TRANSFORMS
+  chosen = np.linspace(0, count - 1, min(count, most)).round().astype(int)
+  index, which = chosen // specimens.TRANSFORMS, chosen % specimens.TRANSFORMS
+  return specimens.transform(tf.constant(images[index]), tf.constant(which, tf.int32)).numpy()
+
+
 def _taken_by(scan, workdir, images):
-  """Returns paths [K, T * n, 2] px that a trained actor takes."""
+  """Returns the path [T * n, 2] px that a trained actor takes on each of images [K, S, S, 1]."""
   trained = workdir_lib.read_experiment(workdir)
   if geometry_of(trained.scan) != geometry_of(scan):
     raise ValueError(
@@ -69,10 +80,20 @@ def _taken_by(scan, workdir, images):
     intensities.make_network_inputs(trained.data.normalise).policy(actor),
     workdir_lib.read_path(trained.scan, workdir),
   )
-  measured = specimens.as_measured(tf.constant(images[:_POOL]), trained.data)
-  seed = tf.constant(_SEED, tf.int64)
-  trajectory = tf.function(path.scan, autograph=False)(measured, None, seed)
-  return path.positions(trajectory.actions).numpy()
+
+  @tf.function(autograph=False)
+  def positions(batch, first):
+    measured = specimens.as_measured(batch, trained.data)
+    # Random scans are of each batch's own.
+    trajectory = path.scan(measured, None, tf.stack([first, tf.constant(1, tf.int64)]))
+    return path.positions(trajectory.actions)
+
+  return np.concatenate(
+    [
+      positions(tf.constant(batch), tf.constant(number * _BATCH, tf.int64)).numpy()[:count]
+      for number, (batch, count) in enumerate(input_pipeline.batches(images, _BATCH))
+    ]
+  )
 
 
 def geometry_of(scan: config.Scan) -> tuple[float, ...]:

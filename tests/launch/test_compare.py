@@ -159,7 +159,7 @@ def test_the_baselines_are_trained_like_the_models(compared, models):
   mixed = workdir_lib.read_experiment(folder / "runs/mixed-best-seed1")
   assert set(workdir_lib.read_experiment(models.split(",")[1]).differences(mixed)) == {"path"}
   pool = np.load(folder / "runs/mixed-best-seed1/path.npy")
-  assert pool.shape == (24, 16, 2)  # scans of the 24 training specimens
+  assert pool.shape == (24 * 8, 16, 2)  # of the 24 training specimens, turned in 8 ways
 
 
 def test_pitches_are_chosen_on_validation_crops(compared):

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from adaptive_stem_tf import specimens
+from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.scan import baselines, path_names, paths
 from adaptive_stem_tf.training import fixed_path
 from adaptive_stem_tf.training import workdir as workdir_lib
@@ -90,3 +93,25 @@ def test_the_medoid_is_nearest_to_the_others(rng):
 )
 def test_paths_by_name(kind, made):
   assert isinstance(path_names.make_path(scan(kind), None, np.zeros([16, 2])), made)
+
+
+def test_all_specimens_turned_in_all_ways_give_the_scans_that_are_mixed_in(tmp_path):
+  actor, images = tiny.completer(tmp_path / "actor", path="adaptive"), tiny.images(40)
+  (tmp_path / "mixed").mkdir()
+  pool = fixed_path.resolve(scan(f"mixed:{actor}"), tmp_path / "mixed", images)
+  assert pool.shape == (40 * specimens.TRANSFORMS, 16, 2)
+  assert len(np.unique(pool.reshape(len(pool), -1), axis=0)) > 256  # decisions differ
+  trained, _ = model.load(actor)
+  for which in (0, 5):
+    turned = specimens.transform(tf.constant(images), tf.fill([40], which)).numpy()
+    expected = trained.scan_all(turned).positions
+    np.testing.assert_allclose(pool[which :: specimens.TRANSFORMS], expected, atol=1e-3)
+
+
+def test_large_sets_are_thinned_evenly():
+  images = tiny.images(10)
+  thinned = fixed_path._turned(images, 20)
+  assert thinned.shape == (20, 16, 16, 1)
+  expected = specimens.transform(tf.constant(images[-1:]), tf.constant([7])).numpy()
+  np.testing.assert_array_equal(thinned[[0]], images[:1])
+  np.testing.assert_array_equal(thinned[[-1]], expected)
