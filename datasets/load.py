@@ -1,4 +1,4 @@
-"""Load a split of one of this project's data sets as a single array."""
+"""Load a split of one of this project's data sets."""
 
 import importlib
 
@@ -30,14 +30,28 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
       ~/tensorflow_datasets).
 
   Returns:
-    Images as stored, not normalised, shape `[N, 96, 96, 1]`, float32; of whole fields
-    `[N, size, size, 1]`.
+    Images as stored, not normalised, shape `[N, 96, 96, 1]`, float32; of simulated whole fields
+    `[N, 512, 512, 1]`.
 
   Raises:
-    ValueError: if the data set, the configuration or the split is not known, or a data file has the
-      wrong contents.
+    ValueError: if the data set, the configuration or the split is not known, a data file has the
+      wrong contents, or images differ in size.
     FileNotFoundError: if a file that must be downloaded by hand is missing.
   """
+  builder = _prepared(name, data_dir)
+  if None in builder.info.features["image"].shape:
+    raise ValueError(f"Images of {name} differ in size: load them with load_fields.")
+  return tfds.as_numpy(_images(builder, split, batch_size=-1))["image"]
+
+
+def load_fields(name: str, split: str, data_dir: str | None = None) -> list[np.ndarray]:
+  """Load the images of a split as `load_split`, of whatever sizes: each `[H, W]`, float32."""
+  examples = _images(_prepared(name, data_dir), split)
+  return [example["image"][..., 0] for example in tfds.as_numpy(examples)]
+
+
+def _prepared(name, data_dir):
+  """The builder of a data set, which is built if it is not yet prepared."""
   dataset, _, config = name.partition("/")
   if dataset not in available():
     raise ValueError(f"Unknown data set {dataset!r}; choose one of {available()}.")
@@ -49,12 +63,15 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
     raise ValueError(f"Unknown configuration {config!r} of {dataset}; choose one of {configs}.")
   builder = builder_class(config=config or configs[0], data_dir=data_dir)
   builder.download_and_prepare()
-  in_order = tfds.ReadConfig(interleave_cycle_length=1)
-  examples = builder.as_dataset(
+  return builder
+
+
+def _images(builder, split, batch_size=None):
+  """The images of a split, in the order of the data set; nothing else is decoded."""
+  return builder.as_dataset(
     split=split,
-    batch_size=-1,
-    read_config=in_order,
+    batch_size=batch_size,
+    read_config=tfds.ReadConfig(interleave_cycle_length=1),
     shuffle_files=False,
     decoders=tfds.decode.PartialDecoding({"image": True}),
   )
-  return tfds.as_numpy(examples)["image"]

@@ -1,5 +1,5 @@
-"""Crops of the user's own micrographs, from a folder of files as microscopes and people save
-them.
+"""Crops of the user's own micrographs, or whole fields, from a folder of files as microscopes and
+people save them.
 """
 
 import dataclasses
@@ -12,11 +12,21 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from adaptive_stem_tf.micrographs import crops, micrograph, preparation
+from adaptive_stem_tf.fields import strata
+from adaptive_stem_tf.micrographs import (
+  crops,
+  field_preparation,
+  micrograph,
+  preparation,
+  whole_fields,
+)
 
 _TRAIN_SHARE = 0.8
 _SAMPLES = 16  # places where a file is compared with others
 _SAMPLE_BYTES = 4096
+_ROWS = "rows.json"
+_FILE = "File below the folder `micrographs`."
+_PIXEL_SIZE = "Side of a px of the image [nm]; 0 where it is not known."
 
 
 @dataclasses.dataclass
@@ -27,16 +37,19 @@ class MicrographsConfig(tfds.core.BuilderConfig):
     binning: px per side that are averaged into one.
     max_crops: crops of one file at most.
     beam: whether files are read in parallel on Apache Beam.
+    field_size: longer side [px], at most, of whole fields, which are made instead of crops; 0 for
+      crops.
   """
 
   binning: int = 1
   max_crops: int = 25
   beam: bool = False
+  field_size: int = 0
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-  """Builds 96 x 96 px crops from every file in the folder `micrographs` of manual_dir, and below
-  it.
+  """Builds 96 x 96 px crops, or a whole field, from every file in the folder `micrographs` of
+  manual_dir, and below it.
 
   80 % of the files are for training, the rest for testing: no micrograph is in both. Files that
   cannot be read are reported and left out.
@@ -55,42 +68,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MicrographsConfig(
       name="binned_96_beam", beam=True, binning=2, description="binned_96, built on Apache Beam."
     ),
+    MicrographsConfig(
+      name="fields_512",
+      field_size=512,
+      description="Whole micrographs, binned to at most 512 px along the longer side; in [-1, 1].",
+    ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
   Put micrographs (npy, tif, png, jpg; dm3, dm4, emd, ser and others with RosettaSciIO), or a link
   to a folder of them, into the folder `micrographs` of manual_dir, which is by default
-  ~/tensorflow_datasets/downloads/manual/.
+  ~/tensorflow_datasets/downloads/manual/. For whole fields, a file rows.json beside them may say
+  above which row an information bar begins: {"FILE": ROWS, ...}.
   """
 
   def _info(self) -> tfds.core.DatasetInfo:
     """Describe the features."""
+    features = _field_features() if self.builder_config.field_size else _crop_features()
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(
-        {
-          "image": tfds.features.Tensor(
-            shape=(96, 96, 1),
-            dtype=np.float32,
-            encoding=tfds.features.Encoding.BYTES,
-            doc=tfds.features.Documentation(
-              desc="Intensity as stored in the file, not normalised."
-            ),
-          ),
-          "file": tfds.features.Text(doc="File below the folder `micrographs`."),
-          "row": tfds.features.Scalar(
-            dtype=np.int32, doc=tfds.features.Documentation(desc="First row, px of the file.")
-          ),
-          "column": tfds.features.Scalar(
-            dtype=np.int32, doc=tfds.features.Documentation(desc="First column, px of the file.")
-          ),
-          "pixel_size_nm": tfds.features.Scalar(
-            dtype=np.float32,
-            doc=tfds.features.Documentation(
-              desc="Side of a px of the image [nm]; 0 where it is not known."
-            ),
-          ),
-        }
-      ),
-      supervised_keys=None,
+      features=tfds.features.FeaturesDict(features), supervised_keys=None
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -116,12 +111,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(self, folder: epath.Path, files: Sequence[str]) -> Any:
-    """Return (key, features) of every crop of the files, as an iterator or as Beam's transform.
+    """Return (key, features) of every crop or field of the files, as an iterator or as Beam's
+    transform.
 
     Raises:
       RuntimeError: if Beam is asked for and not installed.
     """
     config = self.builder_config
+    if config.field_size:
+      return _fields(folder, files, whole_fields.FieldReading(config.field_size))
     cut = _CutFile(str(folder), crops.Cutting(binning=config.binning, max_crops=config.max_crops))
     if not config.beam:
       return (example for file in files for example in cut(file))
@@ -163,6 +161,68 @@ class _CutFile:
       )
 
 
+def _fields(
+  folder: epath.Path, files: Sequence[str], reading: whole_fields.FieldReading
+) -> Iterator[tuple[str, dict]]:
+  """Yield (key, features) of the whole field in each file that holds one."""
+  rows = folder / _ROWS
+  index = field_preparation.Index.parse(str(rows) if rows.exists() else "")
+  for name in files:
+    try:
+      whole = whole_fields.read(folder / name, reading, index.rows(name))
+    except micrograph.MicrographError as error:
+      logging.warning("Skipped: %s", error)
+      continue
+    gini = strata.gini(whole.field)
+    yield (
+      name,
+      {
+        "image": whole.field[..., None],
+        "file": name,
+        "binning": whole.binning,
+        "pixel_size_nm": whole.pixel_size_nm or 0.0,
+        "gini": gini,
+        "stratum": strata.stratum(gini),
+      },
+    )
+
+
+def _crop_features() -> dict[str, tfds.features.FeatureConnector]:
+  return {
+    "image": _image((96, 96, 1), "Intensity as stored in the file, not normalised."),
+    "file": tfds.features.Text(doc=_FILE),
+    "row": _number(np.int32, "First row, px of the file."),
+    "column": _number(np.int32, "First column, px of the file."),
+    "pixel_size_nm": _number(np.float32, _PIXEL_SIZE),
+  }
+
+
+def _field_features() -> dict[str, tfds.features.FeatureConnector]:
+  return {
+    "image": _image(
+      (None, None, 1), "Intensity; percentiles 0.1 and 99.9 are at -1 and 1, clipped."
+    ),
+    "file": tfds.features.Text(doc=_FILE),
+    "binning": _number(np.float32, "Px of the file per px of the image, along each axis."),
+    "pixel_size_nm": _number(np.float32, _PIXEL_SIZE),
+    "gini": _number(np.float32, "Gini coefficient of the image's structure over tiles of 64 px."),
+    "stratum": tfds.features.ClassLabel(names=strata.STRATA, doc="By the Gini coefficient."),
+  }
+
+
+def _image(shape, description):
+  return tfds.features.Tensor(
+    shape=shape,
+    dtype=np.float32,
+    encoding=tfds.features.Encoding.BYTES,
+    doc=tfds.features.Documentation(desc=description),
+  )
+
+
+def _number(dtype, description):
+  return tfds.features.Scalar(dtype=dtype, doc=tfds.features.Documentation(desc=description))
+
+
 def _without_copies(folder: epath.Path) -> list[str]:
   """Return the files below a folder in the order of their fingerprints; one name of those that have
   the same.
@@ -174,9 +234,9 @@ def _without_copies(folder: epath.Path) -> list[str]:
 
 
 def _files(folder: epath.Path) -> Iterator[epath.Path]:
-  """Yield the files of a folder and below that are not hidden, in the order of their names."""
+  """Yield the files of a folder and below that are not hidden, nor the list of rows, by name."""
   for path in sorted(folder.iterdir()):
-    if not path.name.startswith("."):
+    if not path.name.startswith(".") and path.name != _ROWS:
       yield from _files(path) if path.is_dir() else [path]
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adaptive_stem_tf.micrographs import readers
+from adaptive_stem_tf.fields import strata
+from adaptive_stem_tf.micrographs import readers, whole_fields
 from datasets import load
 from datasets.micrographs import micrographs_dataset_builder
+from tests.unit.micrographs import fields
 
 pytest.importorskip("dill", reason="tfds.testing needs dill: pip install dill.")
 
@@ -27,6 +29,14 @@ class MicrographsTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = Builder
   BUILDER_CONFIG_NAMES_TO_TEST = ["crops_96"]
   SPLITS = {"train": 3, "test": 4}
+
+
+class MicrographFieldsTest(tfds.testing.DatasetBuilderTestCase):
+  """The same for whole fields, one of each file that can be read."""
+
+  DATASET_CLASS = Builder
+  BUILDER_CONFIG_NAMES_TO_TEST = ["fields_512"]
+  SPLITS = {"train": 3, "test": 2}
 
 
 def _build(tmp_path, manual=DUMMY, config="crops_96"):
@@ -88,6 +98,37 @@ def test_binning_doubles_the_size_of_a_pixel(tmp_path):
   for example in splits["train"] + splits["test"]:
     whole = readers.read(manual / example["file"].decode()).image
     np.testing.assert_allclose(example["image"][3, 5, 0], whole[6:8, 10:12].mean(), rtol=1e-5)
+
+
+def test_whole_fields_keep_their_shapes_without_information_bars(tmp_path):
+  manual = tmp_path / "manual" / "micrographs"
+  manual.mkdir(parents=True)
+  # 6.npy is too small: 55 px high after binning.
+  for seed, shape in enumerate([(130, 100)] * 6 + [(110, 1024)]):
+    np.save(manual / f"{seed}.npy", fields.smooth(*shape, seed))
+  (manual / "rows.json").write_text('{"0.npy": 101}')
+  splits = _build(tmp_path, manual.parent, "fields_512")
+  examples = {e["file"].decode(): e for e in splits["train"] + splits["test"]}
+  assert examples.keys() == {f"{i}.npy" for i in range(6)} and splits["train"] and splits["test"]
+  assert examples["0.npy"]["image"].shape == (101, 100, 1)
+  for name, rows in (("0.npy", 101), ("2.npy", None)):
+    expected = whole_fields.read(manual / name, rows=rows)
+    np.testing.assert_array_equal(examples[name]["image"][..., 0], expected.field)
+    gini = strata.gini(expected.field)
+    assert examples[name]["gini"] == pytest.approx(gini)
+    assert strata.STRATA[examples[name]["stratum"]] == strata.stratum(gini)
+
+
+def test_fields_are_loaded_as_a_list(tmp_path):
+  manual = tmp_path / "downloads" / "manual" / "micrographs"
+  manual.mkdir(parents=True)
+  for seed in range(5):
+    np.save(manual / f"{seed}.npy", fields.smooth(100 + seed, 120, seed))
+  loaded = load.load_fields("micrographs/fields_512", "train", str(tmp_path))
+  assert len(loaded) == 4 and all(field.shape[1] == 120 for field in loaded)
+  assert len({field.shape for field in loaded}) == 4
+  with pytest.raises(ValueError, match="differ in size: load them with load_fields"):
+    load.load_split("micrographs/fields_512", "train", str(tmp_path))
 
 
 @pytest.mark.parametrize(
