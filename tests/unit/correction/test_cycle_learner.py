@@ -384,3 +384,29 @@ def test_directions_have_length_1_whatever_the_step():
   shown = cycle_learner.View(positions, 8).show(tf.zeros([1, 8, 8, 2]))[0].numpy()
   np.testing.assert_allclose(shown[0, 0, 2:], [0, 0])
   np.testing.assert_allclose(shown[7, 7, 2:], [-0.6, -0.8], atol=1e-4)  # the last visit counts
+
+
+@pytest.mark.parametrize("name", ["raster_history", "partial_history"])
+def test_discriminators_are_shown_what_generators_gave_earlier(name):
+  judged = []
+  for value in (0.0, 5.0):
+    learner = tiny.cycle_learner(history=4)
+    kept = getattr(learner, name)
+    kept.images.assign(tf.fill(kept.images.shape, value))
+    kept.added.assign(4)
+    judged.append(learner.step(tiny.draw()))
+    assert (kept.images.numpy() != value).any()
+  losses = {"raster_history": "raster_discriminator", "partial_history": "partial_discriminator"}
+  for history, metric in losses.items():
+    differs = abs(getattr(judged[0], metric) - getattr(judged[1], metric)) > 1e-6
+    assert bool(differs) == (history == name)
+
+
+def test_momentum_is_that_of_every_optimiser():
+  for momentum in (0.0, 0.5, 0.9):
+    learner = tiny.cycle_learner(momentum=momentum)
+    metrics = learner.step(tiny.draw())
+    for name in ("corrector", "distorter"):
+      norm = float(tf.linalg.global_norm(learner.optimisers[name].m))
+      gradient = float(getattr(metrics, f"{name}_gradient"))
+      assert norm == pytest.approx((1 - momentum) * gradient, rel=1e-3)

@@ -107,6 +107,9 @@ def test_an_evaluation_agrees_with_its_scans(evaluated):
   difference = result["own_minus_spiral_ten_mse"]["mean"]
   means = [result["scans"][name]["filtered"]["ten_mse"]["mean"] for name in ("adaptive", "spiral")]
   assert difference == pytest.approx(means[0] - means[1], abs=1e-6)
+  variances = targets.astype(np.float64).var((1, 2, 3))
+  assert result["image_mean_ten_mse"]["mean"] == pytest.approx(10 * variances.mean(), rel=1e-5)
+  assert np.abs(targets.mean((1, 2, 3))).max() > 0.02  # it is not 0 that is taken for the mean
   assert result["count"] == 10 and result["probing_positions"] == 16
   assert result["per_image"][7]["source"] == "b" and "source files" in result["intervals"]
   json.dumps(result)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.types import CycleMetrics, LearnerMetrics
 from tests import tiny
 
@@ -41,6 +42,22 @@ def test_the_step_is_traced_once_and_holds_no_python(make):
 def test_with_measured_ranges_the_step_is_traced_once_and_compiles_with_xla():
   learner = tiny.learner("auto", normalise="measured", truncate=True)
   assert np.isfinite(train(learner)).all() and learner.traces == 1
+
+
+@pytest.mark.parametrize("jit", ["none", pytest.param("auto", marks=SLOW)])
+def test_a_compiled_step_resumes_bit_for_bit(tmp_path, jit):
+  changes = {"blocks": 0, "segments": 3, "depth": 1, "prioritised": True, "iterations": 40}
+  straight = tiny.learner(jit, adding_decay=1 / 40, **changes)
+  train(straight, 2)
+  checkpoint.Checkpoints(tmp_path, straight).save(2)
+  resumed = tiny.learner(jit, adding_decay=1 / 40, **changes)
+  for variable in resumed.variables:
+    variable.assign(tf.zeros_like(variable))
+  assert checkpoint.Checkpoints(tmp_path, resumed).restore() == 2
+  rows = [np.array([learner.step(tiny.draw(k)) for k in (2, 3)]) for learner in (straight, resumed)]
+  np.testing.assert_array_equal(*rows)
+  for ours, theirs in zip(straight.variables, resumed.variables, strict=True):
+    np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import critic as critic_lib
-from adaptive_stem_tf.scan import geometry
+from adaptive_stem_tf.scan import geometry, steering
 from tests import tiny
 
 SCAN = tiny.experiment().scan
@@ -93,3 +93,21 @@ def test_gradients_flow_into_live_angles(rng):
     q, live_q = critic(observations, actions, live)
   assert tape.gradient(q, live) is None
   assert (np.abs(tape.gradient(live_q, live)) > 1e-8).all()
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_actions_on_waypoints_are_seen_with_the_segment_that_they_steer(rng, delay):
+  experiment = tiny.experiment(steering="waypoints", reach=3.0, decision_delay=delay)
+  actions = tf.constant(rng.uniform(-1, 1, [2, tiny.SEGMENTS, 2]), tf.float32)
+  starts = steering.segments(actions, experiment.scan).starts
+  decided = actions[:, delay:-1]
+  undecided = tf.zeros([2, delay, 2])  # a delayed first decision leaves the corner where it is
+  alone = tf.concat([undecided, decided, actions[:, -1:]], 1)
+  np.testing.assert_allclose(
+    critic_lib.Critic(experiment)._positions(decided),
+    steering.segments(alone, experiment.scan).starts[:, 1 + delay :],
+    atol=1e-5,
+  )
+  if not delay:
+    assert (np.abs(starts[:, 1:] - starts[:, :-1]) > 1).any()
+    np.testing.assert_allclose(critic_lib.Critic(experiment)._positions(decided), starts[:, 1:])

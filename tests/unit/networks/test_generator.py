@@ -30,6 +30,21 @@ def test_channels_and_blocks_are_chosen():
   assert sum(isinstance(layer, blocks.ResidualBlock) for layer in generator.layers) == 2
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_every_layers_statistics_forget_as_they_are_told_to(rng, decay):
+  generator = generator_lib.Generator(
+    config.Generator(channels=2, blocks=1, batch_norm_decay=decay)
+  )
+  first, second = (
+    tf.constant(scale * rng.standard_normal([4, 16, 16, 2]), tf.float32) for scale in (1.0, 3.0)
+  )
+  generator(first, is_training=True)
+  trained = generator(second, is_training=True)
+  used = generator(second, is_training=False)  # with 0 by the statistics of the last batch alone
+  apart = np.std(used - trained) / np.std(trained)  # variances that are kept are unbiased ones
+  assert apart < 0.05 if decay == 0 else apart > 0.2
+
+
 def test_the_mask_matters(rng):
   generator = generator_lib.Generator(config.Generator(channels=2, blocks=0))
   partial = tf.constant(rng.standard_normal([1, 8, 8, 2]), tf.float32)
