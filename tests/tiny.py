@@ -11,6 +11,7 @@ from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.correction import cycle_learner as cycle_learner_lib
 from adaptive_stem_tf.correction import training as correction_lib
 from adaptive_stem_tf.correction.configuration import Correction
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines, paths
 from adaptive_stem_tf.training import start
@@ -65,10 +66,12 @@ def splits(count: int = 8) -> input_pipeline.Splits:
 
 
 def learner(
-  jit: str = "none", path: np.ndarray | None = None, count: int = 8, **changes
+  jit: str = "none", positions: np.ndarray | None = None, count: int = 8, **changes
 ) -> learner_lib.Learner:
   """Returns a learner of the tiny experiment with some fields changed."""
-  return learner_lib.Learner(experiment(**changes), tf.constant(images(count)), jit, path)
+  configured = experiment(**changes)
+  networks = agent.make_networks(configured)
+  return learner_lib.Learner(configured, tf.constant(images(count)), networks, jit, positions)
 
 
 def draw(iteration: int = 0, count: int = 8, batch: int = BATCH) -> Draw:

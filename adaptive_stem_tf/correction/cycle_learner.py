@@ -11,7 +11,7 @@ import tensorflow as tf
 from adaptive_stem_tf import config, randomness, specimens
 from adaptive_stem_tf.correction import adversarial, history
 from adaptive_stem_tf.correction.configuration import Correction
-from adaptive_stem_tf.learning import alrc, losses
+from adaptive_stem_tf.learning import alrc, base, losses, optimisers
 from adaptive_stem_tf.networks import discriminator, distorter, generator, infill
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.types import CycleMetrics, Draw
@@ -53,7 +53,7 @@ def make_distorter(experiment: Correction) -> distorter.Distorter:
   return distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement)
 
 
-class CycleLearner(snt.Module):
+class CycleLearner(base.BaseLearner):
   """Corrector G_pr, distorter G_rp, two discriminators, their optimisers, and the step that trains
   them.
 
@@ -75,35 +75,16 @@ class CycleLearner(snt.Module):
       jit: what XLA compiles: `all` or, on a GPU, `auto` the whole step; else nothing.
       name: of the module.
     """
-    super().__init__(name=name)
-    self.experiment, self.scans = experiment, scans
-    self._size = scans.rasters.shape[1]
-    self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
+    super().__init__(experiment, name)
+    self.scans, self._size = scans, scans.rasters.shape[1]
     self._make_networks()
     self._make_optimisers()
-    whole = jit == "all" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
-    self._step = tf.function(self._train, jit_compile=whole or None, autograph=False)
-
-  def step(self, draw: Draw) -> CycleMetrics:
-    """Trains for one iteration.
-
-    Args:
-      draw: which partial scans, [B] each; rasters are drawn here.
-
-    Returns:
-      The iteration's metrics.
-    """
-    return self._step(draw.index, draw.transform)
+    self.compile_step(self._train, jit)
 
   @property
   def drawn(self) -> int:
     """How many crops draws are made from."""
     return self.scans.intensities.shape[0]
-
-  @property
-  def traces(self) -> int:
-    """How often the step was traced: 1 after the first call, and ever after."""
-    return self._step.experimental_get_tracing_count()
 
   def status(self, row: Mapping[str, float]) -> str:
     """Says in a few words how training goes, from the mean metrics of some iterations."""
@@ -156,14 +137,10 @@ class CycleLearner(snt.Module):
       for name, rate in self._base_rates()
     }
     self.optimisers = {
-      name: snt.optimizers.Adam(rate, beta1=o.momentum) for name, rate in self.rates.items()
+      name: optimisers.make_adam(rate, self._weights(name), o.momentum)
+      for name, rate in self.rates.items()
     }
-    for name, optimiser in self.optimisers.items():
-      optimiser._initialize(self._weights(name))
-    self.moments = [
-      alrc.Moments(*(tf.Variable(value, trainable=False) for value in alrc.INITIAL_MOMENTS))
-      for _ in range(2)
-    ]
+    self.moments = [base.make_moments() for _ in range(2)]
 
   def _base_rates(self) -> list[tuple[str, float]]:
     """Returns (what is trained, its learning rate before any fall) pairs."""
@@ -191,7 +168,7 @@ class CycleLearner(snt.Module):
       tf.gather_nd(part, rows) for part in (scans.nominal, scans.intensities, scans.displacements)
     )
     truth = specimens.transform(tf.gather(scans.scanned, draw.index), rows[:, 1])
-    count, seed = draw.index.shape[0], self._stream(randomness.Purpose.RASTER)
+    count, seed = draw.index.shape[0], self.stream(randomness.Purpose.RASTER)
     chosen = tf.random.stateless_uniform([2, count], seed, 0, 2**30, tf.int32)
     rasters = tf.gather(scans.rasters, chosen[0] % scans.rasters.shape[0])
     rasters = specimens.transform(rasters, chosen[1] % specimens.TRANSFORMS)
@@ -206,9 +183,6 @@ class CycleLearner(snt.Module):
       read,
       targets,
     )
-
-  def _stream(self, purpose):
-    return randomness.stream(self.experiment.seed, purpose, self.iteration)
 
   # The cyclic GAN.
 
@@ -236,9 +210,9 @@ class CycleLearner(snt.Module):
       for total, name in zip(totals, ("corrector", "distorter"))
     ]
     seen = (
-      self.raster_history.exchange(corrected, self._stream(randomness.Purpose.RASTER_HISTORY)),
+      self.raster_history.exchange(corrected, self.stream(randomness.Purpose.RASTER_HISTORY)),
       self.partial_history.exchange(
-        view.show(partial), self._stream(randomness.Purpose.PARTIAL_HISTORY)
+        view.show(partial), self.stream(randomness.Purpose.PARTIAL_HISTORY)
       ),
     )
     discriminated, of_discriminators = self._discriminate(
@@ -277,8 +251,7 @@ class CycleLearner(snt.Module):
     if cycle.correction_alrc:
       for number, moments in enumerate(self.moments):
         totals[number], moved = alrc.clip(totals[number], moments, config.Loss().alrc_deviations)
-        for variable, value in zip(moments, moved, strict=True):
-          variable.assign(value)
+        base.assign(moments, moved)
     totals = [tf.reduce_mean(total) for total in totals]
     return [sum(totals)] * 2 if cycle.totals == "joint" else totals
 

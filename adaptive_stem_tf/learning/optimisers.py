@@ -25,23 +25,56 @@ class RMSProp(snt.Module):
     self.mean_square: list[tf.Variable] = []
 
   @snt.once
-  def _initialize(self, parameters):
+  def initialise(self, parameters: Sequence[tf.Variable]) -> None:
+    """Makes the accumulators of parameters, all 1; only the first call does anything."""
     self.mean_square.extend(
       tf.Variable(tf.ones_like(p), trainable=False, name="mean_square") for p in parameters
     )
 
   def apply(self, updates: Sequence[tf.Tensor], parameters: Sequence[tf.Variable]) -> None:
     """Moves parameters by -rate g / sqrt(mean square + epsilon)."""
-    self._initialize(parameters)
+    self.initialise(parameters)
     for gradient, parameter, mean_square in zip(updates, parameters, self.mean_square, strict=True):
       mean_square.assign(self._decay * mean_square + (1 - self._decay) * tf.square(gradient))
       parameter.assign_sub(self.learning_rate * gradient / tf.sqrt(mean_square + self._epsilon))
 
 
-def make_optimiser(kind: str, learning_rate: tf.Variable) -> snt.Module:
-  """Returns the optimiser called `adam`, `rmsprop` or `sgd` (config.Optimisation)."""
-  makers = {"adam": snt.optimizers.Adam, "rmsprop": RMSProp, "sgd": snt.optimizers.SGD}
-  return makers[kind](learning_rate)
+def make_optimiser(
+  kind: str, learning_rate: tf.Variable, parameters: Sequence[tf.Variable]
+) -> snt.Module:
+  """Makes an optimiser and its variables, so that none is left to be made in a compiled step.
+
+  Args:
+    kind: `adam`, `rmsprop` or `sgd` (config.Optimisation).
+    learning_rate: a scalar.
+    parameters: what it is going to move.
+  """
+  if kind == "rmsprop":
+    rmsprop = RMSProp(learning_rate)
+    rmsprop.initialise(parameters)
+    return rmsprop
+  return (
+    snt.optimizers.SGD(learning_rate) if kind == "sgd" else make_adam(learning_rate, parameters)
+  )
+
+
+def make_adam(
+  learning_rate: tf.Variable, parameters: Sequence[tf.Variable], momentum: float = 0.9
+) -> snt.optimizers.Adam:
+  """Makes Adam and its variables.
+
+  Args:
+    learning_rate: a scalar.
+    parameters: what it is going to move.
+    momentum: decay of first moments.
+  """
+  adam = snt.optimizers.Adam(learning_rate, beta1=momentum)
+  if parameters:
+    # Sonnet makes moments at the first update: one by gradients of 0, which moves nothing but the
+    # count of steps.
+    adam.apply([tf.zeros_like(parameter) for parameter in parameters], parameters)
+    adam.step.assign(0)
+  return adam
 
 
 class Clipper(snt.Module):

@@ -11,7 +11,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.types import ReplaySample
 
 
-def whole(experiment: config.Experiment) -> int:
+def num_uncut(experiment: config.Experiment) -> int:
   """Returns how many scans of a batch are not cut: half of them with `truncate`, else all."""
   batch = experiment.optimisation.batch_size
   return batch - batch // 2 if experiment.scan.truncate else batch
@@ -24,7 +24,7 @@ def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
     experiment: the configuration.
     seed: [2] int64.
   """
-  scan, kept = experiment.scan, whole(experiment)
+  scan, kept = experiment.scan, num_uncut(experiment)
   if not scan.truncate:
     return None
   drawn = tf.random.stateless_uniform(
@@ -38,7 +38,7 @@ def weighted(sample: ReplaySample, final: tf.Tensor) -> tuple[ReplaySample, tf.T
 
   Args:
     sample: B scans, the first of them whole.
-    final: [whole], their losses.
+    final: [num_uncut], their losses.
 
   Returns:
     The sample with weights whose mean is that of the whole scans', and losses [B], 0 where unknown.

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.profiling import arithmetic
 from adaptive_stem_tf.scan import baselines, path_names
@@ -94,7 +95,9 @@ def _make(experiment, settings, specimens):
   if scan.path not in path_names.MOVING:
     path = baselines.spiral(scan, scan.pitch)
     path = path[None] if scan.path.startswith(path_names.FROM_ACTOR) else path
-  learner = Learner(experiment, tf.constant(images), settings.jit, path)
+  learner = Learner(
+    experiment, tf.constant(images), agent.make_networks(experiment), settings.jit, path
+  )
   del images
   if experiment.replay.capacity:
     store = learner.replay

@@ -6,6 +6,7 @@ import pathlib
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.training import fixed_path, run
 from adaptive_stem_tf.training import workdir as workdir_lib
@@ -41,7 +42,9 @@ def scanner(
   if path is not None:
     workdir_lib.keep_inputs(workdir, path=path)
   return run.Run(
-    learner_lib.Learner(experiment, tf.constant(splits.train), settings.jit, path),
+    learner_lib.Learner(
+      experiment, tf.constant(splits.train), agent.make_networks(experiment), settings.jit, path
+    ),
     settings,
     workdir,
   )

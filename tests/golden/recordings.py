@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning import learner as learner_lib
 
 _STATISTICS_COUNT = 10**6  # at which debiased and plain moving averages agree (METHOD decision 15)
@@ -24,7 +25,7 @@ def make_learner(controller: str, specimens: np.ndarray) -> learner_lib.Learner:
     filter_sigma=0.0,
     augment=False,
   )
-  return learner_lib.Learner(experiment, tf.constant(specimens))
+  return learner_lib.Learner(experiment, tf.constant(specimens), agent.make_networks(experiment))
 
 
 def load_weights(

@@ -13,6 +13,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.learning import optimisers
 from adaptive_stem_tf.networks import controller as controllers
 from adaptive_stem_tf.networks import cores
 
@@ -51,10 +52,10 @@ class Copier(snt.Module):
 
 def train(core: snt.RNNCore, length: int, iterations: int, rate: float = 3e-3) -> Result:
   """Trains a core to copy `length` items; tests it on new sequences."""
-  copier, optimiser = Copier(core), snt.optimizers.Adam(rate)
+  copier = Copier(core)
   copier(sequences(length, 0)[0])
   variables = copier.trainable_variables
-  optimiser._initialize(variables)
+  optimiser = optimisers.make_adam(tf.constant(rate), variables)
 
   @tf.function(jit_compile=True)
   def step(inputs, bits):

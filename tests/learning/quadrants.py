@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from adaptive_stem_tf import config, input_pipeline
 from adaptive_stem_tf.evaluation import model
+from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines
 
@@ -71,7 +72,12 @@ def train(
   """
   experiment = EXPERIMENT.replace(seed=seed, path=path_name if path is None else "given", **changes)
   positions = None if path is None else baselines.polygon_positions(path, experiment.scan)
-  learner = learner_lib.Learner(experiment, tf.constant(make(_TRAIN, 100 + seed)), path=positions)
+  learner = learner_lib.Learner(
+    experiment,
+    tf.constant(make(_TRAIN, 100 + seed)),
+    agent.make_networks(experiment),
+    path=positions,
+  )
   draws = input_pipeline.draws(
     _TRAIN, experiment.optimisation.batch_size, seed, experiment.data.augment
   )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, specimens
 from adaptive_stem_tf.evaluation import model, pictures
 from adaptive_stem_tf.scan import baselines
 from adaptive_stem_tf.training import checkpoint, start
@@ -65,7 +65,8 @@ def test_an_earlier_checkpoint_can_be_loaded(tmp_path):
 def test_filtered_observations_are_filtered_when_deployed(tmp_path):
   running = trained(tmp_path, filter_observations=True)
   images = tiny.images(3)
-  made, smooth = model.load(tmp_path)[0].scan_all(images), running.learner._filter(images)
+  made = model.load(tmp_path)[0].scan_all(images)
+  smooth = specimens.low_pass(images, running.learner.experiment.data.filter_sigma)
   np.testing.assert_allclose(made.partial[..., :1], smooth * made.partial[..., 1:], atol=1e-6)
 
 

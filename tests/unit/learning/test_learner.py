@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from adaptive_stem_tf import specimens
 from adaptive_stem_tf.learning import alrc
-from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines
 from adaptive_stem_tf.types import LearnerMetrics, ReplaySample
 from tests import tiny
@@ -196,7 +196,7 @@ def test_targets_are_filtered_and_observations_only_if_asked():
     tiny.learner(augment=False, filter_observations=True),
   )
   images = plain.specimens(tiny.draw())
-  smooth = filtered._filter(images)
+  smooth = specimens.low_pass(images, filtered.experiment.data.filter_sigma)
   for learner, seen in ((plain, images), (filtered, smooth)):
     trajectory = learner.scan(images)
     sample = ReplaySample(
@@ -221,8 +221,7 @@ def test_exploration_moves_the_scan_and_sigma_0_does_not():
 @pytest.mark.parametrize("kind", ["spiral", "random_walk"])
 def test_other_paths_leave_actor_and_critic_alone(kind):
   positions = baselines.spiral(tiny.experiment().scan, 4.0) if kind == "spiral" else None
-  experiment = tiny.experiment(path=kind)
-  learner = learner_lib.Learner(experiment, tf.constant(tiny.images()), "none", positions)
+  learner = tiny.learner(positions=positions, path=kind)
   before = {name: values(getattr(learner, name)) for name in NETWORKS}
   metrics = train(learner, 2)
   assert not any(
@@ -238,7 +237,7 @@ def test_other_paths_leave_actor_and_critic_alone(kind):
 
 def test_a_fixed_path_needs_its_positions():
   with pytest.raises(ValueError, match="path='spiral' is a fixed path"):
-    learner_lib.Learner(tiny.experiment(path="spiral"), tf.constant(tiny.images()), "none")
+    tiny.learner(path="spiral")
 
 
 @pytest.mark.parametrize(

@@ -56,20 +56,31 @@ def test_rmsprop_follows_its_rate():
 
 def test_optimisers_by_name():
   rate = tf.Variable(0.5)
-  assert isinstance(optimisers.make_optimiser("adam", rate), snt.optimizers.Adam)
-  assert isinstance(optimisers.make_optimiser("rmsprop", rate), optimisers.RMSProp)
   parameter = tf.Variable([1.0])
-  optimisers.make_optimiser("sgd", rate).apply([tf.constant([1.0])], [parameter])
+  adam, rmsprop, sgd = (
+    optimisers.make_optimiser(kind, rate, [parameter]) for kind in ("adam", "rmsprop", "sgd")
+  )
+  assert isinstance(adam, snt.optimizers.Adam) and isinstance(rmsprop, optimisers.RMSProp)
+  sgd.apply([tf.constant([1.0])], [parameter])
   np.testing.assert_allclose(parameter, [0.5])
+
+
+@pytest.mark.parametrize(("kind", "count"), [("adam", 3), ("rmsprop", 1)])
+def test_variables_exist_before_the_first_update_and_move_nothing(kind, count):
+  parameter = tf.Variable([1.0, -2.0])
+  optimiser = optimisers.make_optimiser(kind, tf.constant(0.5), [parameter])
+  np.testing.assert_array_equal(parameter, [1.0, -2.0])
+  assert len(optimiser.variables) == count
+  expected = {"adam": [0.0, 0.0, 0.0], "rmsprop": [1.0]}[kind]
+  assert (
+    sorted(float(tf.reduce_mean(tf.cast(v, tf.float32))) for v in optimiser.variables) == expected
+  )
 
 
 def test_adam_has_the_published_constants(rng):
   parameter, expected = tf.Variable([0.0, 0.0]), np.zeros(2)
-  optimiser, first, second = (
-    optimisers.make_optimiser("adam", tf.constant(0.1)),
-    np.zeros(2),
-    np.zeros(2),
-  )
+  optimiser = optimisers.make_optimiser("adam", tf.constant(0.1), [parameter])
+  first, second = np.zeros(2), np.zeros(2)
   for step in range(1, 5):
     gradient = rng.standard_normal(2)
     optimiser.apply([tf.constant(gradient, tf.float32)], [parameter])

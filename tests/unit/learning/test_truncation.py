@@ -16,7 +16,7 @@ def draws(count=40, **changes):
 
 
 def test_nothing_is_cut_by_default():
-  assert truncation.whole(tiny.experiment()) == 4
+  assert truncation.num_uncut(tiny.experiment()) == 4
   assert truncation.draw(tiny.experiment(), tf.constant([0, 0], tf.int64)) is None
 
 
@@ -24,7 +24,7 @@ def test_half_of_a_batch_is_cut_after_any_decision():
   cut = draws(truncate=True)
   np.testing.assert_array_equal(cut[:, :2], 4)
   assert set(cut[:, 2:].ravel()) == {1, 2, 3}
-  assert truncation.whole(tiny.experiment(truncate=True, batch_size=5)) == 3
+  assert truncation.num_uncut(tiny.experiment(truncate=True, batch_size=5)) == 3
   assert set(draws(truncate=True, decision_delay=1)[:, 2:].ravel()) == {1, 2}
 
 

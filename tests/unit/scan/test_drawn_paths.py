@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.learning import replay
 from adaptive_stem_tf.scan import baselines, drawn_paths, geometry, path_names
 from tests import tiny
@@ -118,7 +117,7 @@ def test_drawn_paths_have_names_and_the_size_of_their_actions(name):
 
 @pytest.mark.parametrize("name", ["mixed", "jittered_grid"])
 def test_a_generator_trains_on_them(eagerly, name):
-  learner = learner_lib.Learner(tiny.experiment(path=name), tf.constant(tiny.images()), "none")
+  learner = tiny.learner(path=name)
   losses = [float(learner.step(tiny.draw(iteration)).generator_loss) for iteration in range(2)]
   assert np.isfinite(losses).all()
   seeds = replay.Seeds(*(tf.constant([purpose, 5], tf.int64) for purpose in range(3)))

@@ -5,10 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
-import tensorflow as tf
 
 from adaptive_stem_tf.evaluation import model
-from adaptive_stem_tf.learning import learner
 from adaptive_stem_tf.serving import export
 from tests import tiny
 
@@ -17,10 +15,7 @@ def exported(
   folder: pathlib.Path, positions: np.ndarray | None = None, **changes
 ) -> tuple[model.Model, pathlib.Path]:
   """Returns a tiny model, along a fixed path if one is given, and the folder it was exported to."""
-  trained = learner.Learner(
-    tiny.experiment(**changes), tf.constant(tiny.images()), "none", positions
-  )
-  made = model.of_learner(trained)
+  made = model.of_learner(tiny.learner(positions=positions, **changes))
   return made, export.export(made, folder / "1")
 
 

@@ -1,0 +1,74 @@
+"""What all learners share: the iteration, its random streams, its compiled step and its moments."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sonnet as snt
+import tensorflow as tf
+
+from adaptive_stem_tf import randomness
+from adaptive_stem_tf.learning import alrc
+from adaptive_stem_tf.settings import Composite
+from adaptive_stem_tf.types import Draw
+
+
+class BaseLearner(snt.Module):
+  """A module whose variables are all that training changes, and the step that trains them.
+
+  A learner makes its variables, then calls `compile_step` with its data flow, once. The names of
+  its attributes are those under which checkpoints keep its variables.
+
+  Attributes:
+    experiment: the configuration.
+    iteration: number of iterations done, int64.
+  """
+
+  def __init__(self, experiment: Composite, name: str):
+    super().__init__(name=name)
+    self.experiment: Any = experiment
+    self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
+
+  def compile_step(self, train: Any, jit: str) -> None:
+    """Compiles the data flow of an iteration.
+
+    Args:
+      train: takes index and transform of a draw, [B] int32 each; returns a NamedTuple of scalars.
+      jit: what XLA compiles: `all` or, on a GPU, `auto` all of it; else nothing (config.Run).
+    """
+    self._step = tf.function(train, jit_compile=compiles_all(jit) or None, autograph=False)
+
+  def step(self, draw: Draw) -> Any:
+    """Trains for one iteration.
+
+    Args:
+      draw: which specimens to learn from, [B] each.
+
+    Returns:
+      The iteration's metrics, a NamedTuple of scalars.
+    """
+    return self._step(draw.index, draw.transform)
+
+  @property
+  def traces(self) -> int:
+    """How often the step was traced: 1 after the first call, and ever after."""
+    return self._step.experimental_get_tracing_count()
+
+  def stream(self, purpose: randomness.Purpose) -> tf.Tensor:
+    """Returns the seed [2] of a purpose's random numbers in this iteration."""
+    return randomness.stream(self.experiment.seed, purpose, self.iteration)
+
+
+def compiles_all(jit: str) -> bool:
+  """Returns whether XLA compiles a whole step: if it is asked to, or may and there is a GPU."""
+  return jit == "all" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
+
+
+def make_moments() -> alrc.Moments:
+  """Returns the variables of the moments of a loss that is clipped (METHOD section 6)."""
+  return alrc.Moments(*(tf.Variable(value, trainable=False) for value in alrc.INITIAL_MOMENTS))
+
+
+def assign(variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]) -> None:
+  """Assigns each variable its value."""
+  for variable, value in zip(variables, values, strict=True):
+    variable.assign(value)
