@@ -14,9 +14,8 @@ class Example(NamedTuple):
 
   partial: tf.Tensor  # [B, S, S, 2], intensity and mask
   target: tf.Tensor  # [B, S, S, 1], filtered specimens
-  ranges: intensities.IntensityRange | None = (
-    None  # of what was measured, where networks see scans by it
-  )
+  # Of what was measured, where networks see scans by it.
+  ranges: intensities.IntensityRange | None = None
 
 
 class Completion(NamedTuple):
