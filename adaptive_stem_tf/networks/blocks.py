@@ -5,6 +5,7 @@ Variables are float32; `precision` chooses the arithmetic of convolutions. Kerne
 """
 
 import math
+from collections.abc import Sequence
 
 import sonnet as snt
 import tensorflow as tf
@@ -63,6 +64,20 @@ class Convolution(snt.Module):
     self._initialize(inputs)
     outputs = tf.nn.conv2d(inputs, tf.cast(self.w, inputs.dtype), self.stride, "SAME")
     return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype)) if self._with_bias else outputs
+
+
+def convolve_together(convolutions: Sequence[Convolution], inputs: tf.Tensor) -> list[tf.Tensor]:
+  """Returns what several convolutions of one stride, with biases, give, computed as one.
+
+  A convolution to few channels takes about as long as one to eight.
+  """
+  for convolution in convolutions:
+    convolution._initialize(inputs)
+  kernel = tf.concat([convolution.w for convolution in convolutions], -1)
+  biases = [convolution.b for convolution in convolutions]
+  outputs = tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), convolutions[0].stride, "SAME")
+  outputs = tf.nn.bias_add(outputs, tf.cast(tf.concat(biases, 0), inputs.dtype))
+  return tf.split(outputs, [bias.shape[0] for bias in biases], -1)
 
 
 class TransposedConvolution(snt.Module):

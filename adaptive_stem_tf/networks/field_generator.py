@@ -62,9 +62,10 @@ class FieldGenerator(snt.Module):
       relative(estimate.smooth), -relative(mean), base, (estimate.log_density + 3.0) / 2,
       tf.math.log(noise / contrast + 1e-3) / 3], -1)  # fmt: skip
     features = self._features(inputs)
+    heads = blocks.convolve_together((self.correction, self.spread), features)
     enlarge = lambda image: tf.image.resize(image, tf.shape(mask)[1:3], "bilinear")
-    correction = enlarge(scale) * tf.nn.depth_to_space(self.correction(features), 2)
-    spread = tf.clip_by_value(self.spread(features), -8.0, 8.0)
+    correction = enlarge(scale) * tf.nn.depth_to_space(heads[0], 2)
+    spread = tf.clip_by_value(heads[1], -8.0, 8.0)
     log_variance = specimens.low_pass(maps.double(tf.math.log(contrast) - 3.0 + spread), _SMOOTH)
     completion = plain + specimens.low_pass(correction, self._sigma)
     smooth = enlarge(estimate.smooth)

@@ -136,3 +136,13 @@ def test_a_residual_block_normalises_once_after_the_addition(rng):
   second = norm(tf.nn.relu(block.blocks[1].convolution(first)))
   expected = norm(inputs + tf.nn.relu(block.convolution(second)))
   np.testing.assert_allclose(outputs, expected, atol=1e-4)
+
+
+def test_convolutions_together_give_what_each_gives(rng):
+  inputs = tf.constant(rng.normal(size=[2, 6, 5, 3]), tf.float32)
+  convolutions = [blocks.Convolution(4), blocks.Convolution(1)]
+  blocks.convolve_together(convolutions, inputs)
+  for convolution in convolutions:
+    convolution.b.assign(rng.normal(size=convolution.b.shape))
+  for convolution, output in zip(convolutions, blocks.convolve_together(convolutions, inputs)):
+    np.testing.assert_allclose(output, convolution(inputs), rtol=1e-5, atol=1e-5)
