@@ -23,8 +23,8 @@ from adaptive_stem_tf.compare.groups import Group
 from adaptive_stem_tf.compare.measure import Contender, Entry, Inputs
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, SCANS, SPIRALS, Plan, shown_first
 from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
-from adaptive_stem_tf.reproduction.plan import Job
 from adaptive_stem_tf.training import workdir as workdir_lib
+from adaptive_stem_tf.training.start import Job
 from launch import data, runner
 
 _EXAMPLES, _ANIMATED = 4, 2

@@ -24,9 +24,9 @@ from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range
 from adaptive_stem_tf.reproduction import results as reproduction_results
-from adaptive_stem_tf.reproduction.plan import Job
 from adaptive_stem_tf.reproduction.results import Measured
 from adaptive_stem_tf.training import start
+from adaptive_stem_tf.training.start import Job
 from launch import flags as launch_flags
 from launch import runner
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import IO
 
 from adaptive_stem_tf.evaluation import pictures
-from adaptive_stem_tf.reproduction.plan import Job, write_flagfile
 from adaptive_stem_tf.training import run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
+from adaptive_stem_tf.training.start import Job, write_flagfile
 from launch import data
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -10,9 +11,17 @@ LIBRARY = ROOT / "adaptive_stem_tf"
 FILES = sorted(LIBRARY.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
-# Each stage may import itself and what stands before it.
-_BASE = {"settings", "config", "field_config", "types", "specimens", "randomness", "intensities"}
-_DATA = _BASE | {"scan", "fields", "input_pipeline"}
+# Each stage may import itself and what stands before it; docs/ARCHITECTURE.md says the same.
+FOUNDATIONS = {
+  "settings",
+  "config",
+  "field_config",
+  "types",
+  "specimens",
+  "randomness",
+  "intensities",
+}
+_DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
 _EVALUATION = _LEARNING | {"training", "evaluation"}
 _RESULTS = {"compare", "compare_fields", "reproduction", "correction", "profiling"}
@@ -21,18 +30,18 @@ ALLOWED = {
   "config": {"settings"},
   "field_config": {"settings"},
   "types": set(),
-  "specimens": _BASE,
-  "randomness": _BASE,
-  "intensities": _BASE,
-  "micrographs": _BASE | {"fields.strata"},
-  "input_pipeline": _BASE,
-  "scan": _BASE,
-  "fields": _BASE,
-  "networks": _BASE | {"fields", "scan.environment", "scan.geometry", "scan.steering"},
+  "specimens": FOUNDATIONS,
+  "randomness": FOUNDATIONS,
+  "intensities": FOUNDATIONS,
+  "micrographs": FOUNDATIONS | {"fields.strata"},
+  "input_pipeline": FOUNDATIONS,
+  "scan": FOUNDATIONS,
+  "fields": FOUNDATIONS,
+  "networks": FOUNDATIONS | {"fields", "scan.environment", "scan.geometry", "scan.steering"},
   "learning": _DATA | {"networks"},
   "training": _LEARNING,
   "evaluation": _LEARNING | {"training"},
-  "compare": _EVALUATION | {"reproduction.plan"},
+  "compare": _EVALUATION,
   "compare_fields": _EVALUATION,
   "reproduction": _EVALUATION,
   "correction": _EVALUATION,
@@ -40,6 +49,9 @@ ALLOWED = {
   "serving": _EVALUATION | _RESULTS,
   "api": _EVALUATION | _RESULTS | {"serving"},
 }
+
+
+DOCUMENT = ROOT / "docs" / "ARCHITECTURE.md"
 
 
 def name_of(path):
@@ -148,3 +160,31 @@ def test_files_stay_short(path):
   lines = path.read_text().splitlines()
   assert len(lines) < 500  # aim at 300
   assert max(map(len, lines), default=0) <= 100
+
+
+def rooms():
+  """Returns what the document says that each room may import, by the room's name."""
+  rows = re.findall(r"^\| `(\w+)/` \|[^|]*\| ([^|]*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+  return {room: set(re.findall(r"`([\w.]+)`", told)) for room, told in rows}
+
+
+def test_the_document_says_what_every_room_may_import():
+  packages = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+  documented = rooms()
+  assert packages <= set(documented)
+  for room, told in documented.items():
+    allowed = set(ALLOWED[room])
+    if allowed >= FOUNDATIONS:
+      allowed = allowed - FOUNDATIONS | {"foundations"}
+    assert told == allowed, room
+
+
+def test_the_document_names_the_foundations():
+  sentence = re.search(r"Foundations: ([^.]*\.py`)+", DOCUMENT.read_text())[0]
+  assert set(re.findall(r"`(\w+)\.py`", sentence)) == FOUNDATIONS
+
+
+def test_files_that_the_document_names_exist():
+  text = DOCUMENT.read_text()
+  for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+    assert (LIBRARY / name).is_file() or (ROOT / name).is_file(), name

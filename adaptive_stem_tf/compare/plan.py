@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare import classical
 from adaptive_stem_tf.compare.groups import Group
-from adaptive_stem_tf.reproduction.plan import Job
 from adaptive_stem_tf.scan import baselines, path_names
+from adaptive_stem_tf.training.start import Job
 
 SCANS = {
   "spiral": "spiral",

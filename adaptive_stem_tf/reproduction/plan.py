@@ -3,20 +3,12 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.reproduction import supplement
 from adaptive_stem_tf.training import fixed_path
-
-
-class Job(NamedTuple):
-  """A run to train."""
-
-  workdir: pathlib.Path
-  experiment: config.Experiment
-  settings: config.Run
-  needs: pathlib.Path | None  # workdir of a run that must have finished before
+from adaptive_stem_tf.training.start import Job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,23 +87,3 @@ class Plan:
   def _canonical(self, name: str) -> str:
     fields = lambda other: {**self.base.flat(), **self._changes(other)}
     return next((other for other in supplement.RUNS if fields(other) == fields(name)), name)
-
-
-def flags_of(job: Job) -> list[str]:
-  """Returns a run as the lines of a flagfile that `launch.train` takes."""
-  values = {**job.experiment.flat(), **dataclasses.asdict(job.settings)}
-  defaults = {**config.Experiment().flat(), **dataclasses.asdict(config.Run())}
-  return [
-    f"--{name}={value!r}" if type(value) is float else f"--{name}={value}"
-    for name, value in values.items()
-    if value != defaults[name]
-  ]
-
-
-def write_flagfile(job: Job) -> pathlib.Path:
-  """Writes a run as a flagfile beside its workdir; returns its path."""
-  path = job.workdir.with_name(f"{job.workdir.name}.cfg")
-  path.parent.mkdir(parents=True, exist_ok=True)
-  comment = f"# python -m launch.train --flagfile={path} --workdir={job.workdir}"
-  path.write_text("\n".join([comment, *flags_of(job)]) + "\n")
-  return path
