@@ -288,3 +288,14 @@ def test_validation_errors_are_measured_where_specimens_are_set_aside(tmp_path, 
     held = reproduction_results._error_metrics(errors)
     assert held.get("validation") == (None if number else 2.0)
     assert held["overfitting"] == 2.0  # test minus training
+
+
+def test_fixed_paths_are_also_measured_half_way(tmp_path, monkeypatch):
+  monkeypatch.setattr(reproduction_results.model, "load", lambda _, step: (step, step))
+  of_step = lambda step, _: {"mean": float(step), "standard_deviation": 0.0}
+  monkeypatch.setattr(reproduction_results, "_error", of_step)
+  images = np.zeros([2, 1, 1, 1])
+  splits = input_pipeline.Splits(images, images[:0], images, specimens.Repairs(0, 0))
+  experiment = config.Experiment().replace(path="spiral", iterations=10)
+  errors = reproduction_results.measure_errors(tmp_path, experiment, splits, 0)
+  assert (errors["half"]["test"]["mean"], errors["end"]["test"]["mean"]) == (5.0, 10.0)
