@@ -8,7 +8,9 @@ trained where they are missing, in DIR/runs: with the models' configuration, dat
 of iterations, interrupted ones resume, finished ones are not repeated. The pitch of each
 spiral is chosen on validation crops. DIR receives compare.json, compare.csv, compare.md,
 differences.png (paired differences from the better spiral), examples.png and scan.gif.
-Models that differ in their seeds only are one group; NAME=WORKDIR names a group.
+Models that differ in their seeds only are one group; NAME=WORKDIR names a group. Models of any
+path can be compared, and --scans=NAME=FILE.npy adds a scan of your own: its positions in px, as
+many as the models', or its directions in rad. The generator of all scans was not trained on it.
 """
 
 import dataclasses
@@ -29,7 +31,8 @@ from launch import flags as launch_flags
 _MODELS = flags.DEFINE_list(
   "models",
   None,
-  "finished training workdirs of adaptive scanners, separated by commas",
+  "finished training workdirs, WORKDIR or NAME=WORKDIR, separated by commas: of adaptive scanners, "
+  "or of any other path",
   required=True,
 )
 _IMAGES = flags.DEFINE_string(
@@ -45,7 +48,10 @@ _SPLIT = flags.DEFINE_enum(
   "which split is scanned: choose on validation, report on test",
 )
 _SCANS = flags.DEFINE_list(
-  "scans", [], f"scans to compare with: {', '.join(plan_lib.SCANS)}. Default: all"
+  "scans",
+  [],
+  f"scans to compare with: {', '.join(plan_lib.SCANS)}, and NAME=FILE.npy for positions [P, 2] px "
+  "or directions [T] rad of your own. Default: all that have names",
 )
 _COMPLETIONS = flags.DEFINE_list(
   "completions",
@@ -155,6 +161,12 @@ def _request(groups: list[groups_lib.Group]) -> compare_report.Request:
 
 def _plan(groups: list[groups_lib.Group]) -> plan_lib.Plan:
   first = groups[0].experiments[0]
+  scans, files = plan_lib.parse_scans(_SCANS.value)
+  if files and _EQUAL_TIME.value:
+    raise ValueError(
+      f"equal_time and scans={','.join(files)} of files contradict each other: a file has "
+      "positions of one number; leave one of them out."
+    )
   changes: dict = {"iterations": _ITERATIONS.value or first.optimisation.iterations}
   images = _TRAINING.value or first.data.images
   if images:
@@ -171,7 +183,8 @@ def _plan(groups: list[groups_lib.Group]) -> plan_lib.Plan:
     settings,
     (pathlib.Path(_OUTPUT.value) / "runs").resolve(),
     _seeds() or groups[0].seeds,
-    plan_lib.check("scans", _SCANS.value, list(plan_lib.SCANS)),
+    scans,
+    files=files,
   )
 
 

@@ -21,7 +21,7 @@ from adaptive_stem_tf.compare import (
 )
 from adaptive_stem_tf.compare.groups import Group
 from adaptive_stem_tf.compare.measure import Contender, Entry, Inputs
-from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, SCANS, SPIRALS, Plan, shown_first
+from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, SPIRALS, Plan, shown_first
 from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
 from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.training.start import Job
@@ -188,12 +188,13 @@ def _contenders(
   contenders, own = [], OWN in request.completions
   for group in groups:
     models = [_load(workdir) for workdir in group.workdirs]
-    name = "adaptive" if len(groups) == 1 else f"adaptive: {group.name}"
+    kind = "adaptive" if group.adaptive else "run"
+    name = "adaptive" if len(groups) == 1 and group.adaptive else f"{kind}: {group.name}"
     entries = tuple(
       Entry(seed, one.path, one.generator if own else None)
       for seed, one in zip(group.seeds, models)
     )
-    contenders.append(Contender(name, name, True, group.experiments[0].scan, entries))
+    contenders.append(Contender(name, name, group.adaptive, group.experiments[0].scan, entries))
   for name in plan.scans:
     path = scanning.baseline(plan.scan(name, pitches))
     load = lambda seed, name=name: (
@@ -202,7 +203,7 @@ def _contenders(
     entries = tuple(
       Entry(seed, path, load(seed)) for seed in (plan.seeds if own else plan.seeds[:1])
     )
-    contenders.append(Contender(name, SCANS[name], False, plan.scan(name, pitches), entries))
+    contenders.append(Contender(name, plan.label(name), False, plan.scan(name, pitches), entries))
   return contenders
 
 

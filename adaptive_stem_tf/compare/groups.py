@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.scan import path_names
+from adaptive_stem_tf.training import fixed_path
 from adaptive_stem_tf.training import workdir as workdir_lib
 
 _EQUAL = ("data", "generator")  # sections that compared models share, as their baselines do
@@ -22,20 +24,24 @@ class Group(NamedTuple):
   experiments: tuple[config.Experiment, ...]
 
   @property
+  def adaptive(self) -> bool:
+    """Whether an actor decides where these models scan."""
+    return self.experiments[0].scan.path == "adaptive"
+
+  @property
   def seeds(self) -> tuple[int, ...]:
     """The seeds of the runs."""
     return tuple(experiment.seed for experiment in self.experiments)
 
 
 def read(models: Sequence[str]) -> list[Group]:
-  """Reads finished runs of adaptive scanners and groups them.
+  """Reads finished runs, of adaptive scans or any other path, and groups them.
 
   Args:
     models: WORKDIR each, or NAME=WORKDIR to name its group.
 
   Raises:
-    ValueError: if there are none, one has not finished or is not adaptive, or they cannot be
-      compared.
+    ValueError: if there are none, one has not finished, or they cannot be compared.
   """
   if not models:
     raise ValueError("models= names no run: give --models=WORKDIR[,WORKDIR...].")
@@ -43,7 +49,7 @@ def read(models: Sequence[str]) -> list[Group]:
   for model in models:
     name, _, workdir = model.rpartition("=")
     experiment = _read_one(pathlib.Path(workdir))
-    key = experiment.replace(seed=0, images="").to_json()
+    key = experiment.replace(seed=0, images="", path=_path_kind(experiment)).to_json()
     found.setdefault(key, []).append((name, pathlib.Path(workdir), experiment))
   groups = [_group(members) for members in found.values()]
   _check(groups)
@@ -52,17 +58,22 @@ def read(models: Sequence[str]) -> list[Group]:
 
 def _read_one(workdir: pathlib.Path) -> config.Experiment:
   experiment = workdir_lib.read_experiment(workdir)
-  if experiment.scan.path != "adaptive":
-    raise ValueError(
-      f"models={workdir} scans along path={experiment.scan.path}: give adaptive runs; this command "
-      "trains and adds the others."
-    )
   if not workdir_lib.is_finished(workdir) or workdir_lib.diverged_at(workdir) is not None:
     raise ValueError(
       f"models={workdir} has not finished its {experiment.optimisation.iterations} iterations: "
       f"train it to its end (python -m launch.train --workdir={workdir})."
     )
   return experiment
+
+
+def _path_kind(experiment: config.Experiment) -> str:
+  """Returns a path's name; of one taken from a run, without the run, which each seed has its own
+  of.
+  """
+  path = experiment.scan.path
+  return next(
+    (kind for kind in (fixed_path.FROM_RUN, path_names.FROM_ACTOR) if path.startswith(kind)), path
+  )
 
 
 def _group(members: Sequence[tuple[str, pathlib.Path, config.Experiment]]) -> Group:

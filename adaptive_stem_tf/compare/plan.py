@@ -1,7 +1,9 @@
 """Which scans and completions are compared, and which generators have to be trained for them."""
 
 import dataclasses
+import hashlib
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from adaptive_stem_tf import config
@@ -46,8 +48,9 @@ class Plan:
     settings: how runs are carried out.
     folder: workdirs are below it.
     seeds: of every generator.
-    scans: names of `SCANS`.
+    scans: names of `SCANS` and of `files`.
     segments: of each scan, fewer than the models' where times are made equal.
+    files: of the probing positions of scans that are not in `SCANS`, by name.
   """
 
   group: Group
@@ -57,10 +60,16 @@ class Plan:
   seeds: tuple[int, ...]
   scans: tuple[str, ...]
   segments: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  def label(self, name: str) -> str:
+    """Returns how a scan is called in tables and pictures."""
+    return SCANS.get(name, name)
 
   def scan(self, name: str, pitches: Mapping[str, float]) -> config.Scan:
-    """Returns the geometry of a scan of `SCANS`, with the pitch in px of a spiral."""
-    changes = {"path": name, "pitch": pitches[name]} if name in SPIRALS else {"path": name}
+    """Returns the geometry of a scan, with the pitch in px of a spiral."""
+    changes = {"path": self.files.get(name, name)}
+    changes |= {"pitch": pitches[name]} if name in SPIRALS else {}
     segments = self.segments.get(name, self.base.scan.segments)
     return dataclasses.replace(self.base.scan, segments=segments, **changes)
 
@@ -68,6 +77,8 @@ class Plan:
     """Returns what trains the generator of one scan."""
     scan = self.scan(name, pitches)
     label = f"{name}-pitch{scan.pitch:g}" if name in SPIRALS else name
+    if name in self.files:  # other positions in a file of the same name are another scan
+      label += f"-{hashlib.sha256(pathlib.Path(scan.path).read_bytes()).hexdigest()[:8]}"
     label += f"-{scan.segments * scan.probes}" if name in self.segments else ""
     return self._job(label, self._experiment(scan, seed))
 
@@ -104,6 +115,40 @@ class Plan:
       else self.settings
     )
     return Job(self.folder / f"{label}-seed{experiment.seed}", experiment, settings, None)
+
+
+def parse_scans(given: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+  """Reads a list of scans: names of `SCANS`, and NAME=FILE for scans of one's own.
+
+  Returns:
+    The scans' names, and the absolute path of each file by name; all of `SCANS` if nothing is
+    given.
+
+  Raises:
+    ValueError: for a scan that is unknown, a name that is taken, or a file that is missing.
+  """
+  files: dict[str, str] = {}
+  for item in given:
+    name, equals, file = item.partition("=")
+    if not equals:
+      continue
+    if name in SCANS or name in files or not re.fullmatch(r"[\w.-]+", name):
+      raise ValueError(
+        f"scans={item} needs a name of its own, of letters, digits, dots, dashes and underscores: "
+        "write --scans=NAME=FILE.npy."
+      )
+    if not pathlib.Path(file).is_file():
+      raise ValueError(f"scans={item}: {file} is not a file; give a NumPy file of positions in px.")
+    files[name] = str(pathlib.Path(file).resolve())
+  names = [item for item in given if "=" not in item]
+  unknown = [name for name in names if name not in SCANS]
+  if unknown:
+    raise ValueError(
+      f"scans={','.join(unknown)} is unknown: choose among {', '.join(SCANS)}, or name a file of "
+      "probing positions with NAME=FILE.npy."
+    )
+  known = tuple(name for name in SCANS if name in names or not given)
+  return (*known, *files), files
 
 
 def check(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

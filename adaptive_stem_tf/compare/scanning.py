@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, intensities, specimens
-from adaptive_stem_tf.scan import baselines, environment, partial_scan, path_names, paths
+from adaptive_stem_tf.scan import environment, partial_scan, path_names, paths
+from adaptive_stem_tf.training import fixed_path
 
 _BATCH = 32
 _SEED = 1  # of scans that are drawn
@@ -60,11 +61,12 @@ def conditions(electrons: tuple[float, ...], normalise: str = "image") -> list[C
 
 
 def baseline(scan: config.Scan) -> paths.Path:
-  """Returns the path of a scan that no actor makes."""
-  positions = (
-    baselines.positions_of(scan.path, scan, scan.pitch) if scan.path in baselines.KINDS else None
-  )
-  return path_names.make_path(scan, None, positions)
+  """Returns the path of a scan that no actor makes.
+
+  Raises:
+    ValueError: if a file holds no positions of the scan's geometry.
+  """
+  return path_names.make_path(scan, None, fixed_path.positions_of(scan))
 
 
 def observe(images: np.ndarray, data: config.Data, condition: Condition) -> np.ndarray:

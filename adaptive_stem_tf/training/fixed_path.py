@@ -44,9 +44,20 @@ def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -
   return workdir_lib.read_path(scan, workdir)
 
 
-def _make(scan, images):
+def positions_of(scan: config.Scan) -> np.ndarray | None:
+  """Returns the positions [T * n, 2] px of a spiral, lines, a grid or a file; None if they move.
+
+  Raises:
+    ValueError: if a file is missing or does not fit the geometry.
+  """
+  if scan.path in path_names.MOVING:
+    return None
   if scan.path in baselines.KINDS:
     return baselines.positions_of(scan.path, scan, scan.pitch)
+  return _from_file(scan)
+
+
+def _make(scan, images):
   for prefix in (FROM_RUN, path_names.FROM_ACTOR):
     if scan.path.startswith(prefix):
       workdir = scan.path[len(prefix) :]
@@ -54,7 +65,7 @@ def _make(scan, images):
         taken = _taken_by(scan, workdir, images[:_CANDIDATES])
         return taken[medoid(taken)]
       return _taken_by(scan, workdir, _turned(images, _POOL))
-  return _from_file(scan)
+  return positions_of(scan)
 
 
 def _turned(images: np.ndarray, most: int) -> np.ndarray:

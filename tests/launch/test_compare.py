@@ -232,6 +232,36 @@ def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops):
   assert workdir_lib.read_experiment(tmp_path / "runs/grid-12-seed0").scan.segments == 3
 
 
+def test_models_of_fixed_paths_and_scans_of_ones_own_are_compared(
+  tmp_path, models, crops, rng, eagerly, monkeypatch
+):
+  monkeypatch.setattr(pictures.Refresher, "__call__", lambda *_: None)
+  ended = commands.train(
+    tmp_path / "zigzag", crops, iterations=2, validation_fraction=0.25, path="zigzag"
+  )
+  assert ended.code == 0, ended.err
+  np.save(tmp_path / "mine.npy", np.float32(rng.uniform(0, 16, [16, 2])))
+  ended = compare(
+    f"{models.split(',')[0]},straight={tmp_path / 'zigzag'}",
+    crops,
+    tmp_path / "out",
+    f"--scans=grid,mine={tmp_path / 'mine.npy'}",
+    "--completions=own,nearest",
+  )
+  assert ended.code == 0, ended.err
+  result = read(tmp_path / "out")
+  assert list(result["scans"]) == ["adaptive: best", "run: straight", "grid", "mine"]
+  assert [one["adaptive"] for one in result["scans"].values()] == [True, False, False, False]
+  own = result["conditions"]["image range"]["own"]
+  assert set(own["scans"]) == set(result["scans"]) and own["adaptive"] == "adaptive: best"
+  (workdir,) = (tmp_path / "out/runs").glob("mine-*-seed0")
+  np.testing.assert_array_equal(np.load(workdir / "path.npy"), np.load(tmp_path / "mine.npy"))
+  refused = compare(
+    models, crops, tmp_path / "out", f"--scans=mine={tmp_path / 'mine.npy'}", "--equal_time"
+  )
+  assert refused.code == 1 and "equal_time and scans=mine of files contradict" in refused.err
+
+
 @pytest.mark.slow
 def test_pitches_can_be_chosen_with_generators_of_their_own(tmp_path, models, crops):
   ended = compare(

@@ -81,7 +81,7 @@ def test_lists_keep_their_order_and_refuse_the_unknown():
   assert plan.check("scans", ["grid", "spiral"], list(plan.SCANS)) == ("spiral", "grid")
   assert plan.check("scans", [], ["a", "b"]) == ("a", "b")
   with pytest.raises(ValueError, match="scans=meander is unknown: choose among spiral,"):
-    plan.check("scans", ["meander"], list(plan.SCANS))
+    plan.parse_scans(["meander"])
 
 
 def finished(folder, **changes):
@@ -107,7 +107,6 @@ def test_runs_that_differ_in_their_seeds_are_one_group(tmp_path):
     ({"seed": 1}, {"seed": 1}, "repeat a seed"),
     ({}, {"channels": 3}, "differ in channels: baselines must be equal"),
     ({}, {"segments": 5}, "differ in probing positions"),
-    ({}, {"path": "grid"}, "scans along path=grid: give"),
     ({}, {"iterations": 7, "seed": 1}, "differ in iterations"),
   ],
 )
@@ -119,6 +118,48 @@ def test_models_that_cannot_be_compared_are_refused(tmp_path, first, second, sai
   models = models if "repeat" not in said else [model.partition("=")[2] for model in models]
   with pytest.raises(ValueError, match=said):
     groups.read(models)
+
+
+def test_models_of_any_path_are_compared(tmp_path):
+  """Paths taken from runs are one group, though each seed has its own."""
+  models = [finished(tmp_path / "best-seed0"), f"mine={finished(tmp_path / 'grid', path='grid')}"]
+  for seed in (0, 1):
+    folder = tmp_path / f"taken-seed{seed}"
+    models.append(finished(folder, path=f"run:{tmp_path}/lstm-seed{seed}", seed=seed))
+  best, mine, taken = groups.read(models)
+  assert (best.adaptive, mine.adaptive, taken.adaptive) == (True, False, False)
+  assert (mine.name, taken.name, taken.seeds) == ("mine", "taken", (0, 1))
+
+
+def test_scans_of_ones_own_are_files(tmp_path, rng):
+  file = tmp_path / "mine.npy"
+  np.save(file, np.float32(rng.uniform(0, 16, [16, 2])))
+  names, files = plan.parse_scans(["mine=" + str(file), "grid", "spiral"])
+  assert names == ("spiral", "grid", "mine") and files == {"mine": str(file)}
+  wanted = dataclasses.replace(made(), scans=names, files=files)
+  scan = wanted.scan("mine", {})
+  np.testing.assert_array_equal(
+    scanning.baseline(scan).positions(np.zeros([1, 4, 1]))[0], np.load(file)
+  )
+  assert wanted.label("mine") == "mine" and wanted.label("grid") == "uniform grid"
+  first = wanted.own("mine", 0, {}).workdir.name
+  np.save(file, np.float32(rng.uniform(0, 16, [16, 2])))
+  assert first.startswith("mine-") and wanted.own("mine", 0, {}).workdir.name != first
+  assert plan.parse_scans([]) == (tuple(plan.SCANS), {})
+
+
+@pytest.mark.parametrize(
+  "given, said",
+  [
+    ("my.npy", "scans=my.npy is unknown: choose among spiral, .* with NAME=FILE.npy"),
+    ("grid=my.npy", "scans=grid=my.npy needs a name of its own"),
+    ("a/b=my.npy", "needs a name of its own, of letters"),
+    ("mine=my.npy", "my.npy is not a file; give a NumPy file of positions"),
+  ],
+)
+def test_mistaken_scans_are_refused(given, said):
+  with pytest.raises(ValueError, match=said):
+    plan.parse_scans([given])
 
 
 def test_unfinished_models_are_refused(tmp_path):
