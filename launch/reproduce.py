@@ -70,7 +70,7 @@ def main() -> None:
   figure = figure._replace(lines=_chosen(figure))
   if _WRITE.value:
     for job in plan.jobs(_runs(figure)):
-      print(reproduction_plan.write_flagfile(job))
+      print(start.write_flagfile(job))
     return
   _set_up(plan.settings)
   _train(plan, _runs(figure))
