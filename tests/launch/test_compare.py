@@ -9,7 +9,7 @@ import tensorflow as tf
 from matplotlib import image
 from PIL import Image
 
-from adaptive_stem_tf.compare import plan
+from adaptive_stem_tf.compare import animation, plan
 from adaptive_stem_tf.evaluation import pictures
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import runner
@@ -236,6 +236,7 @@ def test_models_of_fixed_paths_and_scans_of_ones_own_are_compared(
   tmp_path, models, crops, rng, eagerly, monkeypatch
 ):
   monkeypatch.setattr(pictures.Refresher, "__call__", lambda *_: None)
+  monkeypatch.setattr(animation, "write", lambda *_: None)
   ended = commands.train(
     tmp_path / "zigzag", crops, iterations=2, validation_fraction=0.25, path="zigzag"
   )
