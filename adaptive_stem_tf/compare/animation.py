@@ -12,7 +12,7 @@ from matplotlib.backends import backend_agg
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare import scanning
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, metrics
 
 _PER_SECOND, _HELD = 3, 6  # frames a second; and how often the last is shown
 _TITLES = ("path so far", "measured so far", "completion", "target")
@@ -62,8 +62,8 @@ def write(
 
 def _draw(grid: Any, images, targets, positions, partial, completions) -> None:
   size = images.shape[1]
-  for row, axes in enumerate(grid):
-    error = 10 * np.mean(np.square(completions[row] - targets[row]))
+  errors = metrics.ten_mse(completions, targets)
+  for row, (axes, error) in enumerate(zip(grid, errors)):
     shown = (
       images[row, ..., 0],
       figures.partial_picture(partial[row]),

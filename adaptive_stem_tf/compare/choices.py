@@ -43,7 +43,7 @@ def pitch(
   for candidate in baselines.PITCHES:
     path = scanning.baseline(plan.scan(name, {name: candidate}))
     scanned = scanning.scan_all(path, observed, False, plan.base.data.normalise)
-    errors[candidate] = float(10 * np.mean(np.square(complete(candidate, scanned) - target)))
+    errors[candidate] = float(metrics.ten_mse(complete(candidate, scanned), target).mean())
   return Pitch(
     min(errors, key=lambda one: errors[one]), {f"{one:g}": error for one, error in errors.items()}
   )

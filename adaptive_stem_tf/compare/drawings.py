@@ -9,7 +9,7 @@ from matplotlib import figure
 from adaptive_stem_tf.compare.measure import FILTERED, Example
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN
 from adaptive_stem_tf.compare.scanning import CLEAN
-from adaptive_stem_tf.evaluation import figures, statistics
+from adaptive_stem_tf.evaluation import figures, metrics, statistics
 
 _MARKERS = ("o", "s", "D", "^", "v", "P")
 
@@ -92,13 +92,13 @@ def examples(
       axes.set_title(text, fontsize=7, pad=2)
   for row, (label, example) in enumerate(rows, 1):
     grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    errors = metrics.ten_mse(example.completions, targets)
     for column in range(count):
       grid[row, 2 * column].imshow(
         figures.partial_picture(example.partial[column]), interpolation="nearest"
       )
       _show(grid[row, 2 * column + 1], example.completions[column, ..., 0])
-      error = 10 * np.mean(np.square(example.completions[column] - targets[column]))
-      grid[row, 2 * column + 1].set_title(f"10 MSE {error:.3f}", fontsize=6.5, pad=2)
+      grid[row, 2 * column + 1].set_title(f"10 MSE {errors[column]:.3f}", fontsize=6.5, pad=2)
   completions = dict.fromkeys(_completion_label(example.completion) for _, example in rows)
   drawn.suptitle(f"Partial scans, and completions by {', '.join(completions)}", fontsize=9)
   return drawn

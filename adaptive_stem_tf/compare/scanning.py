@@ -6,12 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, intensities, specimens
-from adaptive_stem_tf.scan import environment, partial_scan, path_names, paths
+from adaptive_stem_tf import config, intensities, specimens
+from adaptive_stem_tf.evaluation import scanning
+from adaptive_stem_tf.scan import path_names, paths
 from adaptive_stem_tf.training import fixed_path
-
-_BATCH = 32
-_SEED = 1  # of scans that are drawn
 
 
 class Condition(NamedTuple):
@@ -75,14 +73,7 @@ def observe(images: np.ndarray, data: config.Data, condition: Condition) -> np.n
   """
   if condition.electrons:
     images = specimens.with_dose_noise(images, condition.electrons, seed=0)
-  if not data.filter_observations:
-    return images
-  return np.concatenate(
-    [
-      specimens.low_pass(tf.constant(batch), data.filter_sigma).numpy()[:count]
-      for batch, count in input_pipeline.batches(images, _BATCH)
-    ]
-  )
+  return scanning.as_measured(images, data)
 
 
 def scan_all(
@@ -99,24 +90,21 @@ def scan_all(
   if measured_range and isinstance(path, paths.Adaptive):
     path = path.with_policy(inputs.policy)
   at_once = measured_range and not path.learns
-  scanned = [
-    [
-      part.numpy()[:count]
-      for part in _scan(path, tf.constant(batch), number * _BATCH, inputs, at_once)
-    ]
-    for number, (batch, count) in enumerate(input_pipeline.batches(observed, _BATCH))
-  ]
-  return Scanned(*(np.concatenate(parts) for parts in zip(*scanned)))
+
+  def scan(batch, first):
+    scanned = scanning.scan_path(path, batch, first)
+    observations = scanned.observations
+    if at_once:  # the range of a scan as if it were one segment
+      observations = tf.reshape(observations, [observations.shape[0], 1, -1])
+    return scanned.positions, *_normalised(scanned.partial, observations, inputs)
+
+  return Scanned(*scanning.in_batches(scan, observed))
 
 
 def complete_all(generator: Callable[..., tf.Tensor], scanned: Scanned) -> np.ndarray:
   """Completes scans [N, S, S, 1] with a generator; intensities are those of the images again."""
-  completions = np.concatenate(
-    [
-      generator(tf.constant(batch), is_training=False).numpy()[:count]
-      for batch, count in input_pipeline.batches(scanned.normalised, _BATCH)
-    ]
-  )
+  complete = lambda batch, _: [generator(batch, is_training=False)]
+  completions = scanning.in_batches(complete, scanned.normalised)[0]
   return completions * scanned.half + scanned.middle
 
 
@@ -124,26 +112,10 @@ def scan_along(images: np.ndarray, positions: np.ndarray, probes: int, normalise
   """Scans images [N, S, S, 1] at positions [N, t * n, 2] px, n probes a segment; the first t
   segments of scans.
   """
-  where = tf.constant(positions)
-  measured = environment.read(tf.constant(images), where)
-  partial = partial_scan.draw_at(measured, where, images.shape[1])
-  segments = tf.reshape(measured, [len(images), -1, probes])
+  scanned = scanning.scan_positions(tf.constant(images), tf.constant(positions), probes)
   inputs = intensities.make_network_inputs(normalise)
-  return Scanned(positions, *(part.numpy() for part in _normalised(partial, segments, inputs)))
-
-
-def _scan(
-  path: paths.Path, images: tf.Tensor, first: int, inputs: intensities.NetworkInputs, at_once: bool
-) -> tuple[tf.Tensor, ...]:
-  """Scans a batch, whose first image has a number, so that every batch has scans of its own if they
-  are drawn; `at_once` takes the range of a scan as if it were one segment.
-  """
-  trajectory = path.scan(images, None, tf.constant([first, _SEED], tf.int64))
-  partial = path.draw(trajectory.observations, trajectory.actions)
-  observations = trajectory.observations
-  if at_once:
-    observations = tf.reshape(observations, [observations.shape[0], 1, -1])
-  return path.positions(trajectory.actions), *_normalised(partial, observations, inputs)
+  normalised = _normalised(scanned.partial, scanned.observations, inputs)
+  return Scanned(positions, *(part.numpy() for part in normalised))
 
 
 def _normalised(

@@ -78,9 +78,11 @@ def measure(
     partial,
     targets,
     completions,
-    {name: ten_mse(made, targets) for name, made in completions.items()},
+    {name: metrics.ten_mse(made, targets) for name, made in completions.items()},
     {name: displacements(made, completions[UNDISTORTED]) for name, made in completions.items()},
-    ten_mse(specimens.low_pass(tf.constant(raster.reshape(images.shape)), sigma).numpy(), targets),
+    metrics.ten_mse(
+      specimens.low_pass(tf.constant(raster.reshape(images.shape)), sigma).numpy(), targets
+    ),
   )
 
 
@@ -92,11 +94,6 @@ def complete(network: Network, partial: np.ndarray) -> np.ndarray:
     for batch, count in input_pipeline.batches(partial, _BATCH)
   ]
   return np.concatenate(made)
-
-
-def ten_mse(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
-  """Returns 10 * MSE [N] of images [N, S, S, 1]."""
-  return 10 * np.mean(np.square(made.astype(np.float64) - targets), (1, 2, 3))
 
 
 def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, metrics
 from adaptive_stem_tf.training import run
 from adaptive_stem_tf.types import Draw
 
@@ -35,7 +35,7 @@ class Refresher:
     )
     batch = learner.batch(Draw(tf.constant(chosen), tf.zeros_like(chosen)))
     corrected = learner.corrector(batch.partial, is_training=False).numpy()
-    errors = 10 * np.mean(np.square(corrected - batch.truth.numpy()), (1, 2, 3))
+    errors = metrics.ten_mse(corrected, batch.truth.numpy())
     sheet = figures.sheet(
       batch.partial.numpy(),
       batch.truth.numpy(),

@@ -31,7 +31,7 @@ def image_metrics(completions: np.ndarray, targets: np.ndarray) -> dict[str, np.
     completions: [N, S, S, 1], about in [-1, 1].
     targets: [N, S, S, 1], in [-1, 1].
   """
-  mse = np.mean(np.square(completions.astype(np.float64) - targets), (1, 2, 3))
+  errors = ten_mse(completions, targets)
   factors = scale_weights(targets.shape[1])
   similarity = [
     [
@@ -43,8 +43,14 @@ def image_metrics(completions: np.ndarray, targets: np.ndarray) -> dict[str, np.
     for i in range(0, len(targets), _BATCH)
   ]
   ssim, ms_ssim = (np.concatenate(parts).astype(np.float64) for parts in zip(*similarity))
-  psnr = 10 * np.log10(_RANGE**2 / np.maximum(mse, 1e-12))
-  return {"ten_mse": 10 * mse, "mse": mse, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+  psnr = 10 * np.log10(_RANGE**2 / np.maximum(errors / 10, 1e-12))
+  return {"ten_mse": errors, "mse": errors / 10, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+
+
+def ten_mse(completions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+  """Returns 10 * the mean squared error of each image [N, ...], the paper's measure: [N]."""
+  squares = np.square(completions.astype(np.float64) - targets)
+  return 10 * squares.reshape(len(squares), -1).mean(1)
 
 
 def scale_weights(size: int) -> tuple[float, ...]:
@@ -112,9 +118,7 @@ def evaluate(
 
 def sheet_titles(scans: Scans, targets: np.ndarray) -> list[str]:
   """Returns the title of each example: its 10 * MSE."""
-  return [
-    f"10 MSE {loss:.3f}" for loss in 10 * np.mean(np.square(scans.completions - targets), (1, 2, 3))
-  ]
+  return [f"10 MSE {error:.3f}" for error in ten_mse(scans.completions, targets)]
 
 
 def _summary(scans, measured, sources):

@@ -7,17 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, intensities, specimens
+from adaptive_stem_tf import config, intensities, specimens
+from adaptive_stem_tf.evaluation import scanning
 from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import generator as generator_lib
-from adaptive_stem_tf.scan import environment, partial_scan, path_names, paths
+from adaptive_stem_tf.scan import path_names, paths
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
-
-_BATCH = 32
-_SEED = 1  # of scans that are drawn
 
 
 class Scans(NamedTuple):
@@ -41,7 +39,6 @@ class Model:
   ):
     self.experiment, self.actor, self.generator, self.path = experiment, actor, generator, path
     self.network_inputs = intensities.make_network_inputs(experiment.data.normalise)
-    self._probes = experiment.scan.probes
     self._own = tf.function(self.scan, autograph=False)
     self._along = tf.function(self.scan_along, autograph=False)
 
@@ -55,20 +52,15 @@ class Model:
       first: number of the first, so that every batch of a set has scans of its own if they are
         drawn.
     """
-    seed = tf.stack([tf.cast(first, tf.int64), tf.constant(_SEED, tf.int64)])
-    trajectory = self.path.scan(self.observed(images), None, seed)
-    partial = self.path.draw(trajectory.observations, trajectory.actions)
-    positions = self.path.positions(trajectory.actions)
-    return trajectory.actions, positions, partial, self.complete(partial, trajectory.observations)
+    scanned = scanning.scan_path(self.path, self.observed(images), first)
+    return self._completed(scanned)
 
-  def scan_along(self, images: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scans images [B, S, S, 1] at positions [B, N, 2] px; returns partial scans and
-    completions.
-    """
-    measured = environment.read(self.observed(images), positions)
-    partial = partial_scan.draw_at(measured, positions, images.shape[1])
-    segments = tf.reshape(measured, [-1, positions.shape[1] // self._probes, self._probes])
-    return partial, self.complete(partial, segments)
+  def scan_along(
+    self, images: tf.Tensor, positions: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scans images [B, S, S, 1] at positions [B, N, 2] px; returns the fields of `Scans`."""
+    probes = self.experiment.scan.probes
+    return self._completed(scanning.scan_positions(self.observed(images), positions, probes))
 
   def complete(
     self, partial: tf.Tensor, observations: tf.Tensor, measured: tf.Tensor | None = None
@@ -83,24 +75,20 @@ class Model:
 
   def scan_all(self, images: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along the model's own path."""
-    return Scans(
-      *_in_batches(
-        lambda batch, first: self._own(tf.constant(batch), tf.constant(first, tf.int64)), images
-      )
-    )
+    own = lambda batch, first: self._own(batch, tf.constant(first, tf.int64))
+    return Scans(*scanning.in_batches(own, images))
 
   def scan_all_along(self, images: np.ndarray, positions: np.ndarray) -> Scans:
     """Scans every image [N, S, S, 1] along one path of positions [N, 2] px."""
-    along = np.broadcast_to(positions, [_BATCH, *positions.shape])
-    partial, completions = _in_batches(
-      lambda batch, _: self._along(tf.constant(batch), tf.constant(along)), images
-    )
-    return Scans(
-      np.zeros([len(images), 0, 1], np.float32),
-      np.broadcast_to(positions, [len(images), *positions.shape]),
-      partial,
-      completions,
-    )
+
+    def along(batch, _):
+      return self._along(batch, tf.broadcast_to(positions, [batch.shape[0], *positions.shape]))
+
+    return Scans(*scanning.in_batches(along, images))
+
+  def _completed(self, scanned):
+    completions = self.complete(scanned.partial, scanned.observations)
+    return scanned.actions, scanned.positions, scanned.partial, completions
 
   def observed(self, images: tf.Tensor) -> tf.Tensor:
     """Returns what a scan measures of images [B, S, S, 1]: low-pass filtered ones with
@@ -149,13 +137,3 @@ def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Mo
 def of_learner(learner: Learner) -> Model:
   """Returns the model that a learner trains."""
   return Model(learner.experiment, learner.actor, learner.generator, learner.path)
-
-
-def _in_batches(function, images):
-  """Applies `function` to batches of one size of all images, and the number of their first; joins
-  each result.
-  """
-  results = []
-  for number, (batch, count) in enumerate(input_pipeline.batches(images, _BATCH)):
-    results.append([part.numpy()[:count] for part in function(batch, number * _BATCH)])
-  return [np.concatenate(parts) for parts in zip(*results)]

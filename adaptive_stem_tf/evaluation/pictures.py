@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.evaluation import figures, model
+from adaptive_stem_tf.evaluation import figures, metrics, model
 from adaptive_stem_tf.training import run
 
 _EXAMPLES = 12
@@ -30,8 +30,7 @@ class Refresher:
     targets = specimens.low_pass(
       tf.constant(self._images), learner.experiment.data.filter_sigma
     ).numpy()
-    losses = 10 * np.mean((scans.completions - targets) ** 2, (1, 2, 3))
-    titles = [f"10 MSE {loss:.3f}" for loss in losses]
+    titles = metrics.sheet_titles(scans, targets)
     drawn = figures.sheet(scans.partial, targets, scans.completions, titles)
     figures.save(drawn, workdir / "examples.png")
     running.show(iteration, "partial scan, target, completion", figures.pixels(drawn))

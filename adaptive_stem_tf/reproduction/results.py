@@ -154,9 +154,7 @@ def sheet(workdir: str | os.PathLike, images: np.ndarray) -> Any:
 
 def _error(trained: model.Model, images: np.ndarray) -> dict[str, float]:
   targets = metrics_lib.targets_of(images, trained.experiment.data.filter_sigma)["filtered"]
-  ten_mse = 10 * np.mean(
-    np.square(trained.scan_all(images).completions.astype(np.float64) - targets), (1, 2, 3)
-  )
+  ten_mse = metrics_lib.ten_mse(trained.scan_all(images).completions, targets)
   return {
     "mean": float(ten_mse.mean()),
     "standard_deviation": float(ten_mse.std()),

@@ -49,7 +49,7 @@ def compare(
     theirs.append(stepping.scan_images(fast, image, fast.geometry, seen))
     steps += _equal_inputs(slow, fast, image)
   targets = metrics.targets_of(images, experiment.data.filter_sigma)["filtered"]
-  ten_mse = lambda completions: metrics.image_metrics(completions, targets)["ten_mse"]
+  ten_mse = lambda completions: metrics.ten_mse(completions, targets)
   own, other = _joined(ours), _joined(theirs)
   together = stepping.scan_images(slow, images, slow.geometry, seen)
   errors = ten_mse(own.completion)

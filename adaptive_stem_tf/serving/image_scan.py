@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
+from adaptive_stem_tf.evaluation import metrics
 from adaptive_stem_tf.intensities import IntensityRange, Normalisation
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from adaptive_stem_tf.serving.scanner import Scanner
@@ -141,8 +142,7 @@ def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[
   ours, truth = ranges.to_unit(completions), ranges.to_unit(windows)
   filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
   return {
-    name: 10 * np.mean(np.square(ours - target, dtype=np.float64), (1, 2))
-    for name, target in (("filtered", filtered), ("raw", truth))
+    name: metrics.ten_mse(ours, target) for name, target in (("filtered", filtered), ("raw", truth))
   }
 
 
