@@ -9,7 +9,9 @@ The folder needs TensorFlow only, not this package. Its signatures `complete`, `
 whole or not at all, and never replaced. --labels points `stable` or `canary` at it in
 the models.config beside NAME, for TensorFlow Serving: the last form moves a label to a
 version that exists. --litert adds the fast path. A run of launch.train_distortion is exported
-with one signature, `correct`, for launch.scan --corrector.
+with one signature, `correct`, for launch.scan --corrector; a run on whole fields with the
+signatures `survey`, `plan`, `complete` and `decide`, for launch.scan --fields and launch.live
+--fields.
 """
 
 import os
@@ -22,7 +24,8 @@ from absl import flags
 
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.evaluation import model
-from adaptive_stem_tf.serving import corrector, export, extra, litert
+from adaptive_stem_tf.serving import corrector, export, extra, field_export, field_litert, litert
+from adaptive_stem_tf.training import field_model
 from launch import flags as launch_flags
 
 _WORKDIR = flags.DEFINE_string(
@@ -44,6 +47,9 @@ _PRECISIONS = flags.DEFINE_list(
   "further LiteRT generators, whose weights are float16 or int8 "
   "(launch.compare_litert tells their error); implies --litert",
 )
+_LITERT_SIDE = flags.DEFINE_integer(
+  "litert_field_size", 512, "side of the fields of a LiteRT scanner of whole fields, px", 32
+)
 
 
 def main() -> None:
@@ -52,11 +58,12 @@ def main() -> None:
   export.check_version(output)
   _check_labels(output)
   if _WORKDIR.value:
-    iteration = (
-      _export_corrector(output)
-      if correction_training.is_run(_WORKDIR.value)
-      else _export_scanner(output)
-    )
+    if correction_training.is_run(_WORKDIR.value):
+      iteration = _export_corrector(output)
+    elif field_export.is_run(_WORKDIR.value):
+      iteration = _export_fields(output)
+    else:
+      iteration = _export_scanner(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
     if not extra.has_serving_api():
@@ -73,6 +80,22 @@ def _export_scanner(output: pathlib.Path) -> int:
     litert.check(trained, _PRECISIONS.value)
   export.export(trained, output, iteration, also=_convert(trained) if fast else None)
   return iteration
+
+
+def _export_fields(output: pathlib.Path) -> int:
+  """Exports a scanner of whole fields; returns the iteration of training."""
+  if _PRECISIONS.value:
+    raise ValueError(
+      f"workdir={_WORKDIR.value} scans whole fields, whose LiteRT form has one precision: leave "
+      "--litert_precisions out."
+    )
+  restored = field_model.restore(_WORKDIR.value)
+  convert = lambda folder: field_litert.convert(
+    restored.model, folder / litert.FOLDER, _LITERT_SIDE.value
+  )
+  also = convert if _LITERT.value else None
+  field_export.write(restored.model, output, restored.iteration, also)
+  return restored.iteration
 
 
 def _export_corrector(output: pathlib.Path) -> int:

@@ -23,6 +23,10 @@ own range, as in training, which a microscope cannot know.
 --engine=litert runs the model's fast path (launch.export --litert) instead of TensorFlow: a
 decision takes a small part of the time, and the directions are the same but for rounding.
 
+--fields scans a field of --field_size px in rounds, with a model of launch.train_fields: the
+positions of each round in serpentine order, the next decided from everything measured before.
+The folder then receives what launch.scan --fields writes.
+
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
 timings.csv (one row a decision) and live.png, which is refreshed during the scan.
 """
@@ -34,11 +38,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf.serving import outputs
+from adaptive_stem_tf.serving import field_outputs, field_scan, outputs
 from adaptive_stem_tf.serving.live import loop, model, picture, report
 from adaptive_stem_tf.serving.scan_result import ScanResult
+from launch import field_scans, microscopes
 from launch import flags as launch_flags
-from launch import microscopes
 
 _MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -74,10 +78,17 @@ _ENGINE = flags.DEFINE_enum(
 )
 _PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
 _SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
+_FIELD_SIZE = flags.DEFINE_integer(
+  "field_size", 512, "fields: side of the field, px", lower_bound=32
+)
 
 
 def main() -> None:
   """Connects, scans, writes."""
+  field_scans.check(("late", "deadline_us", "stop_below", "corrector", "engine", "show"))
+  if field_scans.FLAGS.fields:
+    _scan_field()
+    return
   follows, normalisation = _model(), microscopes.normalisation()
   if _SHOW.value and not _PICTURE.value:
     raise ValueError(
@@ -115,6 +126,39 @@ def main() -> None:
     finally:
       decides.close()
   _write(subject, follows, scanned, rules, shown)
+
+
+def _scan_field() -> None:
+  """Scans a field in rounds."""
+  normalisation, model = microscopes.normalisation(), field_scan.ExportedFields(_MODEL.value)
+  if field_scans.FLAGS.electrons_per_pixel:
+    raise ValueError("electrons_per_pixel is for launch.scan: give --dose, and --coverage.")
+  side = _FIELD_SIZE.value
+  settings = field_scans.settings(model, (side, side))
+  with microscopes.Opened(side) as subject:
+    began = subject.scope.clock.now()
+    scanned = field_scan.scan(
+      model,
+      settings,
+      field_scans.intensity_range(normalisation, subject.truth),
+      field_scans.probing(subject.scope, microscopes.FLAGS.decision_us),
+    )
+    took = subject.scope.clock.now() - began
+    subject.scope.blank()
+  about = {
+    "model": _MODEL.value,
+    **microscopes.settings(),
+    "rounds": settings.rounds,
+    "pattern_seed": settings.seed,
+    "dwell_us": subject.scope.dwell,
+    "scan_us": took,
+    "beam_waited_us": took - len(scanned.positions) * subject.scope.dwell,
+    **subject.about,
+  }
+  result = field_outputs.FieldResult(
+    scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about
+  )
+  field_scans.write(_OUTPUT.value, result, print)
 
 
 def _model() -> model.ExportedModel:
@@ -190,4 +234,5 @@ def _told(result: ScanResult, segments: int) -> str:
 
 if __name__ == "__main__":
   microscopes.define()
+  field_scans.define()
   launch_flags.run(main)

@@ -14,6 +14,13 @@ px or more, are scanned twice there, and are blended linearly. The folder receiv
   scan.json                10 MSE, distinct pixels, model, window, seconds
   scan.png                 specimen and path, partial scan, completion, error
 
+With --fields the model is one of launch.train_fields and all of the image is one scan, of any
+size: a survey, then --rounds that the model decides, with --coverage of the pixels, or as many
+positions as --electrons pay for at --electrons_per_pixel. The folder then also receives mask,
+uncertainty and interpolation (.npy, .tif), and path.csv has the round of each position.
+
+  python -m launch.scan --fields --image=FILE --model=savedmodels/FIELDS/1 --output_dir=OUT
+
 --normalise says which intensities become the model's [-1, 1]: `image` is each window's own
 range, as in training, which a microscope cannot know before it has scanned; `measured` is
 the range of the first segment, which it can; LOW,HIGH is a calibration.
@@ -27,10 +34,10 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf.intensities import Normalisation
-from adaptive_stem_tf.serving import image_scan, outputs, scanner
+from adaptive_stem_tf.serving import field_outputs, field_scan, image_scan, outputs, scanner
 from adaptive_stem_tf.serving.scan_result import ScanResult
+from launch import field_scans, micrograph_file
 from launch import flags as launch_flags
-from launch import micrograph_file
 
 _IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
 _MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
@@ -72,6 +79,10 @@ _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar with --t
 
 def main() -> None:
   """Reads, scans and writes."""
+  field_scans.check(("window", "tiles", "overlap", "corrector"))
+  if field_scans.FLAGS.fields:
+    _scan_field()
+    return
   window, normalisation = _window(), Normalisation.parse(_NORMALISE.value)
   image, size, about = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
@@ -96,6 +107,31 @@ def main() -> None:
     f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and "
     "scan.png."
   )
+
+
+def _scan_field() -> None:
+  """Scans all of an image as one field."""
+  normalisation = Normalisation.parse(_NORMALISE.value)
+  image, size, about = micrograph_file.read(
+    _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
+  )
+  model = field_scan.ExportedFields(_MODEL.value)
+  settings = field_scans.settings(model, image.shape)
+  scanned = field_scan.scan(
+    model,
+    settings,
+    field_scans.intensity_range(normalisation, image),
+    field_scans.reader(image, settings.seed),
+  )
+  about |= {
+    "model": _MODEL.value,
+    "normalise": _NORMALISE.value,
+    "rounds": settings.rounds,
+    "pattern_seed": settings.seed,
+    "electrons_per_pixel": field_scans.FLAGS.electrons_per_pixel,
+  }
+  result = field_outputs.FieldResult(scanned, image, size, model.filter_sigma, about)
+  field_scans.write(_OUTPUT.value, result, print)
 
 
 def _window() -> tuple[int, int] | None:
@@ -133,4 +169,5 @@ def _told(result: ScanResult) -> str:
 
 
 if __name__ == "__main__":
+  field_scans.define()
   launch_flags.run(main)

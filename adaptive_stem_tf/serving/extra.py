@@ -28,6 +28,9 @@ _SIGNATURES = {
   "complete": "completes partial scans",
   "correct": "completes partial scans that a microscope distorted, and corrects the distortion",
   "serving_default": "is complete, or correct where there is that",
+  "survey": "begins scans of whole fields: even positions, a share of the budget",
+  "plan": "decides which positions of whole fields a round measures, and completes them so far",
+  "decide": "gives the actor's log weights for what is seen of the cells of whole fields",
   "start": (
     "starts as many scans as there are ids: the state and the first segment's probing positions"
   ),
@@ -43,6 +46,24 @@ _TENSORS = {
   "partial_scan": "intensity in [-1, 1], 0 where not measured; 1 where measured, 0 elsewhere",
   "completion": "intensities, about in [-1, 1]",
   "corrected": "intensities, about in [-1, 1], where they are without distortion",
+  "partial_field": "intensity in [-1, 1], 0 where not measured",
+  "mask": "1 where measured, 0 elsewhere",
+  "standard_deviation": "of the completion's error, as the generator expects it",
+  "interpolation": "the classical interpolation that the completion starts from",
+  "smooth_interpolation": "an interpolation of a greater bandwidth",
+  "rows": "H, px, the same for all fields of a batch",
+  "columns": "W, px, the same for all fields of a batch",
+  "budget": "positions that are measured in all",
+  "rounds": "rounds that are decided after the survey",
+  "round_number": "the round to decide, from 1",
+  "seed": "chooses one of 16,384 even patterns; the same throughout a scan",
+  "next_mask": "1 where something is measured after the round, 0 elsewhere",
+  "next_positions": "(row, column) in px of the round's positions, -1 after the last",
+  "features": "what a policy sees of cells",
+  "gradient": "log of the mean squared gradient of cells, centred",
+  "uncertainty": "log of the expected squared error of cells",
+  "valid": "share of a cell inside the field",
+  "log_weights": "log of the density of positions that is asked for, but for a constant",
   "scan_id": "any numbers: only how many there are matters",
   "observation": "intensities measured at the positions that the last answer asked for, in [-1, 1]",
   "image": "intensities in [-1, 1]",
@@ -74,7 +95,7 @@ def write(
   folder = saved_model / FOLDER
   (folder / "config.json").write_text(experiment.to_json())
   signatures = contract.of_protos(read_protos(saved_model))
-  if has_serving_api():
+  if has_serving_api() and not (folder / WARM_UP).exists():
     write_warm_up(folder / WARM_UP, output.parent.name, signatures)
   (folder / "manifest.json").write_text(
     json.dumps(
@@ -152,9 +173,12 @@ def has_serving_api() -> bool:
 
 
 def write_warm_up(
-  path: pathlib.Path, name: str, signatures: Mapping[str, contract.Signature]
+  path: pathlib.Path,
+  name: str,
+  signatures: Mapping[str, contract.Signature],
+  examples: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> None:
-  """Writes one request of batch 1, zeros, for each signature."""
+  """Writes one request for each signature: of `examples`, or zeros of batch 1 without them."""
   from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
   with tf.io.TFRecordWriter(str(path)) as writer:
@@ -162,8 +186,11 @@ def write_warm_up(
       request = predict_pb2.PredictRequest()
       request.model_spec.name, request.model_spec.signature_name = name, signature_name
       for key, tensor in signature.inputs.items():
-        zeros = np.zeros([size or 1 for size in tensor.shape], tensor.dtype.as_numpy_dtype)
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(zeros))
+        if examples is None:
+          value = np.zeros([size or 1 for size in tensor.shape], tensor.dtype.as_numpy_dtype)
+        else:
+          value = examples[signature_name][key]
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
       log = prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=request)
       )

@@ -38,8 +38,8 @@ def write_scan(
   np.save(folder / "partial_scan.npy", result.partial)
   np.save(folder / "completion.npy", result.completion)
   measured = np.where(result.partial[..., 1] > 0, result.partial[..., 0], np.float32(np.nan))
-  _write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm)
-  _write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm)
+  write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm)
+  write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm)
   (folder / "scan.json").write_text(json.dumps(summary(result), indent=1))
   if picture:
     figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
@@ -101,7 +101,8 @@ def _probes(result):
   return np.concatenate([np.arange(count) for count in counts])
 
 
-def _write_tiff(path, image, pixel_size_nm):
+def write_tiff(path: pathlib.Path, image: np.ndarray, pixel_size_nm: float | None) -> None:
+  """Writes an image [H, W] as a float32 .tif in which ImageJ finds the size of a pixel, nm."""
   known: dict[str, Any] = {}
   if pixel_size_nm is not None:
     known = {"resolution": (1 / pixel_size_nm, 1 / pixel_size_nm), "metadata": {"unit": "nm"}}

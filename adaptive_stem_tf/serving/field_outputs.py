@@ -1,0 +1,164 @@
+"""Writes the scan of a whole field: route, images, summary and picture."""
+
+import csv
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from matplotlib import figure
+
+from adaptive_stem_tf import specimens
+from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.fields import routes
+from adaptive_stem_tf.serving import outputs
+from adaptive_stem_tf.serving.field_scan import FieldScan
+
+_ERROR = 0.25  # of the range of intensities, at the ends of the error's colours
+
+
+class FieldResult(NamedTuple):
+  """A scan and what is known of its field."""
+
+  scan: FieldScan
+  truth: np.ndarray | None  # [H, W], where it is known
+  pixel_size_nm: float | None
+  filter_sigma: float  # px, of targets
+  about: dict[str, Any]  # for the summary
+
+
+def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
+  """Writes path.csv, images (.npy and float32 .tif), scan.json and scan.png to a folder.
+
+  Images are mask, partial_scan, completion, uncertainty and interpolation; partial_scan.tif has
+  NaN where nothing was measured. ImageJ finds the size of a pixel in the .tif files.
+
+  Args:
+    output_dir: made if it does not exist; files of those names are replaced.
+    result: the scan.
+
+  Returns:
+    What scan.json says.
+  """
+  folder, scan = pathlib.Path(output_dir), result.scan
+  folder.mkdir(parents=True, exist_ok=True)
+  _write_path(folder / "path.csv", scan, result.pixel_size_nm)
+  images = {
+    "mask": scan.mask.astype(np.uint8),
+    "partial_scan": scan.partial,
+    "completion": scan.completion,
+    "uncertainty": scan.uncertainty,
+    "interpolation": scan.interpolation,
+  }
+  for name, image in images.items():
+    np.save(folder / f"{name}.npy", image)
+    if name == "partial_scan":
+      image = np.where(scan.mask, image, np.float32(np.nan))
+    outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm)
+  summary = _summary(result)
+  (folder / "scan.json").write_text(json.dumps(summary, indent=1))
+  figures.save(draw(result), folder / "scan.png", dpi=150)
+  return summary
+
+
+def errors(result: FieldResult) -> dict[str, dict[str, float]]:
+  """Returns 10 MSE and PSNR [dB] of completion and interpolation, on filtered and raw targets.
+
+  Intensities that the model saw as -1 and 1 are -1 and 1 here; the range of PSNR is 2.
+  """
+  low, high = result.scan.black_and_white
+  unit = lambda image: 2 * (np.float64(image) - low) / max(high - low, 1e-12) - 1
+  raw = unit(result.truth)
+  filtered = specimens.low_pass(tf.constant(raw[None, ..., None]), result.filter_sigma)
+  found = {}
+  for name in ("completion", "interpolation"):
+    image = unit(getattr(result.scan, name))
+    for kind, target in (("filtered", filtered.numpy()[0, ..., 0]), ("raw", raw)):
+      mse = float(np.mean(np.square(image - target)))
+      found.setdefault(name, {}).update(
+        {f"ten_mse_{kind}": 10 * mse, f"psnr_{kind}_db": float(10 * np.log10(4 / max(mse, 1e-12)))}
+      )
+  return found
+
+
+def _summary(result):
+  scan = result.scan
+  counts = np.bincount(scan.numbers)
+  return {
+    **result.about,
+    "frame_px": list(scan.completion.shape),
+    "pixel_size_nm": result.pixel_size_nm,
+    "probing_positions": len(scan.positions),
+    "distinct_pixels": int(scan.mask.sum()),
+    "coverage": float(scan.mask.mean()),
+    "positions_by_round": counts.tolist(),
+    "route_px": routes.length(scan.positions),
+    "black_and_white": list(scan.black_and_white),
+    "seconds": [round(value, 4) for value in scan.seconds],
+    "seconds_in_all": round(sum(scan.seconds), 4),
+    **({} if result.truth is None else {"errors": errors(result)}),
+  }
+
+
+def _write_path(path, scan, size):
+  with path.open("w", newline="") as file:
+    writer = csv.writer(file)
+    nm = ["row_nm", "column_nm"] * (size is not None)
+    writer.writerow(["round", "row_px", "column_px", *nm, "intensity"])
+    for number, (row, column), value in zip(scan.numbers, scan.positions, scan.intensities):
+      places = [f"{row * size:.7g}", f"{column * size:.7g}"] if size is not None else []
+      writer.writerow([number, row, column, *places, f"{value:.7g}"])
+
+
+def draw(result: FieldResult) -> figure.Figure:
+  """Draws field, where the dose went by round, completion, uncertainty and error."""
+  scan, known = result.scan, result.truth is not None
+  low, high = scan.black_and_white
+  panels = 5 if known else 3  # field and error are not known of microscopes
+  height, width = scan.completion.shape
+  drawn = figure.Figure(
+    figsize=(3.4 * panels, max(2.4, 3.2 * height / width) + 0.7), layout="constrained"
+  )
+  axes = list(drawn.subplots(1, panels))
+  show = lambda image, title, **look: _show(axes.pop(0), image, title, **look)
+  grey = {"cmap": "gray", "vmin": low, "vmax": high}
+  if known:
+    show(result.truth, "field", **grey)
+  last = max(int(scan.numbers.max()), 1)
+  dose = show(np.zeros_like(scan.completion), _dose_title(scan), cmap="gray", vmin=0, vmax=1)
+  points = dose.axes.scatter(
+    scan.positions[:, 1], scan.positions[:, 0], c=scan.numbers, s=_size(scan), cmap="plasma",
+    vmin=0, vmax=last, linewidths=0,
+  )  # fmt: skip
+  drawn.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
+  show(scan.completion, "completion", **grey)
+  shown = show(scan.uncertainty, "uncertainty", cmap="viridis", vmin=0)
+  drawn.colorbar(shown, ax=shown.axes, location="bottom", label="standard deviation")
+  if known:
+    found, span = errors(result), max(high - low, 1e-12)
+    title = (
+      f"error, 10 MSE {found['completion']['ten_mse_filtered']:.4f}\n"
+      f"(interpolation {found['interpolation']['ten_mse_filtered']:.4f})"
+    )
+    difference = 100 * (scan.completion - result.truth) / span
+    limit = 100 * _ERROR
+    shown = show(difference, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    drawn.colorbar(shown, ax=shown.axes, location="bottom", label="% of the range")
+  return drawn
+
+
+def _show(axes, image, title, **look):
+  axes.set_title(title, fontsize=9)
+  axes.set(xticks=[], yticks=[])
+  return axes.imshow(image, interpolation="nearest", **look)
+
+
+def _dose_title(scan):
+  return f"where the dose went: {len(scan.positions)} positions, {scan.mask.mean():.1%}"
+
+
+def _size(scan):
+  """Returns the area of a dot, in square points: about one pixel, visible on large fields."""
+  return float(np.clip((230 / max(scan.mask.shape)) ** 2, 0.25, 4.0))

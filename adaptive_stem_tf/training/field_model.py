@@ -1,0 +1,97 @@
+"""What a trained scanner of whole fields is used for: a generator completes, an actor decides."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple, Protocol
+
+import tensorflow as tf
+
+from adaptive_stem_tf import field_config
+from adaptive_stem_tf.fields.rounds import Policy
+from adaptive_stem_tf.fields.state import FEATURES, Cells, Completion
+from adaptive_stem_tf.networks import field_actor, field_generator
+from adaptive_stem_tf.training import checkpoint
+from adaptive_stem_tf.training import workdir as workdir_lib
+
+_SIDE = 64  # px, of the image that variables are made with
+
+
+class FieldModel(Protocol):
+  """What scans and completes whole fields, of any size."""
+
+  rounds: int  # R, rounds after the survey
+  survey: float  # share of the budget that the survey takes
+  cell: int  # width of the cells that decisions are made for, px
+
+  def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
+    """Completes partial fields [B, H, W, 1], 0 where the mask [B, H, W, 1] is 0."""
+
+  def policy(self, cells: Cells, state: Any) -> tuple[tf.Tensor, Any]:
+    """Returns log weights [B, h, w, 1] for the next round, and the next recurrent state."""
+
+  def initial_state(self, batch: int | tf.Tensor, rows: Any, columns: Any) -> Any:
+    """Returns the recurrent state before the first round of fields of rows x columns cells."""
+
+
+class TrainedModel(tf.Module):
+  """The soft copies of a run's networks, which are evaluated and exported."""
+
+  def __init__(self, experiment: field_config.FieldExperiment, name: str = "field_model"):
+    super().__init__(name=name)
+    self.experiment = experiment
+    scan, sizes = experiment.scan, experiment.networks
+    self.rounds, self.survey, self.cell = scan.rounds, scan.survey, scan.cell
+    self.generator = field_generator.FieldGenerator(
+      sizes.generator_channels, experiment.data.target_sigma
+    )
+    self.actor = field_actor.FieldActor(sizes.policy_channels)
+    self._create_variables()
+
+  def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
+    """Completes partial fields [B, H, W, 1], 0 where the mask [B, H, W, 1] is 0."""
+    return self.generator(partial, mask)
+
+  @property
+  def policy(self) -> Policy:
+    """Returns the actor, without exploration."""
+    return self.actor
+
+  def initial_state(self, batch: int | tf.Tensor, rows: Any, columns: Any) -> tf.Tensor:
+    """Returns the recurrent state before the first round of fields of rows x columns cells."""
+    return self.actor.initial_state(tf.zeros(tf.stack([batch, rows, columns, FEATURES])))
+
+  def _create_variables(self):
+    """Calls both networks once: what is restored has to exist."""
+    image, side = tf.zeros([1, _SIDE, _SIDE, 1]), _SIDE // self.cell
+    self.complete(image, image)
+    level = tf.zeros([1, side, side, 1])
+    cells = Cells(tf.zeros([1, side, side, FEATURES]), level, level, level + 1.0)
+    self.policy(cells, self.initial_state(1, side, side))
+
+
+class Restored(NamedTuple):
+  """A model and where it comes from."""
+
+  model: TrainedModel
+  iteration: int  # of training
+
+
+def restore(workdir: str | os.PathLike, step: int | None = None) -> Restored:
+  """Restores the soft copies of a run's generator and actor.
+
+  Args:
+    workdir: of a training of whole fields.
+    step: iteration of the checkpoint; None for the newest that can be read.
+
+  Raises:
+    workdir.WorkdirError: if the folder holds no run of whole fields.
+    checkpoint.CheckpointError: if it holds no checkpoint that can be read.
+  """
+  model = TrainedModel(workdir_lib.read_config(workdir, field_config.FieldExperiment))
+  iteration = checkpoint.read_parts(
+    pathlib.Path(workdir) / workdir_lib.CHECKPOINTS,
+    step,
+    average_generator=model.generator,
+    average_actor=model.actor,
+  )
+  return Restored(model, iteration)

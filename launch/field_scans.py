@@ -1,0 +1,157 @@
+"""What launch.scan and launch.live do with --fields: whole fields, of any size, in rounds."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from adaptive_stem_tf.intensities import IntensityRange, Normalisation, unknown_range
+from adaptive_stem_tf.micrographs import whole_fields
+from adaptive_stem_tf.serving import field_outputs, field_scan
+from adaptive_stem_tf.serving.live import microscope
+from launch import flags as launch_flags
+
+FLAGS = flags.FLAGS
+_OWN = ("coverage", "electrons", "electrons_per_pixel", "rounds", "pattern_seed")
+
+
+def define() -> None:
+  """Defines the flags of scans of whole fields, shown by --helpshort."""
+  flags.DEFINE_boolean(
+    "fields", False, "scan whole fields, of any size, with a model of launch.train_fields"
+  )
+  flags.DEFINE_float(
+    "coverage", None, "fields: share of the pixels that is measured; 1/23 by default", 0.0, 1.0
+  )
+  flags.DEFINE_float(
+    "electrons", None, "fields: electrons in all, in place of --coverage", lower_bound=0.0
+  )
+  flags.DEFINE_float(
+    "electrons_per_pixel",
+    None,
+    "fields: electrons at each probing position where the field is white: gives shot noise",
+    lower_bound=0.0,
+  )
+  flags.DEFINE_integer(
+    "rounds", None, "fields: rounds after the survey, 0 to 16; the model's by default", 0, 16
+  )
+  flags.DEFINE_integer("pattern_seed", 0, "fields: chooses one of 16,384 even patterns", 0, 2**20)
+  for name in ("fields", *_OWN):
+    launch_flags.show(name)
+
+
+def check(others: tuple[str, ...]) -> None:
+  """Refuses flags that are not of the kind of scan that --fields says.
+
+  Args:
+    others: flags of scans that are no scans of whole fields.
+
+  Raises:
+    ValueError: naming one.
+  """
+  wrong = launch_flags.given(others if FLAGS.fields else _OWN)
+  for name, value in wrong.items():
+    raise ValueError(
+      f"{name}={value} and fields={FLAGS.fields} disagree: leave --{name} out, or "
+      f"{'--fields' if FLAGS.fields else 'give --fields'}."
+    )
+
+
+def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_scan.FieldSettings:
+  """Returns how a field [H, W] is scanned, as the flags say.
+
+  Raises:
+    ValueError: for budgets that contradict each other, or of no position.
+  """
+  pixels = shape[0] * shape[1]
+  if FLAGS.electrons is not None:
+    if FLAGS.coverage is not None:
+      raise ValueError(
+        f"electrons={FLAGS.electrons:g} and coverage={FLAGS.coverage:g} disagree: both are the "
+        "budget; leave one out."
+      )
+    if not FLAGS.electrons_per_pixel:
+      raise ValueError(
+        f"electrons={FLAGS.electrons:g} needs --electrons_per_pixel, what a position takes of it."
+      )
+    budget = int(FLAGS.electrons / FLAGS.electrons_per_pixel)
+  else:
+    budget = round((1 / 23 if FLAGS.coverage is None else FLAGS.coverage) * pixels)
+  if not 1 <= budget <= pixels:
+    raise ValueError(
+      f"the budget is {budget} positions: choose it among 1 and the {pixels} pixels of the field."
+    )
+  number = model.rounds if FLAGS.rounds is None else FLAGS.rounds
+  return field_scan.FieldSettings(shape, budget, number, FLAGS.pattern_seed)
+
+
+def intensity_range(kind: Normalisation, image: np.ndarray | None) -> IntensityRange:
+  """Returns which intensities become -1 and 1; of `image`, percentiles, as in training."""
+  if kind.kind == "known":
+    return IntensityRange(np.array([kind.low]), np.array([kind.high]))
+  if kind.kind == "measured" or image is None:
+    return unknown_range(1)
+  low, high = np.percentile(image, whole_fields.PERCENTILES)
+  if high <= low:
+    raise ValueError("the field is constant: there is nothing to scan.")
+  return IntensityRange(np.array([low]), np.array([high]))
+
+
+def reader(image: np.ndarray, seed: int) -> field_scan.Measure:
+  """Returns what measures an image [H, W], with the shot noise of --electrons_per_pixel."""
+  electrons, random = FLAGS.electrons_per_pixel, np.random.default_rng(seed)
+  low, high = np.percentile(image, whole_fields.PERCENTILES)
+
+  def measure(positions):
+    values = np.float64(image[tuple(positions.T)])
+    if not electrons or high <= low:
+      return values
+    share = np.maximum((values - low) / (high - low), 0.0)
+    return low + (high - low) * random.poisson(electrons * share) / electrons
+
+  return measure
+
+
+def probing(scope: microscope.Microscope, decision_us: float) -> field_scan.Measure:
+  """Returns what moves a microscope's beam; a simulated clock goes on while the model computes.
+
+  Args:
+    scope: the microscope.
+    decision_us: that a decision takes by a simulated clock, us; 0 for what it takes here.
+  """
+  last: list[float] = []
+
+  def measure(positions):
+    if last and isinstance(scope.clock, microscope.SimulatedClock):
+      took = decision_us or 1e6 * (time.perf_counter() - last[-1])
+      scope.clock.wait_until(scope.clock.now() + took)
+    # A position is a pixel; the beam goes to its middle.
+    values = scope.probe(positions + 0.5)
+    last.append(time.perf_counter())
+    return values
+
+  return measure
+
+
+def write(folder: str, result: field_outputs.FieldResult, say: Callable[[str], Any]) -> None:
+  """Writes a scan, and says what it was in a few sentences."""
+  summary = field_outputs.write(folder, result)
+  height, width = summary["frame_px"]
+  say(
+    f"field of {height} x {width} px: {summary['probing_positions']} positions "
+    f"({summary['coverage']:.2%}) in a survey and {len(summary['positions_by_round']) - 1} rounds; "
+    f"computed in {summary['seconds_in_all']:.2f} s."
+  )
+  if "errors" in summary:
+    found, plain = summary["errors"]["completion"], summary["errors"]["interpolation"]
+    say(
+      f"10 MSE {found['ten_mse_filtered']:.4f} on the filtered field "
+      f"(PSNR {found['psnr_filtered_db']:.1f} dB); of its interpolation "
+      f"{plain['ten_mse_filtered']:.4f}."
+    )
+  say(
+    f"Written: {folder}/path.csv, mask, partial_scan, completion, uncertainty and interpolation "
+    "as .npy and .tif, scan.json and scan.png."
+  )

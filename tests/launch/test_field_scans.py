@@ -1,0 +1,94 @@
+"""launch.scan and launch.live with --fields, on a tiny exported model."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf import field_config
+from adaptive_stem_tf.serving import field_export
+from adaptive_stem_tf.training import field_model
+from tests import tiny
+from tests.launch import commands
+
+IMAGES = ("mask", "partial_scan", "completion", "uncertainty", "interpolation")
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+  """An untrained scanner of whole fields, exported."""
+  sizes = {"generator_channels": 2, "policy_channels": 3, "rounds": 2}
+  model = field_model.TrainedModel(field_config.FieldExperiment().replace(**sizes))
+  return field_export.write(model, tmp_path_factory.mktemp("fields") / "1", 1)
+
+
+@pytest.fixture(scope="module")
+def micrograph(tmp_path_factory):
+  """A micrograph of 70 x 48 px of intensities about 1000."""
+  path = tmp_path_factory.mktemp("micrographs") / "micrograph.npy"
+  np.save(path, 1000 + 300 * tiny.images(1, 70)[0, :, :48, 0])
+  return path
+
+
+def summary(ended, output):
+  assert ended.code == 0, ended.err
+  return json.loads((output / "scan.json").read_text())
+
+
+def scan(fields, micrograph, output, *more):
+  places = [f"--image={micrograph}", f"--model={fields}", f"--output_dir={output}"]
+  return commands.launch("scan", "--fields", *places, *more)
+
+
+def test_a_field_of_any_size_is_scanned(tmp_path, fields, micrograph):
+  output = tmp_path / "out"
+  ended = scan(fields, micrograph, output, "--coverage=0.1", "--pixel_size_nm=0.5")
+  told = summary(ended, output)
+  assert told["frame_px"] == [70, 48] and told["distinct_pixels"] == 336
+  assert told["positions_by_round"] == [84, 126, 126]
+  assert told["errors"]["completion"]["ten_mse_filtered"] < 0.5
+  images = {name: np.load(output / f"{name}.npy") for name in IMAGES}
+  assert all(image.shape == (70, 48) for image in images.values())
+  with open(output / "path.csv", newline="") as file:
+    rows = list(csv.DictReader(file))
+  truth = np.load(micrograph)
+  for row in rows[::50]:
+    place = int(row["row_px"]), int(row["column_px"])
+    assert images["mask"][place] == 1 and float(row["row_nm"]) == 0.5 * place[0]
+    assert float(row["intensity"]) == pytest.approx(truth[place], rel=1e-5)
+  assert (output / "scan.png").is_file() and "PSNR" in ended.out
+
+
+def test_electrons_are_a_budget_and_bring_noise(tmp_path, fields, micrograph):
+  dose = ["--electrons=4000", "--electrons_per_pixel=20"]
+  told = summary(scan(fields, micrograph, tmp_path, *dose), tmp_path)
+  assert told["distinct_pixels"] == 200
+  measured = np.load(tmp_path / "partial_scan.npy")[np.load(tmp_path / "mask.npy") > 0]
+  assert len(np.setdiff1d(measured, np.float32(np.load(micrograph)))) > 100
+
+
+@pytest.mark.parametrize(
+  "more, words",
+  [
+    (["--coverage=0.1", "--electrons=9", "--electrons_per_pixel=2"], "both are the budget"),
+    (["--electrons=9"], "needs --electrons_per_pixel"),
+    (["--tiles"], "tiles=True and fields=True disagree"),
+    (["--coverage=0.0001"], "the budget is 0 positions"),
+    (["--nofields", "--coverage=0.1"], "coverage=0.1 and fields=False disagree"),
+  ],
+)
+def test_budgets_that_mean_nothing_are_refused(tmp_path, fields, micrograph, more, words):
+  ended = scan(fields, micrograph, tmp_path, *more)
+  assert ended.code == 1 and words in ended.err
+
+
+def test_a_digital_twin_is_scanned_in_rounds(tmp_path, fields, micrograph):
+  faults = ["--dose=100", "--lag_us=5", "--decision_us=1000", "--dwell_us=2"]
+  ended = commands.launch(
+    "live", "--fields", f"--model={fields}", f"--microscope=file:{micrograph}",
+    f"--output_dir={tmp_path}", "--field_size=48", "--coverage=0.1", *faults,
+  )  # fmt: skip
+  told = summary(ended, tmp_path)
+  assert told["distinct_pixels"] == 230 and told["twin"]["dose"] == 100
+  assert told["beam_waited_us"] == pytest.approx(2 * 1000)
