@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 QUICKSTART := runs/quickstart
 EXPORTED := savedmodels/quickstart/1
+# Tests run in as many processes as there are cores; what a file shares is made once in each.
+JOBS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: quickstart test test-all lint clean
 .DELETE_ON_ERROR:
@@ -27,10 +30,10 @@ quickstart: $(INSTALLED)
 	@echo "TensorBoard      $(BIN)/tensorboard --logdir=$(QUICKSTART)"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m ''
+	$(PYTEST) -m ''
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

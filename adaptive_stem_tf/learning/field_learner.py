@@ -68,6 +68,7 @@ class FieldLearner(snt.Module):
     self.experiment = experiment
     self._images = images
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
+    tf.random.set_seed(experiment.seed)  # of weights; nothing else draws from the global generator
     e, sizes = experiment, experiment.networks
     make_generator = lambda name: field_generator.FieldGenerator(
       sizes.generator_channels, e.data.target_sigma, name

@@ -86,3 +86,25 @@ def log_mean_error(errors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
   greatest = tf.reduce_max(errors, [1, 2], keepdims=True)
   mean = state_lib.field_mean(tf.exp(errors - greatest), valid)
   return (greatest + tf.math.log(mean))[:, 0, 0, 0]
+
+
+def least_error(law: ErrorLaw, valid: tf.Tensor) -> tf.Tensor:
+  """Returns the log weights [B, h, w, 1] of the least error that the critic thinks possible.
+
+  A sum of a rho^-alpha is least, for a given mean of rho, where rho = (alpha a / lambda)^(1 /
+  (1 + alpha)); lambda is found by bisection. What an actor learns step by step, for a critic that
+  is right; errors of neighbouring cells are taken as independent.
+
+  Args:
+    law: of the cells.
+    valid: [B, h, w, 1] share of a cell that lies in the field.
+  """
+  gain = law.scale + tf.math.log(law.power)
+  density = lambda level: (gain - level) / (1.0 + law.power)
+  low = tf.reduce_min(gain, [1, 2], keepdims=True) - 10.0
+  high = tf.reduce_max(gain, [1, 2], keepdims=True) + 10.0
+  for _ in range(30):
+    level = 0.5 * (low + high)
+    dense = state_lib.field_mean(tf.exp(density(level)), valid) > 1.0
+    low, high = tf.where(dense, level, low), tf.where(dense, high, level)
+  return density(0.5 * (low + high))

@@ -1,0 +1,46 @@
+"""Averages over cells and neighbourhoods."""
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf.fields import maps
+
+
+def image(array):
+  return tf.constant(np.asarray(array, np.float32)[None, ..., None])
+
+
+def test_cells_are_means_and_border_cells_average_what_they_have():
+  field = np.arange(6 * 5).reshape(6, 5)
+  cells = maps.to_cells(image(field), 4).numpy()[0, ..., 0]
+  expected = [[field[:4, :4].mean(), field[:4, 4:].mean()]]
+  expected += [[field[4:, :4].mean(), field[4:, 4:].mean()]]
+  np.testing.assert_allclose(cells, expected, rtol=1e-6)
+
+
+def test_pixels_interpolate_cells_and_are_cropped():
+  pixels = maps.to_pixels(image([[0.0, 1.0]]), 4, 3, 7).numpy()[0, ..., 0]
+  assert pixels.shape == (3, 7)
+  # Centres of cells lie at 1.5 and 5.5 px.
+  np.testing.assert_allclose(pixels[0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1.0], atol=1e-6)
+
+
+def test_doubling_repeats_rows_and_columns():
+  small = np.random.default_rng(0).random([2, 3, 4, 2]).astype(np.float32)
+  doubled = maps.double(tf.constant(small)).numpy()
+  np.testing.assert_array_equal(doubled, small.repeat(2, 1).repeat(2, 2))
+
+
+def test_the_neighbourhood_keeps_constants_and_spreads_a_point():
+  np.testing.assert_allclose(maps.neighbourhood(image(np.full([16, 24], 3.0))), 3.0, rtol=1e-6)
+  point = np.zeros([32, 32])
+  point[16, 16] = 1
+  spread = maps.neighbourhood(image(point)).numpy()[0, ..., 0]
+  np.testing.assert_allclose(spread.sum(), 1.0, rtol=1e-5)
+  assert (spread[8:24, 8:24] > 0).mean() > 0.7 and spread[:4].max() == 0
+
+
+def test_the_squared_gradient_of_a_ramp():
+  rows, columns = np.mgrid[:8, :8]
+  energy = maps.squared_gradient(image(3 * rows - 2 * columns)).numpy()[0, 1:-1, 1:-1, 0]
+  np.testing.assert_allclose(energy, 9 + 4, rtol=1e-5)

@@ -1,0 +1,120 @@
+"""Scans in rounds: budgets, what a policy sees, and where positions go."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf.fields import placement, policies, rounds
+from adaptive_stem_tf.fields import state as state_lib
+
+SIZE, CELL = 64, 8
+
+
+def complete(partial, mask):
+  """Completes by the mean of what was measured."""
+  mean = tf.reduce_sum(partial, [1, 2], keepdims=True) / tf.reduce_sum(mask, [1, 2], keepdims=True)
+  level = mean + tf.zeros_like(partial)
+  return state_lib.Completion(level, tf.zeros_like(partial) - 2.0, partial, level)
+
+
+def plan(counts, valid=None):
+  rank = placement.rank_map(SIZE, SIZE, tf.constant([[3, 4]]))
+  valid = tf.ones([1, SIZE, SIZE, 1]) if valid is None else tf.constant(valid, tf.float32)
+  return rounds.FieldPlan(tf.constant(counts)[:, None], rank, valid)
+
+
+def specimen():
+  return tf.constant(np.random.default_rng(0).random([1, SIZE, SIZE, 1]).astype(np.float32))
+
+
+def scan(policy, counts=(50, 100, 200), valid=None):
+  return rounds.scan(specimen(), plan(counts, valid), policy, tf.constant(0), complete, CELL)
+
+
+def test_budgets_are_cumulative_and_end_at_the_coverage():
+  counts = rounds.budget(tf.constant([0.1, 0.05]), 4096, 0.25, 3)
+  np.testing.assert_array_equal(counts, [[102, 51], [205, 102], [308, 154], [410, 205]])
+  np.testing.assert_array_equal(rounds.budget(tf.constant([0.1]), 4096, 0.25, 0), [[410]])
+
+
+def test_each_round_measures_its_share_and_nothing_twice():
+  masks = scan(policies.gradient(0.5)).masks.numpy()[:, 0]
+  np.testing.assert_array_equal(masks.sum((1, 2, 3)), [50, 100, 200])
+  assert (np.diff(masks, axis=0) >= 0).all()
+
+
+def test_even_rounds_are_one_static_scan():
+  several, one = scan(policies.even).masks[-1], scan(policies.even, (200,)).masks[-1]
+  np.testing.assert_array_equal(several, one)
+
+
+def test_positions_go_where_a_policy_says():
+  def corner(cells, state):
+    weights = np.full(cells.gradient.shape, -2.0, np.float32)
+    weights[:, :4, :4] = 2.0
+    return tf.constant(weights), state + 1
+
+  masks = scan(corner).masks.numpy()[..., 0]
+  new = masks[-1, 0] - masks[0, 0]
+  assert new[:32, :32].sum() > 0.8 * new.sum()
+
+
+def test_a_policy_is_given_its_own_state_of_the_round_before():
+  seen = []
+
+  def counting(cells, state):
+    seen.append(int(state))
+    return tf.zeros_like(cells.gradient), state + 1
+
+  scan(counting)
+  assert seen == [0, 1]
+
+
+def test_nothing_is_measured_outside_a_field_that_was_padded():
+  valid = np.ones([1, SIZE, SIZE, 1])
+  valid[:, 40:] = 0
+  masks = scan(policies.gradient(0.5), valid=valid).masks.numpy()
+  assert masks[:, :, 40:].sum() == 0 and masks[-1].sum() == 200
+
+
+def test_log_weights_are_about_their_mean_and_limited():
+  log_weights = tf.constant(np.array([3.0, 5.0, 40.0, 0.0], np.float32).reshape(1, 2, 2, 1))
+  valid = tf.constant(np.array([1.0, 1.0, 1.0, 0.0], np.float32).reshape(1, 2, 2, 1))
+  limited = rounds.limit(log_weights, valid).numpy().ravel()
+  assert limited[:3] == pytest.approx([-rounds.LIMIT, -rounds.LIMIT, rounds.LIMIT])
+
+
+def test_surprise_is_the_error_at_new_positions_alone():
+  first = plan((50, 100))
+  mask = placement.place(
+    first.valid[..., 0], first.rank, tf.zeros([1, SIZE, SIZE]), first.counts[0]
+  )
+  mask = mask[..., None]
+  state = rounds.first_state(specimen(), mask, first, complete(specimen() * mask, mask))
+  after = rounds.next_mask(tf.zeros([1, 8, 8, 1]), mask, first, 1, CELL)
+  following = rounds.next_state(state, specimen(), after, state.completion, 1.0)
+  new = (after - mask).numpy()
+  expected = new * (specimen().numpy() - state.completion.mean.numpy()) ** 2
+  np.testing.assert_allclose(following.surprise, expected, rtol=1e-5)
+  np.testing.assert_array_equal(following.recent, new)
+
+
+def test_what_is_seen_is_finite_and_in_order():
+  first = plan((50, 100))
+  mask = tf.zeros([1, SIZE, SIZE, 1])
+  flat = state_lib.Completion(*([tf.zeros_like(mask)] * 4))
+  cells = state_lib.see(rounds.first_state(tf.zeros_like(mask), mask, first, flat), CELL)
+  assert cells.features.shape == [1, 8, 8, state_lib.FEATURES]
+  assert np.isfinite(cells.features).all()
+
+
+def test_the_gradient_that_is_seen_is_high_where_structure_is():
+  rows = np.zeros([SIZE, SIZE], np.float32)
+  rows[20:28, 20:28] = np.random.default_rng(0).random([8, 8])
+  image = tf.constant(rows[None, ..., None])
+  first = plan((50, 100))
+  completion = state_lib.Completion(image, tf.zeros_like(image), image, image)
+  state = rounds.first_state(image, tf.zeros_like(image), first, completion)
+  gradient = state_lib.see(state, CELL).gradient.numpy()[0, ..., 0]
+  assert np.unravel_index(gradient.argmax(), gradient.shape) in {(2, 2), (2, 3), (3, 2), (3, 3)}
+  assert abs(gradient.mean()) < 1e-4
