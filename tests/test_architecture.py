@@ -42,7 +42,7 @@ ALLOWED = {
   "training": _LEARNING,
   "evaluation": _LEARNING | {"training"},
   "compare": _EVALUATION,
-  "compare_fields": _EVALUATION,
+  "compare_fields": _EVALUATION | {"compare.classical"},
   "reproduction": _EVALUATION,
   "correction": _EVALUATION,
   "profiling": _EVALUATION,

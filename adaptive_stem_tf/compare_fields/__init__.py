@@ -1,0 +1,1 @@
+"""Compares scans of whole fields, static and adaptive, and their completions (docs/FIELDS.md)."""

@@ -1,0 +1,87 @@
+"""Compares scans on a set of fields, and sums up."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from adaptive_stem_tf.compare_fields import choice, summary
+from adaptive_stem_tf.compare_fields.comparison import Comparison
+from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
+from adaptive_stem_tf.fields import strata
+
+_METRICS = ("ten_mse", "ten_mse_raw", "ten_mse_truth")
+_Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def measure(
+  comparison: Comparison,
+  specimens: Sequence[FieldSpecimen],
+  progress: _Progress = iter,
+  names: tuple[str, ...] | None = None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """Returns the rows of all fields and coverages: of errors, and of uncertainty.
+
+  Args:
+    comparison: that scans and completes.
+    specimens: the fields.
+    progress: wraps the fields while they are gone through.
+    names: scans, of those that are compared; None for all.
+  """
+  rows, doubts = [], []
+  for specimen in progress(specimens):
+    for coverage in comparison.request.coverages:
+      own, doubt = comparison.rows(specimen, coverage, names)
+      rows += own
+      doubts += doubt
+  return rows, doubts
+
+
+def result(
+  measured: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+  validation: Sequence[Mapping[str, Any]] | None,
+  models: Mapping[str, str],
+) -> dict[str, Any]:
+  """Returns all that is known, for JSON and `tables`.
+
+  Args:
+    measured: what `measure` returned.
+    validation: rows that static pairs are chosen on; None to choose on the fields themselves,
+      which flatters the static scans.
+    models: where each model comes from, by name.
+  """
+  rows, doubts = measured
+  chosen = choice.best_static(rows if validation is None else validation)
+  if validation is not None:
+    # Where validation fields lack a stratum, the fields themselves have to do.
+    chosen = choice.best_static(rows) | chosen
+  fields = {row["file"]: row["stratum"] for row in rows}
+  counts = Counter(fields.values())
+  return {
+    "fields": len(fields),
+    "strata": {name: counts[name] for name in strata.STRATA},
+    "coverages": sorted({row["coverage"] for row in rows}),
+    "seeds": sorted({row["seed"] for row in rows}),
+    "models": dict(models),
+    "chosen_on": _chosen_on(rows, validation),
+    "static_pairs": [
+      {"coverage": key[0], "stratum": key[1], "model": key[2], **pair._asdict()}
+      for key, pair in sorted(chosen.items())
+    ],
+    "ratios": [one for metric in _METRICS for one in summary.ratios(rows, chosen, metric)],
+    "uncertainty": doubts,
+    "per_field": rows,
+  }
+
+
+def _chosen_on(rows, validation):
+  if validation is None:
+    return (
+      "on the fields themselves, for each budget and stratum, which flatters the static scans: no "
+      "validation fields were given"
+    )
+  files = len({row["file"] for row in validation})
+  missing = sorted({row["stratum"] for row in rows} - {row["stratum"] for row in validation})
+  lacking = f"; strata that these lack, on the fields themselves: {', '.join(missing)}" * bool(
+    missing
+  )
+  return f"on {files} validation fields, for each budget and stratum{lacking}"

@@ -1,0 +1,120 @@
+"""Scans fields adaptively, all seeds of a field together."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf.compare_fields import settings
+from adaptive_stem_tf.compare_fields.completions import Completer
+from adaptive_stem_tf.compare_fields.settings import Decisions
+from adaptive_stem_tf.fields import placement, policies, rounds, static_scans
+from adaptive_stem_tf.fields.rounds import Policy
+from adaptive_stem_tf.training.field_model import FieldModel
+
+
+class Scanned(NamedTuple):
+  """Scans of one field at one coverage, one for each seed."""
+
+  masks: np.ndarray  # [R + 1, S, H, W] bool, what is measured after the survey and each round
+  decide_ms: float  # of one scan: decisions and the completions that they are made from
+
+
+class AdaptiveScan:
+  """A policy with its rounds, for fields of any size."""
+
+  def __init__(
+    self,
+    policy: Policy,
+    initial_state: Callable[..., Any],
+    complete: Callable[..., Any],
+    shares: tuple[int, float, int],
+  ):
+    """Makes the scan.
+
+    Args:
+      policy: decides each round.
+      initial_state: of the policy, for a number of fields, rows and columns of cells.
+      complete: what the policy sees completions of.
+      shares: rounds, share of the survey, and width of cells in px.
+    """
+    self._policy, self._initial, self._complete = policy, initial_state, complete
+    self._rounds, self._survey, self._cell = shares
+    self._scan = tf.function(
+      self._trace,
+      input_signature=[
+        tf.TensorSpec([None, None, None, 1]),
+        tf.TensorSpec([None, 2], tf.int32),
+        tf.TensorSpec([]),
+      ],
+      autograph=False,
+    )
+    self._warm = False
+
+  def __call__(self, measured: np.ndarray, seeds: tuple[int, ...], coverage: float) -> Scanned:
+    """Scans a field once for each seed.
+
+    Args:
+      measured: [S, H, W] float32, what the beam measures at each pixel in each scan.
+      seeds: S, of the patterns of even positions.
+      coverage: share of the pixels that is measured.
+    """
+    offsets = np.stack([static_scans.offset(seed) for seed in seeds])
+    arguments = (tf.constant(measured[..., None]), tf.constant(offsets), tf.constant(coverage))
+    if not self._warm:  # Tracing is no part of the time to decide.
+      self._scan(*arguments)
+      self._warm = True
+    start = time.perf_counter()
+    masks = self._scan(*arguments).numpy()
+    taken = 1000 * (time.perf_counter() - start) / len(seeds)
+    return Scanned(masks[..., 0] > 0, taken)
+
+  def _trace(self, measured, offsets, coverage):
+    shape = tf.shape(measured)
+    counts = rounds.budget(
+      tf.fill(shape[:1], coverage), shape[1] * shape[2], self._survey, self._rounds
+    )
+    rank = placement.rank_map(shape[1], shape[2], offsets)
+    plan = rounds.FieldPlan(counts, rank, tf.ones_like(measured))
+    cells = [-(-shape[axis] // self._cell) for axis in (1, 2)]
+    initial = self._initial(shape[0], *cells)
+    return rounds.scan(measured, plan, self._policy, initial, self._complete, self._cell).masks
+
+
+def count(shape: tuple[int, int], coverage: float) -> int:
+  """Returns the budget N of a field: every scan of it has as many distinct positions."""
+  return int(rounds.budget(tf.constant([coverage]), shape[0] * shape[1], 1.0, 0)[0, 0])
+
+
+def adaptive(
+  name: str, model: FieldModel | None, completer: Completer, decisions: Decisions
+) -> AdaptiveScan:
+  """Returns an adaptive scan.
+
+  Args:
+    name: of `settings.ADAPTIVE`.
+    model: that greedy and actor belong to; for the rule it gives the rounds alone.
+    completer: of the model.
+    decisions: what differs from the model.
+
+  Raises:
+    ValueError: if there is no model and one is needed.
+  """
+  if model is None and name != settings.GRADIENT:
+    raise ValueError(f"scan={name} needs a model: give --models, or leave it out of --scans.")
+  shares = (
+    decisions.rounds or (model.rounds if model else settings.DEFAULT_ROUNDS),
+    decisions.survey or (model.survey if model else settings.DEFAULT_SURVEY),
+    model.cell if model else settings.DEFAULT_CELL,
+  )
+  stateless = lambda batch, rows, columns: ()
+  if name == settings.GRADIENT:
+    # The rule sees the interpolation alone: its positions are those of every model.
+    rule = policies.gradient(decisions.gradient_power)
+    return AdaptiveScan(rule, stateless, completer.plain, shares)
+  if name == settings.GREEDY:
+    policy = policies.greedy(decisions.greedy_power)
+    return AdaptiveScan(policy, stateless, completer.generator, shares)
+  return AdaptiveScan(model.policy, model.initial_state, completer.generator, shares)

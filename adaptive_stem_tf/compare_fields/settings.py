@@ -1,0 +1,52 @@
+"""What a comparison of scans of whole fields compares, and how."""
+
+import dataclasses
+
+from adaptive_stem_tf.fields import static_scans
+from adaptive_stem_tf.settings import Section, field
+
+ADAPTIVE = GRADIENT, GREEDY, ACTOR = ("gradient", "greedy", "actor")
+LEARNT = (GREEDY, ACTOR)  # scans that need a model
+SCANS = (*static_scans.SCANS, *ADAPTIVE)
+EVEN = "farthest_points"
+GENERATOR, LOCAL_LINEAR, LINEAR = "generator", "local_linear", "linear"
+CHEAP = (GENERATOR, LOCAL_LINEAR, LINEAR)
+COMPLETIONS = (*CHEAP, "biharmonic", "total_variation")
+DEFAULT_ROUNDS, DEFAULT_SURVEY, DEFAULT_CELL = 4, 0.25, 8  # where there is no model
+
+
+@dataclasses.dataclass(frozen=True)
+class Decisions(Section):
+  """How adaptive scans decide."""
+
+  rounds: int = field(
+    0, "rounds after the survey; 0 for those of each model, or 4 without one", minimum=0, maximum=16
+  )
+  survey: float = field(
+    0.0,
+    "share of the budget that the survey takes; 0 for that of each model, or 0.25 without one",
+    minimum=0.0,
+    below=1.0,
+  )
+  gradient_power: float = field(
+    0.5, "power of the squared gradient that the rule's density is proportional to", minimum=0.0
+  )
+  greedy_power: float = field(
+    0.5, "power of the expected squared error that greedy's density is proportional to", minimum=0.0
+  )
+  electrons: float = field(
+    0.0,
+    "electrons per white pixel: adds Poisson noise to what is measured; 0 for the file's own noise",
+    minimum=0.0,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What is compared."""
+
+  coverages: tuple[float, ...]
+  seeds: tuple[int, ...]
+  scans: tuple[str, ...]
+  completions: tuple[str, ...]
+  decisions: Decisions = Decisions()

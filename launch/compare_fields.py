@@ -1,0 +1,203 @@
+"""Compares scans of whole fields of equal dose: adaptive ones with grids, lines and points.
+
+  python -m launch.compare_fields --models=runs/fields --fields='micrographs/*' --output_dir=OUT
+  python -m launch.compare_fields --simulated=20 --output_dir=OUT
+
+Every scan of a field measures exactly as many distinct positions, a share --coverages of its
+pixels, and is completed by the generator of each model and without learning. Static scans:
+farthest_points, jittered_grid, uniform_grid, low_discrepancy, zigzag, spiral, raster. Adaptive
+ones: gradient (a rule that needs no training), greedy (the generator's expected error) and actor.
+Fields are npy, npz, tif, png and jpg files of any size, or sets that launch.prepare --fields
+wrote; a fields.json beside them says their rows and split. The best static pair of scan and
+completion is chosen for each budget and stratum on --validation_fields or
+--validation_simulated; without these on the fields themselves, which flatters static scans.
+
+OUT receives compare_fields.json (a list per_field, and all ratios with intervals),
+compare_fields.csv, compare_fields.md, and pictures: sheet.png (best, median and worst field of
+each stratum).
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # convolutions take half the time
+
+import tqdm
+from absl import flags
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.compare_fields import pictures, report, settings, tables
+from adaptive_stem_tf.compare_fields.choice import Pair
+from adaptive_stem_tf.compare_fields.comparison import Comparison
+from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.training import field_model, start
+from launch import field_specimens
+from launch import flags as launch_flags
+
+_MODELS = flags.DEFINE_list(
+  "models",
+  [],
+  "workdirs of trainings of whole fields, separated by commas; NAME=WORKDIR names one. Default: "
+  "none, completions that learn nothing",
+)
+_FIELDS = flags.DEFINE_list("fields", [], "files, folders or patterns of them in quotes")
+_SIMULATED = flags.DEFINE_integer(
+  "simulated", 0, "simulated fields, instead of files: their truth is known", lower_bound=0
+)
+_SIZE = flags.DEFINE_integer(
+  "field_size", 512, "longer side of a field, px; larger files are binned", lower_bound=96
+)
+_SPLIT = flags.DEFINE_enum(
+  "split", "all", ["all", "train", "test"], "which files, of a fields.json beside them"
+)
+_ROWS = flags.DEFINE_string(
+  "rows",
+  "",
+  "rows of each file above its information bar: a number, or a JSON file. Default: a "
+  "fields.json beside the files",
+)
+_VALIDATION = flags.DEFINE_list(
+  "validation_fields", [], "files that static pairs are chosen on, as --fields"
+)
+_VALIDATION_SIMULATED = flags.DEFINE_integer(
+  "validation_simulated", 0, "simulated fields that static pairs are chosen on", lower_bound=0
+)
+_OUTPUT = flags.DEFINE_string("output_dir", None, "folder for tables and pictures", required=True)
+_COVERAGES = flags.DEFINE_list(
+  "coverages", ["0.0217", "0.0434", "0.087"], "shares of the pixels that are measured"
+)
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the patterns of even positions")
+_SCANS = flags.DEFINE_list("scans", [], f"some of {', '.join(settings.SCANS)}. Default: all")
+_COMPLETIONS = flags.DEFINE_list(
+  "completions",
+  list(settings.CHEAP),
+  f"some of {', '.join(settings.COMPLETIONS)}; the last two take a minute a field",
+)
+_SIMULATED_SEED = flags.DEFINE_integer(
+  "simulated_seed", 1000, "seed of simulated fields; validation fields have the next", lower_bound=0
+)
+_PICTURES = flags.DEFINE_boolean("pictures", True, "draw sheet.png")
+_THREADS = flags.DEFINE_integer("threads", 0, "threads; 0 for all cores", lower_bound=0)
+_PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
+
+
+def main() -> None:
+  """Compares scans on --fields or --simulated."""
+  request = _request()
+  if bool(_FIELDS.value) == bool(_SIMULATED.value):
+    raise ValueError("give either --fields or --simulated: scans need fields to be compared on.")
+  start.set_up_tensorflow(config.Run(threads=_THREADS.value, deterministic=False))
+  models, places = _models()
+  specimens = _specimens(_FIELDS.value, _SIMULATED.value, _SIMULATED_SEED.value, _SPLIT.value)
+  comparison = Comparison(models, request, launch_flags.section(config.Beam))
+  result = report.result(
+    report.measure(comparison, specimens, _bar("fields")), _validation(comparison), places
+  )
+  output = pathlib.Path(_OUTPUT.value)
+  output.mkdir(parents=True, exist_ok=True)
+  (output / "compare_fields.json").write_text(json.dumps(result, indent=1))
+  (output / "compare_fields.csv").write_text(tables.table(result["per_field"]))
+  (output / "compare_fields.md").write_text(tables.markdown(result))
+  if _PICTURES.value:
+    _draw(comparison, result, specimens, output)
+  print(tables.short(result))
+  print(f"Written: compare_fields.json, .csv and .md in {output}.")
+
+
+def _request() -> settings.Request:
+  default = [name for name in settings.SCANS if _MODELS.value or name not in settings.LEARNT]
+  completions = _known("completions", _COMPLETIONS.value, settings.COMPLETIONS)
+  if not _MODELS.value:
+    completions = tuple(name for name in completions if name != settings.GENERATOR)
+    if not completions:
+      raise ValueError("completions=generator needs a model: give --models.")
+  return settings.Request(
+    _numbers("coverages", _COVERAGES.value, float, 0.001, 0.5),
+    _numbers("seeds", _SEEDS.value, int, 0, 2**31),
+    _known("scans", _SCANS.value or default, settings.SCANS),
+    completions,
+    launch_flags.section(settings.Decisions),
+  )
+
+
+def _known(name: str, given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
+  unknown = [item for item in given if item not in known]
+  if unknown:
+    raise ValueError(f"{name}={','.join(unknown)} is unknown: choose among {', '.join(known)}.")
+  return tuple(item for item in known if item in given)
+
+
+def _numbers(name: str, given: list[str], kind: type, low: float, high: float) -> tuple:
+  try:
+    numbers = tuple(kind(text) for text in given)
+  except ValueError:
+    numbers = ()
+  if not numbers or not low <= min(numbers) <= max(numbers) <= high:
+    raise ValueError(
+      f"{name}={','.join(given)} should be numbers of {low:g} to {high:g}, separated by commas."
+    )
+  if len(set(numbers)) < len(numbers):
+    raise ValueError(f"{name}={','.join(given)} repeats a number: give each once.")
+  return numbers
+
+
+def _models():
+  """Returns models and where they come from, by name."""
+  models, places = {}, {}
+  for text in _MODELS.value:
+    name, separator, place = text.rpartition("=")
+    name = name if separator else pathlib.Path(place).name
+    if name in models:
+      raise ValueError(f"models has two of the name {name}: name them, --models=a=RUN,b=RUN.")
+    restored = field_model.restore(place)
+    models[name], places[name] = restored.model, f"{place}, iteration {restored.iteration}"
+  return models, places
+
+
+def _specimens(patterns, simulated, seed, split):
+  if simulated:
+    return field_specimens.simulate(simulated, seed, _SIZE.value)
+  wanted = None if split == "all" else split
+  return field_specimens.read(patterns, _SIZE.value, wanted, _ROWS.value, _bar("reading"))
+
+
+def _validation(comparison):
+  """Returns the rows of static scans of validation fields; None if none were given."""
+  if not _VALIDATION.value and not _VALIDATION_SIMULATED.value:
+    return None
+  seed = _SIMULATED_SEED.value + 1
+  specimens = _specimens(_VALIDATION.value, _VALIDATION_SIMULATED.value, seed, "all")
+  names = tuple(name for name in comparison.request.scans if name not in settings.ADAPTIVE)
+  return report.measure(comparison, specimens, _bar("validation"), names)[0]
+
+
+def _draw(comparison, result, specimens, output):
+  shown = pictures.shown_scan(result["per_field"])
+  if shown is None or not result["static_pairs"]:
+    return
+  coverage, by_file = pictures.middle(result["coverages"]), {s.file: s for s in specimens}
+  pairs = {
+    (one["coverage"], one["stratum"], one["model"]): Pair(one["scan"], one["completion"])
+    for one in result["static_pairs"]
+  }
+  lines = []
+  for stratum, files in pictures.extremes(result, shown).items():
+    pair = pairs.get((coverage, stratum, shown[2])) or pairs[coverage, stratum, ""]
+    lines += [
+      pictures.scan_for_sheet(comparison, by_file[file], coverage, shown, pair) for file in files
+    ]
+  figures.save(pictures.sheet(lines), output / "sheet.png")
+
+
+def _bar(name):
+  return lambda items: tqdm.tqdm(
+    items, desc=name, disable=not _PROGRESS.value, file=sys.stderr, dynamic_ncols=True
+  )
+
+
+if __name__ == "__main__":
+  launch_flags.define(settings.Decisions, config.Beam)
+  launch_flags.run(main)

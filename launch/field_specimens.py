@@ -1,0 +1,83 @@
+"""The fields that scans are compared on: files of micrographs, prepared sets, or simulated ones."""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from adaptive_stem_tf.compare_fields import specimen
+from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
+from adaptive_stem_tf.micrographs import field_preparation, field_set, preparation, whole_fields
+from datasets.simulated_stem import whole_fields as simulated_fields
+
+_INDEX = "fields.json"
+
+
+def read(
+  patterns: list[str],
+  size: int,
+  split: str | None,
+  rows: str = "",
+  progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> list[FieldSpecimen]:
+  """Reads whole fields from files.
+
+  Args:
+    patterns: of files; a .npz with its .json beside it is a set that launch.prepare wrote.
+    size: longer side of a field at most; larger micrographs are binned. px.
+    split: train or test, of what a fields.json says; None for every file.
+    rows: how many rows of each file are kept, or a JSON file that says it; empty for the
+      fields.json in a file's folder, if there is one.
+    progress: wraps the files while they are read.
+
+  Raises:
+    ValueError: if no file belongs to the split.
+    FileNotFoundError, MicrographError: for files that are missing or hold no micrograph.
+  """
+  specimens, indices = [], {}
+  for path in progress([path for path in preparation.find(patterns) if _is_picture(path)]):
+    place = pathlib.Path(path)
+    if place.suffix == ".npz" and place.with_suffix(".json").is_file():
+      specimens += _of_set(place, split)
+      continue
+    index = indices.setdefault(place.parent, _index(place.parent, rows))
+    if split in (None, index.split(path)):
+      field = whole_fields.read(path, whole_fields.FieldReading(size), index.rows(path)).field
+      kind = str(index.provenance(path).get("modality") or "")
+      specimens.append(specimen.make(place.name, field, kind=kind))
+  if not specimens:
+    raise ValueError(
+      f"no field of split={split} is among {', '.join(patterns)}: splits come from the "
+      f"{_INDEX} in a file's folder; give --split=all."
+    )
+  return specimens
+
+
+def simulate(count: int, seed: int, size: int) -> list[FieldSpecimen]:
+  """Draws simulated fields, whose noiseless truth is known."""
+  drawn = (simulated_fields.draw_field((seed, i), size) for i in range(count))
+  return [
+    specimen.make(
+      f"simulated_{seed}_{i}", field.image[..., 0], kind=field.kind, truth=field.truth[..., 0]
+    )
+    for i, field in enumerate(drawn)
+  ]
+
+
+def _is_picture(path):
+  return os.path.splitext(path)[1].lower() not in ("", ".json", ".md", ".txt")
+
+
+def _index(folder, rows):
+  beside = folder / _INDEX
+  return field_preparation.Index.parse(rows or (str(beside) if beside.is_file() else ""))
+
+
+def _of_set(place, split):
+  fields = field_set.load(place, split)
+  return [
+    specimen.make(
+      f"{entry['file']}#{i}", field, entry["file"], str(entry.get("modality") or "")
+    )
+    for i, (field, entry) in enumerate(zip(fields.fields, fields.entries))
+  ]
