@@ -104,7 +104,7 @@ def prepare(
 
 
 def set_aside(count: int, fraction: float, sources: Sequence[str] | None = None) -> np.ndarray:
-  """Tells [count] which training specimens are for validation (METHOD section 2).
+  """Returns [count] whether each training specimen is for validation (METHOD section 2).
 
   Whole files, so that crops of one micrograph are all on one side: from the one whose
   last crop comes last on, each file that still fits into the share. Where sources are

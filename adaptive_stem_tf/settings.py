@@ -76,16 +76,16 @@ class Composite:
       ValueError: for an unknown field or a value out of range or in contradiction.
     """
     values = dict(values)
-    made = {}
+    sections = {}
     for name, section in _sections(cls).items():
       names = [f.name for f in dataclasses.fields(section) if f.name in values]
-      made[name] = type(section)(**{n: values.pop(n) for n in names})
+      sections[name] = type(section)(**{n: values.pop(n) for n in names})
     seed = values.pop("seed", 0)
     if values:
       raise ValueError(
         f"unknown fields {', '.join(sorted(values))}: written by another version, or misspelt."
       )
-    return cls(seed=seed, **made)
+    return cls(seed=seed, **sections)
 
   def replace(self: _Composite, **changes: Any) -> _Composite:
     """Returns a copy with some fields changed, named as in `flat`."""

@@ -96,8 +96,10 @@ def main() -> None:
 
 
 def _untrained(path):
-  made = model.fresh(launch_flags.experiment())
-  return export.export(made, path, also=lambda folder: litert.convert(made, folder / litert.FOLDER))
+  trained = model.fresh(launch_flags.experiment())
+  return export.export(
+    trained, path, also=lambda folder: litert.convert(trained, folder / litert.FOLDER)
+  )
 
 
 def _measure(way, path, threads):
@@ -179,10 +181,10 @@ def _over_grpc(path, calls, threads, cores):
       if not said:
         raise RuntimeError("launch.serve did not start: run it by hand to see why.")
       server = re.findall(r"grpc://\S+", said)[0]
-      asked = client.connect(
+      connection = client.connect(
         server, path.parent.name, int(path.name), settings=client.Settings(timeout=60)
       )
-      return latency.measure(asked, asked.geometry, calls)
+      return latency.measure(connection, connection.geometry, calls)
     finally:
       process.terminate()
 

@@ -67,10 +67,10 @@ def _draw(folder: pathlib.Path, images: np.ndarray, scans: dict, settings: confi
   targets = metrics.targets_of(images[chosen], settings.filter_sigma)["filtered"]
   for name, made in scans.items():
     shown = type(made)(*(part[chosen] for part in made))
-    drawn = figures.sheet(
+    canvas = figures.sheet(
       shown.partial, targets, shown.completions, metrics.sheet_titles(shown, targets)
     )
-    figures.save(drawn, folder / f"{name.replace(' ', '_')}.png")
+    figures.save(canvas, folder / f"{name.replace(' ', '_')}.png")
 
 
 def _table(result: dict) -> str:

@@ -147,13 +147,13 @@ def normalisation() -> Normalisation:
   Raises:
     ValueError: if it is no range, or not one that can be known.
   """
-  asked = Normalisation.parse(FLAGS.normalise)
-  if asked.kind == "image" and not FLAGS.microscope.startswith("file:"):
+  normalisation = Normalisation.parse(FLAGS.normalise)
+  if normalisation.kind == "image" and not FLAGS.microscope.startswith("file:"):
     raise ValueError(
       f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "
       "image before it is scanned; calibrate black and white (LOW,HIGH), or choose measured."
     )
-  return asked
+  return normalisation
 
 
 def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.Deciding:

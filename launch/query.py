@@ -1,4 +1,4 @@
-"""Asks a model server to scan and complete images.
+"""Scans and completes images by a model server.
 
   python -m launch.query --server=grpc://localhost:8500 --model=small --status
   python -m launch.query --server=http://localhost:8501 --model=small --images=FILE.npy
@@ -63,7 +63,7 @@ def main() -> None:
   """Queries --server."""
   if not _STATUS.value and not (_IMAGES.value and _OUTPUT.value):
     raise ValueError("give --images and --output_dir, or --status.")
-  asked = client.connect(
+  server = client.connect(
     _SERVER.value,
     _MODEL.value,
     _VERSION.value,
@@ -71,16 +71,16 @@ def main() -> None:
     client.Settings(_TIMEOUT.value, _ATTEMPTS.value, _BATCH.value),
   )
   if _STATUS.value:
-    for state in asked.status():
+    for state in server.status():
       print(f"{_MODEL.value} version {state.version}: {state.state} {state.error}".rstrip())
     return
   images = input_pipeline.read_images(_IMAGES.value)
   images = np.array(images[: _COUNT.value or None], np.float32)
   specimens.normalise(images)
   if _HOW.value == "steps":
-    scans = asked.drive(images, _NORMALISE.value)
+    scans = server.drive(images, _NORMALISE.value)
   else:
-    answer = asked.scan(images)
+    answer = server.scan(images)
     scans = stepping.Scan(answer["path"], answer["partial_scan"], answer["completion"])
   folder = pathlib.Path(_OUTPUT.value)
   _write(folder, scans, images)
@@ -101,13 +101,13 @@ def _write(folder, scans, images):
     np.save(folder / f"{name}.npy", values)
   shown = slice(_EXAMPLES)
   errors = metrics.image_metrics(scans.completion[shown], images[shown])["ten_mse"]
-  drawn = figures.sheet(
+  canvas = figures.sheet(
     scans.partial[shown],
     images[shown],
     scans.completion[shown],
     [f"10 MSE {error:.3f}" for error in errors],
   )
-  figures.save(drawn, folder / "examples.png")
+  figures.save(canvas, folder / "examples.png")
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   values: dict[str, Any] = reproduction_results.gather(measured)
   if request.figure == "s3b":
     values["best"] = {"rate": reproduction_results.best_rates(measured)}
-  drawn = _draw(request, plan, figure, labels, measured)
-  figures.save(drawn, request.output / f"{request.figure}.png")
+  canvas = _draw(request, plan, figure, labels, measured)
+  figures.save(canvas, request.output / f"{request.figure}.png")
   result = reproduction_table.build(
     request.figure,
     figure,
@@ -59,8 +59,8 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   )
   reproduction_table.write(result, request.output / request.figure)
   absent = [line.run for line in figure.lines if line.run not in measured]
-  told = [f"Written: {request.output / request.figure}.png, .md and .json."]
-  return "\n".join(([f"Not finished, left out: {', '.join(absent)}."] if absent else []) + told)
+  lines = [f"Written: {request.output / request.figure}.png, .md and .json."]
+  return "\n".join(([f"Not finished, left out: {', '.join(absent)}."] if absent else []) + lines)
 
 
 def rates_figure(plan: Plan) -> Figure:

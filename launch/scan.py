@@ -145,17 +145,18 @@ def _window() -> tuple[int, int] | None:
 
 
 def _told(result: ScanResult) -> str:
-  told = outputs.summary(result)
-  height, width = told["frame_px"]
-  count, errors = len(told["windows"]), told["ten_mse"]
+  summary = outputs.summary(result)
+  height, width = summary["frame_px"]
+  count, errors = len(summary["windows"]), summary["ten_mse"]
   where = (
     f"{count} tiles over {height} x {width} px"
     if count > 1
     else (f"window of {height} x {width} px at row {result.origin[0]}, column {result.origin[1]}")
   )
   lines = [
-    f"{where}: {told['probing_positions']} probing positions, {told['distinct_pixels_share']:.2%} "
-    f"of its pixels, in {told['seconds']} s; --normalise={told['normalise']}.",
+    f"{where}: {summary['probing_positions']} probing positions, "
+    f"{summary['distinct_pixels_share']:.2%} of its pixels, in {summary['seconds']} s; "
+    f"--normalise={summary['normalise']}.",
     f"10 MSE {errors['filtered']:.3f} on the filtered specimen, {errors['raw']:.3f} on the raw "
     "one.",
   ]

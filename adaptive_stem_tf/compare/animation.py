@@ -41,12 +41,12 @@ def write(
   scan = experiment.scan
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  drawn = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")
-  backend_agg.FigureCanvasAgg(drawn)
-  grid = drawn.subplots(len(images), len(_TITLES), squeeze=False)
+  canvas = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")
+  backend_agg.FigureCanvasAgg(canvas)
+  grid = canvas.subplots(len(images), len(_TITLES), squeeze=False)
   writer = animation.PillowWriter(fps=_PER_SECOND)
   unfinished = path.with_name(f"{path.stem}.tmp.gif")  # Pillow goes by the ending
-  with writer.saving(drawn, unfinished, dpi=90):
+  with writer.saving(canvas, unfinished, dpi=90):
     for segments in range(1, scan.segments + 1):
       probes = segments * scan.probes
       scanned = scanning.scan_along(
@@ -54,7 +54,7 @@ def write(
       )
       completions = scanning.complete_all(generator, scanned)
       _draw(grid, images, targets, scanned.positions, scanned.partial, completions)
-      drawn.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
+      canvas.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
       for _ in range(_HELD if segments == scan.segments else 1):
         writer.grab_frame()
   unfinished.rename(path)

@@ -23,8 +23,8 @@ def forest(result: Mapping[str, Any]) -> figure.Figure | None:
   if not shown:
     return None
   scans = list(result["scans"])
-  drawn = figure.Figure(figsize=(7.2, 1.4 + 0.42 * len(scans)), layout="constrained")
-  axes = drawn.subplots()
+  canvas = figure.Figure(figsize=(7.2, 1.4 + 0.42 * len(scans)), layout="constrained")
+  axes = canvas.subplots()
   for place, completion in enumerate(shown):
     offset = 0.55 * ((place + 0.5) / len(shown) - 0.5)
     for row, scan in enumerate(scans):
@@ -50,7 +50,7 @@ def forest(result: Mapping[str, Any]) -> figure.Figure | None:
     f"{result['count']} images, paired; bars {result['intervals']}; small marks: each seed",
     fontsize=8,
   )
-  drawn.legend(
+  canvas.legend(
     loc="outside lower center",
     ncols=min(len(shown), 2),
     fontsize=8,
@@ -58,7 +58,7 @@ def forest(result: Mapping[str, Any]) -> figure.Figure | None:
     title="completed by",
     title_fontsize=8,
   )
-  return drawn
+  return canvas
 
 
 def examples(
@@ -77,10 +77,10 @@ def examples(
     titles: E, of the specimens.
   """
   count = len(targets)
-  drawn = figure.Figure(
+  canvas = figure.Figure(
     figsize=(1.2 + 2.3 * count, 1.2 * (len(rows) + 1) + 0.3), layout="constrained"
   )
-  grid = drawn.subplots(len(rows) + 1, 2 * count, squeeze=False)
+  grid = canvas.subplots(len(rows) + 1, 2 * count, squeeze=False)
   for axes in grid.flat:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -100,8 +100,8 @@ def examples(
       _show(grid[row, 2 * column + 1], example.completions[column, ..., 0])
       grid[row, 2 * column + 1].set_title(f"10 MSE {errors[column]:.3f}", fontsize=6.5, pad=2)
   completions = dict.fromkeys(_completion_label(example.completion) for _, example in rows)
-  drawn.suptitle(f"Partial scans, and completions by {', '.join(completions)}", fontsize=9)
-  return drawn
+  canvas.suptitle(f"Partial scans, and completions by {', '.join(completions)}", fontsize=9)
+  return canvas
 
 
 def _shown(clean: Mapping[str, Any]) -> list[str]:

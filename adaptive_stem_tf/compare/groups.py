@@ -45,13 +45,13 @@ def read(models: Sequence[str]) -> list[Group]:
   """
   if not models:
     raise ValueError("models= names no run: give --models=WORKDIR[,WORKDIR...].")
-  found: dict[str, list[tuple[str, pathlib.Path, config.Experiment]]] = {}
+  configurations: dict[str, list[tuple[str, pathlib.Path, config.Experiment]]] = {}
   for model in models:
     name, _, workdir = model.rpartition("=")
     experiment = _read_one(pathlib.Path(workdir))
     key = experiment.replace(seed=0, images="", path=_path_kind(experiment)).to_json()
-    found.setdefault(key, []).append((name, pathlib.Path(workdir), experiment))
-  groups = [_group(members) for members in found.values()]
+    configurations.setdefault(key, []).append((name, pathlib.Path(workdir), experiment))
+  groups = [_group(members) for members in configurations.values()]
   _check(groups)
   return groups
 

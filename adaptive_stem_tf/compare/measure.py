@@ -69,7 +69,7 @@ def measure(
   contenders: Sequence[Contender], inputs: Inputs, progress: bool = False
 ) -> Measurements:
   """Scans, completes and measures; one pass of the bar is one contender under one condition."""
-  made = Measurements({}, {}, {})
+  measurements = Measurements({}, {}, {})
   targets = metrics.targets_of(inputs.images, inputs.data.filter_sigma)
   steps = [(condition, one) for condition in inputs.conditions for one in contenders]
   bar = tqdm.tqdm(steps, unit="scan", disable=not progress, dynamic_ncols=True)
@@ -85,15 +85,17 @@ def measure(
       scanned[id(entry.path)] = one
       completions = _complete(entry, one, inputs, condition, repeated=known is not None)
       for name, made_of in completions.items():
-        by_scan = made.values.setdefault(condition.name, {}).setdefault(name, {})
+        by_scan = measurements.values.setdefault(condition.name, {}).setdefault(name, {})
         by_scan.setdefault(contender.name, []).append(
           {target: metrics.image_metrics(made_of, truth) for target, truth in targets.items()}
         )
-      if condition == scanning.CLEAN and contender.name not in made.examples and completions:
-        made.examples[contender.name] = _example(one, completions, inputs.examples)
+      if (
+        condition == scanning.CLEAN and contender.name not in measurements.examples and completions
+      ):
+        measurements.examples[contender.name] = _example(one, completions, inputs.examples)
     if condition == scanning.CLEAN:
-      made.scans[contender.name] = _facts(contender, list(scanned.values()), inputs.beam)
-  return made
+      measurements.scans[contender.name] = _facts(contender, list(scanned.values()), inputs.beam)
+  return measurements
 
 
 def _complete(

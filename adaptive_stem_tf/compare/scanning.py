@@ -128,5 +128,5 @@ def _normalised(
   middle, half = tf.zeros([partial.shape[0]]), tf.ones([partial.shape[0]])
   if ranges is not None:
     middle, half = (ranges.high + ranges.low) / 2, (ranges.high - ranges.low) / 2
-  given = inputs.of_generator(partial, ranges)
-  return partial, given, middle[:, None, None, None], half[:, None, None, None]
+  normalised = inputs.of_generator(partial, ranges)
+  return partial, normalised, middle[:, None, None, None], half[:, None, None, None]

@@ -82,12 +82,12 @@ class CycleLearner(base.BaseLearner):
     self.compile_step(self._train, jit)
 
   @property
-  def drawn(self) -> int:
+  def num_specimens(self) -> int:
     """How many crops draws are made from."""
     return self.scans.intensities.shape[0]
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Says in a few words how training goes, from the mean metrics of some iterations."""
+    """Describes in a few words how training goes, from the mean metrics of some iterations."""
     return (
       f"10 MSE {row['error']:.3f}, cycles {row['raster_cycle']:.4f} {row['partial_cycle']:.4f}, "
       f"discriminators {row['raster_discriminator']:.2f} {row['partial_discriminator']:.2f}"
@@ -209,14 +209,14 @@ class CycleLearner(base.BaseLearner):
       tape.gradient(total, self._weights(name))
       for total, name in zip(totals, ("corrector", "distorter"))
     ]
-    seen = (
+    generated = (
       self.raster_history.exchange(corrected, self.stream(randomness.Purpose.RASTER_HISTORY)),
       self.partial_history.exchange(
         view.show(partial), self.stream(randomness.Purpose.PARTIAL_HISTORY)
       ),
     )
     discriminated, of_discriminators = self._discriminate(
-      batch.targets, view.show(batch.partial), *seen
+      batch.targets, view.show(batch.partial), *generated
     )
     norms = self._apply(
       corrector=gradients[0], distorter=gradients[1], discriminators=of_discriminators
@@ -257,9 +257,11 @@ class CycleLearner(base.BaseLearner):
 
   def _missed(self, batch):
     """Returns by how many px (rms) the distorter's displacements miss those of the microscope."""
-    found = self.distorter.displacements(batch.partial[..., 1:], batch.nominal, is_training=False)
+    believed = self.distorter.displacements(
+      batch.partial[..., 1:], batch.nominal, is_training=False
+    )
     return tf.sqrt(
-      tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(found, batch.displacements), -1))
+      tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(believed, batch.displacements), -1))
     )
 
   def _discriminate(self, rasters, partial, generated_rasters, generated_partial):
@@ -321,10 +323,10 @@ class View:
     """Takes nominal positions [B, P, 2] px and the side of an image, px."""
     steps = distorter.steps(positions)
     heading = steps / (tf.norm(steps, axis=-1, keepdims=True) + 1e-6)
-    drawn = [partial_scan.draw_at(heading[..., axis], positions, size) for axis in range(2)]
-    self._mask = drawn[0][..., 1:]
+    maps = [partial_scan.draw_at(heading[..., axis], positions, size) for axis in range(2)]
+    self._mask = maps[0][..., 1:]
     self._nearest = infill.nearest(self._mask[..., 0])
-    self._heading = infill.at(tf.concat([part[..., :1] for part in drawn], -1), self._nearest)
+    self._heading = infill.at(tf.concat([part[..., :1] for part in maps], -1), self._nearest)
 
   def show(self, partial: tf.Tensor) -> tf.Tensor:
     """Returns what is seen of partial scans [B, S, S, 2]: [B, S, S, 4]."""

@@ -108,12 +108,12 @@ def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
     made: [N, S, S, 1].
     reference: [N, S, S, 1].
   """
-  found = []
+  lengths = []
   for image, expected in zip(made[..., 0], reference[..., 0]):
     flow = registration.optical_flow_tvl1(expected, image)
     weight = np.hypot(*np.gradient(expected))
-    found.append(np.sum(weight * np.hypot(*flow)) / max(np.sum(weight), 1e-9))
-  return np.array(found)
+    lengths.append(np.sum(weight * np.hypot(*flow)) / max(np.sum(weight), 1e-9))
+  return np.array(lengths)
 
 
 def summarise(measured: Measured, sources: Sequence[str] | None) -> dict[str, Any]:

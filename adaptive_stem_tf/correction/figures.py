@@ -19,10 +19,10 @@ def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> f
     chosen: rows.
   """
   ways = list(measured.completions)
-  drawn = figure.Figure(
+  canvas = figure.Figure(
     figsize=(1.75 * (3 + len(ways)), 1.85 * len(chosen) + 0.3), layout="constrained"
   )
-  grid = drawn.subplots(len(chosen), 3 + len(ways), squeeze=False)
+  grid = canvas.subplots(len(chosen), 3 + len(ways), squeeze=False)
   titles = [
     "specimen; nominal (blue)\nand actual path (orange)",
     "distorted partial scan",
@@ -45,7 +45,7 @@ def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> f
   for axes, title in zip(grid[0], titles):
     below = axes.get_title()
     axes.set_title(f"{title}\n{below}" if below else title, fontsize=7, pad=2)
-  return drawn
+  return canvas
 
 
 def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
@@ -58,10 +58,10 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   greys = {UNDISTORTED: "0.7", UNCORRECTED: "0.3"}
   colours = {way: greys.get(way, f"C{number - len(greys)}") for number, way in enumerate(ways)}
   widest = max(len(result["ways"]) for result in results.values())
-  drawn = figure.Figure(
+  canvas = figure.Figure(
     figsize=(2.6 + 0.45 * (widest + 1) * len(results), 3.4), layout="constrained"
   )
-  axes = drawn.subplots()
+  axes = canvas.subplots()
   for place, result in enumerate(
     results.values()
   ):  # each microscope's own ways, side by side about its place
@@ -73,14 +73,14 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
         at, mean, [[mean - low], [high - mean]], fmt="none", ecolor="k", elinewidth=0.8, capsize=2
       )
   axes.set(xticks=range(len(results)), xticklabels=list(results), ylabel="10 MSE, filtered target")
-  drawn.legend(
+  canvas.legend(
     [patches.Patch(color=colour) for colour in colours.values()],
     ways,
     loc="outside right upper",
     frameon=False,
     fontsize=8,
   )
-  return drawn
+  return canvas
 
 
 def displacements(
@@ -94,9 +94,9 @@ def displacements(
     row: of the scan.
     shown: probing positions, the first.
   """
-  drawn = figure.Figure(figsize=(8, 3.6), layout="constrained")
+  canvas = figure.Figure(figsize=(8, 3.6), layout="constrained")
   true = measured.scans.actual[row] - measured.scans.nominal[row]
-  for axis, (axes, name) in enumerate(zip(drawn.subplots(2, 1, sharex=True), ("rows", "columns"))):
+  for axis, (axes, name) in enumerate(zip(canvas.subplots(2, 1, sharex=True), ("rows", "columns"))):
     axes.plot(true[:shown, axis], color="C1", linewidth=2, label="the microscope's")
     for number, (method, values) in enumerate(learnt.items()):
       colour = f"C{number + (number > 0)}"  # C1 is the microscope's
@@ -104,10 +104,10 @@ def displacements(
     axes.set(ylabel=f"along {name}, px")
     axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
   axes.set(xlabel="probing position, in order of time")
-  drawn.legend(
+  canvas.legend(
     *axes.get_legend_handles_labels(),
     loc="outside upper center",
     ncols=1 + len(learnt),
     frameon=False,
   )
-  return drawn
+  return canvas

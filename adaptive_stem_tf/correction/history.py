@@ -38,10 +38,10 @@ class History(snt.Module):
     images = tf.stop_gradient(images)
     batch = images.shape[0]
     full = self.added >= self._capacity
-    drawn = tf.random.stateless_uniform([1 + batch], seed, 0, 2**30, tf.int32)
-    first = tf.where(full, drawn[0] % self._capacity, self.added)
+    random = tf.random.stateless_uniform([1 + batch], seed, 0, 2**30, tf.int32)
+    first = tf.where(full, random[0] % self._capacity, self.added)
     slots = (first + tf.range(batch)) % self._capacity  # one block: no slot twice
-    swapped = tf.logical_and(full, drawn[1:] % 2 == 0)[:, None, None, None]
+    swapped = tf.logical_and(full, random[1:] % 2 == 0)[:, None, None, None]
     kept = tf.gather(self.images, slots)
     stays = tf.logical_and(full, tf.logical_not(swapped))
     # A full batch of rows is written, so that shapes are static: rows that stay are written as they

@@ -31,7 +31,9 @@ class Refresher:
     )
     figures.save(curves, workdir / "learning_curves.png")
     chosen = (
-      np.linspace(0, learner.drawn - 1, min(_EXAMPLES, learner.drawn)).round().astype(np.int32)
+      np.linspace(0, learner.num_specimens - 1, min(_EXAMPLES, learner.num_specimens))
+      .round()
+      .astype(np.int32)
     )
     batch = learner.batch(Draw(tf.constant(chosen), tf.zeros_like(chosen)))
     corrected = learner.corrector(batch.partial, is_training=False).numpy()

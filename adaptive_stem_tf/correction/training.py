@@ -154,7 +154,7 @@ def scan_crops(
 
 
 def is_run(workdir: str | os.PathLike) -> bool:
-  """Tells whether a folder holds a run that trains a correction, and not a scanner."""
+  """Returns whether a folder holds a run that trains a correction, and not a scanner."""
   path = pathlib.Path(workdir) / workdir_lib.CONFIG
   try:
     return "cycle" in json.loads(path.read_text())

@@ -62,8 +62,8 @@ def learning_curves(
   weights = np.diff(iterations, prepend=0)
   width = min(width, max(iterations[-1] / 20, 1))
   lines = -(-len(panels) // 2)
-  drawn = figure.Figure(figsize=(9, 3 * lines), layout="constrained")
-  for axes, (name, label) in zip(drawn.subplots(lines, 2).flat, panels):
+  canvas = figure.Figure(figsize=(9, 3 * lines), layout="constrained")
+  for axes, (name, label) in zip(canvas.subplots(lines, 2).flat, panels):
     values = np.asarray(columns[name])
     axes.plot(*_thinned(iterations, values), color="0.85", linewidth=0.7)
     axes.plot(*_thinned(iterations, boxcar(values, weights, width)), color="C0", linewidth=1.5)
@@ -73,8 +73,8 @@ def learning_curves(
       for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis_formatter(_Plain())
       axes.set_ylim(top=2 * np.quantile(values[len(values) // 50 :], 0.99))
-  drawn.suptitle(f"{title} ({width:.0f} iteration boxcar)")
-  return drawn
+  canvas.suptitle(f"{title} ({width:.0f} iteration boxcar)")
+  return canvas
 
 
 def _thinned(at, values):
@@ -110,8 +110,8 @@ def sheet(
     columns: examples per row.
   """
   rows = -(-len(partial) // columns)
-  drawn = figure.Figure(figsize=(4.2 * columns, 1.5 * rows + 0.3), layout="constrained")
-  grid = drawn.subplots(rows, 3 * columns, squeeze=False)
+  canvas = figure.Figure(figsize=(4.2 * columns, 1.5 * rows + 0.3), layout="constrained")
+  grid = canvas.subplots(rows, 3 * columns, squeeze=False)
   for axes in grid.flat:
     axes.axis("off")
   for i, (scan, target, completion, title) in enumerate(zip(partial, targets, completions, titles)):
@@ -123,7 +123,7 @@ def sheet(
     if row == 0:
       for axes, text in zip(grid[0, 3 * place : 3 * place + 2], _SHEET_COLUMNS):
         axes.set_title(text, fontsize=7, pad=2)
-  return drawn
+  return canvas
 
 
 def partial_picture(partial: np.ndarray) -> np.ndarray:
@@ -139,16 +139,16 @@ def path_over_specimen(specimens: np.ndarray, positions: np.ndarray) -> figure.F
     specimens: [N, S, S, 1].
     positions: [N, P, 2] px.
   """
-  drawn = figure.Figure(figsize=(2.2 * len(specimens), 2.4), layout="constrained")
+  canvas = figure.Figure(figsize=(2.2 * len(specimens), 2.4), layout="constrained")
   size = specimens.shape[1]
   for axes, specimen, path in zip(
-    np.atleast_1d(drawn.subplots(1, len(specimens))), specimens, positions
+    np.atleast_1d(canvas.subplots(1, len(specimens))), specimens, positions
   ):
     axes.imshow(specimen[..., 0], cmap="gray", vmin=-1, vmax=1, extent=(0, size, size, 0))
     axes.scatter(path[:, 1], path[:, 0], c=np.arange(len(path)), cmap="autumn", s=1.5, linewidths=0)
     axes.set(xlim=(0, size), ylim=(size, 0))
     axes.axis("off")
-  return drawn
+  return canvas
 
 
 def distorted_paths(
@@ -161,16 +161,16 @@ def distorted_paths(
     nominal: [N, P, 2] px.
     actual: [N, P, 2] px, places of the specimens.
   """
-  drawn = figure.Figure(figsize=(3.4 * len(specimens), 3.7), layout="constrained")
+  canvas = figure.Figure(figsize=(3.4 * len(specimens), 3.7), layout="constrained")
   for axes, specimen, sent, under in zip(
-    np.atleast_1d(drawn.subplots(1, len(specimens))), specimens, nominal, actual
+    np.atleast_1d(canvas.subplots(1, len(specimens))), specimens, nominal, actual
   ):
     draw_paths(axes, specimen, sent, under, 1.4)
     axes.axis("off")
-  drawn.legend(
+  canvas.legend(
     *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
   )
-  return drawn
+  return canvas
 
 
 def draw_paths(
@@ -199,18 +199,18 @@ def draw_paths(
   axes.set(xlim=(0, size), ylim=(size, 0))
 
 
-def save(drawn: figure.Figure, path: str | os.PathLike, dpi: int = 150) -> None:
+def save(canvas: figure.Figure, path: str | os.PathLike, dpi: int = 150) -> None:
   """Writes a figure as PNG, whole or not at all."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   unfinished = path.with_suffix(".tmp")
-  drawn.savefig(unfinished, format="png", dpi=dpi)
+  canvas.savefig(unfinished, format="png", dpi=dpi)
   unfinished.rename(path)
 
 
-def pixels(drawn: figure.Figure, dpi: int = 100) -> np.ndarray:
+def pixels(page: figure.Figure, dpi: int = 100) -> np.ndarray:
   """Returns a figure as an image [H, W, 3] uint8."""
-  drawn.set_dpi(dpi)
-  canvas = backend_agg.FigureCanvasAgg(drawn)
+  page.set_dpi(dpi)
+  canvas = backend_agg.FigureCanvasAgg(page)
   canvas.draw()
   return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -31,8 +31,8 @@ class Refresher:
       tf.constant(self._images), learner.experiment.data.filter_sigma
     ).numpy()
     titles = metrics.sheet_titles(scans, targets)
-    drawn = figures.sheet(scans.partial, targets, scans.completions, titles)
-    figures.save(drawn, workdir / "examples.png")
-    running.show(iteration, "partial scan, target, completion", figures.pixels(drawn))
+    canvas = figures.sheet(scans.partial, targets, scans.completions, titles)
+    figures.save(canvas, workdir / "examples.png")
+    running.show(iteration, "partial scan, target, completion", figures.pixels(canvas))
     paths = figures.path_over_specimen(self._images[:_PATHS], scans.positions[:_PATHS])
     running.show(iteration, "scan path over specimen", figures.pixels(paths))

@@ -47,8 +47,8 @@ def _measure(model, images, lengths):
   scan, path = model.experiment.scan, model.path
   trajectory = path.scan(model.observed(images), None, None)
   starts = steering.segments(trajectory.actions, scan).starts
-  seen = model.network_inputs.of_actor(trajectory.observations)
-  features = model.actor.features(seen[:, : scan.decisions], starts[:, : scan.decisions])
+  observations = model.network_inputs.of_actor(trajectory.observations)
+  features = model.actor.features(observations[:, : scan.decisions], starts[:, : scan.decisions])
   predicted = tf.gather(model.actor.error_head(features)[..., 0], lengths - 1, axis=1)
   targets = specimens.low_pass(images, model.experiment.data.filter_sigma)
   present = []

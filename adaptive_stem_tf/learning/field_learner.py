@@ -93,7 +93,7 @@ class FieldLearner(snt.Module):
     self._step = tf.function(self._train, jit_compile=compiled)
 
   @property
-  def drawn(self) -> int:
+  def num_specimens(self) -> int:
     """Number of fields that draws are made from."""
     return len(self._images)
 

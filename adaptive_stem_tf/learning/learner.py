@@ -83,12 +83,12 @@ class Learner(base.BaseLearner):
     self.compile_step(self._train, jit)
 
   @property
-  def drawn(self) -> int:
+  def num_specimens(self) -> int:
     """How many specimens draws are made from."""
     return self.images.shape[0]
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Says in a few words how training goes, from the mean metrics of some iterations."""
+    """Describes in a few words how training goes, from the mean metrics of some iterations."""
     return (
       f"10 MSE {row['generator_loss']:.3f}, critic {row['critic_loss']:.3f}, "
       f"actor {row['actor_loss']:.3f}"

@@ -27,10 +27,10 @@ def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
   scan, kept = experiment.scan, num_uncut(experiment)
   if not scan.truncate:
     return None
-  drawn = tf.random.stateless_uniform(
+  cuts = tf.random.stateless_uniform(
     [experiment.optimisation.batch_size - kept], seed, 1, scan.decisions + 1, tf.int32
   )
-  return tf.concat([tf.fill([kept], scan.segments), drawn], 0)
+  return tf.concat([tf.fill([kept], scan.segments), cuts], 0)
 
 
 def weighted(sample: ReplaySample, final: tf.Tensor) -> tuple[ReplaySample, tf.Tensor]:

@@ -32,19 +32,19 @@ def draw(files: Sequence[FileCrops], prepared: Prepared, cutting: crops.Cutting)
   order = [path for path, places in prepared.placed.items() for _ in places]
   for number, path in enumerate(order):
     numbers.setdefault(path, []).append(number)
-  drawn = figure.Figure(
+  canvas = figure.Figure(
     figsize=(1.45 * (_SHOWN + 1) + 0.2, 1.75 * len(chosen) + 0.35), layout="constrained"
   )
-  for axes, file in zip(drawn.subplots(len(chosen), _SHOWN + 1, squeeze=False), chosen):
+  for axes, file in zip(canvas.subplots(len(chosen), _SHOWN + 1, squeeze=False), chosen):
     _draw_file(axes[0], file, prepared, cutting)
     _draw_crops(axes[1:], prepared, numbers.get(file.path, []))
   shown = f", {len(chosen)} of {len(files)} files" if len(chosen) < len(files) else ""
   counts = {part: sum(entry["split"] == part for entry in prepared.provenance) for part in _COLOURS}
-  drawn.suptitle(
+  canvas.suptitle(
     f"{counts['train']} training crops (green), {counts['test']} test crops (orange){shown}",
     fontsize=9,
   )
-  return drawn
+  return canvas
 
 
 def draw_fields(prepared: FieldSet) -> figure.Figure:
@@ -57,8 +57,8 @@ def draw_fields(prepared: FieldSet) -> figure.Figure:
   chosen = np.linspace(0, count - 1, min(_FIELDS, count)).round().astype(int)
   columns = min(6, len(chosen))
   rows = -(-len(chosen) // columns)
-  drawn = figure.Figure(figsize=(2.4 * columns, 2.8 * rows + 0.35), layout="constrained")
-  axes = drawn.subplots(rows, columns, squeeze=False).ravel()
+  canvas = figure.Figure(figsize=(2.4 * columns, 2.8 * rows + 0.35), layout="constrained")
+  axes = canvas.subplots(rows, columns, squeeze=False).ravel()
   for one in axes:
     one.axis("off")
   for one, number in zip(axes, chosen):
@@ -71,11 +71,11 @@ def draw_fields(prepared: FieldSet) -> figure.Figure:
     one.set_title(text, fontsize=5, loc="left", color=_COLOURS[entry["split"]])
   shown = f", {len(chosen)} shown" if len(chosen) < count else ""
   counts = {part: sum(entry["split"] == part for entry in prepared.entries) for part in _COLOURS}
-  drawn.suptitle(
+  canvas.suptitle(
     f"{counts['train']} training fields (green), {counts['test']} test fields (orange){shown}",
     fontsize=9,
   )
-  return drawn
+  return canvas
 
 
 def _short(path):

@@ -151,7 +151,7 @@ def signature(image: np.ndarray) -> np.ndarray:
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
-  """Tells whether two signatures are of near-duplicates."""
+  """Returns whether two signatures are of near-duplicates."""
   return one.size == other.size and float(one @ other) > _DUPLICATE
 
 
@@ -186,8 +186,8 @@ def _draw(crops, cutting):
   """Returns at most `max_crops` crops, drawn at random, in order of place."""
   if not cutting.max_crops or len(crops) <= cutting.max_crops:
     return crops
-  drawn = np.random.default_rng(cutting.seed).choice(len(crops), cutting.max_crops, replace=False)
-  return [crops[i] for i in sorted(drawn)]
+  chosen = np.random.default_rng(cutting.seed).choice(len(crops), cutting.max_crops, replace=False)
+  return [crops[i] for i in sorted(chosen)]
 
 
 def _contrast(image):

@@ -139,7 +139,7 @@ def _axes_in_order(signal):
 
 
 def _is_image(signal):
-  """Tells images and stacks of them from spectra and from scans of diffraction patterns."""
+  """Returns whether a signal is an image or a stack of images, not spectra or patterns."""
   navigated = sum(bool(axis.get("navigate")) for axis in signal["axes"])
   kind = str(signal.get("metadata", {}).get("Signal", {}).get("signal_type", ""))
   return "diffraction" not in kind and (len(signal["axes"]), navigated) in ((2, 0), (3, 0), (3, 1))

@@ -107,12 +107,16 @@ class MemoryAccess(snt.Module):
     Returns:
       Words read [B, R, W] and the memory after the step.
     """
-    asked = self.interface(inputs)
-    usage = self._freeness(state.usage, state.write_weights, asked.free_gates, state.read_weights)
-    write_weights = self.weights_to_write(asked, state.memory, usage)
-    memory = erase_and_write(state.memory, write_weights, asked.erase_vectors, asked.write_vectors)
+    interface = self.interface(inputs)
+    usage = self._freeness(
+      state.usage, state.write_weights, interface.free_gates, state.read_weights
+    )
+    write_weights = self.weights_to_write(interface, state.memory, usage)
+    memory = erase_and_write(
+      state.memory, write_weights, interface.erase_vectors, interface.write_vectors
+    )
     linkage = self._linkage(write_weights, state.linkage)
-    read_weights = self.weights_to_read(asked, memory, state.read_weights, linkage.link)
+    read_weights = self.weights_to_read(interface, memory, state.read_weights, linkage.link)
     words = tf.matmul(read_weights, memory)
     return words, AccessState(memory, read_weights, write_weights, linkage, usage)
 
@@ -134,27 +138,29 @@ class MemoryAccess(snt.Module):
       read_strengths=self.read_strengths(inputs),
     )
 
-  def weights_to_write(self, asked: Interface, memory: tf.Tensor, usage: tf.Tensor) -> tf.Tensor:
+  def weights_to_write(
+    self, interface: Interface, memory: tf.Tensor, usage: tf.Tensor
+  ) -> tf.Tensor:
     """Returns w^w_t = g^w (g^a a_t + (1 - g^a) c^w_t), [B, H, N], a_t free slots and c^w_t those
     like the key.
     """
-    content = self._content(memory, asked.write_keys, asked.write_strengths)
+    content = self._content(memory, interface.write_keys, interface.write_strengths)
     allocation = self._freeness.allocation_weights(
-      usage, asked.allocation_gates * asked.write_gates
+      usage, interface.allocation_gates * interface.write_gates
     )
-    allocate = asked.allocation_gates[:, :, None]
-    return asked.write_gates[:, :, None] * (allocate * allocation + (1 - allocate) * content)
+    allocate = interface.allocation_gates[:, :, None]
+    return interface.write_gates[:, :, None] * (allocate * allocation + (1 - allocate) * content)
 
   def weights_to_read(
-    self, asked: Interface, memory: tf.Tensor, read_weights: tf.Tensor, link: tf.Tensor
+    self, interface: Interface, memory: tf.Tensor, read_weights: tf.Tensor, link: tf.Tensor
   ) -> tf.Tensor:
     """Returns w^r_t = pi[backward] L^T w^r_{t-1} + pi[forward] L w^r_{t-1} + pi[content] c^r_t, [B,
     R, N].
     """
-    content = self._content(memory, asked.read_keys, asked.read_strengths)
+    content = self._content(memory, interface.read_keys, interface.read_strengths)
     backward, forward = self._linkage.directional_weights(link, read_weights)
     choices = tf.concat([backward, forward, content[:, :, None]], axis=2)  # [B, R, 2 H + 1, N]
-    return tf.reduce_sum(asked.read_modes[..., None] * choices, axis=2)
+    return tf.reduce_sum(interface.read_modes[..., None] * choices, axis=2)
 
 
 def erase_and_write(

@@ -1,4 +1,4 @@
-"""Tells generated images from real ones (METHOD section 10, SI S5)."""
+"""A network that distinguishes generated images from real ones (METHOD section 10, SI S5)."""
 
 import sonnet as snt
 import tensorflow as tf

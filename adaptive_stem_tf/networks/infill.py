@@ -71,9 +71,9 @@ def _nearest_along(cost):
 def at(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
   """Returns images [B, S, S, C] at pixels [B, S, S] that `nearest` gives: [B, S, S, C]."""
   size, channels = images.shape[1], images.shape[3]
-  taken = tf.gather(
+  values = tf.gather(
     tf.reshape(images, [-1, size * size, channels]),
     tf.reshape(index, [-1, size * size]),
     batch_dims=1,
   )
-  return tf.reshape(taken, [-1, size, size, channels])
+  return tf.reshape(values, [-1, size, size, channels])

@@ -30,8 +30,8 @@ def curves(
     split: that errors were measured on.
   """
   width = boxcar_width(iterations, boxcar)
-  drawn = figure.Figure(figsize=_SIZE, layout="constrained")
-  axes = drawn.subplots()
+  canvas = figure.Figure(figsize=_SIZE, layout="constrained")
+  axes = canvas.subplots()
   limits = []
   for i, (name, (label, seeds)) in enumerate(shown.items()):
     at, low, mean, high = band([one.curve for one in seeds], width)
@@ -55,7 +55,7 @@ def curves(
     fontsize=9,
   )
   axes.legend(fontsize=8, frameon=False, loc="upper right")
-  return drawn
+  return canvas
 
 
 def band(
@@ -100,8 +100,8 @@ def sweeps(
     shown: label and one measured sweep a seed of each optimiser, by name.
     width: iterations averaged over.
   """
-  drawn = figure.Figure(figsize=_SIZE, layout="constrained")
-  axes = drawn.subplots()
+  canvas = figure.Figure(figsize=_SIZE, layout="constrained")
+  axes = canvas.subplots()
   starts, values = [], []
   for i, (label, seeds) in enumerate(shown.values()):
     for seed, one in enumerate(seeds):
@@ -128,7 +128,7 @@ def sweeps(
     fontsize=9,
   )
   axes.legend(fontsize=8, frameon=False, loc="lower left")
-  return drawn
+  return canvas
 
 
 def _ends(unstable: float | None, not_finite: float | None) -> str:

@@ -35,13 +35,13 @@ class Plan:
 
   def experiment(self, name: str, seed: int) -> config.Experiment:
     """Returns the experiment of a run of the table."""
-    made = self._changes(name)
-    if made.pop(supplement.DOWNSAMPLED, False):
-      made.update(self.downsampled)
+    changes = self._changes(name)
+    if changes.pop(supplement.DOWNSAMPLED, False):
+      changes.update(self.downsampled)
     source = self._source(name)
     if source:
-      made["path"] = f"{fixed_path.FROM_RUN}{self.workdir(source, seed)}"
-    return self.base.replace(**{**made, "seed": seed})
+      changes["path"] = f"{fixed_path.FROM_RUN}{self.workdir(source, seed)}"
+    return self.base.replace(**{**changes, "seed": seed})
 
   def workdir(self, name: str, seed: int) -> pathlib.Path:
     """Returns where a run lives; runs that a scale makes equal live together."""

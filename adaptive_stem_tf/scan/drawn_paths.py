@@ -1,4 +1,4 @@
-"""Scans whose probing positions are drawn anew for every specimen, with the face of every path.
+"""Scans whose probing positions are drawn anew for every specimen; paths like all others.
 
 A replayed scan has to be drawn where it was measured, so the action of a segment holds
 the numbers of its n pixels: nothing is drawn a second time, and no angle is recorded.
@@ -111,12 +111,12 @@ class Mixed(_Drawn):
   jittered grids, random points and random walks; and, if given, scans that an actor made.
   """
 
-  def __init__(self, scan: config.Scan, made: np.ndarray | None = None):
+  def __init__(self, scan: config.Scan, actor_paths: np.ndarray | None = None):
     """Makes the path.
 
     Args:
       scan: the geometry.
-      made: [K, T * n, 2] px, paths that an actor took; None for none.
+      actor_paths: [K, T * n, 2] px, paths that an actor took; None for none.
     """
     super().__init__(scan)
     self._random, self._jittered, self._walk = (
@@ -132,7 +132,7 @@ class Mixed(_Drawn):
       [baselines.positions_of(kind, scan, 0.0)]
       for kind in ("wide_spiral", "zigzag", "raster", "grid")
     ]
-    families += [list(made)] if made is not None else []
+    families += [list(actor_paths)] if actor_paths is not None else []
     every = np.concatenate([np.stack(family) for family in families])
     self._fixed = geometry.pixel_index(tf.constant(every, tf.float32), scan.image_size)
     self._counts = tf.constant([len(family) for family in families])

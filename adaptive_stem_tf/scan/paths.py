@@ -1,4 +1,4 @@
-"""Who decides where the beam goes: an actor, a random walk or nobody. All have one face."""
+"""Who decides where the beam goes: an actor, a random walk or nobody. All share one interface."""
 
 import dataclasses
 from collections.abc import Callable

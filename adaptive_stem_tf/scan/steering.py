@@ -154,7 +154,7 @@ def segments(actions: tf.Tensor, scan: config.Scan) -> Segments:
 
 
 def over_edge(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
-  """Tells [B, T-1] whether the segment that each action [B, T, A] steers ends outside [0, S]^2."""
+  """Returns [B, T-1] whether the segment of each action [B, T, A] ends outside [0, S]^2."""
   ends = segments(actions, scan).ends(scan)
   if scan.steering == "waypoints":  # they are held inside, up to rounding
     return tf.zeros_like(ends[:, 1:, 0], tf.bool)

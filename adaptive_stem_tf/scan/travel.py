@@ -32,7 +32,7 @@ def travel_time(positions: np.ndarray, scan: config.Scan, beam: config.Beam) -> 
 
 
 def is_contiguous(positions: np.ndarray, scan: config.Scan) -> bool:
-  """Tells whether most moves between probing positions [N, 2] px are about as long as the scan's
+  """Returns whether most moves between probing positions [N, 2] px are about as long as the scan's
   spacing.
   """
   moves = np.linalg.norm(np.diff(np.asarray(positions, np.float64), axis=0), axis=1)

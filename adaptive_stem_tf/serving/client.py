@@ -1,4 +1,4 @@
-"""Asks a server for decisions and completions, over gRPC or HTTP.
+"""Requests decisions and completions from a server, over gRPC or HTTP.
 
   client = connect("grpc://localhost:8500", "small")
   scans = client.drive(images)                      # scans all of them, segment by segment, in
@@ -152,7 +152,7 @@ class Client:
     return self.predict("start", scan_id=np.arange(count, dtype=np.int64))
 
   def step(self, observation: np.ndarray, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Asks for the next segment.
+    """Requests the next segment.
 
     Args:
       observation: [B, n], what was measured at the last answer's positions.
@@ -165,7 +165,7 @@ class Client:
     return self.predict("step", observation=observation, **state)
 
   def scan(self, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Has the server scan whole images [B, S, S, 1]: path, partial_scan and completion."""
+    """Requests scans of whole images [B, S, S, 1]: path, partial_scan and completion."""
     return self.predict("scan", image=images)
 
   def drive(self, images: np.ndarray, normalise: str = "image") -> stepping.Scan:

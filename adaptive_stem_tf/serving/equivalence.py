@@ -42,16 +42,16 @@ def compare(
   """
   slow, fast = local.LocalModel(folder), edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)
   experiment = config.Experiment.from_json((folder / extra.FOLDER / "config.json").read_text())
-  seen, size = experiment.data.normalise, slow.geometry.size
+  normalise, size = experiment.data.normalise, slow.geometry.size
   ours, theirs, steps = [], [], []
   for image in progress([images[k : k + 1] for k in range(len(images))]):
-    ours.append(stepping.scan_images(slow, image, slow.geometry, seen))
-    theirs.append(stepping.scan_images(fast, image, fast.geometry, seen))
+    ours.append(stepping.scan_images(slow, image, slow.geometry, normalise))
+    theirs.append(stepping.scan_images(fast, image, fast.geometry, normalise))
     steps += _equal_inputs(slow, fast, image)
   targets = metrics.targets_of(images, experiment.data.filter_sigma)["filtered"]
   ten_mse = lambda completions: metrics.ten_mse(completions, targets)
   own, other = _joined(ours), _joined(theirs)
-  together = stepping.scan_images(slow, images, slow.geometry, seen)
+  together = stepping.scan_images(slow, images, slow.geometry, normalise)
   errors = ten_mse(own.completion)
   result = {
     "images": len(images),
@@ -71,7 +71,7 @@ def compare(
     made = np.concatenate(
       [
         stepping.complete_along(
-          model, images[k : k + 1], own.path[k : k + 1], fast.geometry, seen
+          model, images[k : k + 1], own.path[k : k + 1], fast.geometry, normalise
         ).completion
         for k in range(len(images))
       ]
@@ -91,8 +91,8 @@ def _equal_inputs(slow, fast, image):
   answer, calls = slow.start(1), []
   for _ in range(slow.geometry.segments - 1):
     observation = stepping.read(image, answer["positions"])
-    expected, made = slow.step(observation, answer), fast.step(observation, answer)
-    calls.append([(made[name], expected[name]) for name in expected])
+    expected, completions = slow.step(observation, answer), fast.step(observation, answer)
+    calls.append([(completions[name], expected[name]) for name in expected])
     answer = expected
   return calls
 
@@ -108,9 +108,9 @@ def _joined(scans):
   return stepping.Scan(*(np.concatenate(parts) for parts in zip(*scans)))
 
 
-def _relative(made, expected):
+def _relative(completions, expected):
   return float(
-    np.abs(made - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    np.abs(completions - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
   )
 
 

@@ -168,7 +168,7 @@ def describe(signatures: Mapping[str, contract.Signature]) -> dict[str, Any]:
 
 
 def has_serving_api() -> bool:
-  """Tells whether the protocol of TensorFlow Serving is installed."""
+  """Returns whether the protocol of TensorFlow Serving is installed."""
   return importlib.util.find_spec("tensorflow_serving") is not None
 
 

@@ -1,4 +1,4 @@
-"""Runs a SavedModel in this process, with the face of a client or of the fast path."""
+"""Runs a SavedModel in this process; shares one interface with clients and the fast path."""
 
 import os
 import pathlib

@@ -49,7 +49,7 @@ def write_scan(
 def summary(result: ScanResult) -> dict[str, Any]:
   """Returns what scan.json says."""
   distinct = int(np.count_nonzero(result.partial[..., 1]))
-  told = {
+  contents = {
     **result.about,
     "origin_px": list(result.origin),
     "frame_px": list(result.completion.shape),
@@ -59,14 +59,14 @@ def summary(result: ScanResult) -> dict[str, Any]:
     "distinct_pixels_share": distinct / result.completion.size,
   }
   if result.errors is not None:
-    told |= {
+    contents |= {
       "ten_mse": {name: float(errors.mean()) for name, errors in result.errors.items()},
       "ten_mse_units": (
         "10 * MSE on [-1, 1], the range of each window; filtered: low-pass filtered target"
       ),
       "ten_mse_by_window": {name: errors.tolist() for name, errors in result.errors.items()},
     }
-  return told
+  return contents
 
 
 def _write_path(path, result):

@@ -22,15 +22,15 @@ def draw(result: ScanResult) -> figure.Figure:
   panels = 4 if known else 3
   height, width = result.completion.shape
   side = 3.0 if height <= _SMALL and width <= _SMALL else 4.2  # in
-  drawn = figure.Figure(
+  canvas = figure.Figure(
     figsize=(side * panels, min(12, max(2.2, (side - 0.2) * height / width)) + 0.75),
     layout="constrained",
   )
-  axes = drawn.subplots(1, panels)
+  axes = canvas.subplots(1, panels)
   shown = result.truth if known else result.completion
   _show(axes[0], shown, low, high, "specimen and path" if known else "completion and path")
   path = _draw_path(axes[0], result)
-  drawn.colorbar(
+  canvas.colorbar(
     path, ax=axes[0], location="bottom", label="probing position, in order of time", shrink=0.9
   )
   unit = 2 * (result.partial[..., :1] - low) / (high - low) - 1
@@ -40,14 +40,14 @@ def draw(result: ScanResult) -> figure.Figure:
   )
   axes[1].set_title(f"partial scan, {np.mean(result.partial[..., 1]):.1%} of pixels", fontsize=8)
   image = _show(axes[2], result.completion, low, high, "completion")
-  drawn.colorbar(image, ax=axes[1:3], location="bottom", label="intensity", shrink=0.45)
+  canvas.colorbar(image, ax=axes[1:3], location="bottom", label="intensity", shrink=0.45)
   if known:
-    _draw_error(drawn, axes[3], result, high - low)
+    _draw_error(canvas, axes[3], result, high - low)
   for panel in axes:
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
     _scale_bar(panel, result)
-  return drawn
+  return canvas
 
 
 def _range(result):
@@ -72,15 +72,15 @@ def _draw_path(axes, result):
     lines.append(np.stack([path[:-1], path[1:]], 1))
     order.append(np.arange(len(path) - 1))
   width = 1.3 if len(lines) == 1 else 0.5
-  drawn = collections.LineCollection(list(np.concatenate(lines)), cmap="plasma", linewidths=width)
-  drawn.set_array(np.concatenate(order))
-  axes.add_collection(drawn)
+  canvas = collections.LineCollection(list(np.concatenate(lines)), cmap="plasma", linewidths=width)
+  canvas.set_array(np.concatenate(order))
+  axes.add_collection(canvas)
   rows, columns = result.completion.shape
   axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-  return drawn
+  return canvas
 
 
-def _draw_error(drawn, axes, result, span):
+def _draw_error(canvas, axes, result, span):
   share = (result.completion - result.truth) / span
   title = "completion - specimen"
   if result.errors is not None:
@@ -92,7 +92,7 @@ def _draw_error(drawn, axes, result, span):
   image = axes.imshow(
     100 * share, cmap="RdBu_r", vmin=-100 * _ERROR, vmax=100 * _ERROR, interpolation="nearest"
   )
-  drawn.colorbar(image, ax=axes, location="bottom", label="% of the specimen's range", shrink=0.9)
+  canvas.colorbar(image, ax=axes, location="bottom", label="% of the specimen's range", shrink=0.9)
 
 
 def _scale_bar(axes, result):

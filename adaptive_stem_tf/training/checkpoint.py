@@ -140,7 +140,7 @@ def not_finite(module: tf.Module) -> list[str]:
 
 
 def _flush(directory):
-  """Asks the system to put the folder's files on the disk before they are renamed into place."""
+  """Flushes the folder's files to the disk before they are renamed into place."""
   for path in directory.iterdir():
     with open(path, "rb") as file:
       os.fsync(file.fileno())

@@ -66,5 +66,5 @@ class MetricsWriter:
 def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
   """Reads metrics.csv; a last line cut short by a kill is left out."""
   with open(path, newline="") as file:
-    whole = [line for line in file if line.endswith("\n")]
-  return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(whole)]
+    lines = [line for line in file if line.endswith("\n")]
+  return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]

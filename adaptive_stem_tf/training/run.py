@@ -39,14 +39,14 @@ class Learner(Protocol):
     """
 
   @property
-  def drawn(self) -> int:
+  def num_specimens(self) -> int:
     """How many specimens draws are made from."""
 
   def step(self, draw: Draw) -> Any:
     """Trains for one iteration; returns a NamedTuple of scalars, the same each time."""
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Says in a few words how training goes, from the means of some iterations' scalars."""
+    """Describes in a few words how training goes, from the means of some iterations' scalars."""
 
 
 class Run:
@@ -72,7 +72,7 @@ class Run:
     experiment = learner.experiment
     self._iterations = experiment.optimisation.iterations
     self._draws = input_pipeline.draws(
-      learner.drawn,
+      learner.num_specimens,
       experiment.optimisation.batch_size,
       experiment.seed,
       experiment.data.augment,

@@ -92,9 +92,9 @@ class Threaded:
 
   def _decide(self, observation, flown):
     began = self._clock.now()
-    made = self._recurrence.decide(observation, flown)
+    decision = self._recurrence.decide(observation, flown)
     ready = self._clock.now()
-    return Decision(*made, ready, ready - began)
+    return Decision(*decision, ready, ready - began)
 
 
 class Simulated:
@@ -119,9 +119,9 @@ class Simulated:
     # after the one before
     began = max([self._clock.now(), *(decision.ready for decision in self._made[-1:])])
     started = wall.now()
-    made = self._recurrence.decide(observation, flown)
+    answer = self._recurrence.decide(observation, flown)
     took = wall.now() - started if self._duration is None else self._duration(len(self._made))
-    self._made.append(Decision(*made, began + took, took))
+    self._made.append(Decision(*answer, began + took, took))
 
   def answer(self, deadline: float | None) -> Decision | None:
     """Returns the decision last asked for, None if it is not ready by `deadline`; None waits for

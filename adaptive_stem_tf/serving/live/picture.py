@@ -53,9 +53,9 @@ def draw(frame: Frame) -> figure.Figure:
   }
   done = frame.completion is not None
   panels = 1 + len(images)
-  drawn = figure.Figure(figsize=(3.2 * panels + 3.8 * done, 3.4), layout="constrained")
+  canvas = figure.Figure(figsize=(3.2 * panels + 3.8 * done, 3.4), layout="constrained")
   axes = list(
-    drawn.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0]
+    canvas.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0]
   )
   if done:
     _draw_times(axes.pop(), frame)
@@ -64,7 +64,7 @@ def draw(frame: Frame) -> figure.Figure:
     panel.imshow(_unit(frame, image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     panel.set_title(name, fontsize=9)
     _bare(panel)
-  return drawn
+  return canvas
 
 
 def serve() -> None:
@@ -76,10 +76,10 @@ def serve() -> None:
       frame = pickle.load(sys.stdin.buffer)
     except EOFError:
       return
-    drawn = draw(frame)
-    figures.save(drawn, path, dpi=130)
+    canvas = draw(frame)
+    figures.save(canvas, path, dpi=130)
     if show:
-      show(figures.pixels(drawn, dpi=130))
+      show(figures.pixels(canvas, dpi=130))
     sys.stdout.buffer.write(b".")
     sys.stdout.buffer.flush()
 
@@ -116,7 +116,7 @@ class LivePicture:
       self._write(frame)
 
   def finish(self, frame: Frame) -> bool:
-    """Has the last frame drawn, and ends the process; tells whether it could draw."""
+    """Draws the last frame and ends the process; returns whether it could draw."""
     self._idle.wait(_PATIENCE)
     self._write(frame)
     with contextlib.suppress(OSError):

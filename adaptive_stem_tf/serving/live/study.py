@@ -110,8 +110,8 @@ def draw(rows: Sequence[dict[str, Any]]) -> figure.Figure:
   """Draws the mean error of each model under each condition with its interval."""
   names = list(dict.fromkeys(row["name"] for row in rows))
   conditions = list(dict.fromkeys((row["dose"], row["lag"]) for row in rows))
-  drawn = figure.Figure(figsize=(2.4 + 1.1 * len(conditions), 3.6), layout="constrained")
-  axes = drawn.subplots()
+  canvas = figure.Figure(figsize=(2.4 + 1.1 * len(conditions), 3.6), layout="constrained")
+  axes = canvas.subplots()
   for k, name in enumerate(names):
     own = [row for row in rows if row["name"] == name]
     places = np.array([conditions.index((row["dose"], row["lag"])) for row in own])
@@ -138,4 +138,4 @@ def draw(rows: Sequence[dict[str, Any]]) -> figure.Figure:
   axes.set_ylim(bottom=0)
   if len(names) > 1:
     axes.legend(fontsize=8, frameon=False)
-  return drawn
+  return canvas

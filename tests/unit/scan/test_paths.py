@@ -1,4 +1,4 @@
-"""Who decides where the beam goes: one face for all."""
+"""Who decides where the beam goes: one interface for all."""
 
 import dataclasses
 

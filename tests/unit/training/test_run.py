@@ -25,7 +25,7 @@ class Sum(tf.Module):
 
   def __init__(self, experiment):
     super().__init__()
-    self.experiment, self.drawn = experiment, 8
+    self.experiment, self.num_specimens = experiment, 8
     self.weight, self.other = tf.Variable(tf.zeros([3])), tf.Variable(tf.zeros([2]))
 
   def step(self, draw):
