@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare import classical
@@ -68,7 +69,7 @@ class Plan:
 
   def scan(self, name: str, pitches: Mapping[str, float]) -> config.Scan:
     """Returns the geometry of a scan, with the pitch in px of a spiral."""
-    changes = {"path": self.files.get(name, name)}
+    changes: dict[str, Any] = {"path": self.files.get(name, name)}
     changes |= {"pitch": pitches[name]} if name in SPIRALS else {}
     segments = self.segments.get(name, self.base.scan.segments)
     return dataclasses.replace(self.base.scan, segments=segments, **changes)

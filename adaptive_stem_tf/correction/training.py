@@ -113,7 +113,8 @@ def _kept_scans(workdir, completer, images, experiment, bar):
   if not path.exists():
     scans = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
     with open(path.with_suffix(".tmp"), "wb") as file:
-      np.savez(file, **dict(zip(_PARTS, scans, strict=True)))
+      arrays: dict[str, Any] = dict(zip(_PARTS, scans, strict=True))
+      np.savez(file, **arrays)
     path.with_suffix(".tmp").rename(path)
   with np.load(path) as kept:
     return [kept[name] for name in _PARTS]

@@ -133,8 +133,8 @@ def _files(sources, images: int) -> int:
 
 def _layout(sources, images: int) -> _Layout:
   """Returns how images lie in files; in files of their own if sources are unknown, or but one."""
-  files, file = (None, None) if sources is None else numbered(list(map(str, sources)))
-  if files is None or len(files) == 1:
+  files, file = numbered([] if sources is None else list(map(str, sources)))
+  if len(files) < 2:
     return _Layout(np.arange(images), np.ones(images, int))
   return _Layout(np.argsort(file, kind="stable"), np.bincount(file))
 

@@ -80,7 +80,7 @@ class FieldLearner(snt.Module):
     self._create_variables()
     self.rates = [tf.Variable(0.0, trainable=False, name="rate") for _ in range(3)]
     self.optimisers = [snt.optimizers.Adam(rate) for rate in self.rates]
-    networks = (self.generator, self.critic, self.actor)
+    networks: list[snt.Module] = [self.generator, self.critic, self.actor]
     for optimiser, network in zip(self.optimisers, networks):
       # Moments exist before the step is traced; a rate of 0 changes nothing.
       optimiser.apply(
@@ -133,7 +133,7 @@ class FieldLearner(snt.Module):
     trajectory = self._scan(scene)
     self.replay.add(self._scans(trajectory, scene))
     ratio, uncertainty, generator_norm = self._learn_completion(scene, trajectory.masks)
-    decisions = self._learn_decisions(
+    critic_loss, correlation, gain, critic_norm, actor_norm = self._learn_decisions(
       self.replay.sample(self.experiment.replay.replayed, self._seed(Purpose.SAMPLING))
     )
     self._finish()
@@ -141,9 +141,12 @@ class FieldLearner(snt.Module):
       _geometric_mean(trajectory.completion.mean, scene.target),
       ratio,
       uncertainty,
-      *decisions[:3],
+      critic_loss,
+      correlation,
+      gain,
       generator_norm,
-      *decisions[3:],
+      critic_norm,
+      actor_norm,
       tf.identity(self.rates[0]),
     )
 
@@ -266,8 +269,8 @@ class FieldLearner(snt.Module):
     actor_state = self.actor.initial_state(scans.features[:, 0])
     predicted, gains = [], []
     for number in range(self.experiment.scan.rounds):
-      seen = [value[:, number] for value in (scans.features, scans.gradient, scans.uncertainty)]
-      cells = Cells(*seen, valid)
+      at = [value[:, number] for value in (scans.features, scans.gradient, scans.uncertainty)]
+      cells = Cells(at[0], at[1], at[2], valid)
       law, critic_state = self.critic(cells, critic_state)
       live, actor_state = self.actor(cells, actor_state)
       predicted.append(errors(law, scans.actions[:, number]))
@@ -308,9 +311,8 @@ class FieldLearner(snt.Module):
   def _create_variables(self):
     """Calls every network once, so that variables exist before the step is traced."""
     image = tf.zeros([1, 64, 64, 1])
-    cells = Cells(
-      tf.zeros([1, 8, 8, FEATURES]), *([tf.zeros([1, 8, 8, 1])] * 2), tf.ones([1, 8, 8, 1])
-    )
+    one = tf.ones([1, 8, 8, 1])
+    cells = Cells(tf.zeros([1, 8, 8, FEATURES]), one, one, one)
     for generator in (self.generator, self.average_generator):
       generator(image, image)
     for network in (self.actor, self.average_actor, self.critic):

@@ -31,7 +31,8 @@ def write(path: str | os.PathLike, fields: Sequence[np.ndarray], entries: Sequen
   """Writes a set of fields to PATH, a .npz file, and what is known of them to a .json beside it."""
   place = _checked(path)
   with place.open("wb") as file:
-    np.savez_compressed(file, **{f"field_{i:05d}": field for i, field in enumerate(fields)})
+    arrays: dict[str, Any] = {f"field_{i:05d}": field for i, field in enumerate(fields)}
+    np.savez_compressed(file, **arrays)
   place.with_suffix(".json").write_text(json.dumps(list(entries), indent=0))
 
 

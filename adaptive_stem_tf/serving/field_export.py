@@ -133,8 +133,8 @@ class ServedFields(tf.Module):
 
   def examples(self, side: int = 64) -> dict[str, dict[str, np.ndarray]]:
     """Returns a small request for each signature, by which servers warm up."""
-    numbers = {"budget": 40, "rounds": 2, "seed": 0}
-    numbers = {name: np.array([value], np.int32) for name, value in numbers.items()}
+    values = {"budget": 40, "rounds": 2, "seed": 0}
+    numbers = {name: np.array([value], np.int32) for name, value in values.items()}
     sides = {name: np.array([side], np.int32) for name in ("rows", "columns")}
     begun = self.survey(*(tf.constant(v) for v in (*sides.values(), *numbers.values())))
     carried = {name: begun[name].numpy() for name in _STATE}

@@ -70,9 +70,9 @@ def errors(result: FieldResult) -> dict[str, dict[str, float]]:
   """
   low, high = result.scan.black_and_white
   unit = lambda image: 2 * (np.float64(image) - low) / max(high - low, 1e-12) - 1
-  raw = unit(result.truth)
+  raw = np.asarray(unit(result.truth))
   filtered = specimens.low_pass(tf.constant(raw[None, ..., None]), result.filter_sigma)
-  found = {}
+  found: dict[str, dict[str, float]] = {}
   for name in ("completion", "interpolation"):
     image = unit(getattr(result.scan, name))
     for kind, target in (("filtered", filtered.numpy()[0, ..., 0]), ("raw", raw)):

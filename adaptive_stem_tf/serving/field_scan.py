@@ -100,7 +100,8 @@ def scan(
   Raises:
     ValueError: for a budget beyond the field's pixels, or intensities that are not finite.
   """
-  partial, route, seconds = np.zeros([*settings.shape], np.float64), [], []
+  partial, route = np.zeros([*settings.shape], np.float64), []
+  seconds: list[float] = []
   numbers = {
     name: np.array([value], np.int32)
     for name, value in zip(("budget", "rounds", "seed"), settings[1:])
@@ -143,7 +144,7 @@ def _result(route, partial, mask, answer, intensities, seconds):
     np.concatenate([positions for positions, _ in route]),
     np.concatenate([values for _, values in route]),
     np.repeat(np.arange(len(route)), [len(positions) for positions, _ in route]),
-    np.float32(partial),
+    partial.astype(np.float32),
     mask[0, ..., 0] > 0,
     back("completion"),
     answer["standard_deviation"][0, ..., 0] * np.float32((high - low) / 2),

@@ -116,7 +116,7 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
 
 def _digest(array):
   contents = np.ascontiguousarray(array)
-  digest = hashlib.sha256(contents.view(np.uint8).reshape(-1)).hexdigest()
+  digest = hashlib.sha256(contents.data).hexdigest()
   return {"shape": list(array.shape), "type": str(array.dtype), "sha256": digest}
 
 

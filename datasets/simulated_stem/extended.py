@@ -85,7 +85,8 @@ def pores(rng: np.random.Generator, canvas: Canvas) -> Specimen:
 
 def mesh(rng: np.random.Generator, canvas: Canvas) -> Specimen:
   """Draw a mesh of fibres that crosses the field, the later ones on top."""
-  continuum = np.full((canvas.extent, canvas.extent), rng.uniform(0.02, 0.2), np.float32)
+  background = rng.uniform(0.02, 0.2)
+  continuum: np.ndarray = np.full((canvas.extent, canvas.extent), background, np.float32)
   widest = log_uniform(rng, 4, 22) / canvas.size
   opaque = rng.random() < 0.6
   for _ in range(int(rng.integers(8, 26))):
