@@ -153,3 +153,10 @@ def test_gradient_of_the_critic_loss():
 
 def test_actor_loss_is_the_mean_value_of_live_actions():
   assert float(losses.actor_loss(constant([[1.0, 2.0], [3.0, 6.0]]))) == 3.0
+
+
+def test_errors_are_predicted_for_the_segment_after_which_a_scan_was_cut():
+  predicted = tf.constant([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])[..., None]
+  for cut, present in (([1, 3], (1.0, 32.0)), ([2, 1], (2.0, 8.0))):
+    loss = losses.prediction_loss(predicted, tf.constant(cut), tf.constant([0.5, 10.0]))
+    assert float(loss) == ((present[0] - 0.5) ** 2 + (present[1] - 10.0) ** 2) / 2
