@@ -1,0 +1,72 @@
+"""python -m launch.train_fields, from flags to a workdir, and on from there."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf.micrographs import field_set
+from launch import field_data
+from tests.launch import commands
+
+TINY = {
+  "simulated_fields": 0, "crop": 64, "rounds": 2, "generator_channels": 2, "policy_channels": 4,
+  "batch_size": 2, "capacity": 6, "replayed": 2, "generator_first": 0.5, "actor_from": 0.5,
+  "log_every": 1, "checkpoint_every": 1, "picture_every": 0, "threads": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(name="fields")
+def _fields(tmp_path):
+  """A set of four training fields of two files, one of them too small, and a test field."""
+  random = np.random.default_rng(0)
+  sizes = [(96, 80), (70, 96), (96, 96), (40, 96), (96, 96)]
+  images = [random.uniform(-1, 1, size).astype(np.float32) for size in sizes]
+  files, splits = "ababc", ["train"] * 4 + ["test"]
+  entries = [{"file": file, "split": split} for file, split in zip(files, splits)]
+  field_set.write(tmp_path / "fields.npz", images, entries)
+  return tmp_path / "fields.npz"
+
+
+def train(workdir, fields, **changes):
+  flags = [f"--{name}={value}" for name, value in {**TINY, **changes}.items()]
+  return commands.launch(
+    "train_fields", *flags, f"--workdir={workdir}", f"--fields={fields}", "--noprogress"
+  )
+
+
+def rows(workdir):
+  with open(workdir / "metrics.csv", encoding="utf-8") as file:
+    return list(csv.DictReader(file))
+
+
+def test_a_run_is_trained_resumed_and_refused_on_other_fields(eagerly, tmp_path, fields):
+  ended = train(tmp_path / "run", fields, iterations=2)
+  assert ended.code == 0, ended.err
+  assert "3 fields of 2 files (1 smaller than 64 px are left out)" in ended.out
+  assert "Finished" in ended.out and "launch.compare_fields" in ended.out
+  logged = rows(tmp_path / "run")
+  assert [int(row["iteration"]) for row in logged] == [1, 2]
+  assert float(logged[0]["critic_loss"]) == 0 < float(logged[1]["critic_loss"])
+  assert json.loads((tmp_path / "run" / "config.json").read_text())["scan"]["rounds"] == 2
+  again = train(tmp_path / "run", fields)
+  assert "Resuming" in again.out and "at iteration 2" in again.out
+  other = fields.with_name("other.npz")
+  loaded = field_set.load(fields)
+  field_set.write(other, [-field for field in loaded.fields], loaded.entries)
+  refused = train(tmp_path / "run", other)
+  assert refused.code == 1 and "fields is" in refused.err
+
+
+def test_nothing_to_train_on_is_a_sentence(tmp_path, fields):
+  ended = train(tmp_path / "run", fields, crop=128)
+  assert ended.code == 1 and "leave no field of at least 128 px" in ended.err
+
+
+def test_each_micrograph_is_drawn_as_often_as_any_other():
+  simulated = np.zeros([6, 8, 8, 1], np.float16)
+  measured = [np.full([8, 8, 1], value, np.float16) for value in (1, 2, 3)]
+  fields = field_data.TrainingFields(simulated, measured, ["a", "a", "b"], 0.6)
+  values = [float(field.max()) for field in fields.repeated()]
+  assert values.count(0) == 6 and values.count(1) + values.count(2) == values.count(3) == 2
