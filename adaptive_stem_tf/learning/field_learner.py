@@ -88,6 +88,8 @@ class FieldLearner(snt.Module):
       )
       optimiser.step.assign(0)
     self.replay = field_replay.FieldReplay(e.replay.capacity, self._empty_scans())
+    # A scan completes R + 1 times: as functions of their own they are traced once.
+    self._complete, self._plain = tf.function(self.generator), tf.function(self.generator.plain)
     compiled = jit == "all" or None
     self._first_step = tf.function(self._train_generator, jit_compile=compiled)
     self._step = tf.function(self._train, jit_compile=compiled)
@@ -206,7 +208,7 @@ class FieldLearner(snt.Module):
       log_weights, recurrent = self.actor(cells, state[0])
       return behave(log_weights, state[1]), (recurrent, state[1] + 1)
 
-    complete = self.generator.plain if rule else self.generator
+    complete = self._plain if rule else self._complete
     trajectory = rounds.scan(
       scene.measured, scene.plan, policy, initial, complete, self.experiment.scan.cell
     )
