@@ -76,8 +76,6 @@ def _index(folder, rows):
 def _of_set(place, split):
   fields = field_set.load(place, split)
   return [
-    specimen.make(
-      f"{entry['file']}#{i}", field, entry["file"], str(entry.get("modality") or "")
-    )
+    specimen.make(f"{entry['file']}#{i}", field, entry["file"], str(entry.get("modality") or ""))
     for i, (field, entry) in enumerate(zip(fields.fields, fields.entries))
   ]

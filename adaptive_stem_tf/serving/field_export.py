@@ -37,6 +37,7 @@ from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.training.field_model import TrainedModel
 
 LEAST_SIDE = 32  # px
+MOST_ROUNDS = 16
 SIGNATURES = ("complete", "survey", "plan", "decide")
 _STATE = ("state_mask", "state_mean", "state_recurrent")
 _NUMBERS = ("budget", "rounds", "seed")
@@ -244,7 +245,7 @@ class ServedFields(tf.Module):
       self.model.complete(padded, measured),
       recent * tf.square(padded - mean),
       recent,
-      tf.cast(tf.cast(round_number - 1, tf.float64) / tf.cast(rounds, tf.float64), tf.float32),
+      tf.cast(round_number - 1, tf.float32) / tf.cast(rounds, tf.float32),
       tf.cast(budget, tf.float32) / size,
     )
 
@@ -253,7 +254,7 @@ class ServedFields(tf.Module):
     checks = [
       _all_are(budget >= 1, "budget is below 1: measure at least one position"),
       _all_are(budget <= pixels, "budget is greater than the number of pixels of a field"),
-      _all_are(rounds >= 0, "rounds is below 0"),
+      _all_are((rounds >= 0) & (rounds <= MOST_ROUNDS), f"rounds is not among 0 to {MOST_ROUNDS}"),
       _all_are(
         (round_number >= 0) & (round_number <= rounds),
         "round_number is not among the rounds: they count from 1 to `rounds`",
@@ -261,10 +262,8 @@ class ServedFields(tf.Module):
     ]
     with tf.control_dependencies(checks):
       round_number = tf.identity(round_number)
-    # In double precision, as `rounds.budget` adds shares up.
-    done = tf.cast(round_number, tf.float64) / tf.cast(tf.maximum(rounds, 1), tf.float64)
-    share = tf.where(rounds > 0, self._survey + (1 - self._survey) * done, 1.0)
-    counts = tf.round(tf.cast(budget, tf.float32) * tf.cast(share, tf.float32))
+    share = tf.gather_nd(_shares(self._survey), tf.stack([rounds, round_number], -1))
+    counts = tf.round(tf.cast(budget, tf.float32) * share)
     return tf.cast(tf.maximum(counts, 1.0), tf.int32)
 
   def _checked_state(self, mask, state_mask, state_mean, state_recurrent):
@@ -300,6 +299,17 @@ class ServedFields(tf.Module):
     sides = tf.shape(image)[1:3]
     pads = tf.math.floormod(-sides, self._multiple)
     return tf.pad(image, [[0, 0], [0, pads[0]], [0, pads[1]], [0, 0]])
+
+
+def _shares(survey):
+  """Returns the share of the budget that is measured after round r of R, [R, r].
+
+  A table, since LiteRT has no double precision, in which `rounds.budget` adds shares up.
+  """
+  shares = np.ones([MOST_ROUNDS + 1, MOST_ROUNDS + 1])
+  for rounds in range(1, MOST_ROUNDS + 1):
+    shares[rounds] = survey + (1 - survey) * np.arange(MOST_ROUNDS + 1) / rounds
+  return tf.constant(shares, tf.float32)
 
 
 def _checked_fields(partial_field, mask):

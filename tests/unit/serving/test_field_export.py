@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields import placement, rounds
-from adaptive_stem_tf.serving import extra, field_export, servables
+from adaptive_stem_tf.serving import extra, field_export, field_litert, servables
 from adaptive_stem_tf.training import field_model
 
 ROUNDS, SEED, BUDGET = 2, 5, 301
@@ -119,6 +119,7 @@ def test_it_completes_as_the_network_does(run, trained):
     ({"partial_field": np.full([1, 64, 64, 1], np.nan, np.float32)}, "are not finite"),
     ({"mask": np.zeros([1, 64, 60, 1], np.float32)}, "differ in shape"),
     ({"budget": [64 * 64 + 1]}, "budget is greater than the number of pixels"),
+    ({"rounds": [17]}, "rounds is not among 0 to 16"),
     ({"round_number": [3]}, "round_number is not among the rounds"),
     ({"budget": [20]}, "more is measured than the budget allows"),
     ({"state_recurrent": np.zeros([1, 4, 8, 3], np.float32)}, "state_recurrent has another shape"),
@@ -146,3 +147,22 @@ def test_what_travels_along_describes_it(folder, trained):
     manifest["signatures"]
   )
   assert (extras / extra.WARM_UP).is_file()
+
+
+@pytest.mark.slow
+def test_fast_paths_give_what_the_functions_give(trained, tmp_path):
+  edge = pytest.importorskip("ai_edge_litert.interpreter")
+  field_litert.convert(trained, tmp_path, 64)
+  served, image = field_export.ServedFields(trained), tf.constant(specimen(64, 64))
+  number = lambda value: tf.constant([value])
+  begun = served.survey(*map(number, (64, 64, BUDGET, ROUNDS, SEED)))
+  mask, state = begun["next_mask"], carried(begun)
+  fields = {"partial_field": image * mask, "mask": mask}
+  numbers_ = {"round_number": number(1), **{k: number(v[0]) for k, v in numbers().items()}}
+  requests = {"complete": fields, "plan": {**fields, **numbers_, **state}}
+  for name, request in requests.items():
+    runner = edge.Interpreter(str(tmp_path / f"{name}.tflite")).get_signature_runner()
+    answer, expected = runner(**request), getattr(served, name)(**request)
+    np.testing.assert_allclose(answer["completion"], expected["completion"], atol=1e-4)
+  assert answer["next_mask"].sum() == expected["next_mask"].numpy().sum()
+  assert np.mean(answer["next_mask"] != expected["next_mask"]) < 1e-3
