@@ -14,7 +14,7 @@ completion is chosen for each budget and stratum on --validation_fields or
 
 OUT receives compare_fields.json (a list per_field, and all ratios with intervals),
 compare_fields.csv, compare_fields.md, and pictures: sheet.png (best, median and worst field of
-each stratum).
+each stratum), ratios.png (ratios with their intervals) and rounds.gif (a scan, round by round).
 """
 
 import json
@@ -29,7 +29,15 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.compare_fields import pictures, report, settings, tables
+from adaptive_stem_tf.compare_fields import (
+  animation,
+  exported,
+  forest,
+  pictures,
+  report,
+  settings,
+  tables,
+)
 from adaptive_stem_tf.compare_fields.choice import Pair
 from adaptive_stem_tf.compare_fields.comparison import Comparison
 from adaptive_stem_tf.evaluation import figures
@@ -40,8 +48,8 @@ from launch import flags as launch_flags
 _MODELS = flags.DEFINE_list(
   "models",
   [],
-  "workdirs of trainings of whole fields, separated by commas; NAME=WORKDIR names one. Default: "
-  "none, completions that learn nothing",
+  "workdirs of trainings of whole fields, or exported models, separated by commas; NAME=WORKDIR "
+  "names one. Default: none, completions that learn nothing",
 )
 _FIELDS = flags.DEFINE_list("fields", [], "files, folders or patterns of them in quotes")
 _SIMULATED = flags.DEFINE_integer(
@@ -79,7 +87,7 @@ _COMPLETIONS = flags.DEFINE_list(
 _SIMULATED_SEED = flags.DEFINE_integer(
   "simulated_seed", 1000, "seed of simulated fields; validation fields have the next", lower_bound=0
 )
-_PICTURES = flags.DEFINE_boolean("pictures", True, "draw sheet.png")
+_PICTURES = flags.DEFINE_boolean("pictures", True, "draw sheet.png, ratios.png and rounds.gif")
 _THREADS = flags.DEFINE_integer("threads", 0, "threads; 0 for all cores", lower_bound=0)
 _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
 
@@ -152,8 +160,11 @@ def _models():
     name = name if separator else pathlib.Path(place).name
     if name in models:
       raise ValueError(f"models has two of the name {name}: name them, --models=a=RUN,b=RUN.")
-    restored = field_model.restore(place)
-    models[name], places[name] = restored.model, f"{place}, iteration {restored.iteration}"
+    if exported.is_exported(place):
+      models[name], places[name] = exported.ExportedModel(place), f"{place}, exported"
+    else:
+      restored = field_model.restore(place)
+      models[name], places[name] = restored.model, f"{place}, iteration {restored.iteration}"
   return models, places
 
 
@@ -190,6 +201,8 @@ def _draw(comparison, result, specimens, output):
       pictures.scan_for_sheet(comparison, by_file[file], coverage, shown, pair) for file in files
     ]
   figures.save(pictures.sheet(lines), output / "sheet.png")
+  figures.save(forest.draw(result), output / "ratios.png")
+  animation.write(output / "rounds.gif", comparison, lines[0].specimen, coverage, shown)
 
 
 def _bar(name):

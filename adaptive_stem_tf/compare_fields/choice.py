@@ -29,9 +29,7 @@ def of_model(rows: Iterable[Row], model: str) -> list[Row]:
   return [row for row in rows if row["model"] in ("", model)]
 
 
-def best_static(
-  rows: Sequence[Row], metric: str = "ten_mse"
-) -> dict[tuple[float, str, str], Pair]:
+def best_static(rows: Sequence[Row], metric: str = "ten_mse") -> dict[tuple[float, str, str], Pair]:
   """Returns the static pair of the least geometric mean error, by coverage, stratum and model.
 
   Errors span decades: the geometric mean lets every field count alike.

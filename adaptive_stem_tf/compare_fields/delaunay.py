@@ -21,9 +21,7 @@ def linear(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     [H, W] float64, without the target's filter.
   """
   points = np.argwhere(mask)
-  rows, columns = ndimage.distance_transform_edt(
-    ~mask, return_distances=False, return_indices=True
-  )
+  rows, columns = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
   image = values[rows, columns].astype(np.float64)
   if len(points) < 3 or np.linalg.matrix_rank(points - points[0]) < 2:
     return image  # on one line: there are no triangles

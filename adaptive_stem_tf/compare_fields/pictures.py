@@ -68,8 +68,8 @@ def extremes(result: Mapping[str, Any], shown: tuple[str, str, str]) -> dict[str
     if not files or pair is None:
       continue
     reference = (*pair, choice.owner(pair, shown[2]))
-    ratio = lambda file, reference=reference: np.mean(errors[coverage, file, shown]) - np.mean(
-      errors[coverage, file, reference]
+    ratio = lambda file, reference=reference: (
+      np.mean(errors[coverage, file, shown]) - np.mean(errors[coverage, file, reference])
     )
     ordered = sorted(files, key=ratio)
     places = sorted({0, len(ordered) // 2, len(ordered) - 1})

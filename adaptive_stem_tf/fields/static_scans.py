@@ -75,9 +75,7 @@ def jittered_grid(shape, count, random):
   for i, n in enumerate(counts):
     low, high = i * shape[0] // rows, (i + 1) * shape[0] // rows
     edges = np.arange(n + 1) * shape[1] // n
-    at.append(
-      np.stack([random.integers(low, high, n), random.integers(edges[:-1], edges[1:])], -1)
-    )
+    at.append(np.stack([random.integers(low, high, n), random.integers(edges[:-1], edges[1:])], -1))
   return routes.serpentine(np.concatenate(at), shape)
 
 

@@ -1,0 +1,59 @@
+"""Exported scanners of whole fields, compared as the runs that they came from."""
+
+import os
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+
+from adaptive_stem_tf import field_config
+from adaptive_stem_tf.fields.state import Cells, Completion
+from adaptive_stem_tf.training import workdir as workdir_lib
+
+_SETTINGS = pathlib.Path("assets.extra") / workdir_lib.CONFIG
+_SIGNATURES = ("complete", "decide")
+_TINY = 1e-12
+
+
+def is_exported(folder: str | os.PathLike) -> bool:
+  """Returns whether a folder holds a SavedModel."""
+  return (pathlib.Path(folder) / "saved_model.pb").is_file()
+
+
+class ExportedModel:
+  """A SavedModel behind `training.field_model.FieldModel`: no code of its networks is needed."""
+
+  def __init__(self, folder: str | os.PathLike):
+    """Loads the model in a folder NAME/VERSION.
+
+    Raises:
+      ValueError: if it does not scan whole fields.
+    """
+    self._loaded = tf.saved_model.load(str(folder))
+    missing = [name for name in _SIGNATURES if name not in self._loaded.signatures]
+    if missing:
+      raise ValueError(
+        f"model={folder} has no signature {', '.join(missing)}: it does not scan whole fields; "
+        "export a run of launch.train_fields."
+      )
+    text = (pathlib.Path(folder) / _SETTINGS).read_text()
+    settings = field_config.FieldExperiment.from_json(text)
+    scan = settings.scan
+    self.rounds, self.survey, self.cell = scan.rounds, scan.survey, scan.cell
+    self._channels = settings.networks.policy_channels
+
+  def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
+    """Completes partial fields [B, H, W, 1], 0 where the mask [B, H, W, 1] is 0."""
+    made = self._loaded.signatures["complete"](partial_field=partial, mask=mask)
+    log_variance = 2 * tf.math.log(tf.maximum(made["standard_deviation"], _TINY))
+    images = (made["completion"], log_variance, made["interpolation"], made["smooth_interpolation"])
+    return Completion(*(tf.reshape(image, tf.shape(partial)) for image in images))
+
+  def policy(self, cells: Cells, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns log weights for the next round, and the next recurrent state."""
+    made = self._loaded.signatures["decide"](**cells._asdict(), state_recurrent=state)
+    return made["log_weights"], made["state_recurrent"]
+
+  def initial_state(self, batch: int | tf.Tensor, rows: Any, columns: Any) -> tf.Tensor:
+    """Returns the recurrent state before the first round of fields of rows x columns cells."""
+    return tf.zeros(tf.stack([batch, rows, columns, self._channels]))

@@ -1,0 +1,117 @@
+"""Fields of any size are scanned in every way, with one dose."""
+
+import numpy as np
+import pytest
+
+from adaptive_stem_tf import config, field_config
+from adaptive_stem_tf.compare_fields import comparison, exported, scanning, settings, specimen
+from adaptive_stem_tf.fields import static_scans
+from adaptive_stem_tf.serving import field_export
+from adaptive_stem_tf.training import field_model
+
+SHAPE, COVERAGE, SEEDS = (70, 96), 0.05, (0, 4)
+TINY = {"generator_channels": 2, "policy_channels": 3, "rounds": 2, "survey": 0.3}
+
+
+def disc(noise=0.0):
+  """Returns a specimen with a bright disc in its upper left."""
+  rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
+  distance = np.hypot(rows - 25.0, columns - 30.0)
+  truth = np.tanh((12 - distance) / 2).astype(np.float32)
+  return specimen.make("disc", truth, truth=truth)
+
+
+@pytest.fixture(scope="module")
+def model():
+  return field_model.TrainedModel(field_config.FieldExperiment().replace(**TINY))
+
+
+def compared(models, scans, completions, **decisions):
+  request = settings.Request(
+    (COVERAGE,), SEEDS, scans, completions, settings.Decisions(**decisions)
+  )
+  return comparison.Comparison(models, request, config.Beam())
+
+
+@pytest.fixture(scope="module")
+def rows(model):
+  """Every cheap completion of every scan, with a model."""
+  return compared({"m": model}, settings.SCANS, settings.CHEAP).rows(disc(), COVERAGE)
+
+
+def test_every_scan_has_the_same_number_of_positions(rows):
+  assert {row["positions"] for row in rows[0]} == {round(COVERAGE * 70 * 96)}
+  assert scanning.count(SHAPE, COVERAGE) == round(COVERAGE * 70 * 96)
+
+
+def test_every_scan_completion_and_seed_has_a_row(rows):
+  found = {(row["scan"], row["completion"], row["model"], row["seed"]) for row in rows[0]}
+  assert len(found) == len(rows[0]) == len(settings.SCANS) * 3 * len(SEEDS)
+  for scan, completion, owner, _ in found:
+    learnt = scan in settings.LEARNT or completion == settings.GENERATOR
+    assert owner == ("m" if learnt else "")
+  assert all(row["ten_mse_truth"] == row["ten_mse"] for row in rows[0])  # no noise
+  assert {one["scan"] for one in rows[1]} == set(settings.SCANS)
+
+
+def test_the_rule_goes_where_structure_is(rows):
+  error = lambda scan: np.mean([
+    row["ten_mse"] for row in rows[0] if (row["scan"], row["completion"]) == (scan, "local_linear")
+  ])  # fmt: skip
+  assert error("gradient") < 0.8 * error("farthest_points")
+
+
+def test_a_new_actor_is_the_rule(rows):
+  errors = {
+    scan: [
+      row["ten_mse"] for row in rows[0] if row["scan"] == scan and row["completion"] == "linear"
+    ]
+    for scan in ("actor", "gradient")
+  }
+  np.testing.assert_allclose(errors["actor"], errors["gradient"], rtol=1e-4)
+
+
+def test_rounds_nest_and_settings_are_followed():
+  measuring = compared({}, ("gradient",), ("local_linear",), rounds=3, survey=0.5)
+  (scan,) = measuring.scans(disc(), COVERAGE)
+  total = scanning.count(SHAPE, COVERAGE)
+  assert scan.masks.shape == (4, len(SEEDS), *SHAPE)
+  assert scan.masks[:, 0].sum((1, 2)).tolist() == [
+    round(total * s) for s in (1 / 2, 2 / 3, 5 / 6, 1)
+  ]
+  assert (scan.masks[1:] >= scan.masks[:-1]).all()
+  for order, mask in zip(scan.orders, scan.masks[-1]):
+    assert {tuple(at) for at in order} == {tuple(at) for at in np.argwhere(mask)}
+
+
+def test_even_rounds_are_farthest_points():
+  measuring = compared({}, ("gradient",), ("local_linear",), gradient_power=0.0)
+  (scan,) = measuring.scans(disc(), COVERAGE)
+  for seed, mask in zip(SEEDS, scan.masks[-1]):
+    even = static_scans.positions("farthest_points", SHAPE, int(mask.sum()), seed)
+    assert mask[tuple(even.T)].all()
+
+
+def test_doses_add_noise_of_the_right_size():
+  measuring = compared({}, ("raster",), ("linear",), electrons=50.0)
+  measured = measuring.measured(disc())
+  bright = disc().image > 0.99
+  # Counts of mean 50 on a scale of 2: 2 sqrt(50) / 50.
+  assert measured[0][bright].std() == pytest.approx(2 / np.sqrt(50), rel=0.2)
+  assert not np.array_equal(measured[0], measured[1])
+
+
+def test_learnt_scans_need_a_model():
+  with pytest.raises(ValueError, match="scan=actor needs a model"):
+    compared({}, ("actor",), ("linear",))
+
+
+def test_an_exported_model_scans_as_the_run_does(model, tmp_path, rows):
+  folder = field_export.write(model, tmp_path / "fields" / "1", 1)
+  assert exported.is_exported(folder) and not exported.is_exported(tmp_path)
+  measuring = compared({"m": exported.ExportedModel(folder)}, ("actor",), ("generator",))
+  errors = [row["ten_mse"] for row in measuring.rows(disc(), COVERAGE)[0]]
+  wanted = [
+    row["ten_mse"] for row in rows[0] if (row["scan"], row["completion"]) == ("actor", "generator")
+  ]
+  np.testing.assert_allclose(errors, wanted, rtol=1e-3)
