@@ -201,7 +201,9 @@ def _draw(comparison, result, specimens, output):
       pictures.scan_for_sheet(comparison, by_file[file], coverage, shown, pair) for file in files
     ]
   figures.save(pictures.sheet(lines), output / "sheet.png")
-  figures.save(forest.draw(result), output / "ratios.png")
+  ratios = forest.draw(result)
+  if ratios is not None:
+    figures.save(ratios, output / "ratios.png")
   animation.write(output / "rounds.gif", comparison, lines[0].specimen, coverage, shown)
 
 

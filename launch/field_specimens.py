@@ -34,7 +34,8 @@ def read(
     ValueError: if no file belongs to the split.
     FileNotFoundError, MicrographError: for files that are missing or hold no micrograph.
   """
-  specimens, indices = [], {}
+  specimens: list[Any] = []
+  indices: dict[pathlib.Path, Any] = {}
   for path in progress([path for path in preparation.find(patterns) if _is_picture(path)]):
     place = pathlib.Path(path)
     if place.suffix == ".npz" and place.with_suffix(".json").is_file():

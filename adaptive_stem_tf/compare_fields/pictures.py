@@ -117,7 +117,7 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
   """
   drawn = figure.Figure(figsize=(13, 2.35 * len(lines)), layout="constrained")
   titles = ("field", "where the dose went", "static", "adaptive", "error", "expected error")
-  for part, shown in zip(np.atleast_1d(drawn.subfigures(len(lines), 1)), lines):
+  for part, shown in zip(drawn.subfigures(len(lines), 1, squeeze=False)[:, 0], lines):
     part.suptitle(shown.title, fontsize=7)
     partial = np.stack([shown.specimen.image, shown.mask], -1)
     error = np.abs(shown.adaptive - shown.specimen.target)

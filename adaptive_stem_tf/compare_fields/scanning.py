@@ -117,4 +117,6 @@ def adaptive(
   if name == settings.GREEDY:
     policy = policies.greedy(decisions.greedy_power)
     return AdaptiveScan(policy, stateless, completer.generator, shares)
+  if model is None:
+    raise ValueError(f"scan {name!r} is decided by a trained actor: give --models.")
   return AdaptiveScan(model.policy, model.initial_state, completer.generator, shares)
