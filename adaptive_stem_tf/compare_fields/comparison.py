@@ -45,7 +45,7 @@ class Comparison:
     self._adaptive: dict[tuple[str, str], scanning.AdaptiveScan] = {}
     for name in (name for name in request.scans if name in settings.ADAPTIVE):
       first = next(iter(models.values()), None)
-      owners = {"": first} if name == settings.GRADIENT else models
+      owners = {"": first} if name == settings.GRADIENT or not models else models
       for owner, model in owners.items():
         completer = self.completers.get(owner, self._plain)
         self._adaptive[name, owner] = scanning.adaptive(name, model, completer, request.decisions)

@@ -117,6 +117,5 @@ def adaptive(
   if name == settings.GREEDY:
     policy = policies.greedy(decisions.greedy_power)
     return AdaptiveScan(policy, stateless, completer.generator, shares)
-  if model is None:
-    raise ValueError(f"scan {name!r} is decided by a trained actor: give --models.")
+  assert model is not None  # refused above
   return AdaptiveScan(model.policy, model.initial_state, completer.generator, shares)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from adaptive_stem_tf import config, field_config
 from adaptive_stem_tf.compare_fields import comparison, exported, scanning, settings, specimen
@@ -35,8 +36,14 @@ def compared(models, scans, completions, **decisions):
 
 @pytest.fixture(scope="module")
 def rows(model):
-  """Every cheap completion of every scan, with a model."""
-  return compared({"m": model}, settings.SCANS, settings.CHEAP).rows(disc(), COVERAGE)
+  """Every cheap completion of every scan, with a model.
+
+  Eagerly: tracing three policies takes longer than six scans of a field as small.
+  """
+  tf.config.run_functions_eagerly(True)
+  measured = compared({"m": model}, settings.SCANS, settings.CHEAP).rows(disc(), COVERAGE)
+  tf.config.run_functions_eagerly(False)
+  return measured
 
 
 def test_every_scan_has_the_same_number_of_positions(rows):
@@ -71,7 +78,7 @@ def test_a_new_actor_is_the_rule(rows):
   np.testing.assert_allclose(errors["actor"], errors["gradient"], rtol=1e-4)
 
 
-def test_rounds_nest_and_settings_are_followed():
+def test_rounds_nest_and_settings_are_followed(eagerly):
   measuring = compared({}, ("gradient",), ("local_linear",), rounds=3, survey=0.5)
   (scan,) = measuring.scans(disc(), COVERAGE)
   total = scanning.count(SHAPE, COVERAGE)
