@@ -102,7 +102,7 @@ def test_a_lattice_by_hand():
 
 
 @hypothesis.given(
-  segments=st.integers(3, 40), probes=st.integers(1, 40), quarter=st.integers(2, 60)
+  segments=st.integers(3, 40), probes=st.integers(1, 40), quarter=st.integers(3, 60)
 )
 def test_lattices_have_exactly_the_positions_of_the_scan(segments, probes, quarter):
   scan = config.Scan(image_size=4 * quarter, segments=segments, probes=probes)
