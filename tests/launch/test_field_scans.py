@@ -65,7 +65,8 @@ def test_electrons_are_a_budget_and_bring_noise(tmp_path, fields, micrograph):
   told = summary(scan(fields, micrograph, tmp_path, *dose), tmp_path)
   assert told["distinct_pixels"] == 200
   measured = np.load(tmp_path / "partial_scan.npy")[np.load(tmp_path / "mask.npy") > 0]
-  assert len(np.setdiff1d(measured, np.float32(np.load(micrograph)))) > 10  # counts of few electrons take few values
+  # Counts of few electrons take few values.
+  assert len(np.setdiff1d(measured, np.float32(np.load(micrograph)))) > 10
 
 
 @pytest.mark.parametrize(
