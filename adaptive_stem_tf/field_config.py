@@ -43,6 +43,12 @@ class FieldScan(Section):
   rounds: int = field(4, "rounds that are decided after the survey", minimum=1, maximum=16)
   survey: float = field(0.25, "share of the budget that the survey takes", above=0.0, below=1.0)
   crop: int = field(256, "side of the crops of fields that are trained on, px", minimum=64)
+  generator_crop: int = field(
+    128,
+    "side of the crops while the generator learns alone, px: smaller ones are more, of more fields, "
+    "in the same time",
+    minimum=32,
+  )
   coverage_low: float = field(
     0.01, "least share of the pixels measured in training", above=0.0, below=1.0
   )
@@ -52,13 +58,20 @@ class FieldScan(Section):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.crop % 32:
+    for name in ("crop", "generator_crop"):
+      side = getattr(self, name)
+      if side % 32:
+        raise ValueError(
+          f"{name}={side} is not a multiple of 32: the interpolation halves crops five times."
+        )
+      if side % self.cell:
+        raise ValueError(
+          f"{name}={side} is not a multiple of cell={self.cell}: choose a crop of whole cells."
+        )
+    if self.crop % self.generator_crop:
       raise ValueError(
-        f"crop={self.crop} is not a multiple of 32: the interpolation halves crops five times."
-      )
-    if self.crop % self.cell:
-      raise ValueError(
-        f"crop={self.crop} is not a multiple of cell={self.cell}: choose a crop of whole cells."
+        f"crop={self.crop} is not a multiple of generator_crop={self.generator_crop}: an iteration "
+        f"of either part of training sees as many pixels. Try --generator_crop={self.crop}."
       )
     if self.coverage_low > self.coverage_high:
       raise ValueError(

@@ -101,21 +101,26 @@ class FieldLearner(snt.Module):
 
   def step(self, draw: Draw) -> FieldMetrics:
     """Trains for one iteration on crops of the fields of a draw [B]."""
-    crops = np.stack(list(self._crops(draw.index.numpy())))
-    first = self.iteration.numpy() < (
-      self.experiment.optimisation.generator_first * self.experiment.optimisation.iterations
-    )
-    step = self._first_step if first else self._step
-    return step(tf.constant(crops), draw.transform)
+    e, iteration = self.experiment, int(self.iteration.numpy())
+    random = np.random.default_rng([e.seed, int(Purpose.CROP), iteration])
+    if iteration >= e.optimisation.generator_first * e.optimisation.iterations:
+      crops = self._crops(draw.index.numpy(), e.scan.crop, random)
+      return self._step(crops, draw.transform)
+    # As many pixels, in smaller crops of more fields than a draw names.
+    count = len(draw.index) * (e.scan.crop // e.scan.generator_crop) ** 2
+    index = random.integers(self.num_specimens, size=count)
+    transform = random.integers(8 if e.data.augment else 1, size=count)
+    crops = self._crops(index, e.scan.generator_crop, random)
+    return self._first_step(crops, tf.constant(transform, draw.transform.dtype))
 
-  def _crops(self, index):
-    """Yields a crop [S, S, 1] float32 at a random place of each field of a draw."""
-    seed = [self.experiment.seed, int(Purpose.CROP), int(self.iteration.numpy())]
-    random, side = np.random.default_rng(seed), self.experiment.scan.crop
+  def _crops(self, index, side, random):
+    """Returns a crop [S, S, 1] at a random place of each field, [B, S, S, 1] float32."""
+    crops = []
     for number in index:
       field = self._images[number]
       row, column = (int(random.integers(size - side + 1)) for size in field.shape[:2])
-      yield field[row : row + side, column : column + side].astype(np.float32)
+      crops.append(field[row : row + side, column : column + side])
+    return tf.constant(np.stack(crops).astype(np.float32))
 
   def status(self, row: Mapping[str, float]) -> str:
     """Returns in a few words how training goes, from the mean metrics of some iterations."""
@@ -195,8 +200,9 @@ class FieldLearner(snt.Module):
 
   def _scan(self, scene, rule=False):
     """Scans with exploration (FIELDS section 3): as the actor says now, or by the rule alone."""
-    cells = self.experiment.scan.crop // self.experiment.scan.cell
-    shape = [scene.measured.shape[0], cells, cells, 1]
+    batch, side = scene.measured.shape[:2]
+    cells = side // self.experiment.scan.cell
+    shape = [batch, cells, cells, 1]
     behave = field_exploration.Behaviour(
       self.experiment.exploration, shape, self._seed(Purpose.EXPLORATION)
     )

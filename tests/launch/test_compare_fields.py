@@ -11,7 +11,14 @@ from adaptive_stem_tf.learning import field_learner
 from adaptive_stem_tf.training import checkpoint, workdir
 from tests.launch import commands
 
-TINY = {"generator_channels": 2, "policy_channels": 3, "capacity": 4, "crop": 64, "rounds": 2}
+TINY = {
+  "generator_channels": 2,
+  "policy_channels": 3,
+  "capacity": 4,
+  "crop": 64,
+  "generator_crop": 32,
+  "rounds": 2,
+}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from adaptive_stem_tf.learning import field_exploration, field_learner, field_re
 from adaptive_stem_tf.types import Draw
 
 SETTINGS = {
-  "crop": 64, "rounds": 2, "generator_channels": 2, "policy_channels": 4, "batch_size": 2,
+  "crop": 64, "generator_crop": 32, "rounds": 2, "generator_channels": 2, "policy_channels": 4, "batch_size": 2,
   "capacity": 6, "replayed": 3, "iterations": 10, "actor_from": 0.0, "generator_first": 0.0,
 }  # fmt: skip
 

@@ -9,7 +9,14 @@ from adaptive_stem_tf.fields.state import FEATURES, Cells
 from adaptive_stem_tf.learning import field_learner
 from adaptive_stem_tf.training import checkpoint, field_model, workdir
 
-SIZES = {"generator_channels": 2, "policy_channels": 3, "capacity": 4, "crop": 64, "rounds": 2}
+SIZES = {
+  "generator_channels": 2,
+  "policy_channels": 3,
+  "capacity": 4,
+  "crop": 64,
+  "generator_crop": 32,
+  "rounds": 2,
+}
 
 
 @pytest.fixture
