@@ -9,10 +9,10 @@ EXPORTED := savedmodels/quickstart/1
 JOBS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: quickstart test test-all lint clean
+.PHONY: quickstart test test-all test-wheel lint clean
 .DELETE_ON_ERROR:
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(INSTALLED): setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
@@ -31,6 +31,10 @@ quickstart: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(PYTEST)
+
+# Builds and installs a wheel, and scans with it where there is no checkout.
+test-wheel: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow tests/test_wheel.py
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m ''

@@ -19,7 +19,6 @@ import json
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 
 import tensorflow as tf
@@ -29,8 +28,8 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import export, extra, latency, litert
 from launch import flags as launch_flags
+from launch import processes
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MODEL = flags.DEFINE_string(
   "model",
   "",
@@ -107,17 +106,15 @@ def _measure(way, path, threads):
   afterwards.
   """
   cores = sorted(os.sched_getaffinity(0))
-  command = [
-    sys.executable,
-    "-m",
-    "launch.benchmark_latency",
+  command = processes.command(
+    "benchmark_latency",
     f"--worker={way}",
     f"--model={path.resolve()}",
     f"--decisions={_DECISIONS.value}",
     f"--completions={_COMPLETIONS.value}",
-  ]
+  )
   command += [f"--cores={cores[0]},{cores[-1]}"] if threads == "one" else []
-  ended = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+  ended = subprocess.run(command, env=processes.environment(), capture_output=True, text=True)
   if ended.returncode:
     raise RuntimeError(f"measuring {way} failed: {ended.stderr.strip()[-400:]}")
   for what, times in json.loads(ended.stdout.splitlines()[-1]).items():
@@ -158,19 +155,17 @@ def _work(way, path, cores):
 def _over_grpc(path, calls, threads, cores):
   from adaptive_stem_tf.serving import client
 
-  command = [
-    sys.executable,
-    "-m",
-    "launch.serve",
+  command = processes.command(
+    "serve",
     f"--model_name={path.parent.name}",
     f"--model_base_path={path.parent}",
     "--port=0",
     "--rest_api_port=0",
     f"--threads={threads}",
-  ]
+  )
   with subprocess.Popen(
     command,
-    cwd=_ROOT,
+    env=processes.environment(),
     stdout=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
     text=True,

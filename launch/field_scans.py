@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from adaptive_stem_tf import installation
 from adaptive_stem_tf.intensities import IntensityRange, Normalisation, unknown_range
 from adaptive_stem_tf.micrographs import whole_fields
 from adaptive_stem_tf.serving import field_outputs, field_scan
@@ -40,6 +41,13 @@ def define() -> None:
   flags.DEFINE_integer("pattern_seed", 0, "fields: chooses one of 16,384 even patterns", 0, 2**20)
   for name in ("fields", *_OWN):
     launch_flags.show(name)
+
+
+def model_folder(given: str | None) -> str:
+  """Returns the model that scans: the one that is given, or the one that comes with the project."""
+  return given or str(
+    installation.model(installation.FIELDS if FLAGS.fields else installation.CROPS)
+  )
 
 
 def check(others: tuple[str, ...]) -> None:

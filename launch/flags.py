@@ -4,13 +4,14 @@ Nothing below `adaptive_stem_tf` knows flags: here they become one frozen config
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags, logging
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, installation
 
 _DEFINE: dict[type, Callable[..., Any]] = {
   bool: flags.DEFINE_boolean,
@@ -65,8 +66,19 @@ def given(names: Any) -> dict[str, Any]:
   }
 
 
+def as_called(text: str) -> str:
+  """Returns a text that names commands as they are called here: a wheel has no `launch` to run."""
+  if installation.is_checkout():
+    return text
+  return re.sub(
+    r"python -m launch\.(\w+)", lambda name: f"adaptive-stem {name[1].replace('_', '-')}", text
+  )
+
+
 def run(main: Callable[[], None]) -> None:
   """Runs a command: mistakes of the user end it with one sentence instead of a traceback."""
+  module = sys.modules["__main__"]
+  module.__doc__ = as_called(module.__doc__ or "")
 
   def guarded(argv):
     if len(argv) > 1:
@@ -79,7 +91,7 @@ def run(main: Callable[[], None]) -> None:
     except _MISTAKES as error:
       if flags.FLAGS.traceback:
         raise
-      sys.exit(f"error: {error}")
+      sys.exit(as_called(f"error: {error}"))
 
   flags.DEFINE_boolean("traceback", False, "show where an error arose, besides what it says")
   app.run(guarded)

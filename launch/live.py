@@ -44,7 +44,9 @@ from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, microscopes
 from launch import flags as launch_flags
 
-_MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
+_MODEL = flags.DEFINE_string(
+  "model", None, "folder of a SavedModel, NAME/VERSION; by default one that comes with the project"
+)
 _OUTPUT = flags.DEFINE_string(
   "output_dir", None, "folder for path, images, timings and picture", required=True
 )
@@ -97,9 +99,10 @@ def main() -> None:
   rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
   if rules.stop_below and not follows.scan.truncate:
     raise ValueError(
-      f"stop_below={rules.stop_below:g} and model={_MODEL.value} disagree: it was not trained "
-      "with --truncate, so nothing in it predicts the error of stopping now (the critic predicts "
-      "the loss after all segments); train with --truncate, or leave --stop_below out."
+      f"stop_below={rules.stop_below:g} and model={field_scans.model_folder(_MODEL.value)} "
+      "disagree: it was not trained with --truncate, so nothing in it predicts the error of "
+      "stopping now (the critic predicts the loss after all segments); train with --truncate, or "
+      "leave --stop_below out."
     )
   with microscopes.Opened(follows.scan.image_size) as subject:
     truth = None if subject.truth is None else subject.truth[None]
@@ -130,7 +133,8 @@ def main() -> None:
 
 def _scan_field() -> None:
   """Scans a field in rounds."""
-  normalisation, model = microscopes.normalisation(), field_scan.ExportedFields(_MODEL.value)
+  normalisation = microscopes.normalisation()
+  model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
   if field_scans.FLAGS.electrons_per_pixel:
     raise ValueError("electrons_per_pixel is for launch.scan: give --dose, and --coverage.")
   side = _FIELD_SIZE.value
@@ -146,7 +150,7 @@ def _scan_field() -> None:
     took = subject.scope.clock.now() - began
     subject.scope.blank()
   about = {
-    "model": _MODEL.value,
+    "model": field_scans.model_folder(_MODEL.value),
     **microscopes.settings(),
     "rounds": settings.rounds,
     "pattern_seed": settings.seed,
@@ -162,7 +166,8 @@ def _scan_field() -> None:
 
 
 def _model() -> model.ExportedModel:
-  return model.ExportedModel(_MODEL.value, _ENGINE.value, _CORRECTOR.value or None)
+  folder = field_scans.model_folder(_MODEL.value)
+  return model.ExportedModel(folder, _ENGINE.value, _CORRECTOR.value or None)
 
 
 def _watcher(
@@ -183,7 +188,7 @@ def _write(
 ) -> None:
   scan = follows.scan
   about = {
-    "model": _MODEL.value,
+    "model": field_scans.model_folder(_MODEL.value),
     "engine": _ENGINE.value,
     "corrector": _CORRECTOR.value,
     **microscopes.settings(),

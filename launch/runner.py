@@ -1,14 +1,12 @@
 """Carries out a list of runs: one after another here, or side by side as
-`python -m launch.train`.
+processes of their own.
 """
 
 import fcntl
 import functools
-import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from typing import IO
@@ -17,9 +15,8 @@ from adaptive_stem_tf.evaluation import pictures
 from adaptive_stem_tf.training import run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.training.start import Job, write_flagfile
-from launch import data
+from launch import data, processes
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _POLL = 0.5  # s
 
 
@@ -127,23 +124,17 @@ def _start(
       continue
     waiting.remove(job)
     flagfile = write_flagfile(job)
-    command = [
-      sys.executable,
-      "-m",
-      "launch.train",
-      f"--flagfile={flagfile}",
-      f"--workdir={job.workdir}",
-    ]
+    command = processes.command("train", f"--flagfile={flagfile}", f"--workdir={job.workdir}")
     print(
       f"{time.strftime('%H:%M:%S')} {job.workdir.name} starts ({len(waiting)} more wait)",
       flush=True,
     )
     # In a session of its own Ctrl-C reaches it through us, once; runs that share a GPU must share
     # its memory.
-    shared = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    shared = processes.environment(TF_FORCE_GPU_ALLOW_GROWTH="true")
     with open(_log(job), "ab") as log:
       process = subprocess.Popen(
-        command, cwd=_ROOT, env=shared, stdout=log, stderr=log, start_new_session=True
+        command, env=shared, stdout=log, stderr=log, start_new_session=True
       )
     active[process] = job
 

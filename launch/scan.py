@@ -40,7 +40,9 @@ from launch import field_scans, micrograph_file
 from launch import flags as launch_flags
 
 _IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
-_MODEL = flags.DEFINE_string("model", None, "folder of a SavedModel, NAME/VERSION", required=True)
+_MODEL = flags.DEFINE_string(
+  "model", None, "folder of a SavedModel, NAME/VERSION; by default one that comes with the project"
+)
 _CORRECTOR = flags.DEFINE_string(
   "corrector",
   "",
@@ -87,7 +89,7 @@ def main() -> None:
   image, size, about = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
   )
-  model = scanner.Scanner(_MODEL.value, _CORRECTOR.value or None)
+  model = scanner.Scanner(field_scans.model_folder(_MODEL.value), _CORRECTOR.value or None)
   corners = (
     image_scan.tile_corners(image.shape, model.size, _OVERLAP.value)
     if _TILES.value
@@ -115,7 +117,7 @@ def _scan_field() -> None:
   image, size, about = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
   )
-  model = field_scan.ExportedFields(_MODEL.value)
+  model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
   settings = field_scans.settings(model, image.shape)
   scanned = field_scan.scan(
     model,
@@ -124,7 +126,7 @@ def _scan_field() -> None:
     field_scans.reader(image, settings.seed),
   )
   about |= {
-    "model": _MODEL.value,
+    "model": str(model.folder),
     "normalise": _NORMALISE.value,
     "rounds": settings.rounds,
     "pattern_seed": settings.seed,

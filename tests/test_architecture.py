@@ -20,6 +20,7 @@ FOUNDATIONS = {
   "specimens",
   "randomness",
   "intensities",
+  "installation",
 }
 _DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
@@ -33,6 +34,8 @@ ALLOWED = {
   "specimens": FOUNDATIONS,
   "randomness": FOUNDATIONS,
   "intensities": FOUNDATIONS,
+  "installation": set(),
+  "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},
   "input_pipeline": FOUNDATIONS,
   "scan": FOUNDATIONS,
