@@ -42,11 +42,18 @@ class FieldScan(Section):
   cell: int = field(8, "width of the cells that decisions are made for, px", minimum=4)
   rounds: int = field(4, "rounds that are decided after the survey", minimum=1, maximum=16)
   survey: float = field(0.25, "share of the budget that the survey takes", above=0.0, below=1.0)
+  pairs: float = field(
+    0.02,
+    "share of the budget that the survey spends beside its own positions: neighbours tell noise "
+    "from structure",
+    minimum=0.0,
+    below=0.5,
+  )
   crop: int = field(256, "side of the crops of fields that are trained on, px", minimum=64)
   generator_crop: int = field(
     128,
-    "side of the crops while the generator learns alone, px: smaller ones are more, of more fields, "
-    "in the same time",
+    "side of the crops while the generator learns alone, px: smaller ones are more, of more "
+    "fields, in the same time",
     minimum=32,
   )
   coverage_low: float = field(
@@ -72,6 +79,10 @@ class FieldScan(Section):
       raise ValueError(
         f"crop={self.crop} is not a multiple of generator_crop={self.generator_crop}: an iteration "
         f"of either part of training sees as many pixels. Try --generator_crop={self.crop}."
+      )
+    if 2 * self.pairs > self.survey:
+      raise ValueError(
+        f"pairs={self.pairs} is more than half of survey={self.survey}: a pair is two positions."
       )
     if self.coverage_low > self.coverage_high:
       raise ValueError(

@@ -39,7 +39,8 @@ class ExportedModel:
     text = (pathlib.Path(folder) / _SETTINGS).read_text()
     settings = field_config.FieldExperiment.from_json(text)
     scan = settings.scan
-    self.rounds, self.survey, self.cell = scan.rounds, scan.survey, scan.cell
+    self.rounds, self.survey = scan.rounds, scan.survey
+    self.cell, self.pairs = scan.cell, scan.pairs
     self._channels = settings.networks.policy_channels
 
   def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:

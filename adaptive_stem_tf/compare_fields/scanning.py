@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from adaptive_stem_tf import field_config
 from adaptive_stem_tf.compare_fields import settings
 from adaptive_stem_tf.compare_fields.completions import Completer
 from adaptive_stem_tf.compare_fields.settings import Decisions
@@ -22,6 +23,15 @@ class Scanned(NamedTuple):
   decide_ms: float  # of one scan: decisions and the completions that they are made from
 
 
+class Parts(NamedTuple):
+  """How an adaptive scan is divided."""
+
+  rounds: int  # after the survey
+  survey: float  # share of the budget
+  cell: int  # px
+  pairs: float  # share of the budget that the survey spends beside its own positions
+
+
 class AdaptiveScan:
   """A policy with its rounds, for fields of any size."""
 
@@ -30,7 +40,7 @@ class AdaptiveScan:
     policy: Policy,
     initial_state: Callable[..., Any],
     complete: Callable[..., Any],
-    shares: tuple[int, float, int],
+    parts: Parts,
   ):
     """Makes the scan.
 
@@ -38,10 +48,10 @@ class AdaptiveScan:
       policy: decides each round.
       initial_state: of the policy, for a number of fields, rows and columns of cells.
       complete: what the policy sees completions of.
-      shares: rounds, share of the survey, and width of cells in px.
+      parts: how the budget and the field are divided.
     """
     self._policy, self._initial, self._complete = policy, initial_state, complete
-    self._rounds, self._survey, self._cell = shares
+    self._parts = parts
     self._scan = tf.function(
       self._trace,
       input_signature=[
@@ -74,13 +84,13 @@ class AdaptiveScan:
   def _trace(self, measured, offsets, coverage):
     shape = tf.shape(measured)
     counts = rounds.budget(
-      tf.fill(shape[:1], coverage), shape[1] * shape[2], self._survey, self._rounds
+      tf.fill(shape[:1], coverage), shape[1] * shape[2], self._parts.survey, self._parts.rounds
     )
     rank = placement.rank_map(shape[1], shape[2], offsets)
-    plan = rounds.FieldPlan(counts, rank, tf.ones_like(measured))
-    cells = [-(-shape[axis] // self._cell) for axis in (1, 2)]
-    initial = self._initial(shape[0], *cells)
-    return rounds.scan(measured, plan, self._policy, initial, self._complete, self._cell).masks
+    plan = rounds.FieldPlan(counts, rank, tf.ones_like(measured), self._parts.pairs)
+    cell = self._parts.cell
+    initial = self._initial(shape[0], *(-(-shape[axis] // cell) for axis in (1, 2)))
+    return rounds.scan(measured, plan, self._policy, initial, self._complete, cell).masks
 
 
 def count(shape: tuple[int, int], coverage: float) -> int:
@@ -104,18 +114,20 @@ def adaptive(
   """
   if model is None and name != settings.GRADIENT:
     raise ValueError(f"scan={name} needs a model: give --models, or leave it out of --scans.")
-  shares = (
-    decisions.rounds or (model.rounds if model else settings.DEFAULT_ROUNDS),
-    decisions.survey or (model.survey if model else settings.DEFAULT_SURVEY),
-    model.cell if model else settings.DEFAULT_CELL,
+  default: FieldModel | field_config.FieldScan = model or field_config.FieldScan()
+  parts = Parts(
+    decisions.rounds or default.rounds,
+    decisions.survey or default.survey,
+    default.cell,
+    decisions.pairs if decisions.pairs >= 0 else default.pairs,
   )
   stateless = lambda batch, rows, columns: ()
   if name == settings.GRADIENT:
     # The rule sees the interpolation alone: its positions are those of every model.
     rule = policies.gradient(decisions.gradient_power)
-    return AdaptiveScan(rule, stateless, completer.plain, shares)
+    return AdaptiveScan(rule, stateless, completer.plain, parts)
   if name == settings.GREEDY:
     policy = policies.greedy(decisions.greedy_power)
-    return AdaptiveScan(policy, stateless, completer.generator, shares)
+    return AdaptiveScan(policy, stateless, completer.generator, parts)
   assert model is not None  # refused above
-  return AdaptiveScan(model.policy, model.initial_state, completer.generator, shares)
+  return AdaptiveScan(model.policy, model.initial_state, completer.generator, parts)

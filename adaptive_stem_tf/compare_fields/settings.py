@@ -12,7 +12,6 @@ EVEN = "farthest_points"
 GENERATOR, LOCAL_LINEAR, LINEAR = "generator", "local_linear", "linear"
 CHEAP = (GENERATOR, LOCAL_LINEAR, LINEAR)
 COMPLETIONS = (*CHEAP, "biharmonic", "total_variation")
-DEFAULT_ROUNDS, DEFAULT_SURVEY, DEFAULT_CELL = 4, 0.25, 8  # where there is no model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +26,13 @@ class Decisions(Section):
     "share of the budget that the survey takes; 0 for that of each model, or 0.25 without one",
     minimum=0.0,
     below=1.0,
+  )
+  pairs: float = field(
+    -1.0,
+    "share of the budget that the survey spends beside its own positions, to tell noise from "
+    "structure; below 0 for that of each model, or 0.02 without one",
+    minimum=-1.0,
+    below=0.5,
   )
   gradient_power: float = field(
     0.5, "power of the squared gradient that the rule's density is proportional to", minimum=0.0

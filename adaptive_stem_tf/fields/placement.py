@@ -16,6 +16,7 @@ import tensorflow as tf
 
 TILE = 128  # px, period of the ranks
 _EVEN = 1e-3  # relative; breaks ties between repetitions of the tile
+_BESIDE = 1e6  # weight of pixels beside the first ranks: above 1 / rank of any
 _MEASURED = 3e38  # score of what is measured already: below infinity, above everything else
 
 
@@ -71,6 +72,17 @@ def rank_map(rows: int | tf.Tensor, columns: int | tf.Tensor, offset: tf.Tensor)
   )
   order = within(rows)[:, None] + within(columns)[None] / 64.0
   return (turn + 0.5 * order[None] + 0.25) / (TILE * TILE)
+
+
+def beside_first(rank: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+  """Returns weights [B, H, W] of even positions, and before all others of pixels beside the first.
+
+  Args:
+    rank: [B, H, W], of `rank_map`.
+    share: [B] of all pixels, how many of the first ranks get a neighbour, on their right.
+  """
+  first = tf.cast(rank[:, :, :-1] <= share[:, None, None], tf.float32)
+  return 1.0 + _BESIDE * tf.pad(first, [[0, 0], [0, 0], [1, 0]])
 
 
 def place(weights: tf.Tensor, rank: tf.Tensor, mask: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

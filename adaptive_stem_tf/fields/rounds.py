@@ -17,6 +17,9 @@ class FieldPlan(NamedTuple):
   counts: tf.Tensor  # [R + 1, B] int32, positions measured after the survey and after each round
   rank: tf.Tensor  # [B, H, W] of placement.rank_map
   valid: tf.Tensor  # [B, H, W, 1], 1 inside the field
+  # [B] or scalar share of the budget that the survey spends beside positions of its own, to tell
+  # noise from structure (fields.noise).
+  pairs: tf.Tensor | float = 0.0
 
 
 class FieldTrajectory(NamedTuple):
@@ -64,8 +67,7 @@ def scan(
     cell: width of a cell, px.
   """
   rounds = plan.counts.shape[0] - 1
-  even = plan.valid[..., 0]
-  masks = [placement.place(even, plan.rank, tf.zeros_like(even), plan.counts[0])[..., None]]
+  masks = [survey_mask(plan)]
   completion = complete(specimen * masks[0], masks[0])
   state, seen, actions, recurrent = (
     first_state(specimen, masks[0], plan, completion),
@@ -91,6 +93,14 @@ def scan(
     tf.stack(masks),
     completion,
   )
+
+
+def survey_mask(plan: FieldPlan) -> tf.Tensor:
+  """Returns what the survey measures [B, H, W, 1]: even positions, and neighbours of some."""
+  pixels = tf.reduce_sum(plan.valid, [1, 2, 3])
+  share = plan.pairs * tf.cast(plan.counts[-1], tf.float32) / pixels
+  weights = placement.beside_first(plan.rank, share) * plan.valid[..., 0]
+  return placement.place(weights, plan.rank, tf.zeros_like(weights), plan.counts[0])[..., None]
 
 
 def first_state(specimen, mask, plan, completion) -> FieldState:

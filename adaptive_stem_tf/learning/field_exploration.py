@@ -5,6 +5,7 @@ import tensorflow as tf
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields import placement, rounds
 
+_PAIRED = 0.75  # share of scans with pairs; static scans have none, and are completed, too
 _SMOOTHNESS = 4  # cells between independent values of the noise
 
 
@@ -43,7 +44,8 @@ def draw_plan(
   offset = tf.random.stateless_uniform([shape[0], 2], _next(seed), 0, placement.TILE, tf.int32)
   counts = rounds.budget(coverage, shape[1] * shape[2], scan.survey, num_rounds)
   rank = placement.rank_map(shape[1], shape[2], offset)
-  return rounds.FieldPlan(counts, rank, tf.ones(shape))
+  paired = tf.random.stateless_uniform([shape[0]], _next(_next(seed))) < _PAIRED
+  return rounds.FieldPlan(counts, rank, tf.ones(shape), tf.where(paired, scan.pairs, 0.0))
 
 
 class Behaviour:

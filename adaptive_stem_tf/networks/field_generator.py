@@ -10,11 +10,12 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.fields import interpolation, maps
+from adaptive_stem_tf.fields import interpolation, maps, noise
 from adaptive_stem_tf.fields.state import Completion
 from adaptive_stem_tf.networks import blocks
 
 _SMOOTH = 1.5  # px, low-pass filter of the uncertainty map
+_PAIRS = 8.0  # pairs of neighbours at which the estimate of noise is believed by half
 _FLOOR = 3e-3  # local contrast below which nothing is enlarged, on the scale of [-1, 1]
 
 
@@ -55,12 +56,16 @@ class FieldGenerator(snt.Module):
     relative = lambda image: tf.clip_by_value((image - base) / scale, -6.0, 6.0)
     deviation = tf.nn.space_to_depth(mask * (partial - plain), 2) / scale
     measured = tf.nn.space_to_depth(mask, 2)
-    noise = maps.neighbourhood(maps.to_cells(mask * tf.square(partial - plain), 2), 4)
-    noise /= maps.neighbourhood(maps.to_cells(mask, 2), 4) + 1e-3
+    missed = maps.neighbourhood(maps.to_cells(mask * tf.square(partial - plain), 2), 4)
+    missed /= maps.neighbourhood(maps.to_cells(mask, 2), 4) + 1e-3
+    law = noise.estimate(mask * (partial - plain), mask, plain)
+    known = law.pairs / (law.pairs + _PAIRS)  # 0 without a pair: then nothing tells them apart
+    noisy = tf.clip_by_value(tf.math.log((law.variance(base) + 1e-7) / contrast), -6.0, 3.0) / 3
     inputs = tf.concat([
       measured, tf.clip_by_value(deviation, -6.0, 6.0), relative(estimate.near),
       relative(estimate.smooth), -relative(mean), base, (estimate.log_density + 3.0) / 2,
-      tf.math.log(noise / contrast + 1e-3) / 3], -1)  # fmt: skip
+      tf.math.log(missed / contrast + 1e-3) / 3, known * noisy, known + tf.zeros_like(base)
+    ], -1)  # fmt: skip
     features = self._features(inputs)
     heads = blocks.convolve_together((self.correction, self.spread), features)
     enlarge = lambda image: tf.image.resize(image, tf.shape(mask)[1:3], "bilinear")

@@ -89,6 +89,7 @@ class ServedFields(tf.Module):
   def __init__(self, model: TrainedModel):
     super().__init__(name="served_fields")
     self.model, self._cell, self._survey = model, model.cell, model.survey
+    self._pairs = model.pairs
     self._channels = model.experiment.networks.policy_channels
     self._multiple = math.lcm(interpolation.MULTIPLE, model.cell)
 
@@ -178,8 +179,10 @@ class ServedFields(tf.Module):
       zeros = tf.zeros([batch, height, width, 1])
     counts = self._counts(tf.zeros_like(budget), rounds, budget, height * width)
     padded, valid = self._pad(zeros), self._pad(zeros + 1.0)
-    mask = placement.place(valid[..., 0], self._rank(padded, seed), padded[..., 0], counts)
-    mask = mask[:, :height, :width, None]
+    plan = rounds_lib.FieldPlan(
+      tf.stack([counts, budget]), self._rank(padded, seed), valid, self._pairs
+    )
+    mask = rounds_lib.survey_mask(plan)[:, :height, :width]
     cells = tf.shape(padded)[1:3] // self._cell
     recurrent = tf.zeros([batch, cells[0], cells[1], self._channels])
     return {

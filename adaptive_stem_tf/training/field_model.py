@@ -22,6 +22,7 @@ class FieldModel(Protocol):
   rounds: int  # R, rounds after the survey
   survey: float  # share of the budget that the survey takes
   cell: int  # width of the cells that decisions are made for, px
+  pairs: float  # share of the budget that the survey spends beside its own positions
 
   def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
     """Completes partial fields [B, H, W, 1], 0 where the mask [B, H, W, 1] is 0."""
@@ -40,7 +41,8 @@ class TrainedModel(tf.Module):
     super().__init__(name=name)
     self.experiment = experiment
     scan, sizes = experiment.scan, experiment.networks
-    self.rounds, self.survey, self.cell = scan.rounds, scan.survey, scan.cell
+    self.rounds, self.survey = scan.rounds, scan.survey
+    self.cell, self.pairs = scan.cell, scan.pairs
     self.generator = field_generator.FieldGenerator(
       sizes.generator_channels, experiment.data.target_sigma
     )

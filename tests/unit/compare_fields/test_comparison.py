@@ -92,7 +92,7 @@ def test_rounds_nest_and_settings_are_followed(eagerly):
 
 
 def test_even_rounds_are_farthest_points():
-  measuring = compared({}, ("gradient",), ("local_linear",), gradient_power=0.0)
+  measuring = compared({}, ("gradient",), ("local_linear",), gradient_power=0.0, pairs=0.0)
   (scan,) = measuring.scans(disc(), COVERAGE)
   for seed, mask in zip(SEEDS, scan.masks[-1]):
     even = static_scans.positions("farthest_points", SHAPE, int(mask.sum()), seed)

@@ -118,3 +118,18 @@ def test_the_gradient_that_is_seen_is_high_where_structure_is():
   gradient = state_lib.see(state, CELL).gradient.numpy()[0, ..., 0]
   assert np.unravel_index(gradient.argmax(), gradient.shape) in {(2, 2), (2, 3), (3, 2), (3, 3)}
   assert abs(gradient.mean()) < 1e-4
+
+
+def test_pairs_of_the_survey_are_part_of_the_budget():
+  paired = plan((100, 200))._replace(pairs=0.05)
+  masks = rounds.scan(specimen(), paired, policies.even, tf.constant(0), complete, CELL).masks
+  np.testing.assert_array_equal(masks.numpy().sum((1, 2, 3, 4)), [100, 200])
+  survey = masks.numpy()[0, 0, ..., 0]
+  assert (survey[:, 1:] * survey[:, :-1]).sum() == pytest.approx(10, abs=2)
+
+
+def test_no_pair_lies_in_the_padding():
+  valid = np.zeros([1, SIZE, SIZE, 1])
+  valid[:, :, :40] = 1
+  survey = rounds.survey_mask(plan((100, 200), valid)._replace(pairs=0.2)).numpy()[0, ..., 0]
+  assert survey[:, 40:].sum() == 0 and survey.sum() == 100

@@ -9,8 +9,9 @@ from adaptive_stem_tf.learning import field_exploration, field_learner, field_re
 from adaptive_stem_tf.types import Draw
 
 SETTINGS = {
-  "crop": 64, "generator_crop": 32, "rounds": 2, "generator_channels": 2, "policy_channels": 4, "batch_size": 2,
-  "capacity": 6, "replayed": 3, "iterations": 10, "actor_from": 0.0, "generator_first": 0.0,
+  "crop": 64, "generator_crop": 32, "rounds": 2, "generator_channels": 2, "policy_channels": 4,
+  "batch_size": 2, "capacity": 6, "replayed": 3, "iterations": 10, "actor_from": 0.0,
+  "generator_first": 0.0,
 }  # fmt: skip
 
 
@@ -138,6 +139,14 @@ def test_plans_are_within_the_coverages_and_differ():
   share = plan.counts[-1].numpy() / 1024
   assert 0.019 < share.min() < 0.03 < 0.08 < share.max() < 0.101
   assert not np.array_equal(plan.rank[0], plan.rank[1])
+
+
+def test_some_training_scans_have_pairs_and_some_have_none():
+  scan = experiment(coverage_low=0.1, coverage_high=0.1, pairs=0.1).scan
+  plan = field_exploration.draw_plan(scan, 2, [64, 64, 64, 1], tf.constant([0, 1], tf.int64))
+  share = float((plan.pairs.numpy() == np.float32(0.1)).mean())
+  assert 0.6 < share < 0.9
+  assert set(plan.pairs.numpy()) == {np.float32(0.1), np.float32(0.0)}
 
 
 def test_behaviour_is_even_or_louder_or_noisy():

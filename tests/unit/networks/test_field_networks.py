@@ -36,6 +36,25 @@ def test_a_new_generator_is_the_interpolation(generator):
   np.testing.assert_allclose(alone.mean, completion.plain, atol=1e-6)
 
 
+def test_the_generator_sees_how_noisy_pairs_are():
+  made = field_generator.FieldGenerator(4, 2.5)
+  random = np.random.default_rng(0)
+  mask = np.zeros([2, 64, 64, 1], np.float32)
+  mask[:, ::6, ::6] = 1
+  mask[:, ::6, 1::12] = 1
+  # The same but at pairs, which agree in the first field and differ in the second.
+  partial = mask * random.normal(size=[1, 64, 64, 1]).astype(np.float32)
+  partial[0, :, 1:] = np.where(
+    mask[0, :, 1:] * mask[0, :, :-1], partial[0, :, :-1], partial[0, :, 1:]
+  )
+  seen_by_unet = []
+  made._features = lambda inputs: seen_by_unet.append(inputs) or tf.zeros([2, 32, 32, 4])
+  made(tf.constant(partial), tf.constant(mask))
+  noisy, known = seen_by_unet[0][..., -2].numpy(), seen_by_unet[0][..., -1].numpy()
+  assert (known > 0.7).all()
+  assert noisy[0].mean() < noisy[1].mean() - 0.5
+
+
 def test_the_generator_learns_from_its_first_step_on(generator):
   partial, mask = partial_field()
   with tf.GradientTape() as tape:

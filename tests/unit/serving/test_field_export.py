@@ -74,7 +74,8 @@ def test_positions_are_those_of_training_code(run, trained):
   image = specimen(64, 96)
   offset = tf.constant([[SEED, SEED // placement.TILE + 45 * SEED]]) % placement.TILE
   counts = rounds.budget(tf.constant([BUDGET / (64 * 96)]), 64 * 96, trained.survey, ROUNDS)
-  plan = rounds.FieldPlan(counts, placement.rank_map(64, 96, offset), tf.ones(image.shape))
+  rank, valid = placement.rank_map(64, 96, offset), tf.ones(image.shape)
+  plan = rounds.FieldPlan(counts, rank, valid, trained.pairs)
   initial = trained.initial_state(1, 8, 12)
   expected = rounds.scan(tf.constant(image), plan, trained.policy, initial, trained.complete, 8)
   masks = [answer["next_mask"] for answer in scan(run, image)]
