@@ -11,9 +11,9 @@ from launch import field_data
 from tests.launch import commands
 
 TINY = {
-  "simulated_fields": 0, "crop": 64, "generator_crop": 32, "rounds": 2,
-  "generator_channels": 2, "policy_channels": 4, "batch_size": 2, "capacity": 6, "replayed": 2, "generator_first": 0.5, "actor_from": 0.5,
-  "log_every": 1, "checkpoint_every": 1, "picture_every": 0, "threads": 2,
+  "simulated_fields": 0, "crop": 64, "generator_crop": 32, "rounds": 2, "generator_channels": 2,
+  "policy_channels": 4, "batch_size": 2, "capacity": 6, "replayed": 2, "generator_first": 0.5,
+  "actor_from": 0.5, "log_every": 1, "checkpoint_every": 1, "picture_every": 0, "threads": 2,
 }  # fmt: skip
 
 
