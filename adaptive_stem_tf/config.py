@@ -65,9 +65,9 @@ class Scan(Section):
     "adaptive",
     "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a chord a "
     "segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), grid, "
-    "jittered_grid, random_points, random_walk, mixed (another of these for every specimen), "
-    "mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path taken from a trained "
-    "actor), or a .npy FILE of segment angles in rad or positions in px",
+    "jittered_grid, farthest_points, random_points, random_walk, mixed (another of these for "
+    "every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path taken "
+    "from a trained actor), or a .npy FILE of segment angles in rad or positions in px",
   )
   pitch: float = field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
   steering: str = field(

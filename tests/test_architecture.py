@@ -38,7 +38,7 @@ ALLOWED = {
   "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},
   "input_pipeline": FOUNDATIONS,
-  "scan": FOUNDATIONS,
+  "scan": FOUNDATIONS | {"fields.placement"},
   "fields": FOUNDATIONS,
   "networks": FOUNDATIONS | {"fields", "scan.environment", "scan.geometry", "scan.steering"},
   "learning": _DATA | {"networks"},

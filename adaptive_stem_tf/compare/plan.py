@@ -21,6 +21,7 @@ SCANS = {
   "raster": "raster lines",
   "grid": "uniform grid",
   "jittered_grid": "jittered grid",
+  "farthest_points": "farthest points",
   "random_points": "random points",
   "random_walk": "random walk",
 }

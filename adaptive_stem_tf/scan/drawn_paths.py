@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.fields import placement
 from adaptive_stem_tf.scan import baselines, environment, geometry, partial_scan, paths
 from adaptive_stem_tf.types import Trajectory
 
@@ -75,11 +76,7 @@ class RandomPoints(_Drawn):
       ValueError: if there are more probing positions than pixels.
     """
     super().__init__(scan)
-    if scan.coverage > 1:
-      raise ValueError(
-        f"path=random_points has {scan.segments * scan.probes} different pixels and the specimen "
-        f"{scan.image_size**2}: lower --segments or --probes."
-      )
+    _check_pixels("random_points", scan)
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
@@ -103,12 +100,36 @@ class JitteredGrid(_Drawn):
     return geometry.pixel_index(self._corners + uniform * self._sizes, self._scan.image_size)
 
 
+class FarthestPoints(_Drawn):
+  """Each position where the distance to those before it is greatest, visited row by row.
+
+  The even positions that scans of whole fields begin with (fields.placement), at a random phase.
+  """
+
+  def __init__(self, scan: config.Scan):
+    """Makes the path.
+
+    Raises:
+      ValueError: if there are more probing positions than pixels.
+    """
+    super().__init__(scan)
+    _check_pixels("farthest_points", scan)
+
+  def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
+    size, count = self._scan.image_size, self._scan.segments * self._scan.probes
+    start = tf.random.stateless_uniform([batch, 2], seed, 0, placement.TILE, tf.int32)
+    rank = tf.reshape(placement.rank_map(size, size, start), [-1, size**2])
+    return tf.sort(tf.math.top_k(-rank, count, sorted=False).indices, 1)
+
+
 class Mixed(_Drawn):
   """Another kind of scan for every specimen, each as likely: what one generator for all of them
   trains on.
 
   Spirals and polygon spirals of every pitch, wide spiral and zigzag, raster lines, uniform and
-  jittered grids, random points and random walks; and, if given, scans that an actor made.
+  jittered grids, farthest points, random points and random walks; and, if given, scans that an
+  actor made.
   """
 
   def __init__(self, scan: config.Scan, actor_paths: np.ndarray | None = None):
@@ -119,11 +140,8 @@ class Mixed(_Drawn):
       actor_paths: [K, T * n, 2] px, paths that an actor took; None for none.
     """
     super().__init__(scan)
-    self._random, self._jittered, self._walk = (
-      RandomPoints(scan),
-      JitteredGrid(scan),
-      paths.RandomWalk(scan),
-    )
+    self._drawn = (RandomPoints(scan), JitteredGrid(scan), FarthestPoints(scan))
+    self._walk = paths.RandomWalk(scan)
     families = [
       [baselines.positions_of(kind, scan, pitch) for pitch in baselines.PITCHES]
       for kind in ("spiral", "spiral_polygon")
@@ -140,11 +158,11 @@ class Mixed(_Drawn):
   @property
   def kinds(self) -> int:
     """Number of kinds of scans."""
-    return len(self._counts) + 3
+    return len(self._counts) + len(self._drawn) + 1
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
-    seeds = [seed + tf.constant([0, number * _SEEDS], tf.int64) for number in range(1, 6)]
+    seeds = [seed + tf.constant([0, number * _SEEDS], tf.int64) for number in range(1, 7)]
     kind = tf.random.stateless_uniform([batch, 1], seeds[0], 0, self.kinds, tf.int32)
     fixed = len(self._counts)
     family = tf.minimum(kind[:, 0], fixed - 1)
@@ -156,13 +174,8 @@ class Mixed(_Drawn):
       member, counts - 1
     )
     chosen = tf.gather(self._fixed, row)
-    for number, drawn in enumerate(
-      (
-        self._random.pixels(batch, seeds[2]),
-        self._jittered.pixels(batch, seeds[3]),
-        self._walked(batch, seeds[4]),
-      )
-    ):
+    pixels = [path.pixels(batch, own) for path, own in zip(self._drawn, seeds[2:])]
+    for number, drawn in enumerate([*pixels, self._walked(batch, seeds[-1])]):
       chosen = tf.where(kind == fixed + number, drawn, chosen)
     return chosen
 
@@ -170,3 +183,11 @@ class Mixed(_Drawn):
     size = self._scan.image_size
     actions = self._walk.scan(tf.zeros([batch, size, size, 1]), None, seed).actions
     return geometry.pixel_index(self._walk.positions(actions), size)
+
+
+def _check_pixels(name, scan):
+  if scan.coverage > 1:
+    raise ValueError(
+      f"path={name} has {scan.segments * scan.probes} different pixels and the specimen "
+      f"{scan.image_size**2}: lower --segments or --probes."
+    )

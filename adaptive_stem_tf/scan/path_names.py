@@ -7,7 +7,11 @@ from adaptive_stem_tf.scan import drawn_paths, paths
 
 MIXED = "mixed"
 FROM_ACTOR = "mixed:"  # WORKDIR of a trained actor whose scans are mixed in
-_DRAWN = {"jittered_grid": drawn_paths.JitteredGrid, "random_points": drawn_paths.RandomPoints}
+_DRAWN = {
+  "farthest_points": drawn_paths.FarthestPoints,
+  "jittered_grid": drawn_paths.JitteredGrid,
+  "random_points": drawn_paths.RandomPoints,
+}
 # paths that differ from scan to scan, and need no file
 MOVING = ("adaptive", "random_walk", *_DRAWN, MIXED)
 

@@ -15,6 +15,7 @@ SEED = tf.constant([3, 4], tf.int64)
 KINDS = {
   "random_points": drawn_paths.RandomPoints,
   "jittered_grid": drawn_paths.JitteredGrid,
+  "farthest_points": drawn_paths.FarthestPoints,
   "mixed": drawn_paths.Mixed,
 }
 
@@ -57,6 +58,21 @@ def test_more_random_points_than_pixels_are_refused():
     drawn_paths.RandomPoints(config.Scan(image_size=16))
 
 
+def spacing(pixels):
+  """Returns the distance from each pixel to the nearest other one, px."""
+  row, column = np.divmod(pixels, 96)
+  squared = np.subtract.outer(row, row) ** 2 + np.subtract.outer(column, column) ** 2
+  np.fill_diagonal(squared, 96**2)
+  return np.sqrt(squared.min(1))
+
+
+def test_farthest_points_are_far_from_one_another():
+  pixels = drawn_paths.FarthestPoints(PAPER).pixels(3, SEED).numpy()
+  for nearest in map(spacing, pixels):
+    assert nearest.min() >= 3.0  # 4.8 px is the side of a cell of a grid of as many
+    assert nearest.mean() > 4.0
+
+
 def test_a_jittered_grid_has_one_position_in_every_cell():
   rows, columns = np.divmod(drawn_paths.JitteredGrid(PAPER).pixels(20, SEED).numpy(), 96)
   corners, sizes = baselines.cells(PAPER, 20)
@@ -88,21 +104,23 @@ def family(pixels):
 
 def test_a_mix_holds_every_kind_equally_often():
   path, count = drawn_paths.Mixed(PAPER), 900
-  assert path.kinds == 9 == len(baselines.KINDS) + 3
+  assert path.kinds == 10 == len(baselines.KINDS) + 4
   found = family(path.pixels(count, SEED).numpy())
   for kind in baselines.KINDS:
-    assert abs(found.count(kind) - count / 9) < 4 * (count * 8 / 81) ** 0.5
+    assert abs(found.count(kind) - count / 10) < 4 * (count * 9 / 100) ** 0.5
   rest = [row for row, kind in zip(path.pixels(count, SEED).numpy(), found) if kind is None]
-  sorted_ = sum(bool((np.diff(row) > 0).all()) for row in rest)  # random points
+  sorted_ = [row for row in rest if (np.diff(row) > 0).all()]  # random and farthest points
+  even = sum(bool(spacing(row).min() >= 3.0) for row in sorted_)
   walks = sum(bool((np.abs(np.diff(row // 96)) <= 2).all() and row[0] == 48 * 97) for row in rest)
-  assert abs(sorted_ - count / 9) < 45 and abs(walks - count / 9) < 45
-  assert len(rest) - sorted_ - walks > 50  # jittered grids
+  for several in (even, len(sorted_) - even, walks):
+    assert abs(several - count / 10) < 45
+  assert len(rest) - len(sorted_) - walks > 50  # jittered grids
 
 
 def test_an_actors_scans_are_mixed_in(rng):
   made = np.float32(rng.uniform(0, 96, [3, 400, 2]))
   path = drawn_paths.Mixed(PAPER, made)
-  assert path.kinds == 10
+  assert path.kinds == 11
   theirs = {tuple(row) for row in geometry.pixel_index(tf.constant(made), 96).numpy()}
   found = [tuple(row) for row in path.pixels(400, SEED).numpy()]
   assert theirs <= set(found) and 20 < sum(row in theirs for row in found) < 90
