@@ -30,8 +30,12 @@ class Purpose(enum.IntEnum):
   DOSE = 12
   COVERAGE = 13
   PARTIAL_HISTORY = 14
+  WEIGHTS = 15
 
 
-def stream(seed: int, purpose: Purpose, iteration: tf.Tensor) -> tf.Tensor:
-  """Returns the seed [2] int64 of a purpose's random numbers at an iteration."""
+def stream(seed: int, purpose: Purpose, iteration: tf.Tensor | int) -> tf.Tensor:
+  """Returns the seed [2] int64 of a purpose's random numbers at an iteration.
+
+  For `Purpose.WEIGHTS` it is the number of a variable.
+  """
   return tf.stack([tf.constant(_STREAMS * seed + purpose, tf.int64), tf.cast(iteration, tf.int64)])

@@ -138,6 +138,18 @@ def test_the_library_does_not_print_or_leave_the_graph(path):
   assert not names & forbidden
 
 
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_library_leaves_the_global_seed_alone(path):
+  """Whoever uses the library seeds TensorFlow's, NumPy's and Python's global generators."""
+  used = {
+    ast.unparse(node)
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Attribute)
+  }
+  assert not [name for name in used if name.endswith((".set_seed", ".set_random_seed"))]
+  assert not used & {"np.random.seed", "random.seed", "tf.keras.utils"}
+
+
 def public(tree):
   """Yields the public functions, classes and methods of a file."""
   kinds = (ast.FunctionDef, ast.ClassDef)

@@ -7,11 +7,12 @@ import types
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf import config, field_config, input_pipeline, specimens
 from adaptive_stem_tf.correction import cycle_learner as cycle_learner_lib
 from adaptive_stem_tf.correction import training as correction_lib
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.learning import agent
+from adaptive_stem_tf.learning import field_learner as field_learner_lib
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines, paths
 from adaptive_stem_tf.training import start
@@ -39,6 +40,19 @@ CYCLE_FIELDS = {
   "distorter_blocks": 0,
   "discriminator_channels": 2,
   "history": 8,
+}
+FIELD_FIELDS = {
+  "crop": 64,
+  "generator_crop": 32,
+  "rounds": 2,
+  "generator_channels": 2,
+  "policy_channels": 4,
+  "batch_size": 2,
+  "capacity": 6,
+  "replayed": 3,
+  "iterations": 10,
+  "actor_from": 0.0,
+  "generator_first": 0.0,
 }
 LAGGING = config.ScanSystem(lag_us=10.0)
 CONTROLLERS = ("lstm", "gru", "dnc")
@@ -106,6 +120,19 @@ def cycle_learner(
 ) -> cycle_learner_lib.CycleLearner:
   """Returns a learner of a tiny distortion correction with some fields changed."""
   return cycle_learner_lib.CycleLearner(correction(**changes), scans or unpaired(), jit)
+
+
+def field_experiment(**changes) -> field_config.FieldExperiment:
+  """Returns a tiny experiment of whole fields with some fields changed."""
+  return field_config.FieldExperiment().replace(**{**FIELD_FIELDS, **changes})
+
+
+def field_learner(**changes) -> field_learner_lib.FieldLearner:
+  """Returns a learner of whole fields, of 96 x 96 px, with some fields changed."""
+  random = np.random.default_rng(0)
+  smooth = np.kron(random.uniform(-1, 1, [4, 12, 12, 1]), np.ones([1, 8, 8, 1]))
+  images_ = (0.8 * smooth + 0.1 * random.normal(size=smooth.shape)).astype(np.float16)
+  return field_learner_lib.FieldLearner(field_experiment(**changes), list(images_))
 
 
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:

@@ -12,7 +12,7 @@ from adaptive_stem_tf import config, randomness, specimens
 from adaptive_stem_tf.correction import adversarial, history
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.learning import alrc, base, losses, optimisers
-from adaptive_stem_tf.networks import discriminator, distorter, generator, infill
+from adaptive_stem_tf.networks import discriminator, distorter, generator, infill, initialisers
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.types import CycleMetrics, Draw
 
@@ -42,15 +42,15 @@ class Batch(NamedTuple):
   targets: tf.Tensor  # [B, S, S, 1], these filtered
 
 
-def make_distorter(experiment: Correction) -> distorter.Distorter:
-  """Returns the distorter of a configuration."""
+def make_distorter(experiment: Correction, weights: initialisers.Weights) -> distorter.Distorter:
+  """Returns the distorter of a configuration, with initial weights from `weights`."""
   cycle = experiment.cycle
   sizes = config.Generator(
     channels=cycle.distorter_channels,
     blocks=cycle.distorter_blocks,
     batch_norm_decay=experiment.generator.batch_norm_decay,
   )
-  return distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement)
+  return distorter.make_distorter(cycle.distorter, sizes, cycle.greatest_displacement, weights)
 
 
 class CycleLearner(base.BaseLearner):
@@ -106,12 +106,12 @@ class CycleLearner(base.BaseLearner):
   def _make_networks(self):
     e = self.experiment
     cycle, size = e.cycle, self._size
-    tf.random.set_seed(e.seed)  # of weights; nothing else draws from the global generator
-    self.corrector = generator.Generator(e.generator, name="corrector")
-    self.distorter = make_distorter(e)
+    weights = initialisers.Weights(e.seed)
+    self.corrector = generator.Generator(e.generator, "corrector", weights=weights)
+    self.distorter = make_distorter(e, weights)
     plain = cycle.adversarial == "plain"
     self.raster_discriminator, self.partial_discriminator = (
-      discriminator.Discriminator(cycle.discriminator_channels, plain, name)
+      discriminator.Discriminator(cycle.discriminator_channels, plain, name, weights)
       for name in ("raster_discriminator", "partial_discriminator")
     )
     self.raster_history, self.partial_history = (

@@ -18,6 +18,7 @@ from adaptive_stem_tf.correction.cycle_learner import CycleLearner, UnpairedScan
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.learning import targets
 from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.scan import distorted, partial_scan
 from adaptive_stem_tf.training import checkpoint, run
 from adaptive_stem_tf.training import workdir as workdir_lib
@@ -177,8 +178,8 @@ def load(
     checkpoint.CheckpointError: if it holds no readable checkpoint.
   """
   experiment = workdir_lib.read_config(workdir, Correction)
-  tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
-  corrector = generator_lib.Generator(experiment.generator, name="corrector")
+  weights = initialisers.Weights(experiment.seed)
+  corrector = generator_lib.Generator(experiment.generator, "corrector", weights=weights)
   size = experiment.scan.image_size
   corrector(tf.zeros([1, size, size, 2]), is_training=False)  # creates variables
   iteration = checkpoint.read_parts(
@@ -199,8 +200,8 @@ def learnt_displacements(workdir: str | os.PathLike, nominal: np.ndarray) -> np.
   experiment = workdir_lib.read_config(workdir, Correction)
   if experiment.cycle.paired or experiment.cycle.distorter == "residual":
     return None
-  tf.random.set_seed(experiment.seed)
-  distorter, size = cycle_learner.make_distorter(experiment), experiment.scan.image_size
+  weights, size = initialisers.Weights(experiment.seed), experiment.scan.image_size
+  distorter = cycle_learner.make_distorter(experiment, weights)
   positions = tf.constant(nominal, tf.float32)
   mask = partial_scan.draw_at(tf.zeros(nominal.shape[:2]), positions, size)[..., 1:]
   distorter.displacements(mask, positions, is_training=False)  # creates variables

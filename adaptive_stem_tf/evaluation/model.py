@@ -13,6 +13,7 @@ from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.scan import path_names, paths
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
@@ -125,8 +126,9 @@ def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Mo
     experiment: its configuration.
     workdir: where a fixed path was kept, if it has one.
   """
-  tf.random.set_seed(experiment.seed)  # deterministic kernels want a seed
-  actor, generator = agent.make_actor(experiment), agent.make_generator(experiment)
+  weights = initialisers.Weights(experiment.seed)
+  actor = agent.make_actor(experiment, weights)
+  generator = agent.make_generator(experiment, weights)
   policy = intensities.make_network_inputs(experiment.data.normalise).policy(actor)
   positions = workdir_lib.read_path(experiment.scan, workdir)
   return Model(

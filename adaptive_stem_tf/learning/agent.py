@@ -9,6 +9,7 @@ from adaptive_stem_tf.learning import targets
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.networks import critic as critic_lib
 from adaptive_stem_tf.networks import generator as generator_lib
+from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.scan import steering
 
 
@@ -35,26 +36,30 @@ class Networks(NamedTuple):
 def make_networks(experiment: config.Experiment) -> Networks:
   """Makes the networks of an experiment from its seed; targets begin as copies."""
   optimisation = experiment.optimisation
-  tf.random.set_seed(experiment.seed)  # of weights; nothing else draws from the global generator
-  actor, critic = make_actor(experiment), _make_critic(experiment, "critic")
-  target_critic = _make_critic(experiment, "target_critic")
-  generator = make_generator(experiment)
+  weights = initialisers.Weights(experiment.seed)
+  actor, critic = make_actor(experiment, weights), _make_critic(experiment, weights, "critic")
+  target_critic = _make_critic(experiment, weights, "target_critic")
+  generator = make_generator(experiment, weights)
   networks = Networks(
     actor,
     critic,
     generator,
-    make_actor(experiment, "target_actor") if optimisation.target_actor else actor,
+    make_actor(experiment, weights, "target_actor") if optimisation.target_actor else actor,
     target_critic,
-    make_generator(experiment, "target_generator") if optimisation.target_generator else generator,
+    make_generator(experiment, weights, "target_generator")
+    if optimisation.target_generator
+    else generator,
   )
   for network, target in networks.copies():
     targets.copy(network, target)
   return networks
 
 
-def make_actor(experiment: config.Experiment, name: str = "actor") -> actor_lib.Actor:
+def make_actor(
+  experiment: config.Experiment, weights: initialisers.Weights, name: str = "actor"
+) -> actor_lib.Actor:
   """Makes an actor, with its variables."""
-  scan, actor = experiment.scan, actor_lib.Actor(experiment, name=name)
+  scan, actor = experiment.scan, actor_lib.Actor(experiment, name, weights)
   features = actor.features(
     tf.zeros([1, scan.decisions, scan.probes]), tf.zeros([1, scan.decisions, 2])
   )
@@ -63,17 +68,17 @@ def make_actor(experiment: config.Experiment, name: str = "actor") -> actor_lib.
 
 
 def make_generator(
-  experiment: config.Experiment, name: str = "generator"
+  experiment: config.Experiment, weights: initialisers.Weights, name: str = "generator"
 ) -> generator_lib.Generator:
   """Makes a generator, with its variables."""
-  generator = generator_lib.make_generator(experiment.generator, name=name)
+  generator = generator_lib.make_generator(experiment.generator, name, weights)
   size = experiment.scan.image_size
   generator(tf.zeros([1, size, size, 2]), is_training=False)
   return generator
 
 
-def _make_critic(experiment, name):
-  scan, critic = experiment.scan, critic_lib.Critic(experiment, name=name)
+def _make_critic(experiment, weights, name):
+  scan, critic = experiment.scan, critic_lib.Critic(experiment, name, weights)
   actions = tf.zeros([1, scan.decisions, steering.make_steering(scan).width])
   critic(tf.zeros([1, scan.decisions, scan.probes]), actions, actions)
   return critic

@@ -11,7 +11,7 @@ from adaptive_stem_tf import field_config, randomness, specimens
 from adaptive_stem_tf.fields import maps, rounds
 from adaptive_stem_tf.fields.state import FEATURES, Cells
 from adaptive_stem_tf.learning import field_exploration, field_losses, field_replay, targets
-from adaptive_stem_tf.networks import field_actor, field_critic, field_generator
+from adaptive_stem_tf.networks import field_actor, field_critic, field_generator, initialisers
 from adaptive_stem_tf.randomness import Purpose
 from adaptive_stem_tf.types import Draw
 
@@ -68,15 +68,15 @@ class FieldLearner(snt.Module):
     self.experiment = experiment
     self._images = images
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
-    tf.random.set_seed(experiment.seed)  # of weights; nothing else draws from the global generator
     e, sizes = experiment, experiment.networks
+    weights = initialisers.Weights(e.seed)
     make_generator = lambda name: field_generator.FieldGenerator(
-      sizes.generator_channels, e.data.target_sigma, name
+      sizes.generator_channels, e.data.target_sigma, name, weights
     )
     self.generator, self.average_generator = make_generator("generator"), make_generator("average")
-    self.actor = field_actor.FieldActor(sizes.policy_channels)
-    self.average_actor = field_actor.FieldActor(sizes.policy_channels, name="average_actor")
-    self.critic = field_critic.FieldCritic(sizes.policy_channels)
+    self.actor = field_actor.FieldActor(sizes.policy_channels, weights=weights)
+    self.average_actor = field_actor.FieldActor(sizes.policy_channels, "average_actor", weights)
+    self.critic = field_critic.FieldCritic(sizes.policy_channels, weights=weights)
     self._create_variables()
     self.rates = [tf.Variable(0.0, trainable=False, name="rate") for _ in range(3)]
     self.optimisers = [snt.optimizers.Adam(rate) for rate in self.rates]

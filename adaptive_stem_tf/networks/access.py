@@ -8,7 +8,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import addressing
+from adaptive_stem_tf.networks import addressing, initialisers
 
 
 class AccessState(NamedTuple):
@@ -64,9 +64,15 @@ class MemoryAccess(snt.Module):
   Args:
     memory: its sizes.
     name: of the module.
+    weights: where the initial weights come from.
   """
 
-  def __init__(self, memory: config.Memory, name: str = "memory_access"):
+  def __init__(
+    self,
+    memory: config.Memory,
+    name: str = "memory_access",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
     self._slots = memory.memory_slots
     self._word = memory.word_size
@@ -75,7 +81,7 @@ class MemoryAccess(snt.Module):
     self._content = addressing.CosineWeights()
     self._linkage = addressing.TemporalLinkage(self._slots, writes)
     self._freeness = addressing.Freeness()
-    linear = lambda size, name: snt.Linear(size, name=name)
+    linear = lambda size, name: snt.Linear(size, w_init=weights.truncated_normal(), name=name)
     self.write_vectors = linear(writes * self._word, "write_vectors")
     self.erase_vectors = linear(writes * self._word, "erase_vectors")
     self.free_gate = linear(reads, "free_gate")

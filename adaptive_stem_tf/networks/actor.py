@@ -6,7 +6,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import blocks, cores
+from adaptive_stem_tf.networks import blocks, cores, initialisers
 from adaptive_stem_tf.scan import steering
 from adaptive_stem_tf.types import Nest
 
@@ -19,9 +19,12 @@ class ErrorHead(snt.Module):
   Features are not differentiated into: what the actor decides is learnt as without the head.
   """
 
-  def __init__(self, name: str = "error_head"):
+  def __init__(
+    self, name: str = "error_head", weights: initialisers.Weights = initialisers.UNSEEDED
+  ):
     super().__init__(name=name)
-    self.hidden, self.output = snt.Linear(_HEAD_UNITS, name="hidden"), snt.Linear(1, name="output")
+    linear = lambda size, name: snt.Linear(size, w_init=weights.truncated_normal(), name=name)
+    self.hidden, self.output = linear(_HEAD_UNITS, "hidden"), linear(1, "output")
 
   def __call__(self, features: tf.Tensor) -> tf.Tensor:
     """Maps features [..., F] to errors [..., 1], >= 0."""
@@ -38,16 +41,21 @@ class Actor(snt.Module):
   recorded scan (`unroll`, when learning). Nothing is differentiated into its inputs.
   """
 
-  def __init__(self, experiment: config.Experiment, name: str = "actor"):
+  def __init__(
+    self,
+    experiment: config.Experiment,
+    name: str = "actor",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
     self._scan = experiment.scan
-    self.core = cores.make_core(experiment.controller, experiment.memory)
+    self.core = cores.make_core(experiment.controller, experiment.memory, weights=weights)
     self._steering = steering.make_steering(experiment.scan)
     # Waypoints are first left where they are: an actor starts from a path that is good on its own.
     self.linear = blocks.Projection(
-      self._steering.width, zeros=experiment.scan.steering == "waypoints"
+      self._steering.width, zeros=experiment.scan.steering == "waypoints", weights=weights
     )
-    self.error_head: Any = ErrorHead() if experiment.scan.truncate else None
+    self.error_head: Any = ErrorHead(weights=weights) if experiment.scan.truncate else None
 
   def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
     """Returns the trainable initial state, tiled over the batch."""

@@ -4,11 +4,12 @@ Variables are float32; `precision` chooses the arithmetic of convolutions. Kerne
 [height, width, in, out], transposed kernels [height, width, out, in].
 """
 
-import math
 from collections.abc import Sequence
 
 import sonnet as snt
 import tensorflow as tf
+
+from adaptive_stem_tf.networks import initialisers
 
 _KERNEL = 3  # px
 
@@ -18,19 +19,21 @@ class Projection(snt.Module):
   zeros.
   """
 
-  def __init__(self, output_size: int, zeros: bool = False, name: str = "linear"):
+  def __init__(
+    self,
+    output_size: int,
+    zeros: bool = False,
+    name: str = "linear",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
-    self.output_size, self._zeros = output_size, zeros
+    self.output_size = output_size
+    self._w_init = snt.initializers.Zeros() if zeros else weights.truncated_normal()
 
   @snt.once
   def _initialize(self, inputs):
-    size = inputs.shape[-1]
-    init = (
-      snt.initializers.Zeros()
-      if self._zeros
-      else snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(size))
-    )
-    self.w = tf.Variable(init([size, self.output_size], tf.float32), name="w")
+    shape = [inputs.shape[-1], self.output_size]
+    self.w = tf.Variable(self._w_init(shape, tf.float32), name="w")
 
   def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps [..., inputs] to [..., output_size]."""
@@ -48,20 +51,23 @@ class Convolution(snt.Module):
     with_bias: bool = True,
     zeros: bool = False,
     name: str = "conv",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
   ):
     super().__init__(name=name)
-    self._channels, self.stride, self._with_bias, self._zeros = channels, stride, with_bias, zeros
+    self._channels, self.stride, self._with_bias = channels, stride, with_bias
+    self._w_init = snt.initializers.Zeros() if zeros else weights.xavier()
 
   @snt.once
-  def _initialize(self, inputs):
+  def create_variables(self, inputs: tf.Tensor) -> None:
+    """Creates kernel and biases for inputs [B, H, W, C], the first time."""
     shape = [_KERNEL, _KERNEL, inputs.shape[-1], self._channels]
-    self.w = tf.Variable(tf.zeros(shape) if self._zeros else _xavier(shape), name="w")
+    self.w = tf.Variable(self._w_init(shape, tf.float32), name="w")
     if self._with_bias:
       self.b = tf.Variable(tf.zeros([self._channels]), name="b")
 
   def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps [B, H, W, C] to [B, H / stride, W / stride, channels], in the arithmetic of `inputs`."""
-    self._initialize(inputs)
+    self.create_variables(inputs)
     outputs = tf.nn.conv2d(inputs, tf.cast(self.w, inputs.dtype), self.stride, "SAME")
     return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype)) if self._with_bias else outputs
 
@@ -72,7 +78,7 @@ def convolve_together(convolutions: Sequence[Convolution], inputs: tf.Tensor) ->
   A convolution to few channels takes about as long as one to eight.
   """
   for convolution in convolutions:
-    convolution._initialize(inputs)
+    convolution.create_variables(inputs)
   kernel = tf.concat([convolution.w for convolution in convolutions], -1)
   biases = [convolution.b for convolution in convolutions]
   outputs = tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), convolutions[0].stride, "SAME")
@@ -83,13 +89,19 @@ def convolve_together(convolutions: Sequence[Convolution], inputs: tf.Tensor) ->
 class TransposedConvolution(snt.Module):
   """3x3 transposed convolution, stride 2, SAME padding, Xavier weights, zero biases."""
 
-  def __init__(self, channels: int, name: str = "transposed_conv"):
+  def __init__(
+    self,
+    channels: int,
+    name: str = "transposed_conv",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
-    self._channels = channels
+    self._channels, self._w_init = channels, weights.xavier()
 
   @snt.once
   def _initialize(self, inputs):
-    self.w = tf.Variable(_xavier([_KERNEL, _KERNEL, self._channels, inputs.shape[-1]]), name="w")
+    shape = [_KERNEL, _KERNEL, self._channels, inputs.shape[-1]]
+    self.w = tf.Variable(self._w_init(shape, tf.float32), name="w")
     self.b = tf.Variable(tf.zeros([self._channels]), name="b")
 
   def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -179,10 +191,17 @@ class ConvolutionBlock(snt.Module):
 class ResidualBlock(snt.Module):
   """conv-ReLU-BN, conv-ReLU-BN, conv-ReLU, add, BN (METHOD decision 3)."""
 
-  def __init__(self, channels: int, batch_norm_decay: float, name: str = "residual_block"):
+  def __init__(
+    self,
+    channels: int,
+    batch_norm_decay: float,
+    name: str = "residual_block",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
-    self.blocks = [ConvolutionBlock(Convolution(channels), batch_norm_decay) for _ in range(2)]
-    self.convolution = Convolution(channels)
+    convolutions = [Convolution(channels, weights=weights) for _ in range(3)]
+    self.blocks = [ConvolutionBlock(layer, batch_norm_decay) for layer in convolutions[:2]]
+    self.convolution = convolutions[2]
     self.batch_norm = BatchNorm(batch_norm_decay)
 
   def __call__(
@@ -194,7 +213,3 @@ class ResidualBlock(snt.Module):
       outputs = block(outputs, is_training, update_statistics)
     outputs = inputs + tf.nn.relu(self.convolution(outputs))
     return self.batch_norm(outputs, is_training, update_statistics)
-
-
-def _xavier(shape):
-  return snt.initializers.VarianceScaling(1.0, "fan_avg", "uniform")(shape, tf.float32)

@@ -11,7 +11,6 @@ Shapes: B batch size, T time steps, D inputs, H size of a hidden state (the proj
 units), U units.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ import sonnet as snt
 import tensorflow as tf
 import tree
 
+from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.types import Nest
 
 FORGET_BIAS = 1.0
@@ -55,8 +55,9 @@ class _Layer(snt.Module):
 
   _gates: int
 
-  def __init__(self, units: int, output_size: int, name: str):
+  def __init__(self, units: int, output_size: int, name: str, weights: initialisers.Weights):
     super().__init__(name=name)
+    self._w_init = weights.truncated_normal()
     self.units = units
     self.output_size = output_size
     self.initial_hidden = tf.Variable(tf.zeros([1, output_size]), name="initial_hidden")
@@ -70,7 +71,8 @@ class _Layer(snt.Module):
   def _initialize(self, input_size: int):
     self._input_size = input_size
     fan_in = input_size + self.output_size
-    self.w_gates = _weights([fan_in, self._gates * self.units], "w_gates")
+    shape = [fan_in, self._gates * self.units]
+    self.w_gates = tf.Variable(self._w_init(shape, tf.float32), name="w_gates")
     self.b_gates = tf.Variable(tf.zeros([self._gates * self.units]), name="b_gates")
 
   def __call__(self, inputs: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -122,10 +124,11 @@ class _LSTMLayer(_Layer):
 
   _gates = 4
 
-  def __init__(self, units: int, projection: int, name: str):
-    super().__init__(units, projection or units, name)
+  def __init__(self, units: int, projection: int, name: str, weights: initialisers.Weights):
+    super().__init__(units, projection or units, name, weights)
     self.initial_cell = tf.Variable(tf.zeros([1, units]), name="initial_cell")
     self._projects = projection > 0
+    self._projection_init = weights.truncated_normal() if self._projects else None
 
   @property
   def initial(self) -> tuple[tf.Variable, ...]:
@@ -135,7 +138,8 @@ class _LSTMLayer(_Layer):
   def _initialize(self, input_size: int):
     super()._initialize(input_size)
     if self._projects:
-      self.w_projection = _weights([self.units, self.output_size], "w_projection")
+      projection = self._projection_init([self.units, self.output_size], tf.float32)
+      self.w_projection = tf.Variable(projection, name="w_projection")
 
   def _advance(self, driven, w_hidden, state):
     hidden, cell = state
@@ -151,8 +155,8 @@ class _GRULayer(_Layer):
 
   _gates = 3
 
-  def __init__(self, units: int, name: str):
-    super().__init__(units, units, name)
+  def __init__(self, units: int, name: str, weights: initialisers.Weights):
+    super().__init__(units, units, name, weights)
 
   def _advance(self, driven, w_hidden, state):
     (hidden,) = state
@@ -233,10 +237,18 @@ class LSTM(_DeepCore):
     depth: number of layers.
     projection: H, size of projected hidden states; 0 for none, H = U.
     name: of the module.
+    weights: where the initial weights come from.
   """
 
-  def __init__(self, units: int, depth: int, projection: int = 0, name: str = "lstm"):
-    layers = [_LSTMLayer(units, projection, f"layer_{k}") for k in range(1, depth + 1)]
+  def __init__(
+    self,
+    units: int,
+    depth: int,
+    projection: int = 0,
+    name: str = "lstm",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
+    layers = [_LSTMLayer(units, projection, f"layer_{k}", weights) for k in range(1, depth + 1)]
     super().__init__(layers, LSTMState, name)
 
 
@@ -250,16 +262,18 @@ class GRU(_DeepCore):
     units: U, hidden units per layer.
     depth: number of layers.
     name: of the module.
+    weights: where the initial weights come from.
   """
 
-  def __init__(self, units: int, depth: int, name: str = "gru"):
-    super().__init__([_GRULayer(units, f"layer_{k}") for k in range(1, depth + 1)], GRUState, name)
-
-
-def _weights(shape: list[int], name: str) -> tf.Variable:
-  """Returns a truncated normal variable [fan-in, fan-out] of standard deviation 1/sqrt(fan-in)."""
-  initializer = snt.initializers.TruncatedNormal(stddev=1 / math.sqrt(shape[0]))
-  return tf.Variable(initializer(shape, tf.float32), name=name)
+  def __init__(
+    self,
+    units: int,
+    depth: int,
+    name: str = "gru",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
+    layers = [_GRULayer(units, f"layer_{k}", weights) for k in range(1, depth + 1)]
+    super().__init__(layers, GRUState, name)
 
 
 def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: Nest) -> Nest:

@@ -10,12 +10,15 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import controller as controllers
-from adaptive_stem_tf.networks import dnc
+from adaptive_stem_tf.networks import dnc, initialisers
 from adaptive_stem_tf.types import Nest
 
 
 def make_core(
-  controller: config.Controller, memory: config.Memory, name: str = "core"
+  controller: config.Controller,
+  memory: config.Memory,
+  name: str = "core",
+  weights: initialisers.Weights = initialisers.UNSEEDED,
 ) -> snt.RNNCore:
   """Builds the recurrent core of an actor or critic (METHOD section 4, SI S1).
 
@@ -23,17 +26,19 @@ def make_core(
     controller: kind, depth, width and projection.
     memory: external memory, read only if `controller.controller` is `dnc`.
     name: of the module.
+    weights: where the initial weights come from.
 
   Raises:
     ValueError: if the kind of controller is unknown.
   """
   units, depth, projection = controller.units, controller.depth, controller.projection
   if controller.controller == "lstm":
-    return controllers.LSTM(units, depth, projection, name)
+    return controllers.LSTM(units, depth, projection, name, weights)
   if controller.controller == "gru":
-    return controllers.GRU(units, depth, name)
+    return controllers.GRU(units, depth, name, weights)
   if controller.controller == "dnc":
-    return dnc.DNC(controllers.LSTM(units, depth, projection), memory, name)
+    lstm = controllers.LSTM(units, depth, projection, weights=weights)
+    return dnc.DNC(lstm, memory, name, weights)
   raise ValueError(f"controller={controller.controller!r} is unknown: choose lstm, gru or dnc.")
 
 

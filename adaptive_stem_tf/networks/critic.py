@@ -5,18 +5,23 @@ import tensorflow as tf
 import tree
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import blocks, cores
+from adaptive_stem_tf.networks import blocks, cores, initialisers
 from adaptive_stem_tf.scan import geometry, steering
 
 
 class Critic(snt.Module):
   """Recurrent action-value network on recorded scans."""
 
-  def __init__(self, experiment: config.Experiment, name: str = "critic"):
+  def __init__(
+    self,
+    experiment: config.Experiment,
+    name: str = "critic",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
     self._scan = experiment.scan
-    self.core = cores.make_core(experiment.controller, experiment.memory)
-    self.linear = blocks.Projection(1)
+    self.core = cores.make_core(experiment.controller, experiment.memory, weights=weights)
+    self.linear = blocks.Projection(1, weights=weights)
 
   def __call__(
     self, observations: tf.Tensor, actions: tf.Tensor, live_actions: tf.Tensor

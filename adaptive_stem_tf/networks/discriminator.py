@@ -3,7 +3,7 @@
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf.networks import blocks
+from adaptive_stem_tf.networks import blocks, initialisers
 
 _LAYERS = 3
 _SLOPE = 0.2  # of leaky ReLUs below 0
@@ -17,18 +17,27 @@ class Discriminator(snt.Module):
   of their own, which it would make alike.
   """
 
-  def __init__(self, channels: int, sigmoid: bool = False, name: str = "discriminator"):
+  def __init__(
+    self,
+    channels: int,
+    sigmoid: bool = False,
+    name: str = "discriminator",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     """Makes the discriminator.
 
     Args:
       channels: of the first layer; twice as many in each that follows.
       sigmoid: end in a sigmoid, so that predictions lie in (0, 1).
       name: of the module.
+      weights: where the initial weights come from.
     """
     super().__init__(name=name)
     self._sigmoid = sigmoid
-    self.layers = [blocks.Convolution(channels * 2**layer, stride=2) for layer in range(_LAYERS)]
-    self.output = blocks.Convolution(1, name="output")
+    self.layers = [
+      blocks.Convolution(channels * 2**layer, stride=2, weights=weights) for layer in range(_LAYERS)
+    ]
+    self.output = blocks.Convolution(1, name="output", weights=weights)
 
   def __call__(self, images: tf.Tensor) -> tf.Tensor:
     """Maps images [B, S, S, C] to predicted losses [B, S / 8, S / 8, 1]; S / 8 is rounded up."""

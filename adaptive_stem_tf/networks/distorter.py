@@ -9,7 +9,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import generator
+from adaptive_stem_tf.networks import generator, initialisers
 from adaptive_stem_tf.scan import environment, geometry
 
 KINDS = ("causal", "warp", "residual")
@@ -48,9 +48,14 @@ class Residual(Distorter):
   whatever.
   """
 
-  def __init__(self, settings: config.Generator, name: str = "distorter"):
+  def __init__(
+    self,
+    settings: config.Generator,
+    name: str = "distorter",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
-    self.network = generator.Generator(settings, outputs=1, zeros=True)
+    self.network = generator.Generator(settings, outputs=1, zeros=True, weights=weights)
 
   def __call__(self, raster, mask, positions, is_training):
     """Scans rasters (see `Distorter`)."""
@@ -74,11 +79,17 @@ class Warp(_Displaced):
   direction.
   """
 
-  def __init__(self, settings: config.Generator, greatest: float, name: str = "distorter"):
+  def __init__(
+    self,
+    settings: config.Generator,
+    greatest: float,
+    name: str = "distorter",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     """Makes the distorter; displacements are less than `greatest` px along each axis."""
     super().__init__(name=name)
     self._greatest = greatest
-    self.network = generator.Generator(settings, outputs=2, zeros=True)
+    self.network = generator.Generator(settings, outputs=2, zeros=True, weights=weights)
 
   def displacements(self, mask, positions, is_training):
     """Returns displacements [B, P, 2] px (see `Distorter`)."""
@@ -94,11 +105,20 @@ class Causal(_Displaced):
   displacements of them.
   """
 
-  def __init__(self, units: int, greatest: float, name: str = "distorter"):
+  def __init__(
+    self,
+    units: int,
+    greatest: float,
+    name: str = "distorter",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     """Makes the distorter; displacements are less than `greatest` px along each axis."""
     super().__init__(name=name)
     self._greatest = greatest
-    self.layers = [snt.Conv1D(units, _TAPS, padding=snt.pad.causal), snt.Conv1D(units, 1)]
+    self.layers = [
+      snt.Conv1D(units, _TAPS, padding=snt.pad.causal, w_init=weights.truncated_normal()),
+      snt.Conv1D(units, 1, w_init=weights.truncated_normal()),
+    ]
     self.output = snt.Conv1D(2, 1, with_bias=False, w_init=snt.initializers.Zeros())
 
   def displacements(self, mask, positions, is_training):
@@ -114,17 +134,25 @@ class Causal(_Displaced):
     return _bounded(_GAIN * self.output(outputs), self._greatest)
 
 
-def make_distorter(kind: str, settings: config.Generator, greatest: float) -> Distorter:
+def make_distorter(
+  kind: str,
+  settings: config.Generator,
+  greatest: float,
+  weights: initialisers.Weights = initialisers.UNSEEDED,
+) -> Distorter:
   """Returns the distorter of a kind of `KINDS`.
 
   Args:
     kind: `causal`, `warp` or `residual`.
     settings: sizes of its convolutional network; a causal one has 2 x channels units.
     greatest: bound of a displacement along each axis, px.
+    weights: where the initial weights come from.
   """
   if kind == "residual":
-    return Residual(settings)
-  return Causal(2 * settings.channels, greatest) if kind == "causal" else Warp(settings, greatest)
+    return Residual(settings, weights=weights)
+  if kind == "causal":
+    return Causal(2 * settings.channels, greatest, weights=weights)
+  return Warp(settings, greatest, weights=weights)
 
 
 def steps(positions: tf.Tensor) -> tf.Tensor:

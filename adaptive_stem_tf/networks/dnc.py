@@ -10,6 +10,7 @@ import tensorflow as tf
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import access as memory_access
 from adaptive_stem_tf.networks import controller as controllers
+from adaptive_stem_tf.networks import initialisers
 
 
 class DNCState(NamedTuple):
@@ -35,12 +36,19 @@ class DNC(snt.RNNCore):
     controller: the LSTM.
     memory: sizes of the external memory.
     name: of the module.
+    weights: where the memory's initial weights come from.
   """
 
-  def __init__(self, controller: controllers.LSTM, memory: config.Memory, name: str = "dnc"):
+  def __init__(
+    self,
+    controller: controllers.LSTM,
+    memory: config.Memory,
+    name: str = "dnc",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
     self.controller = controller
-    self.access = memory_access.MemoryAccess(memory)
+    self.access = memory_access.MemoryAccess(memory, weights=weights)
     self._words_shape = [memory.read_heads, memory.word_size]
     self._words_size = memory.read_heads * memory.word_size
     self.output_size = controller.output_size + self._words_size

@@ -4,7 +4,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf.fields import state as state_lib
-from adaptive_stem_tf.networks import blocks
+from adaptive_stem_tf.networks import blocks, initialisers
 
 GRADIENT_POWER = 0.5  # of the squared gradient, the rule's (FIELDS section 1)
 
@@ -12,11 +12,13 @@ GRADIENT_POWER = 0.5  # of the squared gradient, the rule's (FIELDS section 1)
 class ConvolutionalGRU(snt.Module):
   """A gated recurrent unit whose products are 3x3 convolutions, over rounds."""
 
-  def __init__(self, channels: int, name: str = "gru"):
+  def __init__(
+    self, channels: int, name: str = "gru", weights: initialisers.Weights = initialisers.UNSEEDED
+  ):
     super().__init__(name=name)
     self.channels = channels
-    self.gates = blocks.Convolution(2 * channels, name="gates")
-    self.candidate = blocks.Convolution(channels, name="candidate")
+    self.gates = blocks.Convolution(2 * channels, name="gates", weights=weights)
+    self.candidate = blocks.Convolution(channels, name="candidate", weights=weights)
 
   def __call__(self, inputs: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
     """Returns the next state [B, h, w, channels] from inputs and state [B, h, w, .]."""
@@ -32,14 +34,16 @@ class FieldBody(snt.Module):
   what a cell with structure is worth.
   """
 
-  def __init__(self, channels: int, name: str = "body"):
+  def __init__(
+    self, channels: int, name: str = "body", weights: initialisers.Weights = initialisers.UNSEEDED
+  ):
     super().__init__(name=name)
     self.channels = channels
-    self.first = blocks.Convolution(channels, name="first")
-    self.core = ConvolutionalGRU(channels)
-    self.second = blocks.Convolution(channels, name="second")
-    self.third = blocks.Convolution(channels, name="third")
-    self.context = snt.Linear(channels, name="context")
+    self.first = blocks.Convolution(channels, name="first", weights=weights)
+    self.core = ConvolutionalGRU(channels, weights=weights)
+    self.second = blocks.Convolution(channels, name="second", weights=weights)
+    self.third = blocks.Convolution(channels, name="third", weights=weights)
+    self.context = snt.Linear(channels, w_init=weights.truncated_normal(), name="context")
 
   def initial_state(self, features: tf.Tensor) -> tf.Tensor:
     """Returns the state [B, h, w, channels] before the first round, for features [B, h, w, F]."""
@@ -58,9 +62,14 @@ class FieldBody(snt.Module):
 class FieldActor(snt.Module):
   """Log weights of cells: a change to those of the rule, zero at the start (FIELDS section 3)."""
 
-  def __init__(self, channels: int, name: str = "field_actor"):
+  def __init__(
+    self,
+    channels: int,
+    name: str = "field_actor",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
-    self.body = FieldBody(channels)
+    self.body = FieldBody(channels, weights=weights)
     self.change = blocks.Convolution(1, zeros=True, name="change")
     self.powers = snt.Linear(2, w_init=snt.initializers.Zeros(), name="powers")
 

@@ -13,7 +13,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf.fields import state as state_lib
-from adaptive_stem_tf.networks import blocks, field_actor
+from adaptive_stem_tf.networks import blocks, field_actor, initialisers
 
 
 class ErrorLaw(NamedTuple):
@@ -27,9 +27,14 @@ class ErrorLaw(NamedTuple):
 class FieldCritic(snt.Module):
   """Predicts laws of error of cells, round by round."""
 
-  def __init__(self, channels: int, name: str = "field_critic"):
+  def __init__(
+    self,
+    channels: int,
+    name: str = "field_critic",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     super().__init__(name=name)
-    self.body = field_actor.FieldBody(channels)
+    self.body = field_actor.FieldBody(channels, weights=weights)
     self.law = blocks.Convolution(3, zeros=True, name="law")
 
   def initial_state(self, features: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from adaptive_stem_tf import specimens
 from adaptive_stem_tf.fields import interpolation, maps, noise
 from adaptive_stem_tf.fields.state import Completion
-from adaptive_stem_tf.networks import blocks
+from adaptive_stem_tf.networks import blocks, initialisers
 
 _SMOOTH = 1.5  # px, low-pass filter of the uncertainty map
 _PAIRS = 8.0  # pairs of neighbours at which the estimate of noise is believed by half
@@ -22,7 +22,13 @@ _FLOOR = 3e-3  # local contrast below which nothing is enlarged, on the scale of
 class FieldGenerator(snt.Module):
   """Interpolation, plus local contrast times what a U-Net adds."""
 
-  def __init__(self, channels: int, target_sigma: float, name: str = "field_generator"):
+  def __init__(
+    self,
+    channels: int,
+    target_sigma: float,
+    name: str = "field_generator",
+    weights: initialisers.Weights = initialisers.UNSEEDED,
+  ):
     """Makes the generator.
 
     Args:
@@ -30,12 +36,13 @@ class FieldGenerator(snt.Module):
         deeper down.
       target_sigma: of the low-pass filter of targets, px.
       name: of the module.
+      weights: where the initial weights come from.
     """
     super().__init__(name=name)
     self._sigma = target_sigma
     widths = [channels, 3 * channels, 4 * channels, 6 * channels]
-    self.down = [_Pair(width, 1 if not level else 2) for level, width in enumerate(widths)]
-    self.up = [_Merge(width) for width in widths[-2::-1]]
+    self.down = [_Pair(width, 1 if not level else 2, weights) for level, width in enumerate(widths)]
+    self.up = [_Merge(width, weights) for width in widths[-2::-1]]
     self.correction = blocks.Convolution(4, zeros=True, name="correction")
     self.spread = blocks.Convolution(1, zeros=True, name="spread")
 
@@ -126,10 +133,10 @@ def _pad(image):
 class _Pair(snt.Module):
   """Two convolutions with ReLU, the second around a residual connection."""
 
-  def __init__(self, channels, stride):
+  def __init__(self, channels, stride, weights):
     super().__init__(name="pair")
-    self.first = blocks.Convolution(channels, stride, name="first")
-    self.second = blocks.Convolution(channels, name="second")
+    self.first = blocks.Convolution(channels, stride, name="first", weights=weights)
+    self.second = blocks.Convolution(channels, name="second", weights=weights)
 
   def __call__(self, inputs):
     features = tf.nn.relu(self.first(inputs))
@@ -139,10 +146,10 @@ class _Pair(snt.Module):
 class _Merge(snt.Module):
   """Enlarges coarse features by resizing (no transposed convolution) and adds them to fine ones."""
 
-  def __init__(self, channels):
+  def __init__(self, channels, weights):
     super().__init__(name="merge")
-    self.narrow = blocks.Convolution(channels, name="narrow")
-    self.second = blocks.Convolution(channels, name="second")
+    self.narrow = blocks.Convolution(channels, name="narrow", weights=weights)
+    self.second = blocks.Convolution(channels, name="second", weights=weights)
 
   def __call__(self, coarse, fine):
     features = tf.nn.relu(fine + maps.double(self.narrow(coarse)))

@@ -4,23 +4,32 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.networks import blocks, infill, interpolation
+from adaptive_stem_tf.networks import blocks, infill, initialisers, interpolation
 
 
-def make_generator(settings: config.Generator, name: str = "generator") -> snt.Module:
+def make_generator(
+  settings: config.Generator,
+  name: str = "generator",
+  weights: initialisers.Weights = initialisers.UNSEEDED,
+) -> snt.Module:
   """Returns what completes partial scans: the generator, or infilling by the nearest measured
   pixel.
   """
-  return (
-    Generator(settings, name) if settings.completion == "generator" else infill.NearestInfill(name)
-  )
+  if settings.completion == "generator":
+    return Generator(settings, name, weights=weights)
+  return infill.NearestInfill(name)
 
 
 class Generator(snt.Module):
   """Convolutional generator: a partial scan to a completed image."""
 
   def __init__(
-    self, settings: config.Generator, name: str = "generator", outputs: int = 1, zeros: bool = False
+    self,
+    settings: config.Generator,
+    name: str = "generator",
+    outputs: int = 1,
+    zeros: bool = False,
+    weights: initialisers.Weights = initialisers.UNSEEDED,
   ):
     """Makes the generator.
 
@@ -29,24 +38,29 @@ class Generator(snt.Module):
       name: of the module.
       outputs: channels C that it gives.
       zeros: start with weights of zero in the last layer, so that it first gives 0.
+      weights: where the initial weights come from.
     """
     super().__init__(name=name)
     decay, c = settings.batch_norm_decay, settings.channels
     self._dtype, self._interpolates = tf.as_dtype(settings.precision), settings.interpolate
     layers = [
-      blocks.Convolution(c),
-      blocks.Convolution(2 * c, stride=2),
-      blocks.Convolution(4 * c, stride=2),
+      blocks.Convolution(c, weights=weights),
+      blocks.Convolution(2 * c, stride=2, weights=weights),
+      blocks.Convolution(4 * c, stride=2, weights=weights),
     ]
     self.layers = [blocks.ConvolutionBlock(layer, decay) for layer in layers]
-    self.layers += [blocks.ResidualBlock(4 * c, decay) for _ in range(settings.blocks)]
+    self.layers += [
+      blocks.ResidualBlock(4 * c, decay, weights=weights) for _ in range(settings.blocks)
+    ]
     layers = [
-      blocks.TransposedConvolution(2 * c),
-      blocks.TransposedConvolution(c),
-      blocks.Convolution(c),
+      blocks.TransposedConvolution(2 * c, weights=weights),
+      blocks.TransposedConvolution(c, weights=weights),
+      blocks.Convolution(c, weights=weights),
     ]
     self.layers += [blocks.ConvolutionBlock(layer, decay) for layer in layers]
-    self.output = blocks.Convolution(outputs, with_bias=False, zeros=zeros, name="output")
+    self.output = blocks.Convolution(
+      outputs, with_bias=False, zeros=zeros, name="output", weights=weights
+    )
 
   def __call__(
     self, partial_scan: tf.Tensor, is_training: bool, update_statistics: bool = True

@@ -9,7 +9,7 @@ import tensorflow as tf
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields.rounds import Policy
 from adaptive_stem_tf.fields.state import FEATURES, Cells, Completion
-from adaptive_stem_tf.networks import field_actor, field_generator
+from adaptive_stem_tf.networks import field_actor, field_generator, initialisers
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
 
@@ -41,12 +41,13 @@ class TrainedModel(tf.Module):
     super().__init__(name=name)
     self.experiment = experiment
     scan, sizes = experiment.scan, experiment.networks
+    weights = initialisers.Weights(experiment.seed)
     self.rounds, self.survey = scan.rounds, scan.survey
     self.cell, self.pairs = scan.cell, scan.pairs
     self.generator = field_generator.FieldGenerator(
-      sizes.generator_channels, experiment.data.target_sigma
+      sizes.generator_channels, experiment.data.target_sigma, weights=weights
     )
-    self.actor = field_actor.FieldActor(sizes.policy_channels)
+    self.actor = field_actor.FieldActor(sizes.policy_channels, weights=weights)
     self._create_variables()
 
   def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:

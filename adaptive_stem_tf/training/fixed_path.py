@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline, intensities, specimens
 from adaptive_stem_tf.learning import agent
+from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.scan import baselines, path_names
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
@@ -84,7 +85,7 @@ def _taken_by(scan, workdir, images):
       f"path={scan.path} was trained with another geometry: image_size, segments, probes and "
       "spacing must be the same."
     )
-  actor = agent.make_actor(trained)
+  actor = agent.make_actor(trained, initialisers.Weights(trained.seed))
   checkpoint.read_parts(pathlib.Path(workdir) / workdir_lib.CHECKPOINTS, actor=actor)
   path = path_names.make_path(
     trained.scan,

@@ -5,33 +5,14 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import field_config
-from adaptive_stem_tf.learning import field_exploration, field_learner, field_replay
+from adaptive_stem_tf.learning import field_exploration, field_replay
 from adaptive_stem_tf.types import Draw
-
-SETTINGS = {
-  "crop": 64, "generator_crop": 32, "rounds": 2, "generator_channels": 2, "policy_channels": 4,
-  "batch_size": 2, "capacity": 6, "replayed": 3, "iterations": 10, "actor_from": 0.0,
-  "generator_first": 0.0,
-}  # fmt: skip
-
-
-def experiment(**changes):
-  return field_config.FieldExperiment().replace(**{**SETTINGS, **changes})
-
-
-def fields():
-  random = np.random.default_rng(0)
-  smooth = np.kron(random.uniform(-1, 1, [4, 12, 12, 1]), np.ones([1, 8, 8, 1]))
-  return list((0.8 * smooth + 0.1 * random.normal(size=smooth.shape)).astype(np.float16))
+from tests import tiny
 
 
 def draw(number):
   random = np.random.default_rng(number)
   return Draw(tf.constant(random.integers(4, size=2)), tf.constant(random.integers(8, size=2)))
-
-
-def learner(**changes):
-  return field_learner.FieldLearner(experiment(**changes), fields())
 
 
 def values(network):
@@ -43,7 +24,7 @@ def moved(before, network):
 
 
 def test_all_networks_learn_and_metrics_are_finite(eagerly):
-  trained = learner()
+  trained = tiny.field_learner()
   before = [values(network) for network in (trained.generator, trained.critic, trained.actor)]
   metrics = [trained.step(draw(number)) for number in range(2)]
   for old, network in zip(before, (trained.generator, trained.critic, trained.actor)):
@@ -53,7 +34,7 @@ def test_all_networks_learn_and_metrics_are_finite(eagerly):
 
 
 def test_the_generator_learns_alone_first_then_the_critic_then_the_actor(eagerly):
-  trained = learner(generator_first=0.1, actor_from=0.2)
+  trained = tiny.field_learner(generator_first=0.1, actor_from=0.2)
   parts = (trained.generator, trained.critic, trained.actor)
   history = []
   for number in range(3):
@@ -64,7 +45,7 @@ def test_the_generator_learns_alone_first_then_the_critic_then_the_actor(eagerly
 
 
 def test_averages_follow_what_they_are_averages_of(eagerly):
-  trained = learner()
+  trained = tiny.field_learner()
   trained.step(draw(0))
   for network, average in (
     (trained.generator, trained.average_generator), (trained.actor, trained.average_actor)
@@ -76,12 +57,12 @@ def test_averages_follow_what_they_are_averages_of(eagerly):
 
 def resume(tmp_path):
   """Trains three iterations, and two and one with a checkpoint between; returns both learners."""
-  through, first = learner(), learner()
+  through, first = tiny.field_learner(), tiny.field_learner()
   for number in range(2):
     through.step(draw(number))
     first.step(draw(number))
   tf.train.Checkpoint(learner=first).write(str(tmp_path / "state"))
-  resumed = learner()
+  resumed = tiny.field_learner()
   status = tf.train.Checkpoint(learner=resumed).read(str(tmp_path / "state"))
   status.assert_existing_objects_matched()
   assert np.array_equal(through.step(draw(2)), resumed.step(draw(2)))
@@ -100,14 +81,14 @@ def test_training_is_resumed_bit_for_bit_in_the_graph_that_is_traced_once(tmp_pa
 
 
 def test_the_seed_decides_weights_and_scans(eagerly):
-  same, other = (learner(seed=seed) for seed in (0, 1))
+  same, other = (tiny.field_learner(seed=seed) for seed in (0, 1))
   flat = lambda network: np.concatenate([value.ravel() for value in values(network)])
   assert not np.array_equal(flat(same.critic), flat(other.critic))
-  np.testing.assert_array_equal(flat(same.critic), flat(learner().critic))
+  np.testing.assert_array_equal(flat(same.critic), flat(tiny.field_learner().critic))
 
 
 def test_rates_fall_and_warm_up(eagerly):
-  trained = learner(generator_rate=1e-3)
+  trained = tiny.field_learner(generator_rate=1e-3)
   rates = [float(trained.step(draw(number)).generator_rate) for number in range(2)]
   assert rates[0] == pytest.approx(1e-3 / 100, rel=1e-4)
   assert rates[1] == pytest.approx(np.cos(0.5 * np.pi * 0.1) * 2e-3 / 100, rel=1e-4)
@@ -134,7 +115,7 @@ def test_noise_is_that_of_the_dose_and_of_a_share_of_the_crops():
 
 
 def test_plans_are_within_the_coverages_and_differ():
-  scan = experiment(coverage_low=0.02, coverage_high=0.1).scan
+  scan = tiny.field_experiment(coverage_low=0.02, coverage_high=0.1).scan
   plan = field_exploration.draw_plan(scan, 3, [64, 32, 32, 1], tf.constant([0, 1], tf.int64))
   share = plan.counts[-1].numpy() / 1024
   assert 0.019 < share.min() < 0.03 < 0.08 < share.max() < 0.101

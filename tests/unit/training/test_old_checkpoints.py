@@ -21,6 +21,7 @@ LEARNERS = {
   "infill": lambda: tiny.learner(completion="nearest", capacity=0),
   "cycle": lambda: tiny.cycle_learner(),
   "paired": lambda: tiny.cycle_learner(paired=True),
+  "field": lambda: tiny.field_learner(),
 }
 
 
