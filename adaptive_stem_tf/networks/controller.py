@@ -128,7 +128,7 @@ class _LSTMLayer(_Layer):
     super().__init__(units, projection or units, name, weights)
     self.initial_cell = tf.Variable(tf.zeros([1, units]), name="initial_cell")
     self._projects = projection > 0
-    self._projection_init = weights.truncated_normal() if self._projects else None
+    self._projection_init = weights.truncated_normal()
 
   @property
   def initial(self) -> tuple[tf.Variable, ...]:
