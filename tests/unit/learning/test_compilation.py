@@ -67,7 +67,8 @@ def same_numbers(monkeypatch):
   """
   integers = tf.random.stateless_uniform
 
-  def uniform(shape, seed, minval=0, maxval=None, dtype=tf.float32):
+  def uniform(shape, seed, minval=0, maxval=None, dtype=tf.float32, **unused):
+    del unused
     if dtype.is_integer:
       return integers(shape, seed, minval, maxval, dtype)
     share = tf.cast(integers(shape, seed, 0, 2**20, tf.int32), dtype) / 2**20
