@@ -2,3 +2,9 @@
 
 With the package installed they are `adaptive-stem train`, `adaptive-stem evaluate`, ...
 """
+
+from adaptive_stem_tf import quiet
+from launch import later
+
+quiet.install()
+later.begin()  # until `launch.flags.run` starts a command

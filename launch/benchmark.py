@@ -8,10 +8,9 @@ product in the same precision, measured in turn with it. Quote ratios of one run
 speed of a shared machine drifts.
 """
 
-import json
-import os
+from __future__ import annotations
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import json
 
 from absl import flags
 

@@ -11,17 +11,15 @@ A decision begins with intensities in memory and ends with the next segment's po
 in memory. On a busy machine the minimum says more than the percentiles.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import subprocess
 import tempfile
 
-import tensorflow as tf
 from absl import flags
 
 from adaptive_stem_tf import config
@@ -130,6 +128,8 @@ def _work(way, path, cores):
   """Measures one way in this process; with cores, one thread on the first, and a server on the
   last.
   """
+  import tensorflow as tf
+
   threads = 1 if cores else 0
   server_cores = set(cores[-1:]) or os.sched_getaffinity(0)
   if cores:

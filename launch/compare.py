@@ -13,11 +13,11 @@ path can be compared, and --scans=NAME=FILE.npy adds a scan of your own: its pos
 many as the models', or its directions in rad. The generator of all scans was not trained on it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import pathlib
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 

@@ -8,12 +8,10 @@ Each image of the split is scanned without noise by both, segment by segment. Er
 10 MSE on low-pass filtered targets.
 """
 
-import functools
-import json
-import os
-import pathlib
+from __future__ import annotations
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import json
+import pathlib
 
 import tqdm
 from absl import flags
@@ -38,7 +36,7 @@ _COUNT = flags.DEFINE_integer(
 )
 _JSON = flags.DEFINE_string("json", "", "also write the comparison to this file")
 
-_shown = functools.partial(statistics.with_interval, form="+.1e")  # means and intervals
+_shown = lambda measured: statistics.with_interval(measured, form="+.1e")  # means and intervals
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Trains what a comparison needs, measures it, and writes tables and pictures."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import pathlib
@@ -20,11 +22,10 @@ from adaptive_stem_tf.compare import (
   tables,
 )
 from adaptive_stem_tf.compare.groups import Group
-from adaptive_stem_tf.compare.measure import Contender, Entry, Inputs
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, SPIRALS, Plan, shown_first
 from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
 from adaptive_stem_tf.training import workdir as workdir_lib
-from adaptive_stem_tf.training.start import Job
+from adaptive_stem_tf.training.job import Job
 from launch import data, runner
 
 _EXAMPLES, _ANIMATED = 4, 2
@@ -71,7 +72,7 @@ def make(request: Request, plan: Plan, groups: Sequence[Group]) -> str:
       [plan.own(name, seed, pitches.chosen) for name in plan.scans for seed in plan.seeds],
     )
   contenders = _contenders(request, plan, groups, pitches.chosen)
-  inputs = Inputs(
+  inputs = measure.Inputs(
     part.images,
     plan.base.data,
     request.beam,
@@ -184,26 +185,30 @@ def _complete_candidate(request, plan, name, pitch, scanned):
 
 def _contenders(
   request: Request, plan: Plan, groups: Sequence[Group], pitches: Mapping[str, float]
-) -> list[Contender]:
+) -> list[measure.Contender]:
   contenders, own = [], OWN in request.completions
   for group in groups:
     models = [_load(workdir) for workdir in group.workdirs]
     kind = "adaptive" if group.adaptive else "run"
     name = "adaptive" if len(groups) == 1 and group.adaptive else f"{kind}: {group.name}"
     entries = tuple(
-      Entry(seed, one.path, one.generator if own else None)
+      measure.Entry(seed, one.path, one.generator if own else None)
       for seed, one in zip(group.seeds, models)
     )
-    contenders.append(Contender(name, name, group.adaptive, group.experiments[0].scan, entries))
+    contenders.append(
+      measure.Contender(name, name, group.adaptive, group.experiments[0].scan, entries)
+    )
   for name in plan.scans:
     path = scanning.baseline(plan.scan(name, pitches))
     load = lambda seed, name=name: (
       _load(plan.own(name, seed, pitches).workdir).generator if own else None
     )
     entries = tuple(
-      Entry(seed, path, load(seed)) for seed in (plan.seeds if own else plan.seeds[:1])
+      measure.Entry(seed, path, load(seed)) for seed in (plan.seeds if own else plan.seeds[:1])
     )
-    contenders.append(Contender(name, plan.label(name), False, plan.scan(name, pitches), entries))
+    contenders.append(
+      measure.Contender(name, plan.label(name), False, plan.scan(name, pitches), entries)
+    )
   return contenders
 
 
@@ -259,8 +264,8 @@ def _head(
 def _draw(
   request: Request,
   result: Mapping[str, Any],
-  contenders: Sequence[Contender],
-  inputs: Inputs,
+  contenders: Sequence[measure.Contender],
+  inputs: measure.Inputs,
   measured: measure.Measurements,
   part: data.Part,
 ) -> None:

@@ -1,5 +1,7 @@
 """Loads the specimens that the flags name."""
 
+from __future__ import annotations
+
 import json
 import pathlib
 from typing import NamedTuple

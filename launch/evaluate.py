@@ -8,12 +8,10 @@ spirals (partial scan, target, completion). The spiral is completed by the run's
 generator, which was not trained for it.
 """
 
-import functools
-import json
-import os
-import pathlib
+from __future__ import annotations
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import json
+import pathlib
 
 import numpy as np
 from absl import flags
@@ -38,7 +36,7 @@ _SPLIT = flags.DEFINE_enum(
 )
 _EXAMPLES = 12
 
-_shown = functools.partial(statistics.with_interval, form=".4f")  # means and intervals
+_shown = lambda measured: statistics.with_interval(measured, form=".4f")  # means and intervals
 
 
 def main() -> None:

@@ -16,9 +16,7 @@ distortion.md (tables), recovery.png and, for each microscope, MICROSCOPE.png wi
 completions and MICROSCOPE_displacements.png with what was learnt of its distortion.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import json
 import pathlib
@@ -32,8 +30,7 @@ from adaptive_stem_tf.correction import evaluation as correction_evaluation
 from adaptive_stem_tf.correction import figures as correction_figures
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.correction.configuration import Correction
-from adaptive_stem_tf.evaluation import figures, model
-from adaptive_stem_tf.evaluation.statistics import FEW, with_interval
+from adaptive_stem_tf.evaluation import figures, model, statistics
 from launch import data
 from launch import flags as launch_flags
 
@@ -189,15 +186,19 @@ def _table(results: dict[str, dict]) -> str:
         name,
         f"{result['missed_px_rms']['mean']:.2f}",
         way,
-        with_interval(measured["ten_mse"]),
-        with_interval(measured.get("minus_uncorrected")),
-        with_interval(measured.get("recovered_share"), ".2f"),
-        with_interval(measured["residual_px"], ".2f"),
+        statistics.with_interval(measured["ten_mse"]),
+        statistics.with_interval(measured.get("minus_uncorrected")),
+        statistics.with_interval(measured.get("recovered_share"), ".2f"),
+        statistics.with_interval(measured["residual_px"], ".2f"),
       ]
       lines.append(f"| {' | '.join(cells)} |")
-    raster = with_interval(result["fast_raster_ten_mse"])
+    raster = statistics.with_interval(result["fast_raster_ten_mse"])
     lines.append(f"| {name} | | raster of every pixel, as fast | {raster} | | | |")
-  lines += ["", FEW, "Where what distortion costs is not resolved from 0, its share is unbounded."]
+  lines += [
+    "",
+    statistics.FEW,
+    "Where what distortion costs is not resolved from 0, its share is unbounded.",
+  ]
   return "\n".join(lines) + "\n"
 
 

@@ -14,9 +14,7 @@ signatures `survey`, `plan`, `complete` and `decide`, for launch.scan --fields a
 --fields.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import pathlib
 

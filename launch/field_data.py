@@ -1,5 +1,7 @@
 """Loads the whole fields that the flags name."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

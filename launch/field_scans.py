@@ -1,5 +1,7 @@
 """What launch.scan and launch.live do with --fields: whole fields, of any size, in rounds."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +9,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import installation
-from adaptive_stem_tf.intensities import IntensityRange, Normalisation, unknown_range
+from adaptive_stem_tf import installation, intensities
 from adaptive_stem_tf.micrographs import whole_fields
 from adaptive_stem_tf.serving import field_outputs, field_scan
 from adaptive_stem_tf.serving.live import microscope
@@ -95,16 +96,18 @@ def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_
   return field_scan.FieldSettings(shape, budget, number, FLAGS.pattern_seed)
 
 
-def intensity_range(kind: Normalisation, image: np.ndarray | None) -> IntensityRange:
+def intensity_range(
+  kind: intensities.Normalisation, image: np.ndarray | None
+) -> intensities.IntensityRange:
   """Returns which intensities become -1 and 1; of `image`, percentiles, as in training."""
   if kind.kind == "known":
-    return IntensityRange(np.array([kind.low]), np.array([kind.high]))
+    return intensities.IntensityRange(np.array([kind.low]), np.array([kind.high]))
   if kind.kind == "measured" or image is None:
-    return unknown_range(1)
+    return intensities.unknown_range(1)
   low, high = np.percentile(image, whole_fields.PERCENTILES)
   if high <= low:
     raise ValueError("the field is constant: there is nothing to scan.")
-  return IntensityRange(np.array([low]), np.array([high]))
+  return intensities.IntensityRange(np.array([low]), np.array([high]))
 
 
 def reader(image: np.ndarray, seed: int) -> field_scan.Measure:

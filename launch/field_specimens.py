@@ -1,5 +1,7 @@
 """The fields that scans are compared on: files of micrographs, prepared sets, or simulated ones."""
 
+from __future__ import annotations
+
 import os
 import pathlib
 from collections.abc import Callable, Iterable

@@ -12,6 +12,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from adaptive_stem_tf import config, installation
+from launch import later
 
 _DEFINE: dict[type, Callable[..., Any]] = {
   bool: flags.DEFINE_boolean,
@@ -86,6 +87,7 @@ def run(main: Callable[[], None]) -> None:
     if not flags.FLAGS["verbosity"].present:
       # TFDS and TensorFlow tell much that is no concern of the user
       logging.set_verbosity(logging.WARNING)
+    later.end()
     try:
       main()
     except _MISTAKES as error:

@@ -31,15 +31,14 @@ The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.jso
 timings.csv (one row a decision) and live.png, which is refreshed during the scan.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import numpy as np
 from absl import flags
 
 from adaptive_stem_tf.serving import field_outputs, field_scan, outputs
 from adaptive_stem_tf.serving.live import loop, model, picture, report
+from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, microscopes
 from launch import flags as launch_flags
@@ -53,7 +52,7 @@ _OUTPUT = flags.DEFINE_string(
 _LATE = flags.DEFINE_enum(
   "late",
   "repeat",
-  list(loop.LATE),
+  list(live_rules.LATE),
   "what to do when a decision is late: repeat the last direction, or wait",
 )
 _DEADLINE = flags.DEFINE_float(
@@ -75,7 +74,7 @@ _CORRECTOR = flags.DEFINE_string(
 _ENGINE = flags.DEFINE_enum(
   "engine",
   "savedmodel",
-  list(model.ENGINES),
+  list(live_rules.ENGINES),
   "what decides and completes: TensorFlow, or LiteRT, for models exported with --litert: faster",
 )
 _PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
@@ -96,7 +95,7 @@ def main() -> None:
     raise ValueError(
       "show=True and picture=False disagree: the window shows the picture; leave one out."
     )
-  rules = loop.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
+  rules = live_rules.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
   if rules.stop_below and not follows.scan.truncate:
     raise ValueError(
       f"stop_below={rules.stop_below:g} and model={field_scans.model_folder(_MODEL.value)} "
@@ -183,7 +182,7 @@ def _write(
   subject: microscopes.Subject,
   follows: model.ExportedModel,
   scanned: loop.LiveScan,
-  rules: loop.Rules,
+  rules: live_rules.Rules,
   shown: picture.LivePicture | None,
 ) -> None:
   scan = follows.scan

@@ -10,9 +10,7 @@ live_crops.json (means, 95 % intervals over source files then crops, paired diff
 live_crops.md (the table) and live_crops.png.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import json
 import pathlib
@@ -20,10 +18,9 @@ import pathlib
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, intensities
 from adaptive_stem_tf.evaluation import figures, statistics
-from adaptive_stem_tf.intensities import Normalisation
-from adaptive_stem_tf.serving.live import loop, model, study, twin
+from adaptive_stem_tf.serving.live import model, rules, study, twin
 from launch import data
 from launch import flags as launch_flags
 
@@ -53,7 +50,7 @@ _DWELL = flags.DEFINE_float("dwell_us", 10.0, "time at each probing position, us
 _DECISION = flags.DEFINE_float(
   "decision_us", 100.0, "time that every decision takes, us", lower_bound=0.0
 )
-_LATE = flags.DEFINE_enum("late", "repeat", list(loop.LATE), "what to do when a decision is late")
+_LATE = flags.DEFINE_enum("late", "repeat", list(rules.LATE), "what to do when a decision is late")
 _NORMALISE = flags.DEFINE_enum(
   "normalise",
   "measured",
@@ -118,9 +115,9 @@ def _measure(follows: model.ExportedModel, condition: study.Condition, images) -
     follows,
     images,
     faults,
-    loop.Rules(_LATE.value),
+    rules.Rules(_LATE.value),
     _DECISION.value,
-    Normalisation(_NORMALISE.value),
+    intensities.Normalisation(_NORMALISE.value),
     bar,
   )
 

@@ -10,11 +10,10 @@ on the validation split is recommended. Run again to resume. The folder receives
 sweep.png, candidates.png and lr_range.json.
 """
 
-import json
-import os
-import pathlib
+from __future__ import annotations
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import json
+import pathlib
 
 import numpy as np
 from absl import flags
@@ -24,9 +23,8 @@ from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range
 from adaptive_stem_tf.reproduction import results as reproduction_results
-from adaptive_stem_tf.reproduction.results import Measured
 from adaptive_stem_tf.training import start
-from adaptive_stem_tf.training.start import Job
+from adaptive_stem_tf.training.job import Job
 from launch import flags as launch_flags
 from launch import runner
 
@@ -108,7 +106,7 @@ def _job(workdir: pathlib.Path, experiment: config.Experiment, settings: config.
   return Job(workdir, experiment, settings, None)
 
 
-def _measure(job: Job) -> Measured:
+def _measure(job: Job) -> reproduction_results.Measured:
   """Measures a run; errors are those of the validation split."""
   splits = runner.load_splits(job.experiment.data, job.experiment.scan.image_size)
   return reproduction_results.measure(
@@ -116,7 +114,7 @@ def _measure(job: Job) -> Measured:
   )
 
 
-def _unstable(measured: Measured, base: config.Experiment) -> float:
+def _unstable(measured: reproduction_results.Measured, base: config.Experiment) -> float:
   """Returns the rate at which learning became unstable; the last if it never did."""
   assert measured.sweep is not None
   if measured.sweep.unstable is None:
@@ -128,7 +126,9 @@ def _unstable(measured: Measured, base: config.Experiment) -> float:
 
 
 def _conclude(
-  folder: pathlib.Path, swept: dict[str, Measured], tried: dict[float, Measured]
+  folder: pathlib.Path,
+  swept: dict[str, reproduction_results.Measured],
+  tried: dict[float, reproduction_results.Measured],
 ) -> None:
   """Draws the candidates, writes lr_range.json, and prints both and the recommendation."""
   shown = {f"rate_{rate}": (f"{rate:.2e}", [one]) for rate, one in tried.items()}

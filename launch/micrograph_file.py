@@ -1,5 +1,7 @@
 """The file of a micrograph that is scanned, and what its flags mean."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

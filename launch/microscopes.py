@@ -1,13 +1,14 @@
 """The flags of microscopes, real and simulated, and how one is opened from them."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import config
-from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf import config, intensities
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live import deciding, field, microscope, model, open_beam, twin
@@ -141,13 +142,13 @@ def settings() -> dict[str, Any]:
   return {"microscope": FLAGS.microscope, "normalise": FLAGS.normalise}
 
 
-def normalisation() -> Normalisation:
+def normalisation() -> intensities.Normalisation:
   """Returns what --normalise asks for.
 
   Raises:
     ValueError: if it is no range, or not one that can be known.
   """
-  normalisation = Normalisation.parse(FLAGS.normalise)
+  normalisation = intensities.Normalisation.parse(FLAGS.normalise)
   if normalisation.kind == "image" and not FLAGS.microscope.startswith("file:"):
     raise ValueError(
       f"normalise=image and microscope={FLAGS.microscope} disagree: nobody knows the range of an "

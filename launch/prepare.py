@@ -27,18 +27,17 @@ five train, unless --rows says which. Beside the fields are written:
   fields.png          a contact sheet
 """
 
+from __future__ import annotations
+
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Callable
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tqdm
 from absl import flags
-from matplotlib.figure import Figure
 
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.micrographs import (
@@ -51,6 +50,9 @@ from adaptive_stem_tf.micrographs import (
 from adaptive_stem_tf.micrographs.crops import Cutting
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
 from launch import flags as launch_flags
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 _INPUT = flags.DEFINE_list(
   "input",

@@ -11,9 +11,7 @@ microscope does not know beforehand. Writes path.npy [N, T * n, 2] px, partial_s
 completion.npy and examples.png.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import pathlib
 

@@ -8,18 +8,18 @@ NAME-seedK.cfg that launch.train takes; figures share them, finished ones are no
 and interrupted ones resume. DIR receives FIGURE.png, FIGURE.md and FIGURE.json.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import warnings
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import tensorflow as tf
 from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.training import job as job_lib
 from adaptive_stem_tf.training import start
 from launch import flags as launch_flags
 from launch import presets, reproduce_figure, runner
@@ -70,7 +70,7 @@ def main() -> None:
   figure = figure._replace(lines=_chosen(figure))
   if _WRITE.value:
     for job in plan.jobs(_runs(figure)):
-      print(start.write_flagfile(job))
+      print(job_lib.write_flagfile(job))
     return
   _set_up(plan.settings)
   _train(plan, _runs(figure))
@@ -106,6 +106,8 @@ def _train(plan: reproduction_plan.Plan, names: list[str]) -> None:
 def _set_up(settings: config.Run) -> None:
   start.set_up_tensorflow(settings)
   if _SCALE.value == "smoke":  # tracing would take longer than the few iterations
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(True)
     # that is as it should be
     warnings.filterwarnings("ignore", message="Even though the .*run_functions_eagerly")

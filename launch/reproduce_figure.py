@@ -1,5 +1,7 @@
 """Measures the runs of a figure, draws it, and writes its table."""
 
+from __future__ import annotations
+
 import pathlib
 from typing import Any, NamedTuple
 
@@ -9,7 +11,6 @@ from adaptive_stem_tf.reproduction import lr_range, supplement
 from adaptive_stem_tf.reproduction import results as reproduction_results
 from adaptive_stem_tf.reproduction import table as reproduction_table
 from adaptive_stem_tf.reproduction.plan import Plan
-from adaptive_stem_tf.reproduction.results import Measured
 from adaptive_stem_tf.reproduction.supplement import Figure, Line
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import runner
@@ -87,7 +88,9 @@ def _label(plan: Plan, line: Line) -> str:
   return line.label.format(**plan.experiment(line.run, plan.seeds[0]).flat())
 
 
-def _measure(request: Request, plan: Plan, figure: Figure) -> dict[str, list[Measured]]:
+def _measure(
+  request: Request, plan: Plan, figure: Figure
+) -> dict[str, list[reproduction_results.Measured]]:
   """Measures the runs that have finished with every seed."""
   measured = {}
   for line in figure.lines:
@@ -109,7 +112,7 @@ def _draw(
   plan: Plan,
   figure: Figure,
   labels: dict[str, str],
-  measured: dict[str, list[Measured]],
+  measured: dict[str, list[reproduction_results.Measured]],
 ) -> Any:
   shown = {name: (label, measured[name]) for name, label in labels.items()}
   place = "Main paper" if request.figure in supplement.OF_MAIN_PAPER else f"S{request.figure[1:]}"
@@ -145,7 +148,9 @@ def _comparable(request: Request, plan: Plan) -> bool:
   )
 
 
-def _notes(request: Request, plan: Plan, measured: dict[str, list[Measured]]) -> dict[str, Any]:
+def _notes(
+  request: Request, plan: Plan, measured: dict[str, list[reproduction_results.Measured]]
+) -> dict[str, Any]:
   name, data = next(iter(measured)), plan.base.data
   return {
     "scale": request.scale,

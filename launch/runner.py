@@ -2,6 +2,8 @@
 processes of their own.
 """
 
+from __future__ import annotations
+
 import fcntl
 import functools
 import pathlib
@@ -14,7 +16,7 @@ from typing import IO
 from adaptive_stem_tf.evaluation import pictures
 from adaptive_stem_tf.training import run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
-from adaptive_stem_tf.training.start import Job, write_flagfile
+from adaptive_stem_tf.training.job import Job, write_flagfile
 from launch import data, processes
 
 _POLL = 0.5  # s

@@ -26,14 +26,12 @@ range, as in training, which a microscope cannot know before it has scanned; `me
 the range of the first segment, which it can; LOW,HIGH is a calibration.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf import intensities
 from adaptive_stem_tf.serving import field_outputs, field_scan, image_scan, outputs, scanner
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, micrograph_file
@@ -85,7 +83,7 @@ def main() -> None:
   if field_scans.FLAGS.fields:
     _scan_field()
     return
-  window, normalisation = _window(), Normalisation.parse(_NORMALISE.value)
+  window, normalisation = _window(), intensities.Normalisation.parse(_NORMALISE.value)
   image, size, about = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
   )
@@ -113,7 +111,7 @@ def main() -> None:
 
 def _scan_field() -> None:
   """Scans all of an image as one field."""
-  normalisation = Normalisation.parse(_NORMALISE.value)
+  normalisation = intensities.Normalisation.parse(_NORMALISE.value)
   image, size, about = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
   )

@@ -10,15 +10,12 @@ savedmodels/models.config lists, with its labels. New versions are picked up as 
 appear; SIGTERM and Ctrl-C end the server after the requests that it is answering.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from __future__ import annotations
 
 import pathlib
 import signal
 import threading
 
-import tensorflow as tf
 from absl import flags
 
 from adaptive_stem_tf.serving import repository, server
@@ -56,6 +53,8 @@ _THREADS = flags.DEFINE_integer(
 
 def main() -> None:
   """Serves until told to stop."""
+  import tensorflow as tf
+
   tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
   tf.config.threading.set_inter_op_parallelism_threads(_THREADS.value)
   stop = threading.Event()

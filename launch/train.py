@@ -8,11 +8,10 @@ learning_curves.png and examples.png. Run the command again to resume what is th
 flags that are not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
 """
 
-import os
+from __future__ import annotations
+
 import pathlib
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 

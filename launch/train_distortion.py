@@ -14,11 +14,10 @@ learning_curves.png and examples.png. Run the command again to resume what is th
 not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
 """
 
-import os
+from __future__ import annotations
+
 import pathlib
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tqdm
 from absl import flags

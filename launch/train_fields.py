@@ -11,12 +11,10 @@ SIGTERM or Ctrl-C saves and stops. Then `python -m launch.compare_fields
 --models=NAME=WORKDIR` measures the scanner beside static scans.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# oneDNN's convolutions take half the time of TensorFlow's own on many processors.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from absl import flags
 
@@ -26,6 +24,9 @@ from adaptive_stem_tf.training import run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import field_data
 from launch import flags as launch_flags
+
+# oneDNN's convolutions take half the time of TensorFlow's own on many processors.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "folder of the run; resumed if it holds one", required=True

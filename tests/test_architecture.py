@@ -21,6 +21,7 @@ FOUNDATIONS = {
   "randomness",
   "intensities",
   "installation",
+  "quiet",
 }
 _DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
@@ -35,6 +36,7 @@ ALLOWED = {
   "randomness": FOUNDATIONS,
   "intensities": FOUNDATIONS,
   "installation": set(),
+  "quiet": set(),
   "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},
   "input_pipeline": FOUNDATIONS,

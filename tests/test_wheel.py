@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PARTS = ("adaptive_stem_tf", "datasets", "launch", "savedmodels")
 FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", "setup.py")
+# of the environment of these tests, which others' have not
+OURS = ("PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL")
+TENSORFLOW_LOGS = re.compile(r"\.cc:\d+\]|InitializeLog")
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("setuptools", minversion="77", reason="pyproject.toml asks for setuptools 77")
@@ -22,7 +26,7 @@ pytest.importorskip("setuptools", minversion="77", reason="pyproject.toml asks f
 
 def run(*command, cwd, **environment):
   """Runs a command outside the checkout; returns what it printed."""
-  inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+  inherited = {name: value for name, value in os.environ.items() if name not in OURS}
   ended = subprocess.run(
     list(map(str, command)),
     cwd=cwd,
@@ -31,6 +35,7 @@ def run(*command, cwd, **environment):
     text=True,
   )
   assert ended.returncode == 0, ended.stdout + ended.stderr
+  assert not TENSORFLOW_LOGS.search(ended.stderr), ended.stderr
   return ended.stdout
 
 

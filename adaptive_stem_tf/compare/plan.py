@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.compare import classical
 from adaptive_stem_tf.compare.groups import Group
 from adaptive_stem_tf.scan import baselines, path_names
-from adaptive_stem_tf.training.start import Job
+from adaptive_stem_tf.training.job import Job
 
 SCANS = {
   "spiral": "spiral",
@@ -27,10 +26,11 @@ SCANS = {
 }
 SPIRALS = ("spiral", "spiral_polygon")
 OWN, ALL = "own", "all"
+CLASSICAL = ("nearest", "linear", "biharmonic", "total_variation")  # of `classical.METHODS`
 COMPLETIONS = {
   OWN: "a generator of its own",
   ALL: "one generator for all scans",
-  **{name: name.replace("_", " ") for name in classical.METHODS},
+  **{name: name.replace("_", " ") for name in CLASSICAL},
 }
 _FIRST = (OWN, ALL, "total_variation", "biharmonic", "linear", "nearest")  # what is shown first
 

@@ -112,6 +112,19 @@ def place(weights: tf.Tensor, rank: tf.Tensor, mask: tf.Tensor, count: tf.Tensor
   return tf.ensure_shape(tf.reshape(tf.cast(chosen, tf.float32), shape), mask.shape)
 
 
+def even(shape: tuple[int, int], count: int, offset: np.ndarray) -> np.ndarray:
+  """Returns the `count` pixels of lowest rank of one field, [count, 2] rows and columns.
+
+  Args:
+    shape: (H, W).
+    count: how many.
+    offset: [2] int32, as of `rank_map`.
+  """
+  rank = rank_map(shape[0], shape[1], tf.constant(offset[None]))
+  mask = place(tf.ones_like(rank), rank, tf.zeros_like(rank), tf.constant([count]))
+  return np.argwhere(mask[0].numpy() > 0)
+
+
 def _count(condition):
   return tf.reduce_sum(tf.cast(condition, tf.int32), 1)
 

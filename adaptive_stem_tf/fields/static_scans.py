@@ -8,7 +8,6 @@ few in excess are left out, evenly along the line.
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from adaptive_stem_tf.fields import placement, routes
 
@@ -51,10 +50,7 @@ def offset(seed: int) -> np.ndarray:
 def farthest_points(shape, count, random):
   """Returns the pixels of lowest rank: even positions, as those of a survey."""
   start = random.integers(placement.TILE, size=2).astype(np.int32)
-  rank = placement.rank_map(shape[0], shape[1], tf.constant(start[None]))
-  ones = tf.ones_like(rank)
-  mask = placement.place(ones, rank, tf.zeros_like(rank), tf.constant([count]))[0].numpy()
-  return routes.serpentine(np.argwhere(mask > 0), shape)
+  return routes.serpentine(placement.even(shape, count, start), shape)
 
 
 def uniform_grid(shape, count, random):

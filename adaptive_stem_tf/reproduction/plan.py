@@ -8,7 +8,7 @@ from typing import Any
 from adaptive_stem_tf import config
 from adaptive_stem_tf.reproduction import supplement
 from adaptive_stem_tf.training import fixed_path
-from adaptive_stem_tf.training.start import Job
+from adaptive_stem_tf.training.job import Job
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,7 @@
-"""Starts runs: a scanner's workdir, path and learner; and jobs, which are runs to be started."""
+"""Starts runs: a scanner's workdir, path and learner."""
 
-import dataclasses
 import os
 import pathlib
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,15 +10,6 @@ from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.training import fixed_path, run
 from adaptive_stem_tf.training import workdir as workdir_lib
-
-
-class Job(NamedTuple):
-  """A run to train."""
-
-  workdir: pathlib.Path
-  experiment: config.Experiment
-  settings: config.Run
-  needs: pathlib.Path | None  # workdir of a run that must have finished before
 
 
 def set_up_tensorflow(run: config.Run) -> None:
@@ -59,23 +48,3 @@ def scanner(
     settings,
     workdir,
   )
-
-
-def write_flagfile(job: Job) -> pathlib.Path:
-  """Writes a run as a flagfile beside its workdir; returns its path."""
-  path = job.workdir.with_name(f"{job.workdir.name}.cfg")
-  path.parent.mkdir(parents=True, exist_ok=True)
-  comment = f"# python -m launch.train --flagfile={path} --workdir={job.workdir}"
-  path.write_text("\n".join([comment, *_flags_of(job)]) + "\n")
-  return path
-
-
-def _flags_of(job: Job) -> list[str]:
-  """Returns a run as the lines of a flagfile that `launch.train` takes."""
-  values = {**job.experiment.flat(), **dataclasses.asdict(job.settings)}
-  defaults = {**config.Experiment().flat(), **dataclasses.asdict(config.Run())}
-  return [
-    f"--{name}={value!r}" if type(value) is float else f"--{name}={value}"
-    for name, value in values.items()
-    if value != defaults[name]
-  ]

@@ -1,7 +1,6 @@
 """The live scan: submit segments, collect intensities, ask for directions, be on time."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,35 +12,9 @@ from adaptive_stem_tf.scan import partial_scan, steering
 from adaptive_stem_tf.serving.live import microscope
 from adaptive_stem_tf.serving.live.deciding import Deciding, Decision
 from adaptive_stem_tf.serving.live.model import Decider
+from adaptive_stem_tf.serving.live.rules import Rules
 
-LATE = ("repeat", "wait")
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-  """How a live scan goes on.
-
-  Raises:
-    ValueError: for values out of range or unknown.
-  """
-
-  # If a decision is not there in time: repeat the last direction, mirrored inside, or wait.
-  late: str = "repeat"
-  deadline: float = (
-    0.0  # us after a segment's intensities came; 0 for the time that a segment takes
-  )
-  stop_below: float = 0.0  # stop when the predicted 10 * MSE falls below; 0 never
-
-  def __post_init__(self):
-    if self.late not in LATE:
-      raise ValueError(
-        f"late={self.late!r} is unknown: choose repeat (go on in the last direction) or wait."
-      )
-    for name in ("deadline", "stop_below"):
-      if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-        raise ValueError(
-          f"{name}={getattr(self, name)} is out of range: it must be at least 0 and finite."
-        )
+_DEFAULT = Rules()
 
 
 class Timing(NamedTuple):
@@ -113,7 +86,7 @@ def run(
   model: Decider,
   deciding: Deciding,
   ranges: IntensityRange,
-  rules: Rules = Rules(),
+  rules: Rules = _DEFAULT,
   watch: Watcher | None = None,
 ) -> LiveScan:
   """Scans live, and completes what was measured.

@@ -9,9 +9,8 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.serving import corrector as corrector_lib
 from adaptive_stem_tf.serving import edge, extra, litert, local, stepping
+from adaptive_stem_tf.serving.live.rules import ENGINES
 from adaptive_stem_tf.serving.stepping import Answer
-
-ENGINES = ("savedmodel", "litert")
 
 
 class Decider(Protocol):

@@ -11,6 +11,7 @@ from adaptive_stem_tf.evaluation import statistics
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live import deciding, loop, model, report, twin
+from adaptive_stem_tf.serving.live.rules import Rules
 
 
 class Condition(NamedTuple):
@@ -35,7 +36,7 @@ def scan_all(
   follows: model.Decider,
   images: np.ndarray,
   faults: twin.Faults,
-  rules: loop.Rules,
+  rules: Rules,
   decision_us: float,
   normalisation: Normalisation,
   progress: Callable[[Iterable], Iterable] = iter,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import interpolate
 
-from adaptive_stem_tf.compare import classical
+from adaptive_stem_tf.compare import classical, plan
 from tests import tiny
 
 SIZE = 16
@@ -88,3 +88,7 @@ def test_total_variation_keeps_an_edge_that_linear_blurs(rng):
     for name in ("linear", "total_variation")
   }
   assert error["total_variation"] < 0.7 * error["linear"]
+
+
+def test_plans_know_every_method():
+  assert sorted(plan.CLASSICAL) == sorted(classical.METHODS)

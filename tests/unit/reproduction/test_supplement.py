@@ -10,7 +10,7 @@ from adaptive_stem_tf.reproduction import lr_range, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import results as reproduction_results
 from adaptive_stem_tf.reproduction.claims import Claim, Printed, judge, judge_printed
-from adaptive_stem_tf.training import start
+from adaptive_stem_tf.training import job as job_lib
 from launch import presets
 
 NAMED = (
@@ -146,7 +146,7 @@ def test_sweeps_log_every_iteration():
 @pytest.mark.parametrize("name", ["quartic", "fixed_dnc", "no_alrc", "rate_2.50e-03", "sweep_sgd"])
 def test_a_flagfile_makes_the_same_run(tmp_path, name):
   job = plan(folder=tmp_path, images="/data/a.npy").job(name, 1)
-  assert presets.read(start.write_flagfile(job)) == (job.experiment, job.settings)
+  assert presets.read(job_lib.write_flagfile(job)) == (job.experiment, job.settings)
 
 
 def test_a_presets_line_that_is_no_field_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from adaptive_stem_tf.evaluation import model as model_lib
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving import export, litert
 from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
+from adaptive_stem_tf.serving.live.rules import Rules
 from tests import tiny
 from tests.unit.serving.live.scripted import ANGLES, Scripted
 
@@ -22,7 +23,7 @@ def scan(follows, took=0.0, known=(-1.0, 1.0), scope=None, watch=None, **rules):
   scope = scope or twin.DigitalTwin(IMAGE, twin.Faults(dwell=10.0))
   duration = (lambda k: took[k]) if isinstance(took, list) else lambda _: took
   decides = deciding.Simulated(follows, scope.clock, duration)
-  return loop.run(scope, follows, decides, mapping(known), loop.Rules(**rules), watch), scope
+  return loop.run(scope, follows, decides, mapping(known), Rules(**rules), watch), scope
 
 
 def mapping(known):
@@ -274,7 +275,7 @@ def test_the_beam_is_blanked_when_the_model_or_a_person_interrupts():
 )
 def test_impossible_rules_are_refused(rules):
   with pytest.raises(ValueError, match=next(iter(rules))):
-    loop.Rules(**rules)
+    Rules(**rules)
 
 
 class Gated(Scripted):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving.live import deciding, field, loop, microscope, open_beam
+from adaptive_stem_tf.serving.live.rules import Rules
 from tests.unit.serving.live import peer
 from tests.unit.serving.live.scripted import Scripted
 
@@ -186,7 +187,7 @@ def live(scope, delay=0):
   decides = deciding.Threaded(follows, scope.clock)
   try:
     return loop.run(
-      scope, follows, decides, Normalisation("known", 0, 65532).start(1), loop.Rules(late="wait")
+      scope, follows, decides, Normalisation("known", 0, 65532).start(1), Rules(late="wait")
     )
   finally:
     decides.close()

@@ -1,0 +1,58 @@
+"""Keeps what TensorFlow logs while it is imported from the terminal.
+
+Libraries that TensorFlow loads log before TF_CPP_MIN_LOG_LEVEL is read (whether there is a GPU,
+what logs do), straight to the file descriptor of the standard error. So it is kept aside
+meanwhile, and what else was written follows. Whoever sets TF_CPP_MIN_LOG_LEVEL sees every line.
+"""
+
+import contextlib
+import importlib.abc
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_LOGGED = re.compile(rb"([IWE]\d{4} |WARNING: All log messages before absl::InitializeLog)")
+_STDERR = 2  # its file descriptor
+
+
+def install() -> None:
+  """Makes the first import of TensorFlow in this process a quiet one."""
+  if "tensorflow" not in sys.modules and _LEVEL not in os.environ:
+    os.environ[_LEVEL] = "3"  # errors that matter are exceptions in Python
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+  """Finds TensorFlow as others do, once, and executes it quietly."""
+
+  def find_spec(self, fullname, path, target=None):
+    if fullname != "tensorflow":
+      return None
+    sys.meta_path.remove(self)
+    spec = importlib.util.find_spec(fullname)
+    if spec is not None and spec.loader is not None:
+      setattr(spec.loader, "exec_module", captured()(spec.loader.exec_module))  # noqa: B010
+    return spec
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[None]:
+  """Keeps lines that TensorFlow logs meanwhile from the standard error; other lines follow."""
+  terminal = os.dup(_STDERR)
+  with tempfile.TemporaryFile() as file:
+    sys.stderr.flush()
+    os.dup2(file.fileno(), _STDERR)
+    try:
+      yield
+    finally:
+      sys.stderr.flush()
+      os.dup2(terminal, _STDERR)
+      os.close(terminal)
+      file.seek(0)
+      for line in file:
+        if not _LOGGED.match(line):
+          os.write(_STDERR, line)
