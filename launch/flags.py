@@ -20,6 +20,12 @@ _DEFINE: dict[type, Callable[..., Any]] = {
   float: flags.DEFINE_float,
   str: flags.DEFINE_string,
 }
+# What is said where an optional package is missing.
+_OPTIONAL = {
+  "tensorflow_datasets": "data sets are built by tensorflow-datasets, which is not installed: pip "
+  "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
+  "--fields."
+}
 _MISTAKES = (ValueError, FileNotFoundError, FloatingPointError, RuntimeError, PermissionError)
 
 
@@ -90,6 +96,10 @@ def run(main: Callable[[], None]) -> None:
     later.end()
     try:
       main()
+    except ModuleNotFoundError as error:
+      if flags.FLAGS.traceback or error.name not in _OPTIONAL:
+        raise
+      sys.exit(f"error: {_OPTIONAL[error.name]}")
     except _MISTAKES as error:
       if flags.FLAGS.traceback:
         raise

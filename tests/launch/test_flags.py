@@ -1,6 +1,7 @@
 """Flags made from the configuration, and what users get wrong."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -79,6 +80,14 @@ def test_a_folder_without_a_run_is_refused(tmp_path, name, arguments):
   assert "holds no run: config.json is missing" in refused(
     f"--workdir={tmp_path}", *arguments, name=name
   )
+
+
+def test_data_sets_say_which_package_builds_them(tmp_path, monkeypatch):
+  monkeypatch.delitem(sys.modules, "datasets.load", raising=False)
+  monkeypatch.delattr("datasets.load", raising=False)
+  monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+  said = refused(f"--workdir={tmp_path / 'run'}", "--threads=2")
+  assert "pip install tensorflow-datasets importlib_resources (extra `train`)" in said
 
 
 def test_every_flag_reaches_the_configuration(monkeypatch):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from adaptive_stem_tf import quiet
+from adaptive_stem_tf import installation, quiet
 from launch import __main__ as dispatch
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -31,6 +31,18 @@ def loaded(code):
 
 def test_the_library_alone_is_light():
   assert loaded("import adaptive_stem_tf") == [""]
+
+
+def test_the_fast_path_needs_no_tensorflow():
+  pytest.importorskip("ai_edge_litert", reason="the extra `edge` is not installed")
+  folder = installation.model(installation.CROPS) / "assets.extra" / "litert"
+  code = f"""
+import numpy as np
+from adaptive_stem_tf.serving import edge
+model = edge.EdgeModel({str(folder)!r})
+answer = model.step(np.zeros([1, model.geometry.probes], np.float32), model.start())
+print(model.complete(np.zeros([1, 96, 96, 2], np.float32)).shape, answer["positions"].shape)"""
+  assert loaded(code) == ["(1, 96, 96, 1) (1, 20, 2)", "ai_edge_litert"]
 
 
 @pytest.mark.parametrize("name", dispatch.commands())
