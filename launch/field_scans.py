@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import installation, intensities
-from adaptive_stem_tf.micrographs import whole_fields
-from adaptive_stem_tf.serving import field_outputs, field_scan
+from adaptive_stem_tf import installation
+from adaptive_stem_tf.serving import field_outputs, field_request, field_scan
 from adaptive_stem_tf.serving.live import microscope
 from launch import flags as launch_flags
 
@@ -37,7 +35,11 @@ def define() -> None:
     lower_bound=0.0,
   )
   flags.DEFINE_integer(
-    "rounds", None, "fields: rounds after the survey, 0 to 16; the model's by default", 0, 16
+    "rounds",
+    None,
+    f"fields: rounds after the survey, at most {field_request.MOST_ROUNDS}; the model's by default",
+    0,
+    field_request.MOST_ROUNDS,
   )
   flags.DEFINE_integer("pattern_seed", 0, "fields: chooses one of 16,384 even patterns", 0, 2**20)
   for name in ("fields", *_OWN):
@@ -74,55 +76,9 @@ def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_
   Raises:
     ValueError: for budgets that contradict each other, or of no position.
   """
-  pixels = shape[0] * shape[1]
-  if FLAGS.electrons is not None:
-    if FLAGS.coverage is not None:
-      raise ValueError(
-        f"electrons={FLAGS.electrons:g} and coverage={FLAGS.coverage:g} disagree: both are the "
-        "budget; leave one out."
-      )
-    if not FLAGS.electrons_per_pixel:
-      raise ValueError(
-        f"electrons={FLAGS.electrons:g} needs --electrons_per_pixel, what a position takes of it."
-      )
-    budget = int(FLAGS.electrons / FLAGS.electrons_per_pixel)
-  else:
-    budget = round((1 / 23 if FLAGS.coverage is None else FLAGS.coverage) * pixels)
-  if not 1 <= budget <= pixels:
-    raise ValueError(
-      f"the budget is {budget} positions: choose it among 1 and the {pixels} pixels of the field."
-    )
+  budget = field_request.budget(shape, FLAGS.coverage, FLAGS.electrons, FLAGS.electrons_per_pixel)
   number = model.rounds if FLAGS.rounds is None else FLAGS.rounds
   return field_scan.FieldSettings(shape, budget, number, FLAGS.pattern_seed)
-
-
-def intensity_range(
-  kind: intensities.Normalisation, image: np.ndarray | None
-) -> intensities.IntensityRange:
-  """Returns which intensities become -1 and 1; of `image`, percentiles, as in training."""
-  if kind.kind == "known":
-    return intensities.IntensityRange(np.array([kind.low]), np.array([kind.high]))
-  if kind.kind == "measured" or image is None:
-    return intensities.unknown_range(1)
-  low, high = np.percentile(image, whole_fields.PERCENTILES)
-  if high <= low:
-    raise ValueError("the field is constant: there is nothing to scan.")
-  return intensities.IntensityRange(np.array([low]), np.array([high]))
-
-
-def reader(image: np.ndarray, seed: int) -> field_scan.Measure:
-  """Returns what measures an image [H, W], with the shot noise of --electrons_per_pixel."""
-  electrons, random = FLAGS.electrons_per_pixel, np.random.default_rng(seed)
-  low, high = np.percentile(image, whole_fields.PERCENTILES)
-
-  def measure(positions):
-    values = np.float64(image[tuple(positions.T)])
-    if not electrons or high <= low:
-      return values
-    share = np.maximum((values - low) / (high - low), 0.0)
-    return low + (high - low) * random.poisson(electrons * share) / electrons
-
-  return measure
 
 
 def probing(scope: microscope.Microscope, decision_us: float) -> field_scan.Measure:

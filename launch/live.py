@@ -36,7 +36,7 @@ from __future__ import annotations
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf.serving import field_outputs, field_scan, outputs
+from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, outputs
 from adaptive_stem_tf.serving.live import loop, model, picture, report
 from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
@@ -143,7 +143,7 @@ def _scan_field() -> None:
     scanned = field_scan.scan(
       model,
       settings,
-      field_scans.intensity_range(normalisation, subject.truth),
+      field_request.intensity_range(normalisation, subject.truth),
       field_scans.probing(subject.scope, microscopes.FLAGS.decision_us),
     )
     took = subject.scope.clock.now() - began

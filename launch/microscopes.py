@@ -172,7 +172,9 @@ def _twin(path: str, size: int) -> Subject:
       "takes what it takes; leave one out."
     )
   window = micrograph_file.window(FLAGS.window)
-  image, pixel, about = micrograph_file.read(path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm)
+  image, pixel, about, _ = micrograph_file.read(
+    path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm
+  )
   row, column = image_scan.window_corner(image.shape, size, window)
   faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, _system(pixel), FLAGS.twin_seed)
   truth = image[row : row + size, column : column + size]

@@ -32,7 +32,14 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf import intensities
-from adaptive_stem_tf.serving import field_outputs, field_scan, image_scan, outputs, scanner
+from adaptive_stem_tf.serving import (
+  field_outputs,
+  field_request,
+  field_scan,
+  image_scan,
+  outputs,
+  scanner,
+)
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, micrograph_file
 from launch import flags as launch_flags
@@ -84,7 +91,7 @@ def main() -> None:
     _scan_field()
     return
   window, normalisation = _window(), intensities.Normalisation.parse(_NORMALISE.value)
-  image, size, about = micrograph_file.read(
+  image, size, about, _ = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
   )
   model = scanner.Scanner(field_scans.model_folder(_MODEL.value), _CORRECTOR.value or None)
@@ -112,7 +119,7 @@ def main() -> None:
 def _scan_field() -> None:
   """Scans all of an image as one field."""
   normalisation = intensities.Normalisation.parse(_NORMALISE.value)
-  image, size, about = micrograph_file.read(
+  image, size, about, _ = micrograph_file.read(
     _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
   )
   model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
@@ -120,8 +127,8 @@ def _scan_field() -> None:
   scanned = field_scan.scan(
     model,
     settings,
-    field_scans.intensity_range(normalisation, image),
-    field_scans.reader(image, settings.seed),
+    field_request.intensity_range(normalisation, image),
+    field_request.reader(image, field_scans.FLAGS.electrons_per_pixel, settings.seed),
   )
   about |= {
     "model": str(model.folder),

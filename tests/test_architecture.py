@@ -51,7 +51,7 @@ ALLOWED = {
   "reproduction": _EVALUATION,
   "correction": _EVALUATION,
   "profiling": _EVALUATION,
-  "serving": _EVALUATION | _RESULTS,
+  "serving": _EVALUATION | _RESULTS | {"micrographs"},
   "api": _EVALUATION | _RESULTS | {"serving"},
 }
 

@@ -4,6 +4,7 @@ is met.
 
 import importlib
 import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,11 @@ def read(path: epath.Path, frame: int) -> Micrograph:
   """
   readers = _readers(path)
   if "://" not in str(path):
-    return _micrograph(_signals(readers, str(path)), frame)
+    return of_signals(_signals(readers, str(path)), frame)
   with tempfile.TemporaryDirectory() as folder:  # RosettaSciIO reads local files only
     local = epath.Path(folder) / path.name
     path.copy(local)
-    return _micrograph(_signals(readers, str(local)), frame)
+    return of_signals(_signals(readers, str(local)), frame)
 
 
 def _readers(path):
@@ -108,8 +109,17 @@ def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
   raise MicrographError(f"it cannot be read ({'; '.join(errors)}): {advice}")
 
 
-def _micrograph(signals, frame):
-  """Takes the first signal that is an image or a stack of images."""
+def of_signals(signals: Sequence[Mapping[str, Any]], frame: int = 0) -> Micrograph:
+  """Takes the first signal that is an image, or one frame of the first stack of images.
+
+  Args:
+    signals: as RosettaSciIO's readers return them; `data` and `axes` are looked at, and the type
+      of the signal in `metadata`.
+    frame: which frame of a stack, from 0.
+
+  Raises:
+    MicrographError: if there is no image, or no such frame.
+  """
   kept = [signal for signal in signals if _is_image(signal)]
   if not kept:
     shapes = ", ".join(str(list(np.shape(signal["data"]))) for signal in signals) or "nothing"

@@ -73,7 +73,7 @@ def test_electrons_are_a_budget_and_bring_noise(tmp_path, fields, micrograph):
   "more, words",
   [
     (["--coverage=0.1", "--electrons=9", "--electrons_per_pixel=2"], "both are the budget"),
-    (["--electrons=9"], "needs --electrons_per_pixel"),
+    (["--electrons=9"], "needs electrons_per_pixel"),
     (["--tiles"], "tiles=True and fields=True disagree"),
     (["--coverage=0.0001"], "the budget is 0 positions"),
     (["--nofields", "--coverage=0.1"], "coverage=0.1 and fields=False disagree"),

@@ -1,0 +1,104 @@
+"""What is scanned: a micrograph from a file, an array or a signal, mended and measured."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_stem_tf.micrographs import crops, microscope_files, readers
+from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array
+from adaptive_stem_tf.serving import image_scan
+
+_AXIS = ("name", "units", "scale", "offset", "navigate")  # what a signal says of each axis
+
+
+class Subject(NamedTuple):
+  """A micrograph, ready to be scanned."""
+
+  image: np.ndarray  # [H, W] float32, after binning; finite
+  pixel_size_nm: float | None  # side of a px after binning; None if unknown
+  about: dict[str, Any]  # for the summary
+  notes: tuple[str, ...]  # what was done to it
+
+
+def of_file(
+  path: str | os.PathLike, frame: int = 0, binning: int = 1, pixel_size_nm: float | None = None
+) -> Subject:
+  """Reads, bins and mends a micrograph.
+
+  Args:
+    path: of any file that `readers.read` knows.
+    frame: which frame of a stack, from 0.
+    binning: px per side that become one.
+    pixel_size_nm: side of a px of the file; None for what the file says.
+
+  Raises:
+    ValueError, FileNotFoundError, RuntimeError: as `readers.read`.
+  """
+  about = {"image": str(path), "frame": frame, "binning": binning}
+  return _mended(readers.read(path, frame), about, binning, pixel_size_nm)
+
+
+def of_array(array: np.ndarray, pixel_size_nm: float | None = None) -> Subject:
+  """Mends an image [H, W].
+
+  Raises:
+    micrograph.MicrographError: if it is no image of real numbers.
+  """
+  return _mended(from_array(np.asarray(array)), {"image": "an array"}, 1, pixel_size_nm)
+
+
+def of_signal(signal: Any, pixel_size_nm: float | None = None) -> Subject:
+  """Mends the image of a signal of HyperSpy, or of a dictionary as RosettaSciIO reads it.
+
+  Args:
+    signal: has `data` and `axes_manager`, or is a mapping with `data` and `axes`.
+    pixel_size_nm: side of a px; None for what the axes say.
+
+  Raises:
+    micrograph.MicrographError: if it is no image of real numbers.
+  """
+  read = microscope_files.of_signals([_dictionary(signal)])
+  return _mended(read, {"image": "a signal"}, 1, pixel_size_nm)
+
+
+def of(source: Any, pixel_size_nm: float | None = None) -> Subject:
+  """Mends an image from wherever it comes: a path, a signal, or an array."""
+  if isinstance(source, str | os.PathLike):
+    return of_file(source, pixel_size_nm=pixel_size_nm)
+  if isinstance(source, Mapping) or hasattr(source, "axes_manager"):
+    return of_signal(source, pixel_size_nm)
+  return of_array(source, pixel_size_nm)
+
+
+def _dictionary(signal):
+  """Returns a signal as RosettaSciIO's readers do, whose axes are in the order of the array."""
+  if not isinstance(signal, Mapping):
+    # HyperSpy lists axes as (x, y), the array has them as [y, x].
+    axes = [
+      *reversed(signal.axes_manager.navigation_axes),
+      *reversed(signal.axes_manager.signal_axes),
+    ]
+    signal = {
+      "data": signal.data,
+      "axes": [{name: getattr(axis, name) for name in _AXIS} for axis in axes],
+      "metadata": signal.metadata.as_dictionary(),
+    }
+  if not {"data", "axes"} <= set(signal):
+    raise MicrographError("it has no `data` and `axes`: give a signal, an array or a path.")
+  return signal
+
+
+def _mended(
+  stored: Micrograph, about: dict[str, Any], binning: int, pixel_size_nm: float | None
+) -> Subject:
+  image, mended = image_scan.mend(crops.bin_down(stored.image, binning))
+  size = pixel_size_nm or stored.pixel_size_nm
+  words = f"{mended} pixels that are not finite are taken as the darkest"
+  return Subject(
+    image,
+    size and size * binning,
+    {**about, "image_px": list(image.shape), "image_dtype": stored.dtype, "pixels_mended": mended},
+    (*stored.notes, *([words] * bool(mended))),
+  )

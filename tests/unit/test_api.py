@@ -1,0 +1,153 @@
+"""What notebooks use: models, scans of arrays, files and signals, what scans show and write."""
+
+import types
+
+import numpy as np
+import pytest
+import tifffile
+
+import adaptive_stem_tf as stem
+from adaptive_stem_tf.serving import local
+
+SHAPE = (64, 80)
+
+
+@pytest.fixture(scope="module")
+def model():
+  return stem.load()
+
+
+@pytest.fixture(scope="module")
+def image():
+  rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+  return np.float32(50 + 10 * np.sin(rows / 9) + 10 * np.cos(columns / 7))
+
+
+@pytest.fixture(scope="module")
+def scan(model, image):
+  return model.scan(image, coverage=0.1, pixel_size_nm=0.5)
+
+
+def axis(name, scale, units="nm", navigate=False):
+  return types.SimpleNamespace(
+    name=name, scale=scale, offset=1.0, units=units, navigate=navigate, size=0
+  )
+
+
+class Signal:
+  """Has of a HyperSpy signal what is looked at; its axes are listed as (x, y)."""
+
+  def __init__(self, data, x, y, kind=""):
+    self.data = data
+    self.axes_manager = types.SimpleNamespace(navigation_axes=(), signal_axes=(x, y))
+    self.metadata = types.SimpleNamespace(as_dictionary=lambda: {"Signal": {"signal_type": kind}})
+
+
+def test_the_module_offers_its_interface():
+  assert {"load", "Model", "Scan"} <= set(dir(stem))
+  with pytest.raises(AttributeError, match="no attribute 'laod'"):
+    stem.laod  # noqa: B018
+
+
+def test_what_was_measured_is_what_is_there(scan, image):
+  assert len(scan.positions) == len(scan.rounds) == 512 == scan.mask.sum()
+  assert scan.coverage == pytest.approx(0.1)
+  np.testing.assert_allclose(scan.intensities, image[tuple(scan.positions.T)], rtol=1e-6)
+  assert scan.mask[tuple(scan.positions.T)].all() and scan.rounds.max() == 4
+  np.testing.assert_array_equal(scan.truth, image)
+
+
+def test_a_completion_is_near_the_image_and_says_how_near(scan, image):
+  assert np.abs(scan.completion - image).mean() < 1 and scan.completion.std() > 5
+  assert scan.uncertainty.shape == SHAPE and (scan.uncertainty > 0).all()
+  assert scan.errors["completion"]["psnr_filtered_db"] > 30
+  assert "64 x 80 px: 512 positions (10.00%)" in repr(scan)
+
+
+def test_files_and_arrays_are_scanned_alike(model, scan, image, tmp_path):
+  tifffile.imwrite(tmp_path / "image.tif", image)
+  for path in (tmp_path / "image.tif", str(tmp_path / "image.tif")):
+    again = model.scan(path, coverage=0.1)
+    np.testing.assert_array_equal(again.completion, scan.completion)
+    assert again.pixel_size_nm is None
+
+
+def test_the_calibration_of_signals_is_kept(model, image, scan):
+  signal = Signal(image, axis("x", 20.0, "pm"), axis("y", 20.0, "pm"))
+  scanned = model.scan(signal, coverage=0.1)
+  assert scanned.pixel_size_nm == pytest.approx(0.02)
+  np.testing.assert_array_equal(scanned.completion, scan.completion)
+  again = model.scan(scan.to_signal(), coverage=0.1)
+  assert again.pixel_size_nm == 0.5 and again.truth.shape == SHAPE
+
+
+def test_signals_that_are_no_images_are_refused(model, image):
+  with pytest.raises(ValueError, match="no image"):
+    model.scan(Signal(image, axis("x", 1.0), axis("y", 1.0), "electron_diffraction"))
+  with pytest.raises(ValueError, match="diffraction pattern"):
+    model.scan(Signal(image, axis("x", 1.0, "1/nm"), axis("y", 1.0, "1/nm")))
+  with pytest.raises(ValueError, match="no `data` and `axes`"):
+    model.scan({"image": image})
+
+
+def test_pixels_that_are_not_finite_are_mended_and_named(model, image):
+  broken = image.copy()
+  broken[3, 4] = np.nan
+  scanned = model.scan(broken, coverage=0.1)
+  assert np.isfinite(scanned.completion).all() and scanned.truth[3, 4] == np.nanmin(broken)
+  assert any("not finite" in note for note in scanned.notes)
+
+
+def test_options_change_the_scan(model, image, scan):
+  noisy = model.scan(image, coverage=0.1, electrons_per_pixel=20)
+  # The survey is the same, what is measured there is not.
+  survey = scan.rounds == 0
+  np.testing.assert_array_equal(noisy.positions[survey], scan.positions[survey])
+  assert np.abs(noisy.intensities - image[tuple(noisy.positions.T)]).mean() > 1
+  even = model.scan(image, coverage=0.1, rounds=0)
+  assert even.rounds.max() == 0 and len(even.positions) == 512
+  other = model.scan(image, coverage=0.1, seed=3, rounds=0)
+  assert not np.array_equal(other.positions, even.positions)
+  measured = model.scan(image, coverage=0.1, normalise="measured")
+  assert not np.array_equal(measured.completion, scan.completion)
+
+
+@pytest.mark.parametrize(
+  "changed, words",
+  [
+    ({"coverage": 2.0}, "the budget is 10240 positions"),
+    ({"rounds": 17}, "rounds=17 is out of range: choose 0 to 16"),
+    ({"normalise": "best"}, "best"),
+    ({"x": np.ones([64, 64])}, "the field is constant"),
+    ({"x": np.ones([64])}, "shape"),
+    ({"x": "nowhere.tif"}, "nowhere.tif does not exist"),
+  ],
+)
+def test_mistakes_are_sentences(model, image, changed, words):
+  with pytest.raises((ValueError, FileNotFoundError), match=words):
+    model.scan(**{"x": image, **changed})
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+  with pytest.raises(local.ModelError, match="model="):
+    stem.load(tmp_path)
+
+
+def test_notebooks_show_the_picture(scan):
+  assert scan._repr_png_().startswith(b"\x89PNG")
+  titles = [axes.get_title() for axes in scan.plot().axes]
+  assert "completion" in titles and "uncertainty" in titles
+
+
+def test_what_is_saved_is_what_was_scanned(scan, tmp_path):
+  with tifffile.TiffFile(scan.save(tmp_path / "new" / "scan.tif")) as file:
+    np.testing.assert_array_equal(file.asarray(), scan.completion)
+    assert file.imagej_metadata["unit"] == "nm"
+  with np.load(scan.save(tmp_path / "scan.npz")) as arrays:
+    for name in ("completion", "uncertainty", "positions", "rounds", "mask"):
+      np.testing.assert_array_equal(arrays[name], getattr(scan, name))
+    assert arrays["pixel_size_nm"] == 0.5
+  assert scan.save(tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
+  assert (scan.save(tmp_path / "folder") / "path.csv").is_file()
+  with pytest.raises(ValueError, match=r"ends in \.gif: choose"):
+    scan.save(tmp_path / "scan.gif")
