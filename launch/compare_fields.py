@@ -6,7 +6,8 @@
 Every scan of a field measures exactly as many distinct positions, a share --coverages of its
 pixels, and is completed by the generator of each model and without learning. Static scans:
 farthest_points, jittered_grid, uniform_grid, low_discrepancy, zigzag, spiral, raster. Adaptive
-ones: gradient (a rule that needs no training), greedy (the generator's expected error) and actor.
+ones: gradient (a rule that needs no training), greedy (the generator's expected error) and actor;
+even decides nothing, and has the survey's pairs of neighbours, which tell noise from structure.
 Fields are npy, npz, tif, png and jpg files of any size, or sets that launch.prepare --fields
 wrote; a fields.json beside them says their rows and split. The best static pair of scan and
 completion is chosen for each budget and stratum on --validation_fields or
@@ -17,6 +18,7 @@ compare_fields.csv, compare_fields.md, and pictures: sheet.png (best, median and
 each stratum), ratios.png (ratios with their intervals) and rounds.gif (a scan, round by round).
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -49,7 +51,8 @@ _MODELS = flags.DEFINE_list(
   "models",
   [],
   "workdirs of trainings of whole fields, or exported models, separated by commas; NAME=WORKDIR "
-  "names one. Default: none, completions that learn nothing",
+  "names one, and trainings of one name, which differ in their seeds, are taken together. "
+  "Default: none, completions that learn nothing",
 )
 _FIELDS = flags.DEFINE_list("fields", [], "files, folders or patterns of them in quotes")
 _SIMULATED = flags.DEFINE_integer(
@@ -112,6 +115,7 @@ def main() -> None:
   if _PICTURES.value:
     _draw(comparison, result, specimens, output)
   print(tables.short(result))
+  print(tables.headline(result))
   print(f"Written: compare_fields.json, .csv and .md in {output}.")
 
 
@@ -154,12 +158,15 @@ def _numbers(name: str, given: list[str], kind: type, low: float, high: float) -
 
 def _models():
   """Returns models and where they come from, by name."""
-  models, places = {}, {}
+  models, places, trainings = {}, {}, collections.Counter()
   for text in _MODELS.value:
     name, separator, place = text.rpartition("=")
     name = name if separator else pathlib.Path(place).name
-    if name in models:
-      raise ValueError(f"models has two of the name {name}: name them, --models=a=RUN,b=RUN.")
+    if "#" in name:
+      raise ValueError(f"models={text}: a name has no '#', which counts trainings of one name.")
+    trainings[name] += 1
+    if trainings[name] > 1:
+      name = f"{name}#{trainings[name]}"
     if exported.is_exported(place):
       models[name], places[name] = exported.ExportedModel(place), f"{place}, exported"
     else:

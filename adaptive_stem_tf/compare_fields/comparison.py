@@ -35,7 +35,7 @@ class Comparison:
     """Makes the comparison.
 
     Args:
-      models: by name; may be empty.
+      models: by name; may be empty. Trainings of one name are `NAME`, `NAME#2`, `NAME#3`.
       request: what is compared.
       beam: whose times are reported.
     """
@@ -45,7 +45,7 @@ class Comparison:
     self._adaptive: dict[tuple[str, str], scanning.AdaptiveScan] = {}
     for name in (name for name in request.scans if name in settings.ADAPTIVE):
       first = next(iter(models.values()), None)
-      owners = {"": first} if name == settings.GRADIENT or not models else models
+      owners = models if models and name in settings.LEARNT else {"": first}
       for owner, model in owners.items():
         completer = self.completers.get(owner, self._plain)
         self._adaptive[name, owner] = scanning.adaptive(name, model, completer, request.decisions)
@@ -68,7 +68,7 @@ class Comparison:
       times = [travel.travel_time(order, _PIXEL, self._beam) / 1000 for order in scan.orders]
       for completion, model, completed in self._completed(scan, partial, masks):
         head = {**_head(specimen, coverage), "scan": scan.name, "completion": completion}
-        head["model"] = model
+        head["model"], head["training"] = named(model)
         values = measure(completed.mean, specimen)
         for i, seed in enumerate(self.request.seeds):
           rows.append({
@@ -124,6 +124,12 @@ class Comparison:
       own = completion == settings.GENERATOR and not scan.model
       for model in self.completers if own else (scan.model,):
         yield completion, model, self.complete(completion, model, partial, masks)
+
+
+def named(model: str) -> tuple[str, int]:
+  """Returns the name of a model and which of the trainings of this name it is, from 1."""
+  name, _, number = model.partition("#")
+  return name, int(number or 1)
 
 
 def measure(completions: np.ndarray, specimen: FieldSpecimen) -> dict[str, np.ndarray]:

@@ -112,7 +112,7 @@ def adaptive(
   Raises:
     ValueError: if there is no model and one is needed.
   """
-  if model is None and name != settings.GRADIENT:
+  if model is None and name in settings.LEARNT:
     raise ValueError(f"scan={name} needs a model: give --models, or leave it out of --scans.")
   default: FieldModel | field_config.FieldScan = model or field_config.FieldScan()
   parts = Parts(
@@ -122,6 +122,8 @@ def adaptive(
     decisions.pairs if decisions.pairs >= 0 else default.pairs,
   )
   stateless = lambda batch, rows, columns: ()
+  if name == settings.EVEN_ROUNDS:
+    return AdaptiveScan(policies.even, stateless, completer.plain, parts._replace(rounds=1))
   if name == settings.GRADIENT:
     # The rule sees the interpolation alone: its positions are those of every model.
     rule = policies.gradient(decisions.gradient_power)

@@ -5,7 +5,8 @@ import dataclasses
 from adaptive_stem_tf.fields import static_scans
 from adaptive_stem_tf.settings import Section, field
 
-ADAPTIVE = GRADIENT, GREEDY, ACTOR = ("gradient", "greedy", "actor")
+# `even` decides nothing: farthest points and the survey's pairs, so what pairs alone are worth.
+ADAPTIVE = EVEN_ROUNDS, GRADIENT, GREEDY, ACTOR = ("even", "gradient", "greedy", "actor")
 LEARNT = (GREEDY, ACTOR)  # scans that need a model
 SCANS = (*static_scans.SCANS, *ADAPTIVE)
 EVEN = "farthest_points"

@@ -60,7 +60,16 @@ def _own(row):
 
 
 def _key(row, scan, completion, model):
-  return row["coverage"], row["file"], row["seed"], scan, completion, model
+  """Returns what identifies the error of a scan and completion beside a row's.
+
+  A model's are of the row's own training; of the first, if the row has no model.
+  """
+  training = _training(row) if model else 1
+  return row["coverage"], row["file"], row["seed"], training, scan, completion, model
+
+
+def _training(row):
+  return row.get("training", 1) if row["model"] else 1
 
 
 def _scans(rows) -> dict[tuple[float, str, str], list[Row]]:
@@ -94,13 +103,13 @@ def _references(
     if all((row["coverage"], row["stratum"], model) in chosen for row in rows):
       yield BEST_STATIC, best
     yield FARTHEST, lambda row: (*even, choice.owner(even, model))
-    if scan != settings.GRADIENT:
+    if scan in settings.LEARNT:
       rule = Pair(settings.GRADIENT, completion)
       yield RULE, lambda row: (*rule, choice.owner(rule, model))
   if completion == settings.GENERATOR:
     classical = _best_classical(every, scan, model, metric)
     if classical:
-      deciding = model if scan in (settings.GREEDY, settings.ACTOR) else ""
+      deciding = model if scan in settings.LEARNT else ""
       yield CLASSICAL, lambda row: (scan, classical[row["coverage"], row["stratum"]], deciding)
 
 
@@ -131,7 +140,10 @@ def _ratio(rows, values, reference, metric) -> dict[str, Any]:
   logs = np.log([max(row[metric], _TINY) / max(values[key], _TINY) for row, key in pairs])
   files = [row["file"] for row, _ in pairs]
   interval = statistics.geometric_mean_ratio(
-    logs, [row["source"] for row, _ in pairs], files, [row["seed"] for row, _ in pairs]
+    logs,
+    [row["source"] for row, _ in pairs],
+    files,
+    [(_training(row), row["seed"]) for row, _ in pairs],
   )
   by_field = defaultdict(list)
   for file, log in zip(files, logs):
@@ -142,5 +154,5 @@ def _ratio(rows, values, reference, metric) -> dict[str, Any]:
     "fields": len(by_field),
     "least": min(of_fields),
     "greatest": max(of_fields),
-    "over": sorted({" + ".join(part for part in key[3:5]) for _, key in pairs}),
+    "over": sorted({" + ".join(part for part in key[4:6]) for _, key in pairs}),
   }

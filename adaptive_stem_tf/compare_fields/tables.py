@@ -63,6 +63,34 @@ def short(result: Mapping[str, Any]) -> str:
   )
 
 
+def headline(result: Mapping[str, Any]) -> str:
+  """Returns one sentence: what the best decisions leave of the best static scan's error.
+
+  The first of actor, greedy and gradient that was compared, at the middle budget; empty if none.
+  """
+  coverage = sorted(result["coverages"])[len(result["coverages"]) // 2]
+  ratios = [
+    one
+    for one in result["ratios"]
+    if (one["comparison"], one["metric"], one["group"], one["coverage"])
+    == (summary.BEST_STATIC, "ten_mse", summary.ALL, coverage) and one["ratio"]
+  ]  # fmt: skip
+  order = [settings.ACTOR, settings.GREEDY, settings.GRADIENT]
+  ratios = sorted((one for one in ratios if one["scan"] in order), key=lambda one: (
+    order.index(one["scan"]), settings.COMPLETIONS.index(one["completion"])
+  ))  # fmt: skip
+  if not ratios:
+    return ""
+  best = ratios[0]
+  over = ", ".join(best["over"]).replace("_", " ")
+  return (
+    f"With {coverage:.1%} of the pixels, the adaptive scan ({best['scan']} + "
+    f"{best['completion'].replace('_', ' ')}) leaves "
+    f"{statistics.with_interval(best['ratio'], '.2f')} of the error of the best static scan "
+    f"({over}) on {best['fields']} fields; {best['least']:.2f} to {best['greatest']:.2f}."
+  )
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
   """Returns rows of a field each as CSV."""
   names = list(dict.fromkeys(name for row in rows for name in row))
@@ -130,7 +158,7 @@ def _is_column(key):
 
 
 def _planner(key):
-  return key[2] if key[3] in (settings.GREEDY, settings.ACTOR) else ""
+  return key[2] if key[3] in settings.LEARNT else ""
 
 
 def _measures(rows):

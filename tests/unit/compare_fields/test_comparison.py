@@ -99,6 +99,21 @@ def test_even_rounds_are_farthest_points():
     assert mask[tuple(even.T)].all()
 
 
+def test_the_even_scan_has_the_surveys_pairs():
+  measuring = compared({}, ("even",), ("local_linear",), pairs=0.1)
+  (scan,) = measuring.scans(disc(), COVERAGE)
+  for mask in scan.masks[-1]:
+    pairs = (mask[:, 1:] & mask[:, :-1]).sum()
+    assert pairs == pytest.approx(0.1 * mask.sum(), abs=8)
+
+
+def test_trainings_of_one_name_have_numbers(model, eagerly):
+  measuring = compared({"m": model, "m#2": model}, ("actor",), ("generator",))
+  rows = measuring.rows(disc(), COVERAGE)[0]
+  assert {(row["model"], row["training"]) for row in rows} == {("m", 1), ("m", 2)}
+  assert len(rows) == 2 * len(SEEDS)
+
+
 def test_doses_add_noise_of_the_right_size():
   measuring = compared({}, ("raster",), ("linear",), electrons=50.0)
   measured = measuring.measured(disc())

@@ -112,3 +112,36 @@ def test_tables_hold_what_was_measured(rows):
   lines = tables.table(rows).splitlines()
   assert len(lines) == 1 + len(rows) and lines[0].startswith("file,source,")
   assert "actor + generator of m has 0.25" in tables.short(result)
+
+
+def trainings(rows, factor):
+  """Adds a second training of the model whose errors are `factor` times as great."""
+  own = [{**one, "training": 1} for one in rows]
+  return own + [
+    {**one, "training": 2, "ten_mse": factor * one["ten_mse"]} for one in own if one["model"]
+  ]
+
+
+def test_trainings_of_one_name_are_taken_together(rows):
+  both = trainings(rows, 4.0)
+  ratios = summary.ratios(both, choice.best_static(rows))
+  actor = {"scan": "actor", "completion": "generator"}
+  # Each is compared with the static pair that its own generator completed.
+  best = of(ratios, summary.BEST_STATIC, "mixed", **actor)
+  assert best["ratio"]["mean"] == pytest.approx(0.25)
+  assert best["ratio"]["num_seeds"] == 4  # two trainings, two patterns of positions
+  # Over what learns nothing the second training is four times as bad.
+  classical = of(ratios, summary.CLASSICAL, "mixed", scan="farthest_points", completion="generator")
+  assert classical["ratio"]["mean"] == pytest.approx(0.5 * 2)
+
+
+def test_the_headline_says_what_the_actor_leaves(rows):
+  result = {
+    "coverages": [0.05], "ratios": summary.ratios(rows, choice.best_static(rows)),
+  }  # fmt: skip
+  sentence = tables.headline(result)
+  assert sentence.startswith(
+    "With 5.0% of the pixels, the adaptive scan (actor + generator) leaves"
+  )
+  assert "0.25 [" in sentence and "(farthest points + generator) on 2 fields" in sentence
+  assert tables.headline({"coverages": [0.05], "ratios": []}) == ""
