@@ -28,7 +28,7 @@ _JSON = flags.DEFINE_string("json", "", "also write the measurements to this fil
 
 def main() -> None:
   """Prints the measurements."""
-  experiment, settings = launch_flags.experiment(), launch_flags.section(config.Run)
+  experiment, settings = launch_flags.experiment(), launch_flags.section(config.RunSettings)
   start.set_up_tensorflow(settings)
   result = benchmark.measure(experiment, settings, _SPECIMENS.value, _ROUNDS.value)
   print(_report(experiment, settings, result))
@@ -37,7 +37,7 @@ def main() -> None:
       json.dump(result, file, indent=1)
 
 
-def _report(experiment: config.Experiment, settings: config.Run, result: dict) -> str:
+def _report(experiment: config.Experiment, settings: config.RunSettings, result: dict) -> str:
   work, memory, saved = result["work"], result["memory"], result["checkpoint"]
   shares = ", ".join(f"{name} {share:.1%}" for name, share in result["shares"].items())
   return "\n".join(
@@ -63,5 +63,5 @@ def _report(experiment: config.Experiment, settings: config.Run, result: dict) -
 
 if __name__ == "__main__":
   launch_flags.define_experiment()
-  launch_flags.define(config.Run)
+  launch_flags.define(config.RunSettings)
   launch_flags.run(main)

@@ -21,7 +21,7 @@ import pathlib
 
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare import groups as groups_lib
 from adaptive_stem_tf.compare import plan as plan_lib
 from adaptive_stem_tf.training import start
@@ -117,7 +117,7 @@ def main() -> None:
   groups = groups_lib.read(_MODELS.value)
   request = _request(groups)
   plan = _plan(groups)
-  start.set_up_tensorflow(config.Run(threads=_THREADS.value))
+  start.set_up_tensorflow(config.RunSettings(threads=_THREADS.value))
   print(compare_report.make(request, plan, groups))
 
 
@@ -150,7 +150,7 @@ def _request(groups: list[groups_lib.Group]) -> compare_report.Request:
     },
     pitch_iterations=_PITCH_ITERATIONS.value,
     electrons=_electrons(),
-    beam=launch_flags.section(config.Beam),
+    beam=launch_flags.section(microscope_config.Beam),
     equal_time=_EQUAL_TIME.value,
     train=_TRAIN.value,
     in_process=_HERE.value,
@@ -176,7 +176,9 @@ def _plan(groups: list[groups_lib.Group]) -> plan_lib.Plan:
       )
     changes["images"] = str(pathlib.Path(images).resolve())
   threads = _THREADS.value or max(1, (os.cpu_count() or 1) // _PARALLEL.value)
-  settings = dataclasses.replace(presets.with_threads(config.Run(), threads), progress=_HERE.value)
+  settings = dataclasses.replace(
+    presets.with_threads(config.RunSettings(), threads), progress=_HERE.value
+  )
   return plan_lib.Plan(
     groups[0],
     first.replace(**changes),
@@ -214,5 +216,5 @@ def _electrons() -> tuple[float, ...]:
 
 
 if __name__ == "__main__":
-  launch_flags.define(config.Beam)
+  launch_flags.define(microscope_config.Beam)
   launch_flags.run(main)

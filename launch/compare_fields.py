@@ -30,7 +30,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # convolutions take half th
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare_fields import (
   animation,
   exported,
@@ -100,10 +100,10 @@ def main() -> None:
   request = _request()
   if bool(_FIELDS.value) == bool(_SIMULATED.value):
     raise ValueError("give either --fields or --simulated: scans need fields to be compared on.")
-  start.set_up_tensorflow(config.Run(threads=_THREADS.value, deterministic=False))
+  start.set_up_tensorflow(config.RunSettings(threads=_THREADS.value, deterministic=False))
   models, places = _models()
   specimens = _specimens(_FIELDS.value, _SIMULATED.value, _SIMULATED_SEED.value, _SPLIT.value)
-  comparison = Comparison(models, request, launch_flags.section(config.Beam))
+  comparison = Comparison(models, request, launch_flags.section(microscope_config.Beam))
   result = report.result(
     report.measure(comparison, specimens, _bar("fields")), _validation(comparison), places
   )
@@ -221,5 +221,5 @@ def _bar(name):
 
 
 if __name__ == "__main__":
-  launch_flags.define(settings.Decisions, config.Beam)
+  launch_flags.define(settings.Decisions, microscope_config.Beam)
   launch_flags.run(main)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare import (
   animation,
   choices,
@@ -42,7 +42,7 @@ class Request(NamedTuple):
   pitches: Mapping[str, float]  # px, that are given
   pitch_iterations: int
   electrons: tuple[float, ...]
-  beam: config.Beam
+  beam: microscope_config.Beam
   equal_time: bool
   train: bool
   in_process: bool

@@ -18,7 +18,7 @@ import pathlib
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config, intensities
+from adaptive_stem_tf import config, intensities, microscope_config
 from adaptive_stem_tf.evaluation import figures, statistics
 from adaptive_stem_tf.serving.live import model, rules, study, twin
 from launch import data
@@ -104,7 +104,10 @@ def main() -> None:
 
 def _measure(follows: model.ExportedModel, condition: study.Condition, images) -> study.Measured:
   faults = twin.Faults(
-    _DWELL.value, condition.dose, system=config.ScanSystem(lag_us=condition.lag), seed=_SEED.value
+    _DWELL.value,
+    condition.dose,
+    system=microscope_config.ScanSystem(lag_us=condition.lag),
+    seed=_SEED.value,
   )
   bar = lambda steps: tqdm.tqdm(
     steps,

@@ -44,7 +44,7 @@ _BOXCAR = 1000  # iterations, of the candidates' curves
 
 def main() -> None:
   """Sweeps, tries candidates and recommends a rate."""
-  base, settings = _base(), launch_flags.section(config.Run)
+  base, settings = _base(), launch_flags.section(config.RunSettings)
   start.set_up_tensorflow(settings)
   folder = pathlib.Path(_OUTPUT.value)
   sweeps = {
@@ -102,7 +102,7 @@ def _train(folder: pathlib.Path, jobs: list[Job]) -> None:
     runner.run_here(runner.missing(jobs))
 
 
-def _job(workdir: pathlib.Path, experiment: config.Experiment, settings: config.Run) -> Job:
+def _job(workdir: pathlib.Path, experiment: config.Experiment, settings: config.RunSettings) -> Job:
   return Job(workdir, experiment, settings, None)
 
 
@@ -178,5 +178,5 @@ def _rate(rate: float | None) -> str:
 
 if __name__ == "__main__":
   launch_flags.define_experiment()
-  launch_flags.define(config.Run)
+  launch_flags.define(config.RunSettings)
   launch_flags.run(main)

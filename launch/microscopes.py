@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import config, intensities
+from adaptive_stem_tf import intensities, microscope_config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live import deciding, field, microscope, model, open_beam, twin
@@ -17,7 +17,7 @@ from launch import micrograph_file
 
 FLAGS = flags.FLAGS
 
-_SYSTEM = tuple(part.name for part in dataclasses.fields(config.ScanSystem))
+_SYSTEM = tuple(part.name for part in dataclasses.fields(microscope_config.ScanSystem))
 _OF_FILE = (
   "window",
   "binning",
@@ -95,7 +95,7 @@ def define() -> None:
   flags.DEFINE_integer("twin_seed", 0, "file: seed of noise and jitter", lower_bound=0)
   flags.DEFINE_boolean("real_time", False, "file: let time pass as on a microscope")
   flags.DEFINE_enum("sample_bits", "16", ["16", "8"], "obi: bits of a sample")
-  launch_flags.define(config.ScanSystem)
+  launch_flags.define(microscope_config.ScanSystem)
   for name in (*_OF_BOTH, *_OF_FILE, *_OF_BEAM):
     launch_flags.show(name)
 
@@ -188,9 +188,9 @@ def _twin(path: str, size: int) -> Subject:
   )
 
 
-def _system(pixel_size_nm: float | None) -> config.ScanSystem:
+def _system(pixel_size_nm: float | None) -> microscope_config.ScanSystem:
   """Returns the scan system, whatever unit the drift is given in."""
-  system = launch_flags.section(config.ScanSystem)
+  system = launch_flags.section(microscope_config.ScanSystem)
   pairs = [
     f"{name}={','.join(texts)}"
     for name in ("drift_px_per_ms", "drift_nm_per_s")

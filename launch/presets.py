@@ -29,14 +29,14 @@ SCALES = {
 }
 
 
-def read(flagfile: str | os.PathLike) -> tuple[config.Experiment, config.Run]:
+def read(flagfile: str | os.PathLike) -> tuple[config.Experiment, config.RunSettings]:
   """Reads a preset: a file of `launch/flagfiles`, or of a path of its own.
 
   Raises:
     ValueError: for a line that is no --name=value of the configuration.
   """
   lines = flags.FlagValues().read_flags_from_files([f"--flagfile={_FOLDER / flagfile}"])
-  known = {**config.Experiment().flat(), **dataclasses.asdict(config.Run())}
+  known = {**config.Experiment().flat(), **dataclasses.asdict(config.RunSettings())}
   given = {}
   for line in lines:
     name, equals, text = line.removeprefix("--").partition("=")
@@ -45,13 +45,13 @@ def read(flagfile: str | os.PathLike) -> tuple[config.Experiment, config.Run]:
     given[name] = _value(text, type(known[name]))
   settings = {
     field.name: given.pop(field.name)
-    for field in dataclasses.fields(config.Run)
+    for field in dataclasses.fields(config.RunSettings)
     if field.name in given
   }
-  return config.Experiment().replace(**given), config.Run(**settings)
+  return config.Experiment().replace(**given), config.RunSettings(**settings)
 
 
-def with_threads(settings: config.Run, threads: int) -> config.Run:
+def with_threads(settings: config.RunSettings, threads: int) -> config.RunSettings:
   """Returns the settings with a number of threads, and no progress bar: several runs share the
   terminal.
   """

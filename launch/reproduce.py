@@ -103,7 +103,7 @@ def _train(plan: reproduction_plan.Plan, names: list[str]) -> None:
       runner.run_side_by_side(missing, _PARALLEL.value)
 
 
-def _set_up(settings: config.Run) -> None:
+def _set_up(settings: config.RunSettings) -> None:
   start.set_up_tensorflow(settings)
   if _SCALE.value == "smoke":  # tracing would take longer than the few iterations
     import tensorflow as tf

@@ -35,7 +35,7 @@ def main() -> None:
   if held is not None:
     experiment = launch_flags.experiment(base=held)
     workdir_lib.open_workdir(workdir, experiment)
-  settings = launch_flags.section(config.Run)
+  settings = launch_flags.section(config.RunSettings)
   start.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   running = start.scanner(experiment, settings, splits, workdir)
@@ -53,5 +53,5 @@ def main() -> None:
 
 if __name__ == "__main__":
   launch_flags.define_experiment()
-  launch_flags.define(config.Run)
+  launch_flags.define(config.RunSettings)
   launch_flags.run(main)

@@ -22,7 +22,7 @@ import sys
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.correction import configuration as correction_config
 from adaptive_stem_tf.correction import pictures as correction_pictures
 from adaptive_stem_tf.correction import training as correction_training
@@ -48,8 +48,8 @@ _STRENGTH = flags.DEFINE_float(
   lower_bound=0.0,
 )
 _SECTIONS = (
-  config.ScanSystem,
-  config.Beam,
+  microscope_config.ScanSystem,
+  microscope_config.Beam,
   correction_config.Cycle,
   correction_config.CycleOptimisation,
 )
@@ -61,7 +61,7 @@ def main() -> None:
   experiment = _experiment(workdir)
   if (workdir / "config.json").exists():
     workdir_lib.open_workdir(workdir, experiment)
-  settings = launch_flags.section(config.Run)
+  settings = launch_flags.section(config.RunSettings)
   start.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
@@ -81,13 +81,13 @@ def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
   given = launch_flags.given(correction_config.Correction().flat())
   if "completer" in given:
     given["completer"] = str(pathlib.Path(given["completer"]).resolve())
-  distortions = launch_flags.given(vars(config.ScanSystem()))
+  distortions = launch_flags.given(vars(microscope_config.ScanSystem()))
   if _STRENGTH.present and not distortions:
     raise ValueError(
       f"strength={_STRENGTH.value} scales nothing: give the distortions' flags (--lag_us, ...) "
       "with it."
     )
-  scaled = vars(config.ScanSystem(**distortions).scaled(_STRENGTH.value))
+  scaled = vars(microscope_config.ScanSystem(**distortions).scaled(_STRENGTH.value))
   given |= {name: scaled[name] for name in distortions}
   if (workdir / "config.json").exists():
     return workdir_lib.read_config(workdir, correction_config.Correction).replace(**given)
@@ -95,5 +95,5 @@ def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
 
 
 if __name__ == "__main__":
-  launch_flags.define(*_SECTIONS, config.Run, correction_config.Correction)
+  launch_flags.define(*_SECTIONS, config.RunSettings, correction_config.Correction)
   launch_flags.run(main)

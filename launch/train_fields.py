@@ -41,7 +41,7 @@ def main() -> None:
     base = workdir_lib.read_config(workdir, field_config.FieldExperiment)
   experiment = base.replace(**launch_flags.given(base.flat()))
   workdir_lib.open_workdir(workdir, experiment)
-  settings = launch_flags.section(config.Run)
+  settings = launch_flags.section(config.RunSettings)
   start.set_up_tensorflow(settings)
   images = field_data.load(experiment.data, experiment.scan.crop)
   workdir_lib.keep_inputs(workdir, **images.digestible())
@@ -57,5 +57,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch_flags.define(*field_config.SECTIONS, field_config.FieldExperiment, config.Run)
+  launch_flags.define(*field_config.SECTIONS, field_config.FieldExperiment, config.RunSettings)
   launch_flags.run(main)

@@ -13,7 +13,9 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.training import start
 from tests import tiny
 
-start.set_up_tensorflow(config.Run(threads=tiny.THREADS))  # once: threads cannot change afterwards
+start.set_up_tensorflow(
+  config.RunSettings(threads=tiny.THREADS)
+)  # once: threads cannot change afterwards
 tf.random.set_seed(0)  # of modules that fixtures make
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("shared")

@@ -15,6 +15,8 @@ MODULES = [path for path in FILES if path.name != "__init__.py"]
 FOUNDATIONS = {
   "settings",
   "config",
+  "learning_config",
+  "microscope_config",
   "field_config",
   "types",
   "specimens",
@@ -29,7 +31,9 @@ _EVALUATION = _LEARNING | {"training", "evaluation"}
 _RESULTS = {"compare", "compare_fields", "reproduction", "correction", "profiling"}
 ALLOWED = {
   "settings": set(),
-  "config": {"settings"},
+  "config": {"settings", "learning_config"},
+  "learning_config": {"settings"},
+  "microscope_config": {"settings"},
   "field_config": {"settings"},
   "types": set(),
   "specimens": FOUNDATIONS,

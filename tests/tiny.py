@@ -7,7 +7,7 @@ import types
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, field_config, input_pipeline, specimens
+from adaptive_stem_tf import config, field_config, input_pipeline, microscope_config, specimens
 from adaptive_stem_tf.correction import cycle_learner as cycle_learner_lib
 from adaptive_stem_tf.correction import training as correction_lib
 from adaptive_stem_tf.correction.configuration import Correction
@@ -54,7 +54,7 @@ FIELD_FIELDS = {
   "actor_from": 0.0,
   "generator_first": 0.0,
 }
-LAGGING = config.ScanSystem(lag_us=10.0)
+LAGGING = microscope_config.ScanSystem(lag_us=10.0)
 CONTROLLERS = ("lstm", "gru", "dnc")
 
 
@@ -102,7 +102,7 @@ def correction(**changes) -> Correction:
 
 @functools.cache
 def unpaired(
-  system: config.ScanSystem = LAGGING, count: int = 8
+  system: microscope_config.ScanSystem = LAGGING, count: int = 8
 ) -> cycle_learner_lib.UnpairedScans:
   """Returns spiral scans of `count` tiny specimens by a microscope, and rasters of as many
   others.
@@ -138,7 +138,7 @@ def field_learner(**changes) -> field_learner_lib.FieldLearner:
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:
   """Makes a run, not trained, whose spiral scans can be corrected; returns its workdir."""
   spiral = experiment(**{"path": "spiral", "pitch": 4.0, **changes})
-  running = start.scanner(spiral, config.Run(jit="none", progress=False), splits(), workdir)
+  running = start.scanner(spiral, config.RunSettings(jit="none", progress=False), splits(), workdir)
   running._checkpoints.save(1)
   running._writer.close()
   return workdir

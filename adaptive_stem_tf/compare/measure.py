@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare import classical, scanning
 from adaptive_stem_tf.compare.plan import ALL, OWN, shown_first
 from adaptive_stem_tf.compare.scanning import Condition, Scanned
@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
 
   images: np.ndarray  # [N, S, S, 1] in [-1, 1]
   data: config.Data
-  beam: config.Beam
+  beam: microscope_config.Beam
   everything: Mapping[int, Generator]  # by seed, generators of all scans
   classical: Sequence[str]
   conditions: Sequence[Condition]
@@ -126,7 +126,9 @@ def _example(
   return Example(scanned.partial[chosen], completions[name][chosen], name)
 
 
-def _facts(contender: Contender, scanned: Sequence[Scanned], beam: config.Beam) -> dict[str, float]:
+def _facts(
+  contender: Contender, scanned: Sequence[Scanned], beam: microscope_config.Beam
+) -> dict[str, float]:
   positions = np.concatenate([one.positions for one in scanned])
   distinct = np.concatenate([one.distinct for one in scanned])
   times = [travel.travel_time(path, contender.scan, beam) for path in positions]

@@ -57,7 +57,7 @@ class Plan:
 
   group: Group
   base: config.Experiment
-  settings: config.Run
+  settings: config.RunSettings
   folder: pathlib.Path
   seeds: tuple[int, ...]
   scans: tuple[str, ...]

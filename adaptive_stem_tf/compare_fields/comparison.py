@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare_fields import metrics, scanning, settings, uncertainty
 from adaptive_stem_tf.compare_fields.completions import Completed, Completer
 from adaptive_stem_tf.compare_fields.settings import Request
@@ -31,7 +31,9 @@ class Scan(NamedTuple):
 class Comparison:
   """Scans and completes fields in every way that is asked for."""
 
-  def __init__(self, models: Mapping[str, FieldModel], request: Request, beam: config.Beam):
+  def __init__(
+    self, models: Mapping[str, FieldModel], request: Request, beam: microscope_config.Beam
+  ):
     """Makes the comparison.
 
     Args:

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from adaptive_stem_tf.config import Beam, Data, Generator, Scan, ScanSystem
+from adaptive_stem_tf.config import Data, Generator, Scan
+from adaptive_stem_tf.microscope_config import Beam, ScanSystem
 from adaptive_stem_tf.settings import Composite, Section, field
 
 

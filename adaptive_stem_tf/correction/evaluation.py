@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from skimage import registration
 
-from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf import input_pipeline, microscope_config, specimens
 from adaptive_stem_tf.evaluation import intervals, metrics, statistics
 from adaptive_stem_tf.evaluation.model import Model
 from adaptive_stem_tf.scan import distorted, partial_scan
@@ -29,8 +29,8 @@ class Microscope(NamedTuple):
   """Who scans, and how badly."""
 
   completer: Model
-  system: config.ScanSystem
-  beam: config.Beam
+  system: microscope_config.ScanSystem
+  beam: microscope_config.Beam
 
 
 class Measured(NamedTuple):
@@ -63,7 +63,7 @@ def measure(
   observed = completer.observed(tf.constant(images)).numpy()
   bent, straight = (
     distorted.distorted_scan(completer.path, observed, one, beam.dwell_us)
-    for one in (system, config.ScanSystem())
+    for one in (system, microscope_config.ScanSystem())
   )
   targets = metrics.targets_of(images, sigma)["filtered"]
   partial = _draw(bent, images.shape[1])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf import config, input_pipeline, microscope_config, specimens
 from adaptive_stem_tf.correction import cycle_learner
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.correction.cycle_learner import CycleLearner, UnpairedScans
@@ -58,7 +58,7 @@ def configure(completer: str, **changes: Any) -> Correction:
 
 def start(
   experiment: Correction,
-  settings: config.Run,
+  settings: config.RunSettings,
   splits: input_pipeline.Splits,
   workdir: str | os.PathLike,
   bar: Bar = iter,
@@ -124,7 +124,7 @@ def _kept_scans(workdir, completer, images, experiment, bar):
 def scan_crops(
   scanner: model.Model,
   images: np.ndarray,
-  system: config.ScanSystem,
+  system: microscope_config.ScanSystem,
   dwell_us: float,
   bar: Bar = iter,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ class BaseLearner(snt.Module):
 
     Args:
       train: takes index and transform of a draw, [B] int32 each; returns a NamedTuple of scalars.
-      jit: what XLA compiles: `all` or, on a GPU, `auto` all of it; else nothing (config.Run).
+      jit: what XLA compiles: `all` or, on a GPU, `auto` all; else nothing (config.RunSettings).
     """
     self._step = tf.function(train, jit_compile=compiles_all(jit) or None, autograph=False)
 

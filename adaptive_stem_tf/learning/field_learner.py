@@ -61,7 +61,7 @@ class FieldLearner(snt.Module):
       experiment: the configuration.
       images: fields [H, W, 1] in [-1, 1] of any sizes from the crop up; a field that is listed
         twice is drawn twice as often.
-      jit: what XLA compiles: `all` or nothing (config.Run).
+      jit: what XLA compiles: `all` or nothing (config.RunSettings).
       name: of the module.
     """
     super().__init__(name=name)

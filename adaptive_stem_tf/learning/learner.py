@@ -57,7 +57,7 @@ class Learner(base.BaseLearner):
       experiment: the configuration.
       images: [N, S, S, 1] float32 training specimens in [-1, 1]; held, not copied.
       networks: what is trained (`agent.make_networks`).
-      jit: what XLA compiles: `auto`, `all` or `none` (config.Run).
+      jit: what XLA compiles: `auto`, `all` or `none` (config.RunSettings).
       path: probing positions [T * n, 2] px of a fixed path, or [K, T * n, 2] of scans that are
         mixed in; None where the experiment's path needs none.
       name: of the module.

@@ -34,7 +34,7 @@ def resident_bytes(peak: bool = False) -> int:
 
 
 def measure(
-  experiment: config.Experiment, settings: config.Run, specimens: int, rounds: int
+  experiment: config.Experiment, settings: config.RunSettings, specimens: int, rounds: int
 ) -> dict[str, Any]:
   """Measures the training of random specimens.
 

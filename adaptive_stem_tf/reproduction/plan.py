@@ -26,7 +26,7 @@ class Plan:
   """
 
   base: config.Experiment
-  settings: config.Run
+  settings: config.RunSettings
   downsampled: Mapping[str, str]
   folder: pathlib.Path
   seeds: tuple[int, ...]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import microscope_config
 from adaptive_stem_tf.scan import distortion, environment, paths
 
 _BATCH = 32
@@ -33,7 +33,7 @@ class DistortedReader:
   distortion that is `environment.read`.
   """
 
-  def __init__(self, system: config.ScanSystem, dwell_us: float):
+  def __init__(self, system: microscope_config.ScanSystem, dwell_us: float):
     """Makes a reader of a scan that begins with the first call, with the beam settled at its first
     position.
     """
@@ -75,7 +75,11 @@ class DistortedReader:
 
 
 def distorted_scan(
-  path: paths.Path, images: np.ndarray, system: config.ScanSystem, dwell_us: float, seed: int = 0
+  path: paths.Path,
+  images: np.ndarray,
+  system: microscope_config.ScanSystem,
+  dwell_us: float,
+  seed: int = 0,
 ) -> DistortedScans:
   """Scans images as a microscope does.
 
@@ -97,7 +101,7 @@ def distorted_scan(
 
 
 def raster(
-  size: int, system: config.ScanSystem, dwell_us: float, flyback_us: float
+  size: int, system: microscope_config.ScanSystem, dwell_us: float, flyback_us: float
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns where a raster scan of every pixel is sent and what is under it, both [size^2, 2] px.
 
@@ -123,7 +127,7 @@ def raster(
 
 
 def distorted_raster(
-  images: np.ndarray, system: config.ScanSystem, dwell_us: float, flyback_us: float
+  images: np.ndarray, system: microscope_config.ScanSystem, dwell_us: float, flyback_us: float
 ) -> DistortedScans:
   """Scans every pixel of images [N, S, S, 1] by `raster`: intensities [N, S * S] are the raster
   image, row by row.

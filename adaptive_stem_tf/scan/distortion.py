@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import microscope_config
 
 
 class State(NamedTuple):
@@ -42,7 +42,7 @@ class State(NamedTuple):
   size: int
 
 
-def start(system: config.ScanSystem, positions: np.ndarray, size: int) -> State:
+def start(system: microscope_config.ScanSystem, positions: np.ndarray, size: int) -> State:
   """Returns the state of a scan that begins: the beam has settled at its first positions [B, 2] px.
 
   Args:
@@ -55,7 +55,7 @@ def start(system: config.ScanSystem, positions: np.ndarray, size: int) -> State:
 
 
 def move(
-  system: config.ScanSystem, state: State, targets: np.ndarray, dwell_us: float
+  system: microscope_config.ScanSystem, state: State, targets: np.ndarray, dwell_us: float
 ) -> tuple[np.ndarray, State]:
   """Sends beams along positions, one dwell at each.
 
@@ -86,7 +86,10 @@ def move(
 
 
 def rest(
-  system: config.ScanSystem, state: State, duration_us: float, at: np.ndarray | None = None
+  system: microscope_config.ScanSystem,
+  state: State,
+  duration_us: float,
+  at: np.ndarray | None = None,
 ) -> State:
   """Lets time pass without measuring, while coils settle and the specimen drifts on.
 
@@ -102,7 +105,7 @@ def rest(
   return State(played, coils, state.time_us + duration_us, state.size)
 
 
-def affine(system: config.ScanSystem) -> np.ndarray:
+def affine(system: microscope_config.ScanSystem) -> np.ndarray:
   """Returns the matrix [2, 2] of the miscalibration: offsets (row, column) from the centre are
   multiplied by it.
   """

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 
 _JUMP = 1.5  # spacings; longer moves are not scanned along
 
 
-def travel_time(positions: np.ndarray, scan: config.Scan, beam: config.Beam) -> float:
+def travel_time(positions: np.ndarray, scan: config.Scan, beam: microscope_config.Beam) -> float:
   """Returns the time of a scan in us.
 
   Every probing position takes the dwell time. A beam that moves on by about the scan's

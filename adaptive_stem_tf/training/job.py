@@ -12,7 +12,7 @@ class Job(NamedTuple):
 
   workdir: pathlib.Path
   experiment: config.Experiment
-  settings: config.Run
+  settings: config.RunSettings
   needs: pathlib.Path | None  # workdir of a run that must have finished before
 
 
@@ -28,7 +28,7 @@ def write_flagfile(job: Job) -> pathlib.Path:
 def _flags_of(job: Job) -> list[str]:
   """Returns a run as the lines of a flagfile that `launch.train` takes."""
   values = {**job.experiment.flat(), **dataclasses.asdict(job.settings)}
-  defaults = {**config.Experiment().flat(), **dataclasses.asdict(config.Run())}
+  defaults = {**config.Experiment().flat(), **dataclasses.asdict(config.RunSettings())}
   return [
     f"--{name}={value!r}" if type(value) is float else f"--{name}={value}"
     for name, value in values.items()

@@ -52,7 +52,7 @@ class Learner(Protocol):
 class Run:
   """One experiment in one workdir, resumed if it was begun there."""
 
-  def __init__(self, learner: Any, settings: config.Run, workdir: pathlib.Path):
+  def __init__(self, learner: Any, settings: config.RunSettings, workdir: pathlib.Path):
     """Restores the newest checkpoint, if any.
 
     Args:

@@ -12,7 +12,7 @@ from adaptive_stem_tf.training import fixed_path, run
 from adaptive_stem_tf.training import workdir as workdir_lib
 
 
-def set_up_tensorflow(run: config.Run) -> None:
+def set_up_tensorflow(run: config.RunSettings) -> None:
   """Fixes threads and determinism; call it before TensorFlow computes anything."""
   threads = run.threads or os.cpu_count() or 1
   tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -23,7 +23,7 @@ def set_up_tensorflow(run: config.Run) -> None:
 
 def scanner(
   experiment: config.Experiment,
-  settings: config.Run,
+  settings: config.RunSettings,
   splits: input_pipeline.Splits,
   workdir: str | os.PathLike,
 ) -> run.Run:

@@ -24,7 +24,7 @@ def refused(*arguments, name="train"):
 def test_helpshort_lists_every_flag():
   ended = commands.launch("train", "--helpshort")
   assert "python -m launch.train" in ended.out
-  for section in (*config.SECTIONS, config.Run):
+  for section in (*config.SECTIONS, config.RunSettings):
     for field in dataclasses.fields(section):
       assert f"--{field.name}" in ended.out or f"--[no]{field.name}" in ended.out, field.name
   assert "--workdir" in ended.out and "--seed" in ended.out and "<lstm|gru|dnc>" in ended.out
@@ -97,7 +97,7 @@ def test_every_flag_reaches_the_configuration(monkeypatch):
     "run",
     lambda main: launch_flags.app.run(
       lambda _: seen.update(
-        experiment=launch_flags.experiment(), run=launch_flags.section(config.Run)
+        experiment=launch_flags.experiment(), run=launch_flags.section(config.RunSettings)
       )
     ),
   )
@@ -121,4 +121,4 @@ def test_every_flag_reaches_the_configuration(monkeypatch):
     "seed": 3,
     "augment": False,
   }
-  assert seen["run"] == config.Run(log_every=7, jit="all")
+  assert seen["run"] == config.RunSettings(log_every=7, jit="all")

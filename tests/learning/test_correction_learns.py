@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from adaptive_stem_tf import config, specimens
+from adaptive_stem_tf import microscope_config, specimens
 from adaptive_stem_tf.correction import cycle_learner
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.learning import targets
@@ -84,10 +84,15 @@ def error(corrector, learner):
 
 def test_a_lag_is_found_and_corrected():
   perfect = tiny.cycle_learner(
-    "none", scans(config.ScanSystem()), paired=True, iterations=300, corrector_rate=3e-3, **CHANGES
+    "none",
+    scans(microscope_config.ScanSystem()),
+    paired=True,
+    iterations=300,
+    corrector_rate=3e-3,
+    **CHANGES,
   )
   train(perfect)
-  lagging = scans(config.ScanSystem(lag_us=10.0))
+  lagging = scans(microscope_config.ScanSystem(lag_us=10.0))
   learner = tiny.cycle_learner(
     "none",
     lagging,

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 
 CHANGED = {
   "image_size": 48,
@@ -27,7 +27,7 @@ CHANGED = {
 def fields():
   return [
     (section, field)
-    for section in (*config.SECTIONS, config.Run)
+    for section in (*config.SECTIONS, config.RunSettings)
     for field in dataclasses.fields(section)
   ]
 
@@ -62,7 +62,7 @@ def test_names_are_unique_across_sections():
   names = [field.name for _, field in fields()] + ["seed"]
   assert len(names) == len(set(names))
   assert set(config.Experiment().flat()) == set(names) - {
-    field.name for field in dataclasses.fields(config.Run)
+    field.name for field in dataclasses.fields(config.RunSettings)
   }
 
 
@@ -220,13 +220,13 @@ def test_published_values():
 
 
 def test_scan_systems_are_scaled_in_what_they_distort():
-  names = [field.name for field in dataclasses.fields(config.ScanSystem)]
+  names = [field.name for field in dataclasses.fields(microscope_config.ScanSystem)]
   kinds = {"damping": 0.3, "line_hz": 60.0, "microscope_seed": 4}
-  system = config.ScanSystem(**{name: kinds.get(name, 2.0) for name in names})
+  system = microscope_config.ScanSystem(**{name: kinds.get(name, 2.0) for name in names})
   assert dataclasses.asdict(system.scaled(np.float64(1.5))) == {
     name: kinds.get(name, 3.0) for name in names
   }
-  assert system.scaled(0) == config.ScanSystem(**kinds)  # perfect
+  assert system.scaled(0) == microscope_config.ScanSystem(**kinds)  # perfect
   assert not set(names) & set(config.Experiment().flat())  # all of them can be flags of one command
 
 
@@ -240,4 +240,4 @@ def test_scan_systems_are_scaled_in_what_they_distort():
 )
 def test_strengths_that_cannot_be_are_refused(strength, said):
   with pytest.raises(ValueError, match=said):
-    config.ScanSystem(scale_row_percent=2.0).scaled(strength)
+    microscope_config.ScanSystem(scale_row_percent=2.0).scaled(strength)

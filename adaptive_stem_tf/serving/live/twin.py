@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import microscope_config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving.live import microscope
 
@@ -22,7 +22,9 @@ class Faults:
     0.0  # electrons per probing position where the specimen is white; 0 for no shot noise
   )
   jitter: float = 0.0  # px, standard deviation of each position, per axis
-  system: config.ScanSystem = config.ScanSystem()  # lag, drift and whatever else displaces the beam
+  system: microscope_config.ScanSystem = (
+    microscope_config.ScanSystem()
+  )  # lag, drift and whatever else displaces the beam
   seed: int = 0  # of noise and jitter
 
   def __post_init__(self):

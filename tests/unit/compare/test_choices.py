@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare import choices, groups, plan, scanning
 from adaptive_stem_tf.scan import baselines
 from tests import tiny
@@ -15,7 +15,7 @@ pytestmark = [
   pytest.mark.usefixtures("eagerly"),
   pytest.mark.filterwarnings("ignore:Even though the"),
 ]
-BEAM = config.Beam(dwell_us=10.0, beam_speed=2.0, settling_us=30.0, flyback_us=300.0)
+BEAM = microscope_config.Beam(dwell_us=10.0, beam_speed=2.0, settling_us=30.0, flyback_us=300.0)
 
 
 def made(seeds=(0, 1), **changes):
@@ -24,7 +24,13 @@ def made(seeds=(0, 1), **changes):
     "best", tuple(pathlib.Path(f"best-seed{seed}") for seed in seeds), experiments
   )
   return plan.Plan(
-    group, experiments[0], config.Run(), pathlib.Path("runs"), seeds, tuple(plan.SCANS), **changes
+    group,
+    experiments[0],
+    config.RunSettings(),
+    pathlib.Path("runs"),
+    seeds,
+    tuple(plan.SCANS),
+    **changes,
   )
 
 

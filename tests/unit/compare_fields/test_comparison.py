@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import config, field_config
+from adaptive_stem_tf import field_config, microscope_config
 from adaptive_stem_tf.compare_fields import comparison, exported, scanning, settings, specimen
 from adaptive_stem_tf.fields import static_scans
 from adaptive_stem_tf.serving import field_export
@@ -31,7 +31,7 @@ def compared(models, scans, completions, **decisions):
   request = settings.Request(
     (COVERAGE,), SEEDS, scans, completions, settings.Decisions(**decisions)
   )
-  return comparison.Comparison(models, request, config.Beam())
+  return comparison.Comparison(models, request, microscope_config.Beam())
 
 
 @pytest.fixture(scope="module")

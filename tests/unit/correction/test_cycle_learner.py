@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import config, specimens
+from adaptive_stem_tf import microscope_config, specimens
 from adaptive_stem_tf.correction import cycle_learner
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.scan import environment, partial_scan, paths
@@ -271,7 +271,7 @@ def walked():
   walker = types.SimpleNamespace(
     path=paths.RandomWalk(tiny.experiment().scan), observed=tf.identity
   )
-  scans = correction_training.scan_crops(walker, scanned, config.ScanSystem(), 10.0)
+  scans = correction_training.scan_crops(walker, scanned, microscope_config.ScanSystem(), 10.0)
   return cycle_learner.UnpairedScans(*map(tf.constant, (*scans, scanned, rasters)))
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from adaptive_stem_tf import config, specimens
+from adaptive_stem_tf import microscope_config, specimens
 from adaptive_stem_tf.correction import evaluation as correction_evaluation
 from adaptive_stem_tf.correction import figures as correction_figures
 from adaptive_stem_tf.correction.evaluation import UNCORRECTED, UNDISTORTED
@@ -25,7 +25,7 @@ def completer(tmp_path_factory):
 
 
 def measure(completer, system, **correctors):
-  microscope = correction_evaluation.Microscope(completer, system, config.Beam())
+  microscope = correction_evaluation.Microscope(completer, system, microscope_config.Beam())
   return correction_evaluation.measure(microscope, correctors, tiny.images(COUNT))
 
 
@@ -43,7 +43,7 @@ def bent(completer):
 
 
 def test_a_perfect_microscope_distorts_nothing(completer):
-  measured = measure(completer, config.ScanSystem())
+  measured = measure(completer, microscope_config.ScanSystem())
   np.testing.assert_array_equal(
     measured.completions[UNCORRECTED], measured.completions[UNDISTORTED]
   )
@@ -95,7 +95,7 @@ def test_a_fast_raster_is_one_image_by_the_same_microscope(bent):
 
 def test_filtered_specimens_are_scanned_where_the_completers_are(tmp_path):
   completer, _ = model.load(tiny.completer(tmp_path, filter_observations=True))
-  measured, images = measure(completer, config.ScanSystem()), tiny.images(COUNT)
+  measured, images = measure(completer, microscope_config.ScanSystem()), tiny.images(COUNT)
   np.testing.assert_allclose(measured.partial, completer.scan_all(images).partial, atol=1e-6)
   np.testing.assert_allclose(measured.fast_raster, 0, atol=1e-9)  # filtered once, as targets are
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf import config, input_pipeline, microscope_config, specimens
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.scan import environment
@@ -13,7 +13,7 @@ from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
-SETTINGS = config.Run(jit="none", progress=False)
+SETTINGS = config.RunSettings(jit="none", progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_specimens_scan_and_generator_are_the_completers(completer, monkeypatch)
     == correction_training.Correction().replace(**{**vars(held.data), "filter_sigma": 1.0}).data
   )
   assert made.cycle.completer == str(completer.resolve())
-  assert made.system == config.ScanSystem(lag_us=5.0)
+  assert made.system == microscope_config.ScanSystem(lag_us=5.0)
   # its own, not the completer's
   assert made.optimisation.iterations == 7 and made.optimisation.batch_size == 8
 
@@ -104,7 +104,7 @@ def test_one_specimen_is_too_few_and_leaves_nothing(completer, tmp_path):
 def test_every_crop_is_scanned_under_every_transform(completer):
   scanner, crops = model.load(completer)[0], tiny.images(3)
   nominal, intensities, displacements = correction_training.scan_crops(
-    scanner, crops, config.ScanSystem(), 10.0
+    scanner, crops, microscope_config.ScanSystem(), 10.0
   )
   assert nominal.shape == displacements.shape == (3, 8, 16, 2) and not displacements.any()
   for which in range(8):
@@ -121,7 +121,7 @@ def test_scans_are_of_filtered_specimens_where_the_completers_are(completer, tmp
   crops = tiny.images(2)
   scanner, _ = model.load(tiny.completer(tmp_path, filter_observations=True))
   seen, expected = (
-    correction_training.scan_crops(one, images, config.ScanSystem(), 10.0)[1]
+    correction_training.scan_crops(one, images, microscope_config.ScanSystem(), 10.0)[1]
     for one, images in (
       (scanner, crops),
       (model.load(completer)[0], specimens.low_pass(tf.constant(crops), 2.5).numpy()),
@@ -131,9 +131,9 @@ def test_scans_are_of_filtered_specimens_where_the_completers_are(completer, tmp
   assert (
     np.abs(
       seen
-      - correction_training.scan_crops(model.load(completer)[0], crops, config.ScanSystem(), 10.0)[
-        1
-      ]
+      - correction_training.scan_crops(
+        model.load(completer)[0], crops, microscope_config.ScanSystem(), 10.0
+      )[1]
     ).max()
     > 0.01
   )

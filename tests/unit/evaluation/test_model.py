@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def trained(workdir, **changes):
-  settings = config.Run(
+  settings = config.RunSettings(
     jit="none", progress=False, log_every=2, checkpoint_every=2, picture_every=0
   )
   running = start.scanner(

@@ -94,7 +94,9 @@ def test_the_lowest_finite_error_is_recommended():
 
 
 def running(workdir, settings=None, **changes):
-  settings = settings or config.Run(threads=tiny.THREADS, jit="none", log_every=1, progress=False)
+  settings = settings or config.RunSettings(
+    threads=tiny.THREADS, jit="none", log_every=1, progress=False
+  )
   return start.scanner(tiny.experiment(**changes), settings, tiny.splits(), workdir)
 
 
@@ -118,7 +120,7 @@ def test_another_run_that_is_not_finite_raises(tmp_path, eagerly):
 
 
 def test_a_milestone_is_kept_beside_the_newest(tmp_path, eagerly):
-  settings = config.Run(
+  settings = config.RunSettings(
     threads=tiny.THREADS,
     jit="none",
     log_every=4,

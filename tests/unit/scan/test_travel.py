@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.scan import baselines, travel
 
 SCAN = config.Scan()
-BEAM = config.Beam(dwell_us=10.0, beam_speed=2.0, settling_us=30.0, flyback_us=300.0)
+BEAM = microscope_config.Beam(dwell_us=10.0, beam_speed=2.0, settling_us=30.0, flyback_us=300.0)
 
 
 def time(positions, beam=BEAM):
@@ -20,7 +20,7 @@ def test_a_contiguous_scan_takes_its_dwell_time():
 
 
 def test_a_beam_that_is_too_slow_sets_the_time():
-  slow = config.Beam(dwell_us=10.0, beam_speed=0.1)
+  slow = microscope_config.Beam(dwell_us=10.0, beam_speed=0.1)
   assert time([[0, 0], [0, 1], [1, 1], [1, 3]], slow) == pytest.approx(4 * 10 + 0 + 0 + 10)
 
 

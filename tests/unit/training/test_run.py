@@ -48,7 +48,7 @@ CHOSEN = {"jit": "none", "log_every": 2, "checkpoint_every": 2, "picture_every":
 
 def scanner(workdir, experiment=None, **settings):
   """Returns the run of a whole scanner."""
-  chosen = config.Run(progress=False, **{**CHOSEN, **settings})
+  chosen = config.RunSettings(progress=False, **{**CHOSEN, **settings})
   return start.scanner(experiment or tiny.experiment(), chosen, tiny.splits(), workdir)
 
 
@@ -56,7 +56,7 @@ def make(workdir, experiment=None, **settings):
   """Returns a run that costs nothing."""
   learner = Sum(experiment or tiny.experiment())
   workdir_lib.open_workdir(workdir, learner.experiment)
-  return run.Run(learner, config.Run(progress=False, **{**CHOSEN, **settings}), workdir)
+  return run.Run(learner, config.RunSettings(progress=False, **{**CHOSEN, **settings}), workdir)
 
 
 def variables(running):

@@ -43,7 +43,7 @@ def test_a_run_begun_without_a_record_goes_on_with_a_warning(tmp_path, caplog):
 
 
 def scanner(workdir, splits=None, **changes):
-  settings = config.Run(jit="none", progress=False)
+  settings = config.RunSettings(jit="none", progress=False)
   return start.scanner(tiny.experiment(**changes), settings, splits or tiny.splits(), workdir)
 
 

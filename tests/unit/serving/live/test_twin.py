@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import microscope_config
 from adaptive_stem_tf.scan import distortion, environment
 from adaptive_stem_tf.serving.live import microscope, twin
 from tests import tiny
@@ -65,12 +65,14 @@ def test_lag_reads_what_lies_behind():
   # From the centre, row 8, to row 2, with tau = dwell / log 2: half of the way is left after each
   # dwell. Means over the dwells are 2 + 6 (1 - 1/2) / log 2 = 6.3, then 2 + 3 (1 - 1/2) / log 2 =
   # 4.2, then 3.1.
-  lagging = scope(dwell=10.0, system=config.ScanSystem(lag_us=10.0 / math.log(2)))
+  lagging = scope(dwell=10.0, system=microscope_config.ScanSystem(lag_us=10.0 / math.log(2)))
   np.testing.assert_array_equal(lagging.probe(np.tile([[2.0, 8.0]], [3, 1])), [160, 140, 130])
 
 
 def test_coils_settle_while_the_beam_waits():
-  waiting, hurried = (scope(dwell=10.0, system=config.ScanSystem(lag_us=30.0)) for _ in range(2))
+  waiting, hurried = (
+    scope(dwell=10.0, system=microscope_config.ScanSystem(lag_us=30.0)) for _ in range(2)
+  )
   for one, pause in ((waiting, 1000.0), (hurried, 0.0)):
     one.probe(DOWN)
     one.clock.wait_until(one.clock.now() + pause)
@@ -80,7 +82,7 @@ def test_coils_settle_while_the_beam_waits():
 
 
 def test_a_parked_beam_comes_back_from_the_corner():
-  parked = scope(dwell=10.0, system=config.ScanSystem(lag_us=10.0 / math.log(2)))
+  parked = scope(dwell=10.0, system=microscope_config.ScanSystem(lag_us=10.0 / math.log(2)))
   parked.probe(DOWN)
   parked.park()
   parked.clock.wait_until(1e4)
@@ -90,7 +92,7 @@ def test_a_parked_beam_comes_back_from_the_corner():
 
 
 def test_whatever_displaces_a_beam_displaces_the_twins(rng):
-  system = config.ScanSystem(
+  system = microscope_config.ScanSystem(
     lag_us=4.0,
     resonance_us=5.0,
     damping=0.4,
@@ -117,7 +119,9 @@ def test_whatever_displaces_a_beam_displaces_the_twins(rng):
 
 
 def test_drift_adds_up_while_time_passes():
-  drifting = scope(dwell=100.0, system=config.ScanSystem(drift_row=5.0))  # half a pixel a dwell
+  drifting = scope(
+    dwell=100.0, system=microscope_config.ScanSystem(drift_row=5.0)
+  )  # half a pixel a dwell
   # 8.25 - 0.25 - k / 2
   np.testing.assert_array_equal(drifting.probe(np.full([4, 2], 8.25)), [180, 170, 170, 160])
   drifting.clock.wait_until(1000.0)
