@@ -23,11 +23,11 @@ class Splits(NamedTuple):
   repairs: specimens.Repairs
 
 
-def read_images(path: str | os.PathLike) -> np.ndarray:
+def read_images(file: str | os.PathLike) -> np.ndarray:
   """Reads a NumPy file of specimens.
 
   Args:
-    path: of an array [N, S, S, 1] or [N, S, S] of real numbers.
+    file: of an array [N, S, S, 1] or [N, S, S] of real numbers.
 
   Returns:
     A new float32 array [N, S, S, 1], as stored: not normalised.
@@ -36,28 +36,28 @@ def read_images(path: str | os.PathLike) -> np.ndarray:
     FileNotFoundError: if there is no such file.
     ValueError: if it cannot be read as such an array.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
+  file = pathlib.Path(file)
+  if not file.is_file():
     raise FileNotFoundError(
-      f"images={path} is not a file: give a NumPy file of specimens [N, S, S, 1]."
+      f"images={file} is not a file: give a NumPy file of specimens [N, S, S, 1]."
     )
   try:
-    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    stored = np.load(file, mmap_mode="r", allow_pickle=False)
   except (ValueError, EOFError, OSError) as error:
     raise ValueError(
-      f"images={path} cannot be read as a NumPy array ({error}): is the file complete?"
+      f"images={file} cannot be read as a NumPy array ({error}): is the file complete?"
     ) from error
   if not isinstance(stored, np.ndarray):
-    raise ValueError(f"images={path} is an archive of several arrays: save one array as .npy.")
+    raise ValueError(f"images={file} is an archive of several arrays: save one array as .npy.")
   if stored.ndim == 3:
     stored = stored[..., None]
   if stored.ndim != 4 or stored.shape[1] != stored.shape[2] or stored.shape[3] != 1:
     raise ValueError(
-      f"images={path} has shape {list(stored.shape)}: specimens are square, [N, S, S, 1] or [N, "
+      f"images={file} has shape {list(stored.shape)}: specimens are square, [N, S, S, 1] or [N, "
       "S, S]."
     )
   if stored.dtype.kind not in "fiu":
-    raise ValueError(f"images={path} holds {stored.dtype}: intensities must be real numbers.")
+    raise ValueError(f"images={file} holds {stored.dtype}: intensities must be real numbers.")
   return np.array(stored, np.float32)
 
 

@@ -19,7 +19,7 @@ _TITLES = ("path so far", "measured so far", "completion", "target")
 
 
 def write(
-  path: str | os.PathLike,
+  file: str | os.PathLike,
   images: np.ndarray,
   targets: np.ndarray,
   positions: np.ndarray,
@@ -31,7 +31,7 @@ def write(
   The generator was trained on whole scans: what it makes of their beginnings is a guess.
 
   Args:
-    path: of the GIF.
+    file: of the GIF.
     images: [E, S, S, 1], what the beam meets.
     targets: [E, S, S, 1], filtered.
     positions: [E, T * n, 2] px.
@@ -39,13 +39,13 @@ def write(
     experiment: whose scan and data they are.
   """
   scan = experiment.scan
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  file = pathlib.Path(file)
+  file.parent.mkdir(parents=True, exist_ok=True)
   canvas = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")
   backend_agg.FigureCanvasAgg(canvas)
   grid = canvas.subplots(len(images), len(_TITLES), squeeze=False)
   writer = animation.PillowWriter(fps=_PER_SECOND)
-  unfinished = path.with_name(f"{path.stem}.tmp.gif")  # Pillow goes by the ending
+  unfinished = file.with_name(f"{file.stem}.tmp.gif")  # Pillow goes by the ending
   with writer.saving(canvas, unfinished, dpi=90):
     for segments in range(1, scan.segments + 1):
       probes = segments * scan.probes
@@ -57,7 +57,7 @@ def write(
       canvas.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
       for _ in range(_HELD if segments == scan.segments else 1):
         writer.grab_frame()
-  unfinished.rename(path)
+  unfinished.rename(file)
 
 
 def _draw(grid: Any, images, targets, positions, partial, completions) -> None:

@@ -18,7 +18,7 @@ _DEVIATIONS = 0.25  # white in pictures of errors
 
 
 def write(
-  path: str | os.PathLike,
+  file: str | os.PathLike,
   comparison: Comparison,
   specimen: FieldSpecimen,
   coverage: float,
@@ -27,13 +27,13 @@ def write(
   """Writes an animated GIF of a scan's rounds, whole or not at all.
 
   Args:
-    path: of the GIF.
+    file: of the GIF.
     comparison: that scans and completes.
     specimen: the field.
     coverage: share of its pixels that is measured.
     shown: scan, completion and model.
   """
-  path = pathlib.Path(path)
+  file = pathlib.Path(file)
   own = next(
     scan for scan in comparison.scans(specimen, coverage, shown[:1]) if scan.model in ("", shown[2])
   )
@@ -42,7 +42,7 @@ def write(
   backend_agg.FigureCanvasAgg(drawn)
   grid = drawn.subplots(1, len(_TITLES))
   writer = animation.PillowWriter(fps=_PER_SECOND)
-  unfinished = path.with_name(f"{path.stem}.tmp.gif")  # Pillow goes by the ending
+  unfinished = file.with_name(f"{file.stem}.tmp.gif")  # Pillow goes by the ending
   with writer.saving(drawn, unfinished, dpi=90):
     for number, masks in enumerate(own.masks):
       mask = masks[:1]
@@ -54,7 +54,7 @@ def write(
       drawn.suptitle(f"{stage}: {mask.sum()} positions, 10 MSE {error:.4f}", fontsize=9)
       for _ in range(_HELD if number == len(own.masks) - 1 else 1):
         writer.grab_frame()
-  unfinished.rename(path)
+  unfinished.rename(file)
 
 
 def _draw(grid, specimen, mask, completion):

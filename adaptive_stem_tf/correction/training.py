@@ -110,14 +110,14 @@ def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kept_scans(workdir, completer, images, experiment, bar):
-  path = workdir / _SCANS
-  if not path.exists():
+  file = workdir / _SCANS
+  if not file.exists():
     scans = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
-    with open(path.with_suffix(".tmp"), "wb") as file:
+    with open(file.with_suffix(".tmp"), "wb") as stream:
       arrays: dict[str, Any] = dict(zip(_PARTS, scans, strict=True))
-      np.savez(file, **arrays)
-    path.with_suffix(".tmp").rename(path)
-  with np.load(path) as kept:
+      np.savez(stream, **arrays)
+    file.with_suffix(".tmp").rename(file)
+  with np.load(file) as kept:
     return [kept[name] for name in _PARTS]
 
 
@@ -157,9 +157,9 @@ def scan_crops(
 
 def is_run(workdir: str | os.PathLike) -> bool:
   """Returns whether a folder holds a run that trains a correction, and not a scanner."""
-  path = pathlib.Path(workdir) / workdir_lib.CONFIG
+  file = pathlib.Path(workdir) / workdir_lib.CONFIG
   try:
-    return "cycle" in json.loads(path.read_text())
+    return "cycle" in json.loads(file.read_text())
   except (OSError, ValueError, TypeError):
     return False  # whoever reads it as something else says what is wrong
 

@@ -199,13 +199,13 @@ def draw_paths(
   axes.set(xlim=(0, size), ylim=(size, 0))
 
 
-def save(canvas: figure.Figure, path: str | os.PathLike, dpi: int = 150) -> None:
+def save(canvas: figure.Figure, file: str | os.PathLike, dpi: int = 150) -> None:
   """Writes a figure as PNG, whole or not at all."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_suffix(".tmp")
+  file = pathlib.Path(file)
+  file.parent.mkdir(parents=True, exist_ok=True)
+  unfinished = file.with_suffix(".tmp")
   canvas.savefig(unfinished, format="png", dpi=dpi)
-  unfinished.rename(path)
+  unfinished.rename(file)
 
 
 def pixels(page: figure.Figure, dpi: int = 100) -> np.ndarray:

@@ -44,10 +44,10 @@ class EdgeModel:
       "step": folder / "step.tflite",
       "complete": folder / f"complete{precision and '_'}{precision}.tflite",
     }
-    for path in files.values():
-      if not path.is_file():
+    for file in files.values():
+      if not file.is_file():
         raise FileNotFoundError(
-          f"{path} is missing: launch.export --litert writes it (float16 and int8 with "
+          f"{file} is missing: launch.export --litert writes it (float16 and int8 with "
           "--litert_precisions)."
         )
     with np.load(files["start"]) as start:
@@ -100,8 +100,8 @@ class EdgeModel:
 class _Function:
   """One signature of one model."""
 
-  def __init__(self, path, signature, threads):
-    self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+  def __init__(self, file, signature, threads):
+    self._interpreter = Interpreter(model_path=str(file), num_threads=threads)
     self._interpreter.allocate_tensors()
     runner = self._interpreter.get_signature_runner(signature)
     # By index: a signature runner looks every name up at every call.

@@ -107,9 +107,9 @@ def write(
         "tensorflow": tf.__version__,
         "config_sha256": config_hash(experiment),
         "files_sha256": {
-          str(path.relative_to(saved_model)): _file_hash(path)
-          for path in sorted(saved_model.rglob("*"))
-          if path.is_file() and path.parent != folder
+          str(file.relative_to(saved_model)): _file_hash(file)
+          for file in sorted(saved_model.rglob("*"))
+          if file.is_file() and file.parent != folder
         },
         "signatures": describe(signatures),
       },
@@ -134,12 +134,12 @@ def damage(saved_model: pathlib.Path) -> str | None:
   if not manifest.is_file():
     return None
   for name, expected in json.loads(manifest.read_text())["files_sha256"].items():
-    path = saved_model / name
-    if not path.is_file():
-      return f"{path} is missing: export the model again, to the next version."
-    if _file_hash(path) != expected:
+    file = saved_model / name
+    if not file.is_file():
+      return f"{file} is missing: export the model again, to the next version."
+    if _file_hash(file) != expected:
       return (
-        f"{path} is damaged (its SHA-256 is not the manifest's): export the model again, to the "
+        f"{file} is damaged (its SHA-256 is not the manifest's): export the model again, to the "
         "next version."
       )
   return None
@@ -173,7 +173,7 @@ def has_serving_api() -> bool:
 
 
 def write_warm_up(
-  path: pathlib.Path,
+  file: pathlib.Path,
   name: str,
   signatures: Mapping[str, contract.Signature],
   examples: Mapping[str, Mapping[str, np.ndarray]] | None = None,
@@ -181,7 +181,7 @@ def write_warm_up(
   """Writes one request for each signature: of `examples`, or zeros of batch 1 without them."""
   from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-  with tf.io.TFRecordWriter(str(path)) as writer:
+  with tf.io.TFRecordWriter(str(file)) as writer:
     for signature_name, signature in sorted(signatures.items()):
       request = predict_pb2.PredictRequest()
       request.model_spec.name, request.model_spec.signature_name = name, signature_name
@@ -197,5 +197,5 @@ def write_warm_up(
       writer.write(log.SerializeToString())
 
 
-def _file_hash(path):
-  return hashlib.sha256(path.read_bytes()).hexdigest()
+def _file_hash(file):
+  return hashlib.sha256(file.read_bytes()).hexdigest()

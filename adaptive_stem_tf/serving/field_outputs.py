@@ -102,9 +102,9 @@ def _summary(result):
   }
 
 
-def _write_path(path, scan, size):
-  with path.open("w", newline="") as file:
-    writer = csv.writer(file)
+def _write_path(file, scan, size):
+  with file.open("w", newline="") as stream:
+    writer = csv.writer(stream)
     nm = ["row_nm", "column_nm"] * (size is not None)
     writer.writerow(["round", "row_px", "column_px", *nm, "intensity"])
     for number, (row, column), value in zip(scan.numbers, scan.positions, scan.intensities):

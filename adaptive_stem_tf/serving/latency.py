@@ -116,5 +116,5 @@ def _summary(times):
   }
 
 
-def _lines(path):
-  return pathlib.Path(path).read_text().splitlines() if os.path.exists(path) else []
+def _lines(file):
+  return pathlib.Path(file).read_text().splitlines() if os.path.exists(file) else []

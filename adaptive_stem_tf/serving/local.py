@@ -30,7 +30,9 @@ def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
   if (folder / "saved_model.pb").is_file():
     return
   versions = (
-    sorted(path.name for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    sorted(entry.name for entry in folder.iterdir() if entry.name.isdigit())
+    if folder.is_dir()
+    else []
   )
   hint = (
     f"give a version of it, such as {folder}/{versions[-1]}"

@@ -69,11 +69,11 @@ def summary(result: ScanResult) -> dict[str, Any]:
   return contents
 
 
-def _write_path(path, result):
+def _write_path(file, result):
   rows, size = result.positions.astype(np.float64) + np.asarray(result.origin), result.pixel_size_nm
   probes = _probes(result)
-  with path.open("w", newline="") as file:
-    writer = csv.writer(file)
+  with file.open("w", newline="") as stream:
+    writer = csv.writer(stream)
     writer.writerow(
       ["window", "segment", "probe", "row_px", "column_px"]
       + ["row_nm", "column_nm"] * (size is not None)
@@ -101,9 +101,9 @@ def _probes(result):
   return np.concatenate([np.arange(count) for count in counts])
 
 
-def write_tiff(path: pathlib.Path, image: np.ndarray, pixel_size_nm: float | None) -> None:
+def write_tiff(file: pathlib.Path, image: np.ndarray, pixel_size_nm: float | None) -> None:
   """Writes an image [H, W] as a float32 .tif in which ImageJ finds the size of a pixel, nm."""
   known: dict[str, Any] = {}
   if pixel_size_nm is not None:
     known = {"resolution": (1 / pixel_size_nm, 1 / pixel_size_nm), "metadata": {"unit": "nm"}}
-  tifffile.imwrite(path, image.astype(np.float32), imagej=True, **known)
+  tifffile.imwrite(file, image.astype(np.float32), imagej=True, **known)

@@ -24,18 +24,18 @@ class RepositoryError(ValueError):
   """models.config cannot be read or changed so."""
 
 
-def read(path: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
+def read(file: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
   """Reads a models.config.
 
   Raises:
     FileNotFoundError: if there is none.
     RepositoryError: if it is damaged.
   """
-  text = pathlib.Path(path).read_text()
+  text = pathlib.Path(file).read_text()
   try:
     return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
   except text_format.ParseError as error:
-    raise RepositoryError(f"{path} is no models.config: {error}. Repair it by hand.") from None
+    raise RepositoryError(f"{file} is no models.config: {error}. Repair it by hand.") from None
 
 
 def models(
@@ -84,7 +84,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def add_labels(
-  path: str | os.PathLike, name: str, version: int, labels: Sequence[str]
+  file: str | os.PathLike, name: str, version: int, labels: Sequence[str]
 ) -> list[str]:
   """Points labels of a model at a version, in a models.config that is made if it is missing.
 
@@ -94,7 +94,7 @@ def add_labels(
   are listed no longer, and unloaded, once every label has moved.
 
   Args:
-    path: of models.config.
+    file: of models.config.
     name: of the model.
     version: that the labels move to.
     labels: `stable`, `canary` or both.
@@ -106,8 +106,8 @@ def add_labels(
     RepositoryError: for other labels, or if the file is damaged.
   """
   check_labels(labels)
-  path = pathlib.Path(path)
-  config = read(path) if path.is_file() else model_server_config_pb2.ModelServerConfig()
+  file = pathlib.Path(file)
+  config = read(file) if file.is_file() else model_server_config_pb2.ModelServerConfig()
   known = models(config)
   model = (
     known[name]
@@ -126,11 +126,11 @@ def add_labels(
   model.model_version_policy.specific.versions[:] = sorted(
     labelled | {version} | (listed if waiting else set())
   )
-  _write(path, config)
+  _write(file, config)
   return waiting
 
 
-def _write(path, config):
-  unfinished = path.with_name(f"{path.name}.tmp")
+def _write(file, config):
+  unfinished = file.with_name(f"{file.name}.tmp")
   unfinished.write_text(_HEADER + text_format.MessageToString(config))
-  unfinished.replace(path)  # a server that polls the file never sees half of it
+  unfinished.replace(file)  # a server that polls the file never sees half of it

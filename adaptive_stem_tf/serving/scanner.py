@@ -115,9 +115,9 @@ class Scanner:
 
 
 def _read_settings(folder):
-  path = folder / "assets.extra" / "config.json"
+  file = folder / "assets.extra" / "config.json"
   try:
-    settings = json.loads(path.read_text())
+    settings = json.loads(file.read_text())
     for section, name in (
       ("scan", "path"),
       ("data", "filter_sigma"),
@@ -126,7 +126,7 @@ def _read_settings(folder):
       settings[section][name]
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise local.ModelError(
-      f"model={folder}: {path} is missing or not the configuration of a model "
+      f"model={folder}: {file} is missing or not the configuration of a model "
       f"({type(error).__name__}: {error}): export it by `python -m launch.export`."
     ) from error
   return settings

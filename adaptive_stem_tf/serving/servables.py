@@ -214,7 +214,7 @@ def _wanted(model):
   """
   base = pathlib.Path(model.base_path)
   folders = (
-    {int(path.name): path for path in base.iterdir() if path.name.isdigit() and path.is_dir()}
+    {int(entry.name): entry for entry in base.iterdir() if entry.name.isdigit() and entry.is_dir()}
     if base.is_dir()
     else {}
   )

@@ -37,7 +37,7 @@ class Checkpoints:
   def steps(self) -> list[int]:
     """Returns the iterations that have a checkpoint, oldest first."""
     return sorted(
-      int(path.name[5:]) for path in self._directory.glob("step_*") if path.name[5:].isdigit()
+      int(entry.name[5:]) for entry in self._directory.glob("step_*") if entry.name[5:].isdigit()
     )
 
   def save(self, step: int) -> pathlib.Path:
@@ -141,6 +141,6 @@ def not_finite(module: tf.Module) -> list[str]:
 
 def _flush(directory):
   """Flushes the folder's files to the disk before they are renamed into place."""
-  for path in directory.iterdir():
-    with open(path, "rb") as file:
-      os.fsync(file.fileno())
+  for file in directory.iterdir():
+    with open(file, "rb") as stream:
+      os.fsync(stream.fileno())

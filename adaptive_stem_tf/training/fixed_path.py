@@ -121,15 +121,15 @@ def medoid(paths: np.ndarray) -> int:
 
 
 def _from_file(scan):
-  path = pathlib.Path(scan.path)
-  if not path.is_file():
+  file = pathlib.Path(scan.path)
+  if not file.is_file():
     kinds = ", ".join((*path_names.MOVING, *baselines.KINDS))
     raise ValueError(
       f"path={scan.path!r} is neither a kind of path ({kinds}), nor run:WORKDIR, "
       "nor mixed:WORKDIR, nor a file."
     )
   try:
-    stored = np.load(path, allow_pickle=False)
+    stored = np.load(file, allow_pickle=False)
   except (ValueError, EOFError, OSError) as error:
     raise ValueError(f"path={scan.path} cannot be read as a NumPy array ({error}).") from error
   if stored.shape == (scan.segments,):

@@ -23,16 +23,16 @@ class MetricsWriter:
   def __init__(self, directory: str | os.PathLike, resume_at: int = 0):
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "metrics.csv"
+    file = directory / "metrics.csv"
     kept = (
-      [row for row in read_rows(path) if row["iteration"] <= resume_at] if path.exists() else []
+      [row for row in read_rows(file) if row["iteration"] <= resume_at] if file.exists() else []
     )
-    unfinished = path.with_suffix(".tmp")  # a kill must not lose the rows that are kept
+    unfinished = file.with_suffix(".tmp")  # a kill must not lose the rows that are kept
     self._file = open(unfinished, "w", newline="")  # noqa: SIM115 - closed by close()
     self.columns: dict[str, array.array] = {}
     for row in kept:
       self._append(row)
-    unfinished.rename(path)
+    unfinished.rename(file)
     self._events = tf.summary.create_file_writer(str(directory / "tensorboard"))
 
   def write(self, iteration: int, values: Mapping[str, float]) -> None:
@@ -63,8 +63,8 @@ class MetricsWriter:
     self._file.flush()
 
 
-def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
+def read_rows(file: str | os.PathLike) -> list[dict[str, float]]:
   """Reads metrics.csv; a last line cut short by a kill is left out."""
-  with open(path, newline="") as file:
-    lines = [line for line in file if line.endswith("\n")]
+  with open(file, newline="") as stream:
+    lines = [line for line in stream if line.endswith("\n")]
   return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]

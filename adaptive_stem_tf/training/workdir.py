@@ -36,8 +36,8 @@ def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
   Raises:
     WorkdirError: if it holds an experiment that differs, naming the fields.
   """
-  path = workdir / CONFIG
-  if path.exists():
+  file = workdir / CONFIG
+  if file.exists():
     differing = read_config(workdir, type(experiment)).differences(experiment)
     if differing:
       fields = "; ".join(
@@ -48,9 +48,9 @@ def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
       )
     return
   workdir.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_suffix(".tmp")
+  unfinished = file.with_suffix(".tmp")
   unfinished.write_text(experiment.to_json())
-  unfinished.rename(path)
+  unfinished.rename(file)
 
 
 def read_experiment(workdir: str | os.PathLike) -> config.Experiment:
@@ -68,15 +68,15 @@ def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
   Raises:
     WorkdirError: if the folder holds none, or one that cannot be read as such.
   """
-  path = pathlib.Path(workdir) / CONFIG
-  if not path.is_file():
+  file = pathlib.Path(workdir) / CONFIG
+  if not file.is_file():
     raise WorkdirError(
       f"{workdir} holds no run: {CONFIG} is missing. Give the --workdir of a training."
     )
   try:
-    return kind.from_json(path.read_text())
+    return kind.from_json(file.read_text())
   except (ValueError, TypeError, AttributeError) as error:
-    raise WorkdirError(f"{path} cannot be read: {error}") from error
+    raise WorkdirError(f"{file} cannot be read: {error}") from error
 
 
 def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
@@ -92,9 +92,9 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
   Raises:
     WorkdirError: if one differs, saying which and how.
   """
-  path = pathlib.Path(workdir) / _INPUTS
-  kept = json.loads(path.read_text()) if path.is_file() else {}
-  if not kept and any((path.parent / CHECKPOINTS).glob("step_*")):
+  file = pathlib.Path(workdir) / _INPUTS
+  kept = json.loads(file.read_text()) if file.is_file() else {}
+  if not kept and any((file.parent / CHECKPOINTS).glob("step_*")):
     logging.warning("%s says not what it was trained on: it must be what is given now.", workdir)
   given = {name: _digest(array) for name, array in inputs.items()}
   differing = [
@@ -109,9 +109,9 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
       f"{workdir} was trained on something else: {'; '.join(differing)}. Give it what it began "
       "with, or choose another workdir."
     )
-  unfinished = path.with_suffix(".tmp")
+  unfinished = file.with_suffix(".tmp")
   unfinished.write_text(json.dumps({**kept, **given}, indent=1))
-  unfinished.rename(path)
+  unfinished.rename(file)
 
 
 def _digest(array):
@@ -127,10 +127,10 @@ def keep_path(workdir: str | os.PathLike, positions: np.ndarray) -> None:
     workdir: of the run.
     positions: [T * n, 2] px, or [K, T * n, 2] if several are drawn from.
   """
-  path = pathlib.Path(workdir) / _PATH
-  with open(path.with_suffix(".tmp"), "wb") as file:
-    np.save(file, positions)
-  path.with_suffix(".tmp").rename(path)
+  file = pathlib.Path(workdir) / _PATH
+  with open(file.with_suffix(".tmp"), "wb") as stream:
+    np.save(stream, positions)
+  file.with_suffix(".tmp").rename(file)
 
 
 def holds_path(workdir: str | os.PathLike) -> bool:
@@ -155,8 +155,8 @@ def read_path(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | Non
 
 def record_divergence(workdir: str | os.PathLike, iteration: int, error: str) -> None:
   """Keeps the iteration at which a loss was no longer finite, and what was said of it."""
-  path = pathlib.Path(workdir) / _DIVERGED
-  path.write_text(json.dumps({"iteration": iteration, "error": error}, indent=1))
+  file = pathlib.Path(workdir) / _DIVERGED
+  file.write_text(json.dumps({"iteration": iteration, "error": error}, indent=1))
 
 
 def forget_divergence(workdir: str | os.PathLike) -> None:
@@ -166,8 +166,8 @@ def forget_divergence(workdir: str | os.PathLike) -> None:
 
 def diverged_at(workdir: str | os.PathLike) -> int | None:
   """Returns the iteration at which a run met a loss that is not finite; None if it did not."""
-  path = pathlib.Path(workdir) / _DIVERGED
-  return json.loads(path.read_text())["iteration"] if path.is_file() else None
+  file = pathlib.Path(workdir) / _DIVERGED
+  return json.loads(file.read_text())["iteration"] if file.is_file() else None
 
 
 def is_finished(workdir: str | os.PathLike) -> bool:

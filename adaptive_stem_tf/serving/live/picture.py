@@ -93,8 +93,8 @@ class LivePicture:
     window: whether it is shown in a window as well.
   """
 
-  def __init__(self, path: str | os.PathLike, window: bool = False):
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  def __init__(self, file: str | os.PathLike, window: bool = False):
+    pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
     search = os.pathsep.join(entry for entry in sys.path if entry)
     self._process = subprocess.Popen(
       [sys.executable, "-c", _SERVE],
@@ -106,7 +106,7 @@ class LivePicture:
     self._input: IO[bytes] = self._process.stdin  # type: ignore[assignment]
     self._idle = threading.Event()
     threading.Thread(target=self._listen, daemon=True).start()
-    self._write((str(path), window))
+    self._write((str(file), window))
     self._idle.set()
 
   def show(self, frame: Frame) -> None:

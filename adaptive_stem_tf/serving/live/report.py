@@ -90,10 +90,10 @@ def result_of(
   )
 
 
-def write_timings(path: str | os.PathLike, timings: Sequence[Timing]) -> None:
+def write_timings(file: str | os.PathLike, timings: Sequence[Timing]) -> None:
   """Writes one row a decision."""
-  with pathlib.Path(path).open("w", newline="") as file:
-    writer = csv.writer(file)
+  with pathlib.Path(file).open("w", newline="") as stream:
+    writer = csv.writer(stream)
     writer.writerow(Timing._fields)
     for timing in timings:
       writer.writerow(
