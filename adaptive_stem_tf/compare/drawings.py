@@ -118,8 +118,8 @@ def _shown(clean: Mapping[str, Any]) -> list[str]:
   return generators + ([min(others, key=error)] if others else [])
 
 
-def _whisker(axes, made, scan, height, place):
-  values = made["scans"].get(scan)
+def _whisker(axes, outcome, scan, height, place):
+  values = outcome["scans"].get(scan)
   color, marker = f"C{place}", _MARKERS[place % len(_MARKERS)]
   if values is None:
     return
@@ -145,8 +145,8 @@ def _completion_label(name: str) -> str:
   return COMPLETIONS[base] + (" and the target's filter" if base != name else "")
 
 
-def _spiral(result: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-  return result["scans"][made["better_spiral"]]["label"]
+def _spiral(result: Mapping[str, Any], outcome: Mapping[str, Any]) -> str:
+  return result["scans"][outcome["better_spiral"]]["label"]
 
 
 def _show(axes, image):

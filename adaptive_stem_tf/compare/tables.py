@@ -54,8 +54,8 @@ def write(result: Mapping[str, Any], folder: str | os.PathLike) -> None:
 def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
   """Yields a row for every condition, completion, scan, target and metric."""
   for condition, completions in result["conditions"].items():
-    for completion, made in completions.items():
-      for scan, values in made["scans"].items():
+    for completion, outcome in completions.items():
+      for scan, values in outcome["scans"].items():
         for target in TARGETS:
           for metric in metrics.METRICS:
             summary = values[target][metric]
@@ -73,8 +73,8 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
               "files": summary["files"],
               "num_seeds": summary["num_seeds"],
               "seeds": " ".join(f"{value:.6g}" for value in summary["seeds"]),
-              "better_spiral": made["better_spiral"],
-              "adaptive": made["adaptive"],
+              "better_spiral": outcome["better_spiral"],
+              "adaptive": outcome["adaptive"],
             }
             for name, column in (
               ("minus_better_spiral", "difference"),
@@ -162,15 +162,15 @@ def _scans(result: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def _metrics(result: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+def _metrics(result: Mapping[str, Any], outcome: Mapping[str, Any]) -> list[str]:
   """Returns a table of all scans with one completion."""
-  adaptive = _label(result, made["adaptive"]) if made["adaptive"] else "adaptive"
+  adaptive = _label(result, outcome["adaptive"]) if outcome["adaptive"] else "adaptive"
   lines = [
     f"| scan | 10 MSE, filtered target | minus better spiral | minus {adaptive} | 10 MSE, raw "
     "target | MSE | PSNR, dB | SSIM | multi-scale SSIM | 10 MSE of each seed |",
     "|---" * 10 + "|",
   ]
-  for scan, values in _ranked(made):
+  for scan, values in _ranked(outcome):
     filtered = values["filtered"]
     lines.append(
       f"| {_label(result, scan)} | {with_interval(filtered['ten_mse'])} | {difference(values)} | "
@@ -211,7 +211,7 @@ def _classical(result: Mapping[str, Any], clean: Mapping[str, Any]) -> list[str]
 def _conditions(result: Mapping[str, Any]) -> list[str]:
   """Returns 10 MSE under each condition, with the first completion there is."""
   completion = shown_first(result["conditions"][CLEAN.name])
-  names = [name for name, made in result["conditions"].items() if completion in made]
+  names = [name for name, condition in result["conditions"].items() if completion in condition]
   if len(names) < 2:
     return []
   lines = [
@@ -266,9 +266,9 @@ def _kinds(result: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def _ranked(made: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _ranked(outcome: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
   """Returns scans from the lowest error to the highest."""
-  return sorted(made["scans"].items(), key=lambda item: item[1]["filtered"]["ten_mse"]["mean"])
+  return sorted(outcome["scans"].items(), key=lambda item: item[1]["filtered"]["ten_mse"]["mean"])
 
 
 def _count(number: int | None, noun: str) -> str:

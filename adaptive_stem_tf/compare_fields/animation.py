@@ -38,12 +38,12 @@ def write(
     scan for scan in comparison.scans(specimen, coverage, shown[:1]) if scan.model in ("", shown[2])
   )
   measured = comparison.measured(specimen)[:1]
-  drawn = figure.Figure(figsize=(9.6, 2.9), layout="constrained")
-  backend_agg.FigureCanvasAgg(drawn)
-  grid = drawn.subplots(1, len(_TITLES))
+  canvas = figure.Figure(figsize=(9.6, 2.9), layout="constrained")
+  backend_agg.FigureCanvasAgg(canvas)
+  grid = canvas.subplots(1, len(_TITLES))
   writer = animation.PillowWriter(fps=_PER_SECOND)
   unfinished = file.with_name(f"{file.stem}.tmp.gif")  # Pillow goes by the ending
-  with writer.saving(drawn, unfinished, dpi=90):
+  with writer.saving(canvas, unfinished, dpi=90):
     for number, masks in enumerate(own.masks):
       mask = masks[:1]
       partial = np.where(mask, measured, 0.0).astype(np.float32)
@@ -51,7 +51,7 @@ def write(
       _draw(grid, specimen, mask[0], completion[0])
       error = metrics.ten_mse(completion, specimen.target)[0]
       stage = f"round {number}" if number else "survey"
-      drawn.suptitle(f"{stage}: {mask.sum()} positions, 10 MSE {error:.4f}", fontsize=9)
+      canvas.suptitle(f"{stage}: {mask.sum()} positions, 10 MSE {error:.4f}", fontsize=9)
       for _ in range(_HELD if number == len(own.masks) - 1 else 1):
         writer.grab_frame()
   unfinished.rename(file)

@@ -80,10 +80,10 @@ class Comparison:
           })  # fmt: skip
         if completed.variance is not None:
           local = uncertainty.local_variance(partial[0], masks[0])
-          found = uncertainty.figures(
+          figures = uncertainty.figures(
             completed.mean[0], completed.variance[0], specimen.target, local
           )
-          doubts.append({**head, "seed": self.request.seeds[0], **found})
+          doubts.append({**head, "seed": self.request.seeds[0], **figures})
     return rows, doubts
 
   def scans(

@@ -45,9 +45,9 @@ class Completer:
     if name in (GENERATOR, LOCAL_LINEAR):
       complete = self.generator if name == GENERATOR else self.plain
       arguments = (tf.constant(x[..., None], tf.float32) for x in (partial, masks))
-      made = complete(*arguments)
-      variance = np.exp(made.log_variance[..., 0].numpy()) if name == GENERATOR else None
-      return Completed(made.mean[..., 0].numpy(), variance)
+      completion = complete(*arguments)
+      variance = np.exp(completion.log_variance[..., 0].numpy()) if name == GENERATOR else None
+      return Completed(completion.mean[..., 0].numpy(), variance)
     means = [strata.low_pass(_CLASSICAL[name](*one)) for one in zip(partial, masks)]
     return Completed(np.stack(means).astype(np.float32), None)
 

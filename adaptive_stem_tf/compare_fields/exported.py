@@ -45,15 +45,20 @@ class ExportedModel:
 
   def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
     """Completes partial fields [B, H, W, 1], 0 where the mask [B, H, W, 1] is 0."""
-    made = self._loaded.signatures["complete"](partial_field=partial, mask=mask)
-    log_variance = 2 * tf.math.log(tf.maximum(made["standard_deviation"], _TINY))
-    images = (made["completion"], log_variance, made["interpolation"], made["smooth_interpolation"])
+    answer = self._loaded.signatures["complete"](partial_field=partial, mask=mask)
+    log_variance = 2 * tf.math.log(tf.maximum(answer["standard_deviation"], _TINY))
+    images = (
+      answer["completion"],
+      log_variance,
+      answer["interpolation"],
+      answer["smooth_interpolation"],
+    )
     return Completion(*(tf.reshape(image, tf.shape(partial)) for image in images))
 
   def policy(self, cells: Cells, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns log weights for the next round, and the next recurrent state."""
-    made = self._loaded.signatures["decide"](**cells._asdict(), state_recurrent=state)
-    return made["log_weights"], made["state_recurrent"]
+    answer = self._loaded.signatures["decide"](**cells._asdict(), state_recurrent=state)
+    return answer["log_weights"], answer["state_recurrent"]
 
   def initial_state(self, batch: int | tf.Tensor, rows: Any, columns: Any) -> tf.Tensor:
     """Returns the recurrent state before the first round of fields of rows x columns cells."""

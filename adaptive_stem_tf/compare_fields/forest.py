@@ -28,8 +28,8 @@ def draw(result: Mapping[str, Any]) -> figure.Figure | None:
     return None
   names = list(dict.fromkeys(_name(one) for one in ratios))
   groups = list(dict.fromkeys((one["group"], one["coverage"]) for one in ratios))
-  drawn = figure.Figure(figsize=(7.5, 1.6 + 0.16 * len(names) * len(groups)), layout="constrained")
-  axes = drawn.subplots()
+  canvas = figure.Figure(figsize=(7.5, 1.6 + 0.16 * len(names) * len(groups)), layout="constrained")
+  axes = canvas.subplots()
   for one in ratios:
     place = names.index(_name(one))
     row = groups.index((one["group"], one["coverage"])) + 0.8 * (place + 0.5) / len(names) - 0.4
@@ -49,8 +49,8 @@ def draw(result: Mapping[str, Any]) -> figure.Figure | None:
     xlabel="10 MSE over that of the best static pair (left: better)",
   )
   axes.set_title(f"{result['fields']} fields; pairs chosen {result['chosen_on']}", fontsize=7)
-  drawn.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
-  return drawn
+  canvas.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+  return canvas
 
 
 def _name(one):

@@ -115,9 +115,9 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
   The field, where the dose went, the static and the adaptive completion, the error of the
   adaptive one, and the error that it expected, on one scale.
   """
-  drawn = figure.Figure(figsize=(13, 2.35 * len(lines)), layout="constrained")
+  canvas = figure.Figure(figsize=(13, 2.35 * len(lines)), layout="constrained")
   titles = ("field", "where the dose went", "static", "adaptive", "error", "expected error")
-  for part, shown in zip(drawn.subfigures(len(lines), 1, squeeze=False)[:, 0], lines):
+  for part, shown in zip(canvas.subfigures(len(lines), 1, squeeze=False)[:, 0], lines):
     part.suptitle(shown.title, fontsize=7)
     partial = np.stack([shown.specimen.image, shown.mask], -1)
     error = np.abs(shown.adaptive - shown.specimen.target)
@@ -133,4 +133,4 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
         colours = {"cmap": "magma", "vmin": 0, "vmax": _DEVIATIONS}
       axes.imshow(picture, interpolation="nearest", **colours)
       axes.set_title(title, fontsize=7, pad=2)
-  return drawn
+  return canvas

@@ -78,8 +78,8 @@ def measure(
     partial,
     targets,
     completions,
-    {name: metrics.ten_mse(made, targets) for name, made in completions.items()},
-    {name: displacements(made, completions[UNDISTORTED]) for name, made in completions.items()},
+    {name: metrics.ten_mse(each, targets) for name, each in completions.items()},
+    {name: displacements(each, completions[UNDISTORTED]) for name, each in completions.items()},
     metrics.ten_mse(
       specimens.low_pass(tf.constant(raster.reshape(images.shape)), sigma).numpy(), targets
     ),
@@ -89,14 +89,14 @@ def measure(
 def complete(network: Network, partial: np.ndarray) -> np.ndarray:
   """Completes partial scans [N, S, S, 2] in batches: [N, S, S, 1]."""
   call = tf.function(lambda batch: network(batch, is_training=False), autograph=False)
-  made = [
+  images = [
     call(tf.constant(batch)).numpy()[:count]
     for batch, count in input_pipeline.batches(partial, _BATCH)
   ]
-  return np.concatenate(made)
+  return np.concatenate(images)
 
 
-def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def displacements(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
   """Estimates by how far structures are displaced: [N] px.
 
   Optical flow by scikit-image's TV-L1 (Zach et al. 2007), its length averaged with the weight of
@@ -105,11 +105,11 @@ def displacements(made: np.ndarray, reference: np.ndarray) -> np.ndarray:
   it for movement.
 
   Args:
-    made: [N, S, S, 1].
+    images: [N, S, S, 1].
     reference: [N, S, S, 1].
   """
   lengths = []
-  for image, expected in zip(made[..., 0], reference[..., 0]):
+  for image, expected in zip(images[..., 0], reference[..., 0]):
     flow = registration.optical_flow_tvl1(expected, image)
     weight = np.hypot(*np.gradient(expected))
     lengths.append(np.sum(weight * np.hypot(*flow)) / max(np.sum(weight), 1e-9))

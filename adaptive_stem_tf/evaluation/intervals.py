@@ -156,12 +156,12 @@ def _moments(
   """
   total, files = counts.sum(1), counts.shape[1]
   by_file, of_seeds = np.zeros(counts.shape), []
-  for sign, arm, drawn in zip((1, -1), sums, seed_counts):
+  for sign, arm, chosen in zip((1, -1), sums, seed_counts):
     seeds = arm.shape[2]
-    by_file += sign * np.einsum("rfs,rs->rf", arm, drawn) / seeds
+    by_file += sign * np.einsum("rfs,rs->rf", arm, chosen) / seeds
     means = arm.sum(1) / total[:, None]
-    centred = means - (means * drawn).sum(1, keepdims=True) / seeds
-    of_seeds.append((drawn * centred**2).sum(1) / (seeds * max(seeds - 1, 1)))
+    centred = means - (means * chosen).sum(1, keepdims=True) / seeds
+    of_seeds.append((chosen * centred**2).sum(1) / (seeds * max(seeds - 1, 1)))
   mean = by_file.sum(1) / total
   residuals = by_file - mean[:, None] * counts
   of_files = (residuals**2).sum(1) / total**2 * files / max(files - 1, 1)
@@ -218,16 +218,16 @@ def _resamples(counts: tuple[int, ...], seeds: tuple[int, ...], seed: int):
     [R * F], images of each file [R, F], and of each arm how often seeds were drawn [R, S].
   """
   rng, files = np.random.default_rng(seed), len(counts)
-  drawn = rng.integers(files, size=[_RESAMPLES, files])
-  images = np.array(counts)[drawn].ravel()
+  chosen = rng.integers(files, size=[_RESAMPLES, files])
+  images = np.array(counts)[chosen].ravel()
   starts = np.cumsum(images) - images
-  first = (np.cumsum(counts) - counts)[drawn].ravel()
+  first = (np.cumsum(counts) - counts)[chosen].ravel()
   within = rng.random(images.sum()) * np.repeat(images, images)
   crops = (np.repeat(first, images) + within.astype(int)).astype(np.int32)
   of_seeds = [rng.multinomial(count, np.full(count, 1 / count), _RESAMPLES) for count in seeds]
   return (
     crops,
     starts,
-    images.reshape(drawn.shape).astype(float),
+    images.reshape(chosen.shape).astype(float),
     [one.astype(float) for one in of_seeds],
   )

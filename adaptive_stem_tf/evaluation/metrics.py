@@ -94,8 +94,8 @@ def evaluate(
   }
   targets = targets_of(images, model.experiment.data.filter_sigma)
   measured = {
-    name: {kind: image_metrics(made.completions, target) for kind, target in targets.items()}
-    for name, made in scans.items()
+    name: {kind: image_metrics(result.completions, target) for kind, target in targets.items()}
+    for name, result in scans.items()
   }
   flat = np.broadcast_to(targets["filtered"].mean((1, 2, 3), keepdims=True), images.shape)
   difference = measured[own]["filtered"]["ten_mse"] - measured["spiral"]["filtered"]["ten_mse"]
@@ -141,8 +141,8 @@ def _summary(scans, measured, sources):
 
 def _row(i, scans, measured, sources):
   row: dict[str, Any] = {"image": i} | ({"source": sources[i]} if sources is not None else {})
-  for name, made in scans.items():
+  for name, result in scans.items():
     row[name] = {metric: float(measured[name]["filtered"][metric][i]) for metric in METRICS}
     row[name]["raw_ten_mse"] = float(measured[name]["raw"]["ten_mse"][i])
-    row[name]["distinct_pixels"] = float(made.partial[i, ..., 1].mean())
+    row[name]["distinct_pixels"] = float(result.partial[i, ..., 1].mean())
   return row

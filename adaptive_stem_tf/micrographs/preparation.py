@@ -45,7 +45,7 @@ def find(patterns: Sequence[str]) -> list[str]:
   Raises:
     FileNotFoundError: if a pattern matches no file.
   """
-  found: set[str] = set()
+  names: set[str] = set()
   for pattern in patterns:
     place = glob.escape(pattern) if os.path.exists(pattern) else pattern
     place = os.path.join(place, "**") if os.path.isdir(pattern) else place
@@ -55,8 +55,8 @@ def find(patterns: Sequence[str]) -> list[str]:
         f"{pattern} matches no file: give files of micrographs, a pattern such as "
         "'micrographs/*.tif' (in quotes), or a folder."
       )
-    found.update(files)
-  return sorted(found)
+    names.update(files)
+  return sorted(names)
 
 
 def crops_of(path: str | os.PathLike, cutting: crops.Cutting, frame: int = 0) -> FileCrops:

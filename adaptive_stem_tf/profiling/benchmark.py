@@ -66,12 +66,12 @@ def measure(
   median = dict(zip(names, np.median(times, 0).tolist()))
   work = arithmetic.iteration(learner)
   rate = 2.0 * _PEAK_SIZE**3 / median.pop("peak")
-  whole = median.pop("iteration")
+  total = median.pop("iteration")
   return {
-    "iterations_per_second": 1 / whole,
-    "seconds_per_iteration": whole,
-    "shares": {name: part / whole for name, part in median.items()}
-    | {"everything else": 1 - sum(median.values()) / whole},
+    "iterations_per_second": 1 / total,
+    "seconds_per_iteration": total,
+    "shares": {name: part / total for name, part in median.items()}
+    | {"everything else": 1 - sum(median.values()) / total},
     "work": work._asdict(),
     "peak_flops": rate,
     "utilisation": float(

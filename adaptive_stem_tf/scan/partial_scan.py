@@ -32,7 +32,7 @@ def partial_scan(
 
 
 def draw_at(
-  observations: tf.Tensor, positions: tf.Tensor, size: int, drawn: tf.Tensor | None = None
+  observations: tf.Tensor, positions: tf.Tensor, size: int, limit: tf.Tensor | None = None
 ) -> tf.Tensor:
   """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size,
   2].
@@ -41,15 +41,15 @@ def draw_at(
     observations: [B, ...], N intensities each.
     positions: [B, N, 2] px.
     size: side of the image, px.
-    drawn: [B] int32, how many of them are drawn, the first ones; None for all.
+    limit: [B] int32, how many of them are drawn, the first ones; None for all.
   """
   pixels = geometry.pixel_index(positions, size)
   batch, count = pixels.shape[0] or tf.shape(pixels)[0], pixels.shape[1]
   # The greatest visit number wins: unlike a plain scatter, this is the same whatever the order of
   # writes.
   visit = tf.broadcast_to(tf.range(1, count + 1)[None], [batch, count])
-  if drawn is not None:
-    visit = tf.where(visit <= drawn[:, None], visit, 0)
+  if limit is not None:
+    visit = tf.where(visit <= limit[:, None], visit, 0)
   rows = tf.broadcast_to(tf.range(batch)[:, None], [batch, count])
   last = tf.tensor_scatter_nd_max(
     tf.zeros([batch, size * size], tf.int32), tf.stack([rows, pixels], -1), visit

@@ -68,7 +68,7 @@ def compare(
     "completions": {},
   }
   for precision, model in _generators(folder / extra.FOLDER / litert.FOLDER):
-    made = np.concatenate(
+    completions = np.concatenate(
       [
         stepping.complete_along(
           model, images[k : k + 1], own.path[k : k + 1], fast.geometry, normalise
@@ -77,9 +77,9 @@ def compare(
       ]
     )
     result["completions"][precision] = {
-      "relative_difference": _relative(made, own.completion),
-      "ten_mse": float(ten_mse(made).mean()),
-      "minus_savedmodel_ten_mse": statistics.summarise(ten_mse(made) - errors, sources),
+      "relative_difference": _relative(completions, own.completion),
+      "ten_mse": float(ten_mse(completions).mean()),
+      "minus_savedmodel_ten_mse": statistics.summarise(ten_mse(completions) - errors, sources),
     }
   return result
 

@@ -72,15 +72,15 @@ def errors(result: FieldResult) -> dict[str, dict[str, float]]:
   unit = lambda image: 2 * (np.float64(image) - low) / max(high - low, 1e-12) - 1
   raw = np.asarray(unit(result.truth))
   filtered = specimens.low_pass(tf.constant(raw[None, ..., None]), result.filter_sigma)
-  found: dict[str, dict[str, float]] = {}
+  values: dict[str, dict[str, float]] = {}
   for name in ("completion", "interpolation"):
     image = unit(getattr(result.scan, name))
     for kind, target in (("filtered", filtered.numpy()[0, ..., 0]), ("raw", raw)):
       mse = float(np.mean(np.square(image - target)))
-      found.setdefault(name, {}).update(
+      values.setdefault(name, {}).update(
         {f"ten_mse_{kind}": 10 * mse, f"psnr_{kind}_db": float(10 * np.log10(4 / max(mse, 1e-12)))}
       )
-  return found
+  return values
 
 
 def _summary(result):
@@ -118,10 +118,10 @@ def draw(result: FieldResult) -> figure.Figure:
   low, high = scan.black_and_white
   panels = 5 if known else 3  # field and error are not known of microscopes
   height, width = scan.completion.shape
-  drawn = figure.Figure(
+  canvas = figure.Figure(
     figsize=(3.4 * panels, max(2.4, 3.2 * height / width) + 0.7), layout="constrained"
   )
-  axes = list(drawn.subplots(1, panels))
+  axes = list(canvas.subplots(1, panels))
   show = lambda image, title, **look: _show(axes.pop(0), image, title, **look)
   grey = {"cmap": "gray", "vmin": low, "vmax": high}
   if known:
@@ -132,21 +132,21 @@ def draw(result: FieldResult) -> figure.Figure:
     scan.positions[:, 1], scan.positions[:, 0], c=scan.numbers, s=_size(scan), cmap="plasma",
     vmin=0, vmax=last, linewidths=0,
   )  # fmt: skip
-  drawn.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
+  canvas.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
   show(scan.completion, "completion", **grey)
   shown = show(scan.uncertainty, "uncertainty", cmap="viridis", vmin=0)
-  drawn.colorbar(shown, ax=shown.axes, location="bottom", label="standard deviation")
+  canvas.colorbar(shown, ax=shown.axes, location="bottom", label="standard deviation")
   if known:
-    found, span = errors(result), max(high - low, 1e-12)
+    values, span = errors(result), max(high - low, 1e-12)
     title = (
-      f"error, 10 MSE {found['completion']['ten_mse_filtered']:.4f}\n"
-      f"(interpolation {found['interpolation']['ten_mse_filtered']:.4f})"
+      f"error, 10 MSE {values['completion']['ten_mse_filtered']:.4f}\n"
+      f"(interpolation {values['interpolation']['ten_mse_filtered']:.4f})"
     )
     difference = 100 * (scan.completion - result.truth) / span
     limit = 100 * _ERROR
     shown = show(difference, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    drawn.colorbar(shown, ax=shown.axes, location="bottom", label="% of the range")
-  return drawn
+    canvas.colorbar(shown, ax=shown.axes, location="bottom", label="% of the range")
+  return canvas
 
 
 def _show(axes, image, title, **look):

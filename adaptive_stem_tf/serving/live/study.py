@@ -87,22 +87,22 @@ def summarise(
     sources: [N], the file each image was cut from; None if unknown.
   """
   rows, first = [], next(iter(measured))
-  for condition, made in measured.items():
+  for condition, measurement in measured.items():
     row = {
       **condition._asdict(),
-      "filtered": statistics.summarise(made.filtered, sources),
-      "raw": statistics.summarise(made.raw, sources),
-      "segments": float(made.segments.mean()),
-      "late_decisions": float(made.late.mean()),
-      "beam_waited_us": float(made.waited.mean()),
-      "per_image": made.filtered.tolist(),
+      "filtered": statistics.summarise(measurement.filtered, sources),
+      "raw": statistics.summarise(measurement.raw, sources),
+      "segments": float(measurement.segments.mean()),
+      "late_decisions": float(measurement.late.mean()),
+      "beam_waited_us": float(measurement.waited.mean()),
+      "per_image": measurement.filtered.tolist(),
     }
     for key, other in (
       ("minus_first_model", condition._replace(name=first.name)),
       ("minus_first_condition", first._replace(name=condition.name)),
     ):
       if other != condition:
-        row[key] = statistics.summarise(made.filtered - measured[other].filtered, sources)
+        row[key] = statistics.summarise(measurement.filtered - measured[other].filtered, sources)
     rows.append(row)
   return rows
 
