@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.reproduction import runs
 from adaptive_stem_tf.training import fixed_path
 from adaptive_stem_tf.training.job import Job
 
@@ -36,7 +36,7 @@ class Plan:
   def experiment(self, name: str, seed: int) -> config.Experiment:
     """Returns the experiment of a run of the table."""
     changes = self._changes(name)
-    if changes.pop(supplement.DOWNSAMPLED, False):
+    if changes.pop(runs.DOWNSAMPLED, False):
       changes.update(self.downsampled)
     source = self._source(name)
     if source:
@@ -75,9 +75,7 @@ class Plan:
     return sorted(jobs.values(), key=lambda job: job.needs is not None)
 
   def _changes(self, name: str) -> dict[str, Any]:
-    return supplement.changes(
-      name, self.base.flat(), self.sweep_iterations, self.candidate_iterations
-    )
+    return runs.changes(name, self.base.flat(), self.sweep_iterations, self.candidate_iterations)
 
   def _source(self, name: str) -> str:
     """Returns the run whose actor's path a run follows."""
@@ -86,4 +84,4 @@ class Plan:
 
   def _canonical(self, name: str) -> str:
     fields = lambda other: {**self.base.flat(), **self._changes(other)}
-    return next((other for other in supplement.RUNS if fields(other) == fields(name)), name)
+    return next((other for other in runs.RUNS if fields(other) == fields(name)), name)

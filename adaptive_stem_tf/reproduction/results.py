@@ -11,7 +11,7 @@ import numpy as np
 from adaptive_stem_tf import config, input_pipeline
 from adaptive_stem_tf.evaluation import figures, model
 from adaptive_stem_tf.evaluation import metrics as metrics_lib
-from adaptive_stem_tf.reproduction import lr_range, supplement
+from adaptive_stem_tf.reproduction import lr_range, runs
 from adaptive_stem_tf.training import metrics_writer
 from adaptive_stem_tf.training import workdir as workdir_lib
 
@@ -189,7 +189,7 @@ def best_rates(measured: Mapping[str, Sequence[Measured]]) -> list[float]:
   Raises:
     ValueError: if no rate of a seed has a finite error.
   """
-  rates = {float(name.removeprefix(supplement.RATE)): seeds for name, seeds in measured.items()}
+  rates = {float(name.removeprefix(runs.RATE)): seeds for name, seeds in measured.items()}
   errors = [
     {rate: one.metrics.get("validation", np.inf) for rate, one in zip(rates, seeds, strict=True)}
     for seeds in zip(*rates.values(), strict=True)

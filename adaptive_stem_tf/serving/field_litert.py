@@ -12,11 +12,11 @@ import pathlib
 
 import tensorflow as tf
 
-from adaptive_stem_tf.serving import field_export
+from adaptive_stem_tf.serving import served_fields
 from adaptive_stem_tf.training.field_model import TrainedModel
 
 
-class _Fast(field_export.ServedFields):
+class _Fast(served_fields.ServedFields):
   """The functions without what LiteRT has no arithmetic for: numbers of positions vary."""
 
   def plan(self, *inputs, **named):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf.fields import routes
 from adaptive_stem_tf.intensities import IntensityRange
-from adaptive_stem_tf.serving import contract, extra, field_export, local
+from adaptive_stem_tf.serving import contract, extra, local, served_fields
 
 Measure = Callable[[np.ndarray], np.ndarray]  # positions [N, 2] px in order -> intensities [N]
 Watcher = Callable[[np.ndarray, int], None]  # completion [H, W] in [-1, 1], rounds done
@@ -55,7 +55,9 @@ class ExportedFields:
   def __init__(self, folder: str | os.PathLike):
     self.folder = pathlib.Path(folder)
     local.check_folder(self.folder)
-    missing = set(field_export.SIGNATURES) - set(contract.of_protos(extra.read_protos(self.folder)))
+    missing = set(served_fields.SIGNATURES) - set(
+      contract.of_protos(extra.read_protos(self.folder))
+    )
     if missing:
       raise local.ModelError(
         f"model={folder} has no signature {', '.join(sorted(missing))}: it does not scan whole "

@@ -123,7 +123,7 @@ def test_plans_are_within_the_coverages_and_differ():
 
 
 def test_some_training_scans_have_pairs_and_some_have_none():
-  scan = experiment(coverage_low=0.1, coverage_high=0.1, pairs=0.1).scan
+  scan = tiny.field_experiment(coverage_low=0.1, coverage_high=0.1, pairs=0.1).scan
   plan = field_exploration.draw_plan(scan, 2, [64, 64, 64, 1], tf.constant([0, 1], tf.int64))
   share = float((plan.pairs.numpy() == np.float32(0.1)).mean())
   assert 0.6 < share < 0.9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf import config, input_pipeline, specimens
-from adaptive_stem_tf.reproduction import lr_range, supplement
+from adaptive_stem_tf.reproduction import lr_range, runs, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import results as reproduction_results
 from adaptive_stem_tf.reproduction.claims import Claim, Printed, judge, judge_printed
@@ -55,26 +55,26 @@ def test_every_figure_is_in_the_table():
 @pytest.mark.parametrize("name", NAMED)
 def test_a_figure_names_known_runs_once_and_claims_concern_them(name):
   figure = supplement.FIGURES[name]
-  runs, labels = [line.run for line in figure.lines], [line.label for line in figure.lines]
-  assert runs and set(runs) <= set(supplement.RUNS)
-  assert len(set(runs)) == len(runs) and len(set(labels)) == len(labels)
+  names, labels = [line.run for line in figure.lines], [line.label for line in figure.lines]
+  assert names and set(names) <= set(runs.RUNS)
+  assert len(set(names)) == len(names) and len(set(labels)) == len(labels)
   for claim in figure.claims:
-    assert {claim.first, claim.second} <= set(runs) and claim.kind in (
+    assert {claim.first, claim.second} <= set(names) and claim.kind in (
       "lower",
       "not_lower",
       "similar",
     )
   if name != "s3b":
-    assert {printed.run for printed in figure.printed} <= set(runs)
+    assert {printed.run for printed in figure.printed} <= set(names)
 
 
 @pytest.mark.parametrize("scale", presets.SCALES)
-@pytest.mark.parametrize("name", supplement.RUNS)
+@pytest.mark.parametrize("name", runs.RUNS)
 def test_every_run_is_a_valid_experiment_that_differs_as_it_says(name, scale):
   made = plan(scale)
   experiment = made.experiment(name, 3)
   changed = set(experiment.differences(made.base.replace(seed=3)))
-  said = set(supplement.RUNS[name]) - {supplement.DOWNSAMPLED}
+  said = set(runs.RUNS[name]) - {runs.DOWNSAMPLED}
   assert changed <= said | {"dataset", "iterations", "generator_optimiser"} and experiment.seed == 3
   assert name == "lstm" or changed or name == "narrow"  # no narrower where 128 units are usual
 
@@ -84,7 +84,7 @@ def test_no_two_runs_are_equal_at_the_supplements_sizes():
     tuple(
       sorted((key, str(value)) for key, value in plan("paper").experiment(name, 0).flat().items())
     )
-    for name in supplement.RUNS
+    for name in runs.RUNS
   ]
   assert len(set(fields)) == len(fields)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields import placement, rounds
-from adaptive_stem_tf.serving import extra, field_export, field_litert, servables
+from adaptive_stem_tf.serving import extra, field_export, field_litert, servables, served_fields
 from adaptive_stem_tf.training import field_model
 
 ROUNDS, SEED, BUDGET = 2, 5, 301
@@ -154,7 +154,7 @@ def test_what_travels_along_describes_it(folder, trained):
 def test_fast_paths_give_what_the_functions_give(trained, tmp_path):
   edge = pytest.importorskip("ai_edge_litert.interpreter")
   field_litert.convert(trained, tmp_path, 64)
-  served, image = field_export.ServedFields(trained), tf.constant(specimen(64, 64))
+  served, image = served_fields.ServedFields(trained), tf.constant(specimen(64, 64))
   number = lambda value: tf.constant([value])
   begun = served.survey(*map(number, (64, 64, BUDGET, ROUNDS, SEED)))
   mask, state = begun["next_mask"], carried(begun)
