@@ -19,7 +19,7 @@ import pathlib
 from absl import flags
 
 from adaptive_stem_tf import config, field_config
-from adaptive_stem_tf.learning import field_learner
+from adaptive_stem_tf.learning import field_agent, field_learner
 from adaptive_stem_tf.training import run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import field_data
@@ -45,7 +45,8 @@ def main() -> None:
   start.set_up_tensorflow(settings)
   images = field_data.load(experiment.data, experiment.scan.crop)
   workdir_lib.keep_inputs(workdir, **images.digestible())
-  learner = field_learner.FieldLearner(experiment, images.repeated(), settings.jit)
+  networks = field_agent.make_networks(experiment)
+  learner = field_learner.FieldLearner(experiment, images.repeated(), networks, settings.jit)
   running = run.Run(learner, settings, workdir)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")

@@ -11,7 +11,7 @@ from adaptive_stem_tf import config, field_config, input_pipeline, microscope_co
 from adaptive_stem_tf.correction import cycle_learner as cycle_learner_lib
 from adaptive_stem_tf.correction import training as correction_lib
 from adaptive_stem_tf.correction.configuration import Correction
-from adaptive_stem_tf.learning import agent
+from adaptive_stem_tf.learning import agent, field_agent
 from adaptive_stem_tf.learning import field_learner as field_learner_lib
 from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.scan import baselines, paths
@@ -132,7 +132,9 @@ def field_learner(**changes) -> field_learner_lib.FieldLearner:
   random = np.random.default_rng(0)
   smooth = np.kron(random.uniform(-1, 1, [4, 12, 12, 1]), np.ones([1, 8, 8, 1]))
   images_ = (0.8 * smooth + 0.1 * random.normal(size=smooth.shape)).astype(np.float16)
-  return field_learner_lib.FieldLearner(field_experiment(**changes), list(images_))
+  configured = field_experiment(**changes)
+  networks = field_agent.make_networks(configured)
+  return field_learner_lib.FieldLearner(configured, list(images_), networks)
 
 
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:

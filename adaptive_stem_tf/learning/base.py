@@ -35,7 +35,7 @@ class BaseLearner(snt.Module):
       train: takes index and transform of a draw, [B] int32 each; returns a NamedTuple of scalars.
       jit: what XLA compiles: `all` or, on a GPU, `auto` all; else nothing (config.RunSettings).
     """
-    self._step = tf.function(train, jit_compile=compiles_all(jit) or None, autograph=False)
+    self._step = compiled(train, jit)
 
   def step(self, draw: Draw) -> Any:
     """Trains for one iteration.
@@ -56,6 +56,11 @@ class BaseLearner(snt.Module):
   def stream(self, purpose: randomness.Purpose) -> tf.Tensor:
     """Returns the seed [2] of a purpose's random numbers in this iteration."""
     return randomness.stream(self.experiment.seed, purpose, self.iteration)
+
+
+def compiled(train: Any, jit: str) -> Any:
+  """Returns a data flow as a function of the graph; arguments as `BaseLearner.compile_step`."""
+  return tf.function(train, jit_compile=compiles_all(jit) or None, autograph=False)
 
 
 def compiles_all(jit: str) -> bool:

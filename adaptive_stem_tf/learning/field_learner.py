@@ -7,11 +7,19 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config, randomness, specimens
+from adaptive_stem_tf import field_config, specimens
 from adaptive_stem_tf.fields import maps, rounds
-from adaptive_stem_tf.fields.state import FEATURES, Cells
-from adaptive_stem_tf.learning import field_exploration, field_losses, field_replay, targets
-from adaptive_stem_tf.networks import field_actor, field_critic, field_generator, initialisers
+from adaptive_stem_tf.fields.state import FEATURES
+from adaptive_stem_tf.learning import (
+  base,
+  field_decisions,
+  field_exploration,
+  field_losses,
+  field_replay,
+  targets,
+)
+from adaptive_stem_tf.learning.field_agent import FieldNetworks
+from adaptive_stem_tf.networks import field_actor
 from adaptive_stem_tf.randomness import Purpose
 from adaptive_stem_tf.types import Draw
 
@@ -41,7 +49,7 @@ class _Scene(NamedTuple):
   plan: rounds.FieldPlan
 
 
-class FieldLearner(snt.Module):
+class FieldLearner(base.BaseLearner):
   """Networks, replay and optimisers, and the step that trains them.
 
   Everything that training changes is a variable below this module: a checkpoint of it and
@@ -52,6 +60,7 @@ class FieldLearner(snt.Module):
     self,
     experiment: field_config.FieldExperiment,
     images: Sequence[np.ndarray],
+    networks: FieldNetworks,
     jit: str = "auto",
     name: str = "field_learner",
   ):
@@ -61,38 +70,32 @@ class FieldLearner(snt.Module):
       experiment: the configuration.
       images: fields [H, W, 1] in [-1, 1] of any sizes from the crop up; a field that is listed
         twice is drawn twice as often.
+      networks: what is trained (`field_agent.make_networks`).
       jit: what XLA compiles: `all` or nothing (config.RunSettings).
       name: of the module.
     """
-    super().__init__(name=name)
-    self.experiment = experiment
+    super().__init__(experiment, name)
     self._images = images
-    self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
-    e, sizes = experiment, experiment.networks
-    weights = initialisers.Weights(e.seed)
-    make_generator = lambda name: field_generator.FieldGenerator(
-      sizes.generator_channels, e.data.target_sigma, name, weights
-    )
-    self.generator, self.average_generator = make_generator("generator"), make_generator("average")
-    self.actor = field_actor.FieldActor(sizes.policy_channels, weights=weights)
-    self.average_actor = field_actor.FieldActor(sizes.policy_channels, "average_actor", weights)
-    self.critic = field_critic.FieldCritic(sizes.policy_channels, weights=weights)
-    self._create_variables()
+    # Checkpoints keep the networks under these names.
+    self.generator, self.actor, self.critic = networks.generator, networks.actor, networks.critic
+    self.average_generator = networks.average_generator
+    self.average_actor = networks.average_actor
     self.rates = [tf.Variable(0.0, trainable=False, name="rate") for _ in range(3)]
     self.optimisers = [snt.optimizers.Adam(rate) for rate in self.rates]
-    networks: list[snt.Module] = [self.generator, self.critic, self.actor]
-    for optimiser, network in zip(self.optimisers, networks):
+    learners: list[snt.Module] = [self.generator, self.critic, self.actor]
+    for optimiser, network in zip(self.optimisers, learners):
       # Moments exist before the step is traced; a rate of 0 changes nothing.
       optimiser.apply(
         [tf.zeros_like(v) for v in network.trainable_variables], network.trainable_variables
       )
       optimiser.step.assign(0)
-    self.replay = field_replay.FieldReplay(e.replay.capacity, self._empty_scans())
+    self.replay = field_replay.FieldReplay(experiment.replay.capacity, self._empty_scans())
     # A scan completes R + 1 times: as functions of their own they are traced once.
     self._complete, self._plain = tf.function(self.generator), tf.function(self.generator.plain)
-    compiled = jit == "all" or None
-    self._first_step = tf.function(self._train_generator, jit_compile=compiled)
-    self._step = tf.function(self._train, jit_compile=compiled)
+    # The first part of training has a step of its own: it scans one round, by the rule alone.
+    jit = "all" if jit == "all" else "none"
+    self._first_step = base.compiled(self._train_generator, jit)
+    self.compile_step(self._train, jit)
 
   @property
   def num_specimens(self) -> int:
@@ -141,7 +144,7 @@ class FieldLearner(snt.Module):
     self.replay.add(self._scans(trajectory, scene))
     ratio, uncertainty, generator_norm = self._learn_completion(scene, trajectory.masks)
     critic_loss, correlation, gain, critic_norm, actor_norm = self._learn_decisions(
-      self.replay.sample(self.experiment.replay.replayed, self._seed(Purpose.SAMPLING))
+      self.replay.sample(self.experiment.replay.replayed, self.stream(Purpose.SAMPLING))
     )
     self._finish()
     return FieldMetrics(
@@ -187,10 +190,10 @@ class FieldLearner(snt.Module):
     specimen = specimens.transform(crops, transform)
     target = specimens.low_pass(specimen, self.experiment.data.target_sigma)
     measured = field_exploration.with_noise(
-      specimen, self.experiment.data, self._seed(Purpose.DOSE)
+      specimen, self.experiment.data, self.stream(Purpose.DOSE)
     )
     plan = field_exploration.draw_plan(
-      scan, rounds_ or scan.rounds, crops.shape, self._seed(Purpose.COVERAGE)
+      scan, rounds_ or scan.rounds, crops.shape, self.stream(Purpose.COVERAGE)
     )
     return _Scene(measured, target, plan)
 
@@ -204,7 +207,7 @@ class FieldLearner(snt.Module):
     cells = side // self.experiment.scan.cell
     shape = [batch, cells, cells, 1]
     behave = field_exploration.Behaviour(
-      self.experiment.exploration, shape, self._seed(Purpose.EXPLORATION)
+      self.experiment.exploration, shape, self.stream(Purpose.EXPLORATION)
     )
     initial = (self.actor.initial_state(tf.zeros(shape)), tf.constant(0))
 
@@ -238,7 +241,7 @@ class FieldLearner(snt.Module):
   def _learn_completion(self, scene, masks):
     """Trains the generator on one mask of each scan: of the end, or of any round."""
     batch, last = masks.shape[1], masks.shape[0] - 1
-    seed = self._seed(Purpose.TRUNCATION)
+    seed = self.stream(Purpose.TRUNCATION)
     which = tf.random.stateless_uniform([batch], seed, 0, 2 * last + 1, tf.int32)
     mask = tf.gather_nd(masks, tf.stack([tf.minimum(which, last), tf.range(batch)], -1))
     with tf.GradientTape() as tape:
@@ -254,39 +257,14 @@ class FieldLearner(snt.Module):
   def _learn_decisions(self, scans):
     """Trains critic and actor by recurrent deterministic policy gradients (SI eq. S1)."""
     with tf.GradientTape() as critic_tape, tf.GradientTape() as actor_tape:
-      predicted, gains = self._evaluate(scans)
+      predicted, gains = field_decisions.evaluate(self.actor, self.critic, scans)
       observed = tf.expand_dims(scans.log_errors, 1)
       critic_loss = tf.reduce_mean(field_losses.map_loss(predicted, observed))
       actor_loss = tf.reduce_mean(gains)
-    correlation = _correlation(predicted[:, -1], scans.log_errors)
+    correlation = field_decisions.correlation(predicted[:, -1], scans.log_errors)
     critic_norm = self._apply(1, self.critic, critic_tape, critic_loss)
     actor_norm = self._apply(2, self.actor, actor_tape, actor_loss)
     return critic_loss, correlation, actor_loss, critic_norm, actor_norm
-
-  def _evaluate(self, scans):
-    """Returns predicted log errors [B, R, h, w, 1] of replayed actions, gains [B, R] of live ones.
-
-    A gain is the log of the mean error over that of even rounds.
-    """
-    valid = tf.ones_like(scans.actions[:, 0])
-    log_coverage = scans.log_coverage[:, None, None, None]
-    errors = lambda law, action: field_critic.log_errors(
-      law, field_critic.log_density(action, valid), log_coverage
-    )
-    critic_state = self.critic.initial_state(scans.features[:, 0])
-    actor_state = self.actor.initial_state(scans.features[:, 0])
-    predicted, gains = [], []
-    for number in range(self.experiment.scan.rounds):
-      at = [value[:, number] for value in (scans.features, scans.gradient, scans.uncertainty)]
-      cells = Cells(at[0], at[1], at[2], valid)
-      law, critic_state = self.critic(cells, critic_state)
-      live, actor_state = self.actor(cells, actor_state)
-      predicted.append(errors(law, scans.actions[:, number]))
-      # Only the actor's weights follow this: the critic's are of another tape.
-      value = field_critic.log_mean_error(errors(law, rounds.limit(live, valid)), valid)
-      even = field_critic.log_mean_error(errors(law, tf.zeros_like(live)), valid)
-      gains.append(value - tf.stop_gradient(even))
-    return tf.stack(predicted, 1), tf.stack(gains, 1)
 
   def _apply(self, number, network, tape, loss):
     """Takes one step of Adam with a clipped gradient; returns the gradient's norm."""
@@ -313,21 +291,6 @@ class FieldLearner(snt.Module):
     targets.move(self.generator, self.average_generator, decay)
     targets.move(self.actor, self.average_actor, decay)
 
-  def _seed(self, purpose):
-    return randomness.stream(self.experiment.seed, purpose, self.iteration)
-
-  def _create_variables(self):
-    """Calls every network once, so that variables exist before the step is traced."""
-    image = tf.zeros([1, 64, 64, 1])
-    one = tf.ones([1, 8, 8, 1])
-    cells = Cells(tf.zeros([1, 8, 8, FEATURES]), one, one, one)
-    for generator in (self.generator, self.average_generator):
-      generator(image, image)
-    for network in (self.actor, self.average_actor, self.critic):
-      network(cells, network.initial_state(cells.features))
-    targets.copy(self.generator, self.average_generator)
-    targets.copy(self.actor, self.average_actor)
-
   def _empty_scans(self):
     scan = self.experiment.scan
     cells = scan.crop // scan.cell
@@ -342,9 +305,3 @@ def _geometric_mean(completion, target):
   """Returns the geometric mean over a batch of 10 * MSE."""
   squared = tf.reduce_mean(tf.square(completion - target), [1, 2, 3])
   return tf.exp(tf.reduce_mean(tf.math.log(10 * squared + 1e-9)))
-
-
-def _correlation(first, second):
-  first, second = (value - tf.reduce_mean(value) for value in (first, second))
-  norm = tf.sqrt(tf.reduce_sum(tf.square(first)) * tf.reduce_sum(tf.square(second)))
-  return tf.reduce_sum(first * second) / tf.maximum(norm, 1e-12)

@@ -9,11 +9,10 @@ import tensorflow as tf
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields.rounds import Policy
 from adaptive_stem_tf.fields.state import FEATURES, Cells, Completion
-from adaptive_stem_tf.networks import field_actor, field_generator, initialisers
+from adaptive_stem_tf.learning import field_agent
+from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
-
-_SIDE = 64  # px, of the image that variables are made with
 
 
 class FieldModel(Protocol):
@@ -40,15 +39,12 @@ class TrainedModel(tf.Module):
   def __init__(self, experiment: field_config.FieldExperiment, name: str = "field_model"):
     super().__init__(name=name)
     self.experiment = experiment
-    scan, sizes = experiment.scan, experiment.networks
+    scan = experiment.scan
     weights = initialisers.Weights(experiment.seed)
     self.rounds, self.survey = scan.rounds, scan.survey
     self.cell, self.pairs = scan.cell, scan.pairs
-    self.generator = field_generator.FieldGenerator(
-      sizes.generator_channels, experiment.data.target_sigma, weights=weights
-    )
-    self.actor = field_actor.FieldActor(sizes.policy_channels, weights=weights)
-    self._create_variables()
+    self.generator = field_agent.make_generator(experiment, weights)
+    self.actor = field_agent.make_actor(experiment, weights)
 
   def complete(self, partial: tf.Tensor, mask: tf.Tensor) -> Completion:
     """Completes partial fields [B, H, W, 1], 0 where the mask [B, H, W, 1] is 0."""
@@ -62,14 +58,6 @@ class TrainedModel(tf.Module):
   def initial_state(self, batch: int | tf.Tensor, rows: Any, columns: Any) -> tf.Tensor:
     """Returns the recurrent state before the first round of fields of rows x columns cells."""
     return self.actor.initial_state(tf.zeros(tf.stack([batch, rows, columns, FEATURES])))
-
-  def _create_variables(self):
-    """Calls both networks once: what is restored has to exist."""
-    image, side = tf.zeros([1, _SIDE, _SIDE, 1]), _SIDE // self.cell
-    self.complete(image, image)
-    level = tf.zeros([1, side, side, 1])
-    cells = Cells(tf.zeros([1, side, side, FEATURES]), level, level, level + 1.0)
-    self.policy(cells, self.initial_state(1, side, side))
 
 
 class Restored(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf import field_config
-from adaptive_stem_tf.learning import field_learner
+from adaptive_stem_tf.learning import field_agent, field_learner
 from adaptive_stem_tf.training import checkpoint, workdir
 from tests.launch import commands
 
@@ -43,7 +43,8 @@ def run(tmp_path_factory):
   """The workdir of a tiny run, not trained."""
   place = tmp_path_factory.mktemp("run")
   experiment = field_config.FieldExperiment().replace(**TINY)
-  learner = field_learner.FieldLearner(experiment, [np.zeros([64, 64, 1], np.float32)])
+  networks = field_agent.make_networks(experiment)
+  learner = field_learner.FieldLearner(experiment, [np.zeros([64, 64, 1], np.float32)], networks)
   workdir.open_workdir(place, experiment)
   checkpoint.Checkpoints(place / workdir.CHECKPOINTS, learner).save(1)
   return place

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields.state import FEATURES, Cells
-from adaptive_stem_tf.learning import field_learner
+from adaptive_stem_tf.learning import field_agent, field_learner
 from adaptive_stem_tf.training import checkpoint, field_model, workdir
 
 SIZES = {
@@ -23,7 +23,8 @@ SIZES = {
 def learner(tmp_path):
   """A tiny learner whose soft copies differ from its networks, saved in a workdir."""
   experiment = field_config.FieldExperiment().replace(**SIZES)
-  learner = field_learner.FieldLearner(experiment, [np.zeros([64, 64, 1], np.float32)])
+  networks = field_agent.make_networks(experiment)
+  learner = field_learner.FieldLearner(experiment, [np.zeros([64, 64, 1], np.float32)], networks)
   for network in (learner.average_generator, learner.average_actor):
     for number, variable in enumerate(network.trainable_variables):
       variable.assign(tf.random.stateless_normal(variable.shape, [1, number], stddev=0.1))
