@@ -287,11 +287,13 @@ class _NormalisingPolicy:
     self._actor = actor
 
   def initial_state(self, batch: int | tf.Tensor) -> _PolicyState:
+    """Returns the actor's state, with ranges of which nothing is known."""
     return _PolicyState(self._actor.initial_state(batch), unknown_range(batch, in_graph=True))
 
   def __call__(
     self, observation: tf.Tensor, position: tf.Tensor, state: _PolicyState
   ) -> tuple[tf.Tensor, _PolicyState]:
+    """Chooses the next action from an observation [B, n], as measured (see the actor)."""
     ranges = state.ranges.update(observation)
     action, actor_state = self._actor(ranges.to_unit(observation), position, state.actor)
     return action, _PolicyState(actor_state, ranges)

@@ -72,6 +72,7 @@ def transform(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
   """
 
   def chosen(bit):
+    """Returns whether a bit is set, [B, 1, 1, 1]."""
     return tf.reshape(tf.bitwise.bitwise_and(which, bit) > 0, [-1, 1, 1, 1])
 
   images = tf.where(chosen(1), tf.reverse(images, [1]), images)

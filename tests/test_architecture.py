@@ -179,7 +179,7 @@ def test_everything_public_is_documented(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_stay_short(path):
   lines = path.read_text().splitlines()
-  assert len(lines) < 500  # aim at 300
+  assert len(lines) <= 350  # aim at 300
   assert max(map(len, lines), default=0) <= 100
 
 

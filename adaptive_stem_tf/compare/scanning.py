@@ -92,6 +92,7 @@ def scan_all(
   at_once = measured_range and not path.learns
 
   def scan(batch, first):
+    """Returns the fields of `Scanned` of a batch, the first of them number `first` of all."""
     scanned = scanning.scan_path(path, batch, first)
     observations = scanned.observations
     if at_once:  # the range of a scan as if it were one segment

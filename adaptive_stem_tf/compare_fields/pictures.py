@@ -93,6 +93,7 @@ def scan_for_sheet(
   measured = comparison.measured(specimen)[:1]
 
   def completed(scan, completion, model):
+    """Returns the mask [H, W] of a scan's last round, and its completion."""
     mask = scan.masks[-1, :1]
     partial = np.where(mask, measured, 0.0).astype(np.float32)
     return mask[0], comparison.complete(completion, model, partial, mask)

@@ -96,6 +96,7 @@ def _references(
   if scan in settings.ADAPTIVE:
 
     def best(row):
+      """Returns the best static scan with its completion, and whose it is, for a row."""
       pair = chosen[row["coverage"], row["stratum"], model]
       return *pair, choice.owner(pair, model)
 

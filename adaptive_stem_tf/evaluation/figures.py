@@ -26,6 +26,7 @@ class _Plain(ticker.LogFormatter):
   """Labels what would be labelled on a logarithmic axis, as plain numbers."""
 
   def __call__(self, x, pos=None):
+    """Returns the label of x, empty where the logarithmic formatter leaves it out."""
     return f"{x:g}" if super().__call__(x, pos) else ""
 
 

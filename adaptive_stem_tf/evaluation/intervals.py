@@ -103,6 +103,7 @@ def ratio_of_means(
   layout = _layout(sources, over.shape[1])
 
   def variances(values):
+    """Returns the variance of the mean of values [S, N]: between files, then between seeds."""
     sums = _file_sums(values[:, layout.order], layout.counts)
     ones = np.ones([1, len(values)])
     return _moments([sums[None]], layout.counts[None].astype(float), [ones]).variances[0]

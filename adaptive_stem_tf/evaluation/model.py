@@ -83,6 +83,7 @@ class Model:
     """Scans every image [N, S, S, 1] along one path of positions [N, 2] px."""
 
     def along(batch, _):
+      """Scans a batch along the one path."""
       return self._along(batch, tf.broadcast_to(positions, [batch.shape[0], *positions.shape]))
 
     return Scans(*scanning.in_batches(along, images))

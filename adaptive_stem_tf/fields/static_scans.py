@@ -92,6 +92,7 @@ def spiral(shape, count, random):
   corner = np.hypot(*shape) / 2
 
   def at(pitch):
+    """Returns pixels [N, 2] along a spiral whose turns are so many px apart."""
     # Equal steps along the line: the radius grows with the root of its length.
     radius = np.sqrt(np.arange(0.0, corner**2, 1.4 * pitch / (2 * np.pi)))
     angle = 2 * np.pi * radius / pitch + turn
@@ -115,6 +116,7 @@ def zigzag(shape, count, random):
   phase = random.random()
 
   def at(bands):
+    """Returns pixels [N, 2] along diagonals in so many bands."""
     height = shape[0] / bands
     columns = np.arange(0, shape[1], 0.5)
     # A triangle wave of slope 1: one pixel for each column that it passes.

@@ -212,6 +212,7 @@ class FieldLearner(base.BaseLearner):
     initial = (self.actor.initial_state(tf.zeros(shape)), tf.constant(0))
 
     def policy(cells, state):
+      """Decides a round with exploration; the state is the actor's, and the round's number."""
       if rule:
         return behave(field_actor.GRADIENT_POWER * cells.gradient, state[1]), state
       log_weights, recurrent = self.actor(cells, state[0])

@@ -132,6 +132,7 @@ class _LSTMLayer(_Layer):
 
   @property
   def initial(self) -> tuple[tf.Variable, ...]:
+    """The trainable initial state: hidden and cell, each [1, .]."""
     return (self.initial_hidden, self.initial_cell)
 
   @snt.once
@@ -296,6 +297,7 @@ def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: N
   ]
 
   def body(t, state, kept):
+    """Advances by one step and writes the state that it leaves."""
     state = advance(source.read(t), state)
     return t + 1, state, [k.write(t, part) for k, part in zip(kept, tree.flatten(state))]
 

@@ -139,6 +139,7 @@ class _Pair(snt.Module):
     self.second = blocks.Convolution(channels, name="second", weights=weights)
 
   def __call__(self, inputs):
+    """Maps features [B, h, w, C] to [B, h / stride, w / stride, channels]."""
     features = tf.nn.relu(self.first(inputs))
     return tf.nn.relu(features + self.second(features))
 
@@ -152,5 +153,6 @@ class _Merge(snt.Module):
     self.second = blocks.Convolution(channels, name="second", weights=weights)
 
   def __call__(self, coarse, fine):
+    """Merges coarse features [B, h, w, C] into fine ones [B, 2 h, 2 w, channels]."""
     features = tf.nn.relu(fine + maps.double(self.narrow(coarse)))
     return tf.nn.relu(features + self.second(features))

@@ -58,6 +58,7 @@ def _nearest_along(cost):
   places = tf.range(size)
 
   def compare(k, least, which):
+    """Replaces the least cost where that by way of place k is less."""
     squares = tf.cast(tf.square(places - k), cost.dtype)
     here = squares + tf.gather(cost, k, axis=-1)[..., None]
     closer = here < least

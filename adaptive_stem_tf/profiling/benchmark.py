@@ -139,6 +139,7 @@ def _iteration(learner, draws, writer):
   """Returns one iteration as a run has it: data, step, and logging."""
 
   def iterate():
+    """Does one iteration."""
     values = tf.stack(learner.step(next(draws))).numpy().tolist()
     writer.write(int(learner.iteration.numpy()), dict(zip(LearnerMetrics._fields, values)))
 

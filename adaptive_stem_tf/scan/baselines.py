@@ -166,6 +166,7 @@ def _chord_end(start: float, chord: float) -> float:
   """
 
   def distance(a):
+    """Returns the length of the chord from `start` to parameter a."""
     return math.sqrt(a * a + start * start - 2 * a * start * math.cos(a - start))
 
   low, high = start, start + min(math.pi, chord / start * 1.5 + 0.1)

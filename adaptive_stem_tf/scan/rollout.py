@@ -51,6 +51,7 @@ def rollout(
   ]
 
   def scan_segment(time, position, step, coming, state, observations, actions, positions):
+    """Reads a segment, asks the policy, and moves on; takes and returns the loop's state."""
     observation = read(specimens, geometry.probe_positions(position, step, scan))
     action, state = policy(observation, position, state)
     if noise is not None:

@@ -112,6 +112,11 @@ class _Function:
     self._outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
 
   def __call__(self, inputs):
+    """Returns the outputs by name for inputs by name.
+
+    Raises:
+      ValueError: if an input has another shape or type than the signature's.
+    """
     for name, (index, shape, dtype) in self._inputs.items():
       value = inputs[name]
       if value.shape != shape or value.dtype != dtype:

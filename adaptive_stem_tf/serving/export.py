@@ -162,6 +162,7 @@ class ServedModel(tf.Module):
     size, n = self._scan.image_size, self._scan.probes
 
     def spec(name, *shape, dtype=tf.float32):
+      """Returns the specification of an input [batch, *shape]."""
       return tf.TensorSpec([batch, *shape], dtype, name)
 
     state = [

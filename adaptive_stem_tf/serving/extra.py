@@ -155,6 +155,7 @@ def describe(signatures: Mapping[str, contract.Signature]) -> dict[str, Any]:
   """Explains signatures for people: every tensor with its shape, type and meaning."""
 
   def explained(tensors):
+    """Returns shape, type and meaning of tensors, by name."""
     return {name: f"{tensors[name]}: {_TENSORS.get(name, _STATE)}" for name in sorted(tensors)}
 
   return {

@@ -1,4 +1,7 @@
-"""Sizes of the scans that an exported model makes."""
+"""Sizes of the scans that an exported model makes.
+
+A module without TensorFlow, which the fast path (`edge`) does without, too.
+"""
 
 from typing import NamedTuple
 

@@ -52,6 +52,7 @@ def measure(
   numbers = itertools.count()
 
   def decide():
+    """Takes the next decision of a scan; after the last one, the first of another."""
     number = next(numbers)
     entering = answers[0] if number % (geometry.segments - 1) == 0 else answers[-1]
     answers[1:] = [scanner.step(observations[number % len(observations)], entering)]

@@ -41,6 +41,8 @@ def make_server(
   """Returns an HTTP server that answers, one thread a connection, once its `serve_forever` runs."""
 
   class Handler(_Handler):
+    """Answers from these servables."""
+
     served = servables
 
   return http.server.ThreadingHTTPServer((address, port), Handler)
@@ -62,9 +64,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
   served: servables_lib.Servables
 
   def do_GET(self):
+    """Answers requests for status and metadata."""
     self._answer(lambda: _get(self.served, self.path))
 
   def do_POST(self):
+    """Answers requests for predictions."""
     length = self.headers.get("Content-Length", "")
     if not length.isdigit():
       self.close_connection = True  # where the request ends is not known

@@ -120,9 +120,11 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     self._servables = servables
 
   def Predict(self, request, context):  # noqa: N802 - the protocol's name
+    """Answers with the outputs of a signature."""
     return _answered(context, lambda: self._predict(request))
 
   def GetModelMetadata(self, request, context):  # noqa: N802
+    """Answers with the signatures of a version."""
     return _answered(context, lambda: self._metadata(request))
 
   def _predict(self, request):
@@ -165,6 +167,7 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     self._servables = servables
 
   def GetModelStatus(self, request, context):  # noqa: N802
+    """Answers with the state of a model's versions."""
     return _answered(
       context,
       lambda: get_model_status_pb2.GetModelStatusResponse(

@@ -95,6 +95,7 @@ def _taken_by(scan, workdir, images):
 
   @tf.function(autograph=False)
   def positions(batch, first):
+    """Returns the probing positions [B, T * n, 2] px of a batch of scans."""
     measured = specimens.as_measured(batch, trained.data)
     # Random scans are of each batch's own.
     trajectory = path.scan(measured, None, tf.stack([first, tf.constant(1, tf.int64)]))

@@ -49,6 +49,15 @@ class _Recurrence:
     self._last = "state_pending" if model.scan.decision_delay else "state_direction"
 
   def decide(self, observation, flown) -> tuple[np.ndarray, float, float | None]:
+    """Decides after a segment.
+
+    Args:
+      observation: intensities of the segment, as the model sees them.
+      flown: the decision that was carried out instead of the last one, if it was another.
+
+    Returns:
+      The last of the state's decisions, the angle in rad, and the predicted 10 MSE if there is one.
+    """
     if flown is not None:
       self._answer = {**self._answer, self._last: np.asarray(flown, np.float32)[None]}
     self._answer = self._model.step(observation, self._answer)

@@ -147,6 +147,7 @@ def _window():
   shown = pyplot.figure("live scan", layout="constrained")
 
   def show(pixels):
+    """Shows an image [H, W, 4] in the window."""
     shown.clear()
     shown.set_size_inches(pixels.shape[1] / shown.dpi, pixels.shape[0] / shown.dpi)
     axes = shown.add_axes((0, 0, 1, 1))
