@@ -52,11 +52,11 @@ class _Recurrence:
     """Decides after a segment.
 
     Args:
-      observation: intensities of the segment, as the model sees them.
-      flown: the decision that was carried out instead of the last one, if it was another.
+      observation: [n] intensities of the segment, in [-1, 1].
+      flown: [2] px, the direction that the beam took instead of the last one; None if it took it.
 
     Returns:
-      The last of the state's decisions, the angle in rad, and the predicted 10 MSE if there is one.
+      The direction [2] px decided, its angle in rad, and the predicted 10 MSE if there is a head.
     """
     if flown is not None:
       self._answer = {**self._answer, self._last: np.asarray(flown, np.float32)[None]}
