@@ -30,6 +30,7 @@ class _Finder(importlib.abc.MetaPathFinder):
   """Finds TensorFlow as others do, once, and executes it quietly."""
 
   def find_spec(self, fullname, path, target=None):
+    """Returns how to import TensorFlow quietly; None for other modules."""
     if fullname != "tensorflow":
       return None
     sys.meta_path.remove(self)

@@ -158,7 +158,8 @@ def _numbers(name: str, given: list[str], kind: type, low: float, high: float) -
 
 def _models():
   """Returns models and where they come from, by name."""
-  models, places, trainings = {}, {}, collections.Counter()
+  models, places = {}, {}
+  trainings: collections.Counter[str] = collections.Counter()
   for text in _MODELS.value:
     name, separator, place = text.rpartition("=")
     name = name if separator else pathlib.Path(place).name

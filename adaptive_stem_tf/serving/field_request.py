@@ -81,6 +81,7 @@ def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> f
   low, high = np.percentile(image, whole_fields.PERCENTILES)
 
   def measure(positions):
+    """Returns the intensities at positions [N, 2] px."""
     values = np.float64(image[tuple(positions.T)])
     if not electrons_per_pixel or high <= low:
       return values
