@@ -18,14 +18,13 @@ compare_fields.csv, compare_fields.md, and pictures: sheet.png (best, median and
 each stratum), ratios.png (ratios with their intervals) and rounds.gif (a scan, round by round).
 """
 
+from __future__ import annotations
+
 import collections
 import json
 import os
 import pathlib
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # convolutions take half the time
 
 import tqdm
 from absl import flags
@@ -40,12 +39,14 @@ from adaptive_stem_tf.compare_fields import (
   settings,
   tables,
 )
+from adaptive_stem_tf.compare_fields import comparison as comparison_lib
 from adaptive_stem_tf.compare_fields.choice import Pair
-from adaptive_stem_tf.compare_fields.comparison import Comparison
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.training import field_model, start
 from launch import field_specimens
 from launch import flags as launch_flags
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # convolutions take half the time
 
 _MODELS = flags.DEFINE_list(
   "models",
@@ -103,7 +104,9 @@ def main() -> None:
   start.set_up_tensorflow(config.RunSettings(threads=_THREADS.value, deterministic=False))
   models, places = _models()
   specimens = _specimens(_FIELDS.value, _SIMULATED.value, _SIMULATED_SEED.value, _SPLIT.value)
-  comparison = Comparison(models, request, launch_flags.section(microscope_config.Beam))
+  comparison = comparison_lib.Comparison(
+    models, request, launch_flags.section(microscope_config.Beam)
+  )
   result = report.result(
     report.measure(comparison, specimens, _bar("fields")), _validation(comparison), places
   )
