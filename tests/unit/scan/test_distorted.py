@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf.config import ScanSystem
+from adaptive_stem_tf.microscope_config import ScanSystem
 from adaptive_stem_tf.networks import actor as actor_lib
 from adaptive_stem_tf.scan import (
   baselines,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
-from adaptive_stem_tf.config import ScanSystem
+from adaptive_stem_tf.microscope_config import ScanSystem
 from adaptive_stem_tf.scan import distortion
 
 SIZE = 96
