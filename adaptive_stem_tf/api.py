@@ -78,42 +78,42 @@ class Scan:
     about = {"General": {"title": "completion"}, "Signal": {"signal_type": ""}}
     return {"data": self.completion, "axes": axes, "metadata": about}
 
-  def save(self, path: str | os.PathLike) -> pathlib.Path:
-    """Writes the scan, as the suffix says; returns the path.
+  def save(self, file: str | os.PathLike) -> pathlib.Path:
+    """Writes the scan, as the suffix says; returns the file.
 
     Args:
-      path: .tif, the completion, float32, with the size of a pixel; .png, the picture; .npz, every
+      file: .tif, the completion, float32, with the size of a pixel; .png, the picture; .npz, every
         array; or a folder, no suffix: what `launch.scan --fields` writes.
 
     Raises:
       ValueError: for another suffix.
     """
-    path = pathlib.Path(path)
+    file = pathlib.Path(file)
     writers = {".tif": self._save_tiff, ".tiff": self._save_tiff, ".png": self._save_png}
     writers |= {".npz": self._save_npz, "": self._save_folder}
-    if path.suffix.lower() not in writers:
+    if file.suffix.lower() not in writers:
       raise ValueError(
-        f"path={path} ends in {path.suffix}: choose .tif, .png, .npz, or a folder without a suffix."
+        f"file={file} ends in {file.suffix}: choose .tif, .png, .npz, or a folder without a suffix."
       )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writers[path.suffix.lower()](path)
-    return path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    writers[file.suffix.lower()](file)
+    return file
 
-  def _save_tiff(self, path):
-    outputs.write_tiff(path, self.completion, self.pixel_size_nm)
+  def _save_tiff(self, file):
+    outputs.write_tiff(file, self.completion, self.pixel_size_nm)
 
-  def _save_png(self, path):
-    figures.save(self.plot(), path)
+  def _save_png(self, file):
+    figures.save(self.plot(), file)
 
-  def _save_npz(self, path):
+  def _save_npz(self, file):
     scan = self._result.scan
     size = np.nan if self.pixel_size_nm is None else self.pixel_size_nm
     names = ("positions", "intensities", "rounds", "mask", "completion", "uncertainty")
     arrays = {name: getattr(self, name) for name in (*names, "interpolation")}
-    np.savez_compressed(path, partial_scan=scan.partial, pixel_size_nm=size, **arrays)
+    np.savez_compressed(file, partial_scan=scan.partial, pixel_size_nm=size, **arrays)
 
-  def _save_folder(self, path):
-    field_outputs.write(path, self._result)
+  def _save_folder(self, file):
+    field_outputs.write(file, self._result)
 
 
 class Model:

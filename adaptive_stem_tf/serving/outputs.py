@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import tifffile
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.serving import scan_picture
 from adaptive_stem_tf.serving.scan_result import ScanResult
+
+# Gatan's private tags, of columns and of rows.
+_UNIT_TAGS, _ORIGIN_TAGS, _SIZE_TAGS = (65003, 65004), (65006, 65007), (65009, 65010)
 
 
 def write_scan(
@@ -22,7 +26,8 @@ def write_scan(
 
   path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a
   pixel is known. partial_scan.npy is [H, W, 2], intensity and mask; partial_scan.tif has NaN where
-  nothing was measured. ImageJ finds the size of a pixel in the .tif files.
+  nothing was measured. ImageJ, HyperSpy and others find the size of a pixel in
+  the .tif files.
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
@@ -38,8 +43,8 @@ def write_scan(
   np.save(folder / "partial_scan.npy", result.partial)
   np.save(folder / "completion.npy", result.completion)
   measured = np.where(result.partial[..., 1] > 0, result.partial[..., 0], np.float32(np.nan))
-  write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm)
-  write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm)
+  write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm, result.origin)
+  write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm, result.origin)
   (folder / "scan.json").write_text(json.dumps(summary(result), indent=1))
   if picture:
     figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
@@ -101,9 +106,32 @@ def _probes(result):
   return np.concatenate([np.arange(count) for count in counts])
 
 
-def write_tiff(file: pathlib.Path, image: np.ndarray, pixel_size_nm: float | None) -> None:
-  """Writes an image [H, W] as a float32 .tif in which ImageJ finds the size of a pixel, nm."""
+def write_tiff(
+  file: pathlib.Path, image: np.ndarray, pixel_size_nm: float | None, origin: Sequence[int] = (0, 0)
+) -> None:
+  """Writes an image [H, W] as a float32 .tif in which others find the size of its pixels, nm.
+
+  ImageJ reads it in the resolution; Gatan's software, RosettaSciIO and HyperSpy in Gatan's tags.
+
+  Args:
+    file: that is written.
+    image: intensities.
+    pixel_size_nm: None if unknown.
+    origin: row and column of its first pixel in the image that it is part of.
+  """
   known: dict[str, Any] = {}
   if pixel_size_nm is not None:
-    known = {"resolution": (1 / pixel_size_nm, 1 / pixel_size_nm), "metadata": {"unit": "nm"}}
+    known = {
+      "resolution": (1 / pixel_size_nm, 1 / pixel_size_nm),
+      "metadata": {"unit": "nm"},
+      "extratags": [
+        tag
+        for unit, first, size, start in zip(_UNIT_TAGS, _ORIGIN_TAGS, _SIZE_TAGS, reversed(origin))
+        for tag in (
+          (unit, "s", 0, "nm", True),
+          (first, "d", 1, float(start * pixel_size_nm), True),
+          (size, "d", 1, float(pixel_size_nm), True),
+        )
+      ],
+    }
   tifffile.imwrite(file, image.astype(np.float32), imagej=True, **known)
