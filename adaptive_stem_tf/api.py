@@ -153,7 +153,7 @@ class Model:
     """Scans an image as a microscope would: a survey, then rounds that the model decides.
 
     Args:
-      x: what is scanned: an array [H, W], the path of a file that `launch.scan` reads, a signal of
+      x: what is scanned: an array [H, W], the name of a file that `launch.scan` reads, a signal of
         HyperSpy, or a dictionary as RosettaSciIO reads it. The size of its pixels is kept.
       coverage: share of the pixels that is measured.
       electrons_per_pixel: at a position where the image is white; brings shot noise. None for none.

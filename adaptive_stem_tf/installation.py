@@ -31,10 +31,10 @@ def model(name: str = FIELDS) -> pathlib.Path:
     FileNotFoundError: if there is no such model.
   """
   folder = root() / "savedmodels"
-  versions = [path for path in (folder / name).glob("*") if path.name.isdecimal()]
+  versions = [place for place in (folder / name).glob("*") if place.name.isdecimal()]
   if not versions:
     raise FileNotFoundError(
       f"{folder} has no model {name!r}: choose {' or '.join(MODELS)}, or give the folder of a "
       "model of your own, NAME/VERSION."
     )
-  return max(versions, key=lambda path: int(path.name))
+  return max(versions, key=lambda place: int(place.name))

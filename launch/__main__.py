@@ -44,7 +44,7 @@ def main() -> None:
 
 def commands() -> dict[str, str]:
   """Returns the name of every command of this folder, and the first sentence about it."""
-  texts = {path.stem: path.read_text() for path in sorted(_FOLDER.glob("[!_]*.py"))}
+  texts = {file.stem: file.read_text() for file in sorted(_FOLDER.glob("[!_]*.py"))}
   return {name: _first_line(text) for name, text in texts.items() if _GUARD in text}
 
 

@@ -23,12 +23,12 @@ class Subject(NamedTuple):
 
 
 def of_file(
-  path: str | os.PathLike, frame: int = 0, binning: int = 1, pixel_size_nm: float | None = None
+  file: str | os.PathLike, frame: int = 0, binning: int = 1, pixel_size_nm: float | None = None
 ) -> Subject:
   """Reads, bins and mends a micrograph.
 
   Args:
-    path: of any file that `readers.read` knows.
+    file: of any type that `readers.read` knows.
     frame: which frame of a stack, from 0.
     binning: px per side that become one.
     pixel_size_nm: side of a px of the file; None for what the file says.
@@ -36,8 +36,8 @@ def of_file(
   Raises:
     ValueError, FileNotFoundError, RuntimeError: as `readers.read`.
   """
-  about = {"image": str(path), "frame": frame, "binning": binning}
-  return _mended(readers.read(path, frame), about, binning, pixel_size_nm)
+  about = {"image": str(file), "frame": frame, "binning": binning}
+  return _mended(readers.read(file, frame), about, binning, pixel_size_nm)
 
 
 def of_array(array: np.ndarray, pixel_size_nm: float | None = None) -> Subject:
@@ -64,7 +64,7 @@ def of_signal(signal: Any, pixel_size_nm: float | None = None) -> Subject:
 
 
 def of(source: Any, pixel_size_nm: float | None = None) -> Subject:
-  """Mends an image from wherever it comes: a path, a signal, or an array."""
+  """Mends an image from wherever it comes: a file, a signal, or an array."""
   if isinstance(source, str | os.PathLike):
     return of_file(source, pixel_size_nm=pixel_size_nm)
   if isinstance(source, Mapping) or hasattr(source, "axes_manager"):
@@ -86,7 +86,7 @@ def _dictionary(signal):
       "metadata": signal.metadata.as_dictionary(),
     }
   if not {"data", "axes"} <= set(signal):
-    raise MicrographError("it has no `data` and `axes`: give a signal, an array or a path.")
+    raise MicrographError("it has no `data` and `axes`: give a signal, an array or a file.")
   return signal
 
 

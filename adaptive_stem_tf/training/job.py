@@ -17,12 +17,12 @@ class Job(NamedTuple):
 
 
 def write_flagfile(job: Job) -> pathlib.Path:
-  """Writes a run as a flagfile beside its workdir; returns its path."""
-  path = job.workdir.with_name(f"{job.workdir.name}.cfg")
-  path.parent.mkdir(parents=True, exist_ok=True)
-  comment = f"# python -m launch.train --flagfile={path} --workdir={job.workdir}"
-  path.write_text("\n".join([comment, *_flags_of(job)]) + "\n")
-  return path
+  """Writes a run as a flagfile beside its workdir; returns the file."""
+  file = job.workdir.with_name(f"{job.workdir.name}.cfg")
+  file.parent.mkdir(parents=True, exist_ok=True)
+  comment = f"# python -m launch.train --flagfile={file} --workdir={job.workdir}"
+  file.write_text("\n".join([comment, *_flags_of(job)]) + "\n")
+  return file
 
 
 def _flags_of(job: Job) -> list[str]:
