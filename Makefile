@@ -19,13 +19,13 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml
 	touch $@
 
 quickstart: $(INSTALLED)
-	$(BIN)/python -m launch.train --flagfile=launch/flagfiles/quickstart.cfg --workdir=$(QUICKSTART)
-	$(BIN)/python -m launch.evaluate --workdir=$(QUICKSTART) --output_dir=$(QUICKSTART)/evaluation
+	$(BIN)/python -m launch.train_fields --flagfile=launch/flagfiles/fields_quickstart.cfg --workdir=$(QUICKSTART)
 	test -d $(EXPORTED) || $(BIN)/python -m launch.export --workdir=$(QUICKSTART) --output=$(EXPORTED)
+	$(BIN)/python -m launch.compare_fields --models=quickstart=$(QUICKSTART) --simulated=10 --validation_simulated=6 \
+	  --coverages=0.0434 --seeds=0 --scans=farthest_points,jittered_grid,even,gradient,actor --output_dir=$(QUICKSTART)/comparison
 	@echo
-	@echo "Learning curves  $(QUICKSTART)/learning_curves.png"
-	@echo "Example scans    $(QUICKSTART)/evaluation/adaptive.png (spirals: spiral.png beside it)"
-	@echo "Numbers          $(QUICKSTART)/evaluation/evaluation.json"
+	@echo "Picture          $(QUICKSTART)/comparison/sheet.png (a scan unfolding: rounds.gif)"
+	@echo "Numbers          $(QUICKSTART)/comparison/compare_fields.md"
 	@echo "SavedModel       $(EXPORTED)"
 	@echo "TensorBoard      $(BIN)/tensorboard --logdir=$(QUICKSTART)"
 

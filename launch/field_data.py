@@ -8,8 +8,10 @@ import numpy as np
 
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.micrographs import field_set
+from datasets.simulated_stem import whole_fields
 
 SIMULATED = "simulated_stem/fields_512"
+_FEW = 200  # fields that are drawn anew rather than kept in a data set, which takes minutes
 
 
 class TrainingFields(NamedTuple):
@@ -62,10 +64,7 @@ def load(data: field_config.FieldData, crop: int) -> TrainingFields:
     print(f"{data.fields}: {len(measured)} fields of {len(set(sources))} files{left_out}.")
   simulated = np.zeros([0, crop, crop, 1], np.float16)
   if data.simulated_fields:
-    from datasets import load as dataset_loader  # TFDS takes seconds to import
-
-    split = f"train[:{data.simulated_fields}]"
-    simulated = dataset_loader.load_split(SIMULATED, split).astype(np.float16)
+    simulated = _simulated(data.simulated_fields).astype(np.float16)
     print(f"{SIMULATED}: {len(simulated)} fields.")
   if not measured and not len(simulated):
     raise ValueError(
@@ -73,3 +72,12 @@ def load(data: field_config.FieldData, crop: int) -> TrainingFields:
       f"least {crop} px to train on: give more fields, or a smaller --crop."
     )
   return TrainingFields(simulated, measured, sources, data.simulated_share)
+
+
+def _simulated(count):
+  """Returns the first fields of the training split [N, S, S, 1]."""
+  if count <= _FEW:
+    return whole_fields.draw_training_fields(count)
+  from datasets import load as dataset_loader  # TFDS takes seconds to import
+
+  return dataset_loader.load_split(SIMULATED, f"train[:{count}]")

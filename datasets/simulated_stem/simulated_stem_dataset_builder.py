@@ -32,7 +32,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       "truth; in [-1, 1].",
     ),
   ]
-  SEED = 20210
+  SEED = whole_fields.SEED
   EXAMPLES = {"train": 4000, "test": 1000}
   FIELDS = {"train": 1000, "test": 200}
 

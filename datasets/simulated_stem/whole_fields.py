@@ -37,6 +37,7 @@ SPECIMENS = {
 }
 KINDS = tuple(SPECIMENS)
 
+SEED = 20210  # of the data set; a field's is (SEED, split, index), train before test
 SIZE = 512  # px
 PERCENTILES = 0.1, 99.9  # that become -1 and 1
 _MARGIN = 24  # px
@@ -85,6 +86,21 @@ def draw_fields(
     raise ValueError(f"count={count}: draw at least 1 field.")
   fields = [draw_field((seed, index), size, kinds) for index in range(count)]
   return {name: np.stack([getattr(field, name) for field in fields]) for name in Field._fields}
+
+
+def draw_training_fields(count: int) -> np.ndarray:
+  """Draw the images of the first fields of the data set's training split.
+
+  They equal those that `simulated_stem/fields_512` stores: drawing a few is sooner than
+  building all of it.
+
+  Args:
+    count: N, how many.
+
+  Returns:
+    `[N, SIZE, SIZE, 1]`, float32.
+  """
+  return np.stack([draw_field((SEED, 0, index)).image for index in range(count)])
 
 
 def draw_field(seed: int | Sequence[int], size: int = SIZE, kinds: Sequence[str] = KINDS) -> Field:

@@ -53,6 +53,12 @@ class SimulatedStemTest(tfds.testing.DatasetBuilderTestCase):
       self.assertEqual(strata.STRATA[features["stratum"]], expected.stratum)
       self.assertAlmostEqual(features["gini"], expected.gini, delta=1e-6)
 
+  def test_few_training_fields_are_those_of_the_data_set(self):
+    builder = self._make_builder(config="fields_512")
+    builder.download_and_prepare()
+    stored = [one["image"] for one in tfds.as_numpy(builder.as_dataset(split="train"))]
+    np.testing.assert_array_equal(stored, whole_fields.draw_training_fields(len(stored)))
+
   def test_configurations_match_the_simulator(self):
     self.assertEqual(
       [c.name for c in self.DATASET_CLASS.BUILDER_CONFIGS], [*simulate.MICROGRAPHS, "fields_512"]
