@@ -118,6 +118,8 @@ def write(folder: str, result: field_outputs.FieldResult, say: Callable[[str], A
       f"(PSNR {found['psnr_filtered_db']:.1f} dB); of its interpolation "
       f"{plain['ten_mse_filtered']:.4f}."
     )
+  if summary.get("warning"):
+    say(f"Warning: {summary['warning']}")
   say(
     f"Written: {folder}/path.csv, mask, partial_scan, completion, uncertainty and interpolation "
     "as .npy and .tif, scan.json and scan.png."

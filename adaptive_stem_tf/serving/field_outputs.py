@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from matplotlib import figure
+from matplotlib import figure, patches
 
 from adaptive_stem_tf import specimens
 from adaptive_stem_tf.evaluation import figures
-from adaptive_stem_tf.fields import routes
+from adaptive_stem_tf.fields import routes, undersampling
 from adaptive_stem_tf.serving import outputs
 from adaptive_stem_tf.serving.field_scan import FieldScan
 
@@ -83,6 +83,14 @@ def errors(result: FieldResult) -> dict[str, dict[str, float]]:
   return values
 
 
+def sampling(scan: FieldScan) -> undersampling.Sampling | None:
+  """Returns whether positions were dense enough; None where they are too few to tell."""
+  try:
+    return undersampling.check(scan.partial, scan.mask)
+  except ValueError:
+    return None
+
+
 def _summary(result):
   scan = result.scan
   counts = np.bincount(scan.numbers)
@@ -98,7 +106,22 @@ def _summary(result):
     "black_and_white": list(scan.black_and_white),
     "seconds": [round(value, 4) for value in scan.seconds],
     "seconds_in_all": round(sum(scan.seconds), 4),
+    **_sampling_summary(sampling(scan)),
     **({} if result.truth is None else {"errors": errors(result)}),
+  }
+
+
+def _sampling_summary(found):
+  if found is None:
+    return {}
+  return {
+    "sampling": {
+      "distance_px": found.distance_px,
+      "unresolved_share": found.unresolved,
+      "structure_over_noise": found.structure_over_noise,
+      "pairs": found.pairs,
+    },
+    "warning": found.warning,
   }
 
 
@@ -133,7 +156,8 @@ def draw(result: FieldResult) -> figure.Figure:
     vmin=0, vmax=last, linewidths=0,
   )  # fmt: skip
   canvas.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
-  show(scan.completion, "completion", **grey)
+  completed = show(scan.completion, "completion", **grey)
+  _hatch(completed.axes, sampling(scan))
   shown = show(scan.uncertainty, "uncertainty", cmap="viridis", vmin=0)
   canvas.colorbar(shown, ax=shown.axes, location="bottom", label="standard deviation")
   if known:
@@ -153,6 +177,19 @@ def _show(axes, image, title, **look):
   axes.set_title(title, fontsize=9)
   axes.set(xticks=[], yticks=[])
   return axes.imshow(image, interpolation="nearest", **look)
+
+
+def _hatch(axes, found):
+  """Hatches what a completion cannot know, in tiles whose structure positions did not resolve."""
+  if found is None or not found.tiles.any():
+    return
+  for row, column in np.argwhere(found.tiles):
+    corner = (column * undersampling.TILE - 0.5, row * undersampling.TILE - 0.5)
+    side = undersampling.TILE
+    axes.add_patch(patches.Rectangle(
+      corner, side, side, fill=False, hatch="//", linewidth=0, edgecolor="tab:orange", alpha=0.6
+    ))  # fmt: skip
+  axes.set_title("completion (hatched: finer than positions resolve)", fontsize=9)
 
 
 def _dose_title(scan):

@@ -1,0 +1,103 @@
+"""Warnings of structure that is finer than the distance of positions, on lattices of known period."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adaptive_stem_tf.fields import placement, policies, rounds, undersampling
+from adaptive_stem_tf.networks import field_generator
+
+SIDE, SPACING = 192, 4.8  # px, of positions at 1/23
+
+
+def survey(seed=0, coverage=0.0434, pairs=0.02):
+  offset = tf.constant(np.random.default_rng(seed).integers(placement.TILE, size=[1, 2]), tf.int32)
+  counts = tf.constant([[round(coverage * SIDE**2)]])
+  plan = rounds.FieldPlan(
+    counts, placement.rank_map(SIDE, SIDE, offset), tf.ones([1, SIDE, SIDE, 1]), pairs
+  )
+  return rounds.survey_mask(plan).numpy()[0, ..., 0] > 0
+
+
+def lattice(period, noise, seed):
+  """Returns bright columns on a square lattice of a period [px], turned at random."""
+  random = np.random.default_rng(seed)
+  angle, phase = random.uniform(0, np.pi), random.uniform(0, 2 * np.pi, 2)
+  row, column = np.mgrid[:SIDE, :SIDE]
+  u = 2 * np.pi * (np.cos(angle) * row + np.sin(angle) * column) / period + phase[0]
+  v = 2 * np.pi * (np.cos(angle) * column - np.sin(angle) * row) / period + phase[1]
+  image = 0.25 * (1 + np.cos(u)) * (1 + np.cos(v))
+  return image + noise * random.normal(size=image.shape)
+
+
+def warned(period, noise):
+  """Returns how many of 20 lattices are warned of."""
+  count = 0
+  for seed in range(20):
+    mask = survey(seed)
+    image = lattice(period, noise, seed)
+    count += bool(undersampling.check(np.where(mask, image, 0.0), mask).warning)
+  return count
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("period", [6.4, 8.0, 10.0])
+def test_columns_that_are_nearly_as_close_as_positions_are_warned_of(period, noise):
+  assert warned(period, noise) >= 18
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("period", [24.0, 40.0])
+def test_columns_that_are_resolved_are_not(period, noise):
+  assert warned(period, noise) <= 1
+
+
+def test_periods_that_are_warned_of_are_those_that_interpolation_gets_wrong():
+  """Where the completion has lost most of the lattice, there is a warning; where little, none."""
+  plain = field_generator.FieldGenerator(1, 0.0).plain
+  for period in (6.4, 9.0, 30.0):
+    mask, image = survey(1), lattice(period, 0.0, 1)
+    masks = tf.constant(mask[None, ..., None], tf.float32)
+    partial = tf.constant(image[None, ..., None], tf.float32) * masks
+    completion = plain(partial, masks).mean.numpy()[0, ..., 0]
+    lost = np.square(completion - image).mean() / image.var()
+    assert bool(undersampling.check(np.where(mask, image, 0), mask).warning) == (lost > 0.3)
+
+
+def test_noise_alone_is_not_warned_of():
+  noise = np.random.default_rng(0).normal(size=[SIDE, SIDE])
+  mask = survey(pairs=0.1)
+  assert not undersampling.check(np.where(mask, noise, 0.0), mask).warning
+
+
+def test_only_the_part_that_is_unresolved_is_marked():
+  image = lattice(8.0, 0.05, 0)
+  image[:, SIDE // 3 :] = 0.25 + 0.001 * np.arange(SIDE)[:, None]
+  mask = survey()
+  sampling = undersampling.check(np.where(mask, image, 0.0), mask)
+  np.testing.assert_array_equal(sampling.tiles, [[True, False, False]] * 3)
+  assert sampling.distance_px == pytest.approx(SPACING, rel=0.2)
+
+
+def test_dense_rounds_are_judged_by_their_own_distance():
+  """What a scan resolves where it went later is no reason for a warning."""
+  image = np.zeros([SIDE, SIDE])
+  image[:64, :64] = lattice(14.0, 0.0, 0)[:64, :64]
+  specimen = tf.constant(image[None, ..., None], tf.float32)
+  plain = field_generator.FieldGenerator(1, 0.0).plain
+  rank = placement.rank_map(SIDE, SIDE, tf.constant([[0, 0]]))
+  counts = rounds.budget(tf.constant([0.06]), SIDE**2, 0.25, 3)
+  plan = rounds.FieldPlan(counts, rank, tf.ones_like(specimen), 0.02)
+  masks = rounds.scan(specimen, plan, policies.gradient(0.5), (), plain, 8).masks.numpy()
+  even = survey(coverage=0.02)
+  assert undersampling.check(np.where(even, image, 0.0), even).warning
+  adaptive = masks[-1, 0, ..., 0] > 0
+  assert not undersampling.check(np.where(adaptive, image, 0.0), adaptive).warning
+
+
+def test_too_few_positions_are_refused():
+  mask = np.zeros([32, 32], bool)
+  mask[::8, ::12] = True
+  mask[0, 0] = False
+  with pytest.raises(ValueError, match="11 positions say nothing"):
+    undersampling.check(np.zeros([32, 32]), mask)
