@@ -35,6 +35,7 @@ class Scan:
     pixel_size_nm: side of a pixel; None if unknown.
     errors: 10 MSE and PSNR [dB] of `completion` and `interpolation`, by name.
     notes: what was done to the image before the scan, in words.
+    warning: that structure is finer than positions resolve, and details invented; empty if not.
   """
 
   def __init__(self, result: field_outputs.FieldResult, notes: tuple[str, ...] = ()):
@@ -45,6 +46,8 @@ class Scan:
     self.mask, self.coverage = scan.mask, float(scan.mask.mean())
     self.truth, self.pixel_size_nm = result.truth, result.pixel_size_nm
     self.errors, self.notes = field_outputs.errors(result), notes
+    sampling = field_outputs.sampling(scan)
+    self.warning = sampling.warning if sampling else ""
     self._result = result
 
   def __repr__(self) -> str:
@@ -55,6 +58,7 @@ class Scan:
     return (
       f"<Scan of {height} x {width} px: {len(self.positions)} positions ({self.coverage:.2%}), "
       f"PSNR {ours:.1f} dB (interpolated {plain:.1f})>"
+      + (f" Warning: {self.warning}" if self.warning else "")
     )
 
   def plot(self) -> figure.Figure:

@@ -16,6 +16,7 @@ WARNING = 0.75  # unresolved share; docs/FIELDS.md has what it catches
 _VISIBLE = 0.5  # variance of structure over that of noise below which there is nothing to resolve
 _NEAREST = 6  # positions that each is compared with
 _PAIR = 1.5  # px: nearer ones are pairs, which measure noise
+_FEWEST_PAIRS = 8  # with fewer, noise would be taken for structure
 _FEWEST = 12  # positions of a tile that says something
 _OUTLIER = 8.0  # mean squared differences of pairs; greater ones are edges, not noise
 
@@ -31,8 +32,15 @@ class Sampling(NamedTuple):
 
   @property
   def warning(self) -> str:
-    """Says that structure is finer than the distance of positions; empty if it is not."""
-    if self.unresolved <= WARNING or self.structure_over_noise <= _VISIBLE:
+    """Says that structure is finer than the distance of positions; empty if it is not.
+
+    Empty, too, where fewer than 8 pairs of neighbours tell noise from structure.
+    """
+    if (
+      self.pairs < _FEWEST_PAIRS
+      or self.unresolved <= WARNING
+      or self.structure_over_noise <= _VISIBLE
+    ):
       return ""
     return (
       f"Positions some {self.distance_px:.1f} px apart are too few for this specimen: next ones "
@@ -71,6 +79,7 @@ def check(partial: np.ndarray, mask: np.ndarray) -> Sampling:
       unseen[number] = max(half_squared[own][apart[own]].mean() - noise, 0.0)
   total = max(float(members @ structure), 1e-30)
   poor = (unseen > WARNING * structure) & (structure > _VISIBLE * noise) & (members > 0)
+  poor &= pairs >= _FEWEST_PAIRS
   apart_px = np.where(apart, distance[:, 1:], np.inf).min(1)
   return Sampling(
     float(np.median(apart_px[np.isfinite(apart_px)])) if apart.any() else 0.0,

@@ -1,5 +1,6 @@
 """What notebooks use: models, scans of arrays, files and signals, what scans show and write."""
 
+import json
 import types
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_a_completion_is_near_the_image_and_says_how_near(scan, image):
   assert scan.uncertainty.shape == SHAPE and (scan.uncertainty > 0).all()
   assert scan.errors["completion"]["psnr_filtered_db"] > 30
   assert "64 x 80 px: 512 positions (10.00%)" in repr(scan)
+
+
+def test_invented_details_are_warned_of(model, scan, tmp_path):
+  rows, columns = np.mgrid[:192, :192]
+  lattice = model.scan(np.float32(np.sin(1.3 * rows) * np.sin(1.3 * columns)), coverage=0.0434)
+  assert "are invented" in lattice.warning and lattice.warning in repr(lattice)
+  assert not scan.warning
+  said = json.loads((lattice.save(tmp_path / "scan") / "scan.json").read_text())
+  assert said["warning"] == lattice.warning and said["sampling"]["unresolved_share"] > 0.75
+  titles = [axes.get_title() for axes in lattice.plot().axes]
+  assert any("hatched" in title for title in titles)
+  assert not any("hatched" in axes.get_title() for axes in scan.plot().axes)
 
 
 def test_files_and_arrays_are_scanned_alike(model, scan, image, tmp_path):

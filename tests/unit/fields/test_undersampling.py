@@ -70,6 +70,14 @@ def test_noise_alone_is_not_warned_of():
   assert not undersampling.check(np.where(mask, noise, 0.0), mask).warning
 
 
+def test_without_pairs_noise_is_not_taken_for_structure():
+  noise = np.random.default_rng(0).normal(size=[SIDE, SIDE])
+  mask = survey(pairs=0.0)
+  sampling = undersampling.check(np.where(mask, noise, 0.0), mask)
+  assert sampling.unresolved > 0.9 and sampling.pairs == 0
+  assert not sampling.warning and not sampling.tiles.any()
+
+
 def test_only_the_part_that_is_unresolved_is_marked():
   image = lattice(8.0, 0.05, 0)
   image[:, SIDE // 3 :] = 0.25 + 0.001 * np.arange(SIDE)[:, None]
