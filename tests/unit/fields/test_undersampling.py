@@ -1,4 +1,4 @@
-"""Warnings of structure that is finer than the distance of positions, on lattices of known period."""
+"""Warnings of structure finer than the distance of positions, on lattices of known period."""
 
 import numpy as np
 import pytest
