@@ -21,7 +21,7 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml
 quickstart: $(INSTALLED)
 	$(BIN)/python -m launch.train_fields --flagfile=launch/flagfiles/fields_quickstart.cfg --workdir=$(QUICKSTART)
 	test -d $(EXPORTED) || $(BIN)/python -m launch.export --workdir=$(QUICKSTART) --output=$(EXPORTED)
-	$(BIN)/python -m launch.compare_fields --models=quickstart=$(QUICKSTART) --simulated=10 --validation_simulated=6 \
+	$(BIN)/python -m launch.compare_fields --models=quickstart=$(QUICKSTART) --simulated=8 --validation_simulated=4 \
 	  --coverages=0.0434 --seeds=0 --scans=farthest_points,jittered_grid,even,gradient,actor --output_dir=$(QUICKSTART)/comparison
 	@echo
 	@echo "Picture          $(QUICKSTART)/comparison/sheet.png (a scan unfolding: rounds.gif)"
