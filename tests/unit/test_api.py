@@ -67,7 +67,7 @@ def test_a_completion_is_near_the_image_and_says_how_near(scan, image):
 
 def test_invented_details_are_warned_of(model, scan, tmp_path):
   rows, columns = np.mgrid[:192, :192]
-  lattice = model.scan(np.float32(np.sin(1.3 * rows) * np.sin(1.3 * columns)), coverage=0.0434)
+  lattice = model.scan(np.float32(np.sin(0.9 * rows) * np.sin(0.9 * columns)), coverage=0.0434)
   assert "are invented" in lattice.warning and lattice.warning in repr(lattice)
   assert not scan.warning
   said = json.loads((lattice.save(tmp_path / "scan") / "scan.json").read_text())
