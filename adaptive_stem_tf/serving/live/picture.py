@@ -110,8 +110,8 @@ class LivePicture:
     self._idle.set()
 
   def show(self, frame: Frame) -> None:
-    """Has a frame drawn, unless one is being drawn."""
-    if self._idle.is_set():
+    """Has a frame drawn, unless one is being drawn or the process that draws has ended."""
+    if self._idle.is_set() and self._process.poll() is None:  # else nobody would set it again
       self._idle.clear()
       self._write(frame)
 

@@ -27,7 +27,7 @@ def signal(data, navigated=0, units="nm", scale=0.5, kind="", title="HAADF"):
 
 
 def taken(*signals, frame=0):
-  return microscope_files._micrograph(list(signals), frame)
+  return microscope_files.of_signals(list(signals), frame)
 
 
 def test_an_image_with_its_pixel_size():
