@@ -3,6 +3,9 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Commands on whole fields set this when they are imported, after TensorFlow is loaded: the
+# processes that tests start would round otherwise than the tests themselves.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import hypothesis
 import numpy as np
