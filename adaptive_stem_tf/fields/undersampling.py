@@ -9,7 +9,10 @@ structure between them was not seen: what a completion shows there is invented.
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from scipy import spatial
+
+from adaptive_stem_tf.fields import noise as noise_lib
 
 TILE = 64  # px: structure and noise differ over a field
 WARNING = 0.75  # unresolved share; docs/FIELDS.md has what it catches
@@ -18,7 +21,6 @@ _NEAREST = 6  # positions that each is compared with
 _PAIR = 1.5  # px: nearer ones are pairs, which measure noise
 _FEWEST_PAIRS = 8  # with fewer, noise would be taken for structure
 _FEWEST = 12  # positions of a tile that says something
-_OUTLIER = 8.0  # mean squared differences of pairs; greater ones are edges, not noise
 
 
 class Sampling(NamedTuple):
@@ -32,9 +34,9 @@ class Sampling(NamedTuple):
 
   @property
   def warning(self) -> str:
-    """Says that structure is finer than the distance of positions; empty if it is not.
+    """Returns a sentence if structure is finer than the distance of positions, else "".
 
-    Empty, too, where fewer than 8 pairs of neighbours tell noise from structure.
+    It is empty, too, where fewer than 8 pairs of neighbours tell noise from structure.
     """
     if (
       self.pairs < _FEWEST_PAIRS
@@ -92,16 +94,6 @@ def check(partial: np.ndarray, mask: np.ndarray) -> Sampling:
 
 def _noise(partial, mask):
   """Returns the variance of the noise, from neighbours, and how many there are."""
-  differences = []
-  for axis in (0, 1):
-    both = np.logical_and(*_neighbours(mask, axis))
-    first, second = _neighbours(partial, axis)
-    differences.append((second - first)[both])
-  half_squared = np.square(np.concatenate(differences)) / 2
-  if not half_squared.size:
-    return 0.0, 0
-  return float(np.minimum(half_squared, _OUTLIER * half_squared.mean()).mean()), half_squared.size
-
-
-def _neighbours(image, axis):
-  return (image[:-1], image[1:]) if axis == 0 else (image[:, :-1], image[:, 1:])
+  image, measured = (tf.constant(x[None, ..., None], tf.float64) for x in (partial, mask))
+  law = noise_lib.estimate(image * measured, measured, tf.zeros_like(image))
+  return float(law.mean[0, 0, 0, 0]), int(law.pairs[0, 0, 0, 0])

@@ -66,8 +66,10 @@ class _Drawn:
     return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size, count)
 
 
-class RandomPoints(_Drawn):
-  """Different pixels at random, visited row by row."""
+class _Distinct(_Drawn):
+  """Different pixels, those of the lowest rank in an order that is drawn, visited row by row."""
+
+  name: str
 
   def __init__(self, scan: config.Scan):
     """Makes the path.
@@ -76,13 +78,45 @@ class RandomPoints(_Drawn):
       ValueError: if there are more probing positions than pixels.
     """
     super().__init__(scan)
-    _check_pixels("random_points", scan)
+    if scan.coverage > 1:
+      raise ValueError(
+        f"path={self.name} has {scan.segments * scan.probes} different pixels and the specimen "
+        f"{scan.image_size**2}: lower --segments or --probes."
+      )
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
-    scan = self._scan
-    ranks = tf.random.stateless_uniform([batch, scan.image_size**2], seed)
-    return tf.sort(tf.math.top_k(ranks, scan.segments * scan.probes, sorted=False).indices, 1)
+    count = self._scan.segments * self._scan.probes
+    lowest = tf.math.top_k(-self._ranks(batch, seed), count, sorted=False)
+    return tf.sort(lowest.indices, 1)
+
+  def _ranks(self, batch, seed):
+    """Returns ranks [B, S * S] of pixels."""
+    raise NotImplementedError
+
+
+class RandomPoints(_Distinct):
+  """Different pixels at random, visited row by row."""
+
+  name = "random_points"
+
+  def _ranks(self, batch, seed):
+    # Highest numbers first, as ever: a seed goes on meaning the same scan.
+    return -tf.random.stateless_uniform([batch, self._scan.image_size**2], seed)
+
+
+class FarthestPoints(_Distinct):
+  """Each position where the distance to those before it is greatest, visited row by row.
+
+  The even positions that scans of whole fields begin with (fields.placement), at a random phase.
+  """
+
+  name = "farthest_points"
+
+  def _ranks(self, batch, seed):
+    size = self._scan.image_size
+    start = tf.random.stateless_uniform([batch, 2], seed, 0, placement.TILE, tf.int32)
+    return tf.reshape(placement.rank_map(size, size, start), [-1, size**2])
 
 
 class JitteredGrid(_Drawn):
@@ -98,29 +132,6 @@ class JitteredGrid(_Drawn):
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
     uniform = tf.random.stateless_uniform([batch, *self._corners.shape], seed)
     return geometry.pixel_index(self._corners + uniform * self._sizes, self._scan.image_size)
-
-
-class FarthestPoints(_Drawn):
-  """Each position where the distance to those before it is greatest, visited row by row.
-
-  The even positions that scans of whole fields begin with (fields.placement), at a random phase.
-  """
-
-  def __init__(self, scan: config.Scan):
-    """Makes the path.
-
-    Raises:
-      ValueError: if there are more probing positions than pixels.
-    """
-    super().__init__(scan)
-    _check_pixels("farthest_points", scan)
-
-  def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
-    size, count = self._scan.image_size, self._scan.segments * self._scan.probes
-    start = tf.random.stateless_uniform([batch, 2], seed, 0, placement.TILE, tf.int32)
-    rank = tf.reshape(placement.rank_map(size, size, start), [-1, size**2])
-    return tf.sort(tf.math.top_k(-rank, count, sorted=False).indices, 1)
 
 
 class Mixed(_Drawn):
@@ -183,11 +194,3 @@ class Mixed(_Drawn):
     size = self._scan.image_size
     actions = self._walk.scan(tf.zeros([batch, size, size, 1]), None, seed).actions
     return geometry.pixel_index(self._walk.positions(actions), size)
-
-
-def _check_pixels(name, scan):
-  if scan.coverage > 1:
-    raise ValueError(
-      f"path={name} has {scan.segments * scan.probes} different pixels and the specimen "
-      f"{scan.image_size**2}: lower --segments or --probes."
-    )
