@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_DOCS := $(VENV)/.installed_docs
 QUICKSTART := runs/quickstart
 EXPORTED := savedmodels/quickstart/1
 # Tests run in as many processes as there are cores; what a file shares is made once in each.
 JOBS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: quickstart test test-all test-wheel lint clean
+.PHONY: quickstart test test-all test-wheel lint docs clean
 .DELETE_ON_ERROR:
 
 $(INSTALLED): setup.cfg setup.py pyproject.toml
@@ -43,6 +44,19 @@ lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+# The site: what it is made of is copied as it lies here, so that links lead where they do in files.
+SITE := README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff docs savedmodels/README.md $(wildcard savedmodels/*/README.md)
+docs: $(INSTALLED_DOCS)
+	rm -rf build/docs
+	mkdir -p build/docs
+	tar cf - $(SITE) | tar xf - -C build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "The site         build/site/index.html"
 
 clean:
 	rm -rf $(VENV) $(QUICKSTART) $(EXPORTED)

@@ -1,15 +1,61 @@
-"""Examples of documents that are run."""
+"""Documents: their examples run, and their links lead somewhere."""
 
 import doctest
 import pathlib
+import re
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("savedmodels/**/*.md")])
+_CODE = re.compile(r"^(```.*?^```|(?: {4}[^\n]*\n)+)|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["docs/API.md"])
+@pytest.mark.parametrize("name", ["docs/API.md", "docs/MICROSCOPES.md", "docs/POLICIES.md"])
 def test_examples_give_what_is_written(name, monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
   failed, tried = doctest.testfile(str(ROOT / name), module_relative=False)
   assert tried > 5 and not failed
+
+
+def links(page):
+  """Returns what a page links to within the project."""
+  targets = _LINK.findall(_CODE.sub("", page.read_text()))
+  return [target for target in targets if not target.startswith(("https://", "http://"))]
+
+
+def anchors(page):
+  """Returns the anchors of a page's headings, as MkDocs and GitHub make them."""
+  titles = [title.lower().replace("`", "") for title in _HEADING.findall(page.read_text())]
+  return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", title).strip()) for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+  for target in links(page):
+    name, _, anchor = target.partition("#")
+    linked = (page.parent / name).resolve() if name else page
+    assert linked.exists(), f"{target}: there is no {linked.relative_to(ROOT)}"
+    assert not anchor or anchor in anchors(linked), f"{target}: no such heading"
+
+
+def test_the_start_page_links_every_page():
+  linked = {(ROOT / target.partition("#")[0]).resolve() for target in links(ROOT / "README.md")}
+  pages = {page.resolve() for page in ROOT.glob("docs/*.md")}
+  assert len(pages) > 10 and not pages - linked
+
+
+def test_the_start_page_is_two_screens():
+  lines = (ROOT / "README.md").read_text().splitlines()
+  assert 60 < len(lines) <= 110
+  assert max(len(line) for line in lines if not line.startswith(("|", "!["))) <= 120
+
+
+def test_the_reference_has_every_room():
+  reference = "".join(page.read_text() for page in ROOT.glob("docs/reference/*.md"))
+  library = ROOT / "adaptive_stem_tf"
+  modules = {path.stem for path in library.glob("*.py")} - {"__init__"}
+  rooms = {path.parent.name for path in library.glob("*/__init__.py")}
+  assert modules | rooms == set(re.findall(r"^::: adaptive_stem_tf\.(\w+)$", reference, re.M))

@@ -1,5 +1,6 @@
 """What a policy of whole fields sees: averages over cells of all that is known so far."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -77,7 +78,9 @@ def see(state: FieldState, cell: int) -> Cells:
   return Cells(features, gradient, uncertainty, valid)
 
 
-def log_gradient(image: tf.Tensor, inside, valid: tf.Tensor) -> tf.Tensor:
+def log_gradient(
+  image: tf.Tensor, inside: Callable[[tf.Tensor], tf.Tensor], valid: tf.Tensor
+) -> tf.Tensor:
   """Returns the log of the mean squared gradient of each cell, centred over the field.
 
   Args:

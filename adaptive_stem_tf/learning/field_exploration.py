@@ -1,5 +1,7 @@
 """What makes training scans of whole fields differ: doses, budgets, and other decisions."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from adaptive_stem_tf import field_config
@@ -29,7 +31,7 @@ def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tenso
 
 
 def draw_plan(
-  scan: field_config.FieldScan, num_rounds: int, shape, seed: tf.Tensor
+  scan: field_config.FieldScan, num_rounds: int, shape: Sequence[int], seed: tf.Tensor
 ) -> rounds.FieldPlan:
   """Draws budgets log-uniformly and the pattern of even positions of each scan.
 
@@ -55,7 +57,9 @@ class Behaviour:
   its own, and the generator the masks of static scans, of the rule and of the actor.
   """
 
-  def __init__(self, settings: field_config.FieldExploration, shape, seed: tf.Tensor):
+  def __init__(
+    self, settings: field_config.FieldExploration, shape: Sequence[int], seed: tf.Tensor
+  ):
     """Draws what stays the same during a scan.
 
     Args:

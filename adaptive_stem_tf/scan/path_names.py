@@ -1,5 +1,7 @@
 """Makes the path that a configuration names."""
 
+from typing import Any
+
 import numpy as np
 
 from adaptive_stem_tf import config
@@ -16,7 +18,7 @@ _DRAWN = {
 MOVING = ("adaptive", "random_walk", *_DRAWN, MIXED)
 
 
-def make_path(scan: config.Scan, actor, positions: np.ndarray | None) -> paths.Path:
+def make_path(scan: config.Scan, actor: Any, positions: np.ndarray | None) -> paths.Path:
   """Returns the path that `scan.path` names.
 
   Args:

@@ -22,6 +22,7 @@ the pixels are refused inside the graph: whoever serves the model answers INVALI
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +50,7 @@ class ServedFields(tf.Module):
     self._multiple = math.lcm(interpolation.MULTIPLE, model.cell)
 
   def signatures(
-    self, batch: int | None = None, side: int | None = None, names=SIGNATURES
+    self, batch: int | None = None, side: int | None = None, names: Sequence[str] = SIGNATURES
   ) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Returns traced signatures by name.
 

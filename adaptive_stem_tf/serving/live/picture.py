@@ -89,7 +89,7 @@ class LivePicture:
   out.
 
   Args:
-    path: of the PNG.
+    file: of the PNG.
     window: whether it is shown in a window as well.
   """
 
