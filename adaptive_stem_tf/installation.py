@@ -2,6 +2,8 @@
 
 import pathlib
 
+import adaptive_stem_tf
+
 _LIBRARY = pathlib.Path(__file__).resolve().parent
 _SHIPPED = "shipped"  # the folder of a wheel's library, as setup.py says
 
@@ -17,6 +19,11 @@ def root() -> pathlib.Path:
   above the library.
   """
   return _LIBRARY.parent if is_checkout() else _LIBRARY / _SHIPPED
+
+
+def software() -> str:
+  """Returns name and version, for files that are written."""
+  return f"adaptive-stem-tf {adaptive_stem_tf.__version__}"
 
 
 def is_checkout() -> bool:

@@ -115,8 +115,9 @@ def write(folder: str, result: field_outputs.FieldResult, say: Callable[[str], A
     found, plain = summary["errors"]["completion"], summary["errors"]["interpolation"]
     say(
       f"10 MSE {found['ten_mse_filtered']:.4f} on the filtered field "
-      f"(PSNR {found['psnr_filtered_db']:.1f} dB); of its interpolation "
-      f"{plain['ten_mse_filtered']:.4f}."
+      f"(PSNR {found['psnr_filtered_db']:.1f} dB, SSIM {found['ssim_filtered']:.3f}); of a plain "
+      f"completion, linear and filtered, {plain['ten_mse_filtered']:.4f} "
+      f"({plain['psnr_filtered_db']:.1f} dB, {plain['ssim_filtered']:.3f})."
     )
   if summary.get("warning"):
     say(f"Warning: {summary['warning']}")

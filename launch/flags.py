@@ -4,7 +4,9 @@ Nothing below `adaptive_stem_tf` knows flags: here they become one frozen config
 """
 
 import dataclasses
+import pathlib
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +82,12 @@ def as_called(text: str) -> str:
   return re.sub(
     r"python -m launch\.(\w+)", lambda name: f"adaptive-stem {name[1].replace('_', '-')}", text
   )
+
+
+def command() -> str:
+  """Returns the command that runs, as it was called, for files that it writes."""
+  name = pathlib.Path(sys.argv[0]).stem
+  return as_called(shlex.join(["python", "-m", f"launch.{name}", *sys.argv[1:]]))
 
 
 def run(main: Callable[[], None]) -> None:

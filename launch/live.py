@@ -149,6 +149,7 @@ def _scan_field() -> None:
     took = subject.scope.clock.now() - began
     subject.scope.blank()
   about = {
+    "command": launch_flags.command(),
     "model": field_scans.model_folder(_MODEL.value),
     **microscopes.settings(),
     "rounds": settings.rounds,

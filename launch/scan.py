@@ -11,7 +11,7 @@ px or more, are scanned twice there, and are blended linearly. The folder receiv
   path.csv                 window, segment, probe, row and column (px; nm where known), intensity
   partial_scan.npy, .tif   what was measured: intensity and mask; NaN where not, in the .tif
   completion.npy, .tif     the completed image, in the file's intensities
-  scan.json                10 MSE, distinct pixels, model, window, seconds
+  scan.json                10 MSE, PSNR, SSIM, distinct pixels, model, window, command, seconds
   scan.png                 specimen and path, partial scan, completion, error
 
 With --fields the model is one of launch.train_fields and all of the image is one scan, of any
@@ -81,7 +81,9 @@ _PIXEL_SIZE = flags.DEFINE_float(
   "side of a px of the file, nm, if the file does not say it",
   lower_bound=0.0,
 )
-_PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar with --tiles")
+_PROGRESS = flags.DEFINE_boolean(
+  "progress", True, "show a progress bar: of tiles, or of rounds with --fields"
+)
 
 
 def main() -> None:
@@ -108,7 +110,8 @@ def main() -> None:
     size,
     lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)),
   )
-  folder = outputs.write_scan(_OUTPUT.value, result._replace(about={**about, **result.about}))
+  about |= {"command": launch_flags.command()}
+  folder = outputs.write_scan(_OUTPUT.value, result._replace(about=about | result.about))
   print(_told(result))
   print(
     f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and "
@@ -129,8 +132,10 @@ def _scan_field() -> None:
     settings,
     field_request.intensity_range(normalisation, image),
     field_request.reader(image, field_scans.FLAGS.electrons_per_pixel, settings.seed),
+    progress=lambda numbers: tqdm.tqdm(numbers, "rounds", disable=not _PROGRESS.value),
   )
   about |= {
+    "command": launch_flags.command(),
     "model": str(model.folder),
     "normalise": _NORMALISE.value,
     "rounds": settings.rounds,
@@ -164,8 +169,9 @@ def _told(result: ScanResult) -> str:
     f"{where}: {summary['probing_positions']} probing positions, "
     f"{summary['distinct_pixels_share']:.2%} of its pixels, in {summary['seconds']} s; "
     f"--normalise={summary['normalise']}.",
-    f"10 MSE {errors['filtered']:.3f} on the filtered specimen, {errors['raw']:.3f} on the raw "
-    "one.",
+    f"10 MSE {errors['filtered']:.3f} on the filtered specimen (PSNR "
+    f"{summary['psnr_db']['filtered']:.1f} dB, SSIM {summary['ssim']['filtered']:.3f}), "
+    f"{errors['raw']:.3f} on the raw one.",
   ]
   if result.pixel_size_nm is None:
     lines.append("The size of a pixel is not known: --pixel_size_nm gives it.")

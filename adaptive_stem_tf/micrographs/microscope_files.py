@@ -46,7 +46,7 @@ _SUFFIXES = frozenset(
     "gif",
   )
 )
-_INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"
+INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"
 
 
 class MissingReaderError(RuntimeError):
@@ -81,7 +81,7 @@ def _readers(path):
   except ImportError as error:
     if suffix in _SUFFIXES:
       raise MissingReaderError(
-        f"{path} is read by RosettaSciIO, which is not installed: {_INSTALL}."
+        f"{path} is read by RosettaSciIO, which is not installed: {INSTALL}."
       ) from error
     plugins = []
   found = [

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from matplotlib import figure, patches
 
-from adaptive_stem_tf import specimens
+from adaptive_stem_tf import installation, specimens
+from adaptive_stem_tf.compare_fields import metrics
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.fields import routes, undersampling
 from adaptive_stem_tf.serving import outputs
@@ -33,7 +34,8 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
   """Writes path.csv, images (.npy and float32 .tif), scan.json and scan.png to a folder.
 
   Images are mask, partial_scan, completion, uncertainty and interpolation; partial_scan.tif has
-  NaN where nothing was measured. ImageJ finds the size of a pixel in the .tif files.
+  NaN where nothing was measured. Others find the size of a pixel in the .tif files, and all that
+  scan.json says.
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
@@ -45,6 +47,7 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
   folder, scan = pathlib.Path(output_dir), result.scan
   folder.mkdir(parents=True, exist_ok=True)
   _write_path(folder / "path.csv", scan, result.pixel_size_nm)
+  about = summary(result)
   images = {
     "mask": scan.mask.astype(np.uint8),
     "partial_scan": scan.partial,
@@ -56,30 +59,34 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
     np.save(folder / f"{name}.npy", image)
     if name == "partial_scan":
       image = np.where(scan.mask, image, np.float32(np.nan))
-    outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm)
-  summary = _summary(result)
-  (folder / "scan.json").write_text(json.dumps(summary, indent=1))
+    outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, about=about)
+  (folder / "scan.json").write_text(json.dumps(about, indent=1))
   figures.save(draw(result), folder / "scan.png", dpi=150)
-  return summary
+  return about
 
 
 def errors(result: FieldResult) -> dict[str, dict[str, float]]:
-  """Returns 10 MSE and PSNR [dB] of completion and interpolation, on filtered and raw targets.
+  """Returns 10 MSE, PSNR [dB] and SSIM of completion and interpolation.
 
-  Intensities that the model saw as -1 and 1 are -1 and 1 here; the range of PSNR is 2.
+  Each is that on the low-pass `filtered` and on the `raw` field. Intensities that the model saw as
+  -1 and 1 are -1 and 1 here; the range of PSNR and SSIM is 2.
   """
   low, high = result.scan.black_and_white
   unit = lambda image: 2 * (np.float64(image) - low) / max(high - low, 1e-12) - 1
   raw = np.asarray(unit(result.truth))
   filtered = specimens.low_pass(tf.constant(raw[None, ..., None]), result.filter_sigma)
+  targets = {"filtered": filtered.numpy()[0, ..., 0], "raw": raw}
   values: dict[str, dict[str, float]] = {}
   for name in ("completion", "interpolation"):
-    image = unit(getattr(result.scan, name))
-    for kind, target in (("filtered", filtered.numpy()[0, ..., 0]), ("raw", raw)):
-      mse = float(np.mean(np.square(image - target)))
-      values.setdefault(name, {}).update(
-        {f"ten_mse_{kind}": 10 * mse, f"psnr_{kind}_db": float(10 * np.log10(4 / max(mse, 1e-12)))}
-      )
+    image = unit(getattr(result.scan, name))[None]
+    values[name] = {}
+    for kind, target in targets.items():
+      ten_mse = metrics.ten_mse(image, target)
+      values[name] |= {
+        f"ten_mse_{kind}": float(ten_mse[0]),
+        f"psnr_{kind}_db": float(metrics.psnr(ten_mse)[0]),
+        f"ssim_{kind}": float(metrics.ssim(image, target)[0]),
+      }
   return values
 
 
@@ -91,10 +98,12 @@ def sampling(scan: FieldScan) -> undersampling.Sampling | None:
     return None
 
 
-def _summary(result):
+def summary(result: FieldResult) -> dict[str, Any]:
+  """Returns what is known of a scan besides its arrays, for JSON: what scan.json says."""
   scan = result.scan
   counts = np.bincount(scan.numbers)
   return {
+    "software": installation.software(),
     **result.about,
     "frame_px": list(scan.completion.shape),
     "pixel_size_nm": result.pixel_size_nm,
@@ -136,19 +145,40 @@ def _write_path(file, scan, size):
 
 
 def draw(result: FieldResult) -> figure.Figure:
-  """Draws field, where the dose went by round, completion, uncertainty and error."""
+  """Draws field, where the dose went by round, both completions, uncertainty and error."""
   scan, known = result.scan, result.truth is not None
   low, high = scan.black_and_white
-  panels = 5 if known else 3  # field and error are not known of microscopes
+  columns = 3 if known else 2  # field and error are not known of microscopes
   height, width = scan.completion.shape
   canvas = figure.Figure(
-    figsize=(3.4 * panels, max(2.4, 3.2 * height / width) + 0.7), layout="constrained"
+    figsize=(3.4 * columns, 2 * (max(2.4, 3.2 * height / width) + 0.7)), layout="constrained"
   )
-  axes = list(canvas.subplots(1, panels))
+  axes = list(canvas.subplots(2, columns).flat)
   show = lambda image, title, **look: _show(axes.pop(0), image, title, **look)
   grey = {"cmap": "gray", "vmin": low, "vmax": high}
   if known:
     show(result.truth, "field", **grey)
+  _draw_dose(canvas, show, scan)
+  shown = show(scan.uncertainty, "uncertainty", cmap="viridis", vmin=0)
+  canvas.colorbar(shown, ax=shown.axes, location="bottom", label="standard deviation")
+  values = errors(result) if known else {}
+  show(
+    scan.interpolation, _titled("plain: local linear, filtered", values, "interpolation"), **grey
+  )
+  completed = show(scan.completion, _titled("completion", values, "completion"), **grey)
+  _hatch(completed.axes, sampling(scan))
+  if known:
+    difference = 100 * (scan.completion - result.truth) / max(high - low, 1e-12)
+    limit = 100 * _ERROR
+    title = f"error, 10 MSE {values['completion']['ten_mse_filtered']:.4f}\n"
+    title += f"(plain {values['interpolation']['ten_mse_filtered']:.4f})"
+    shown = show(difference, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    canvas.colorbar(shown, ax=shown.axes, location="bottom", label="% of the range")
+  return canvas
+
+
+def _draw_dose(canvas, show, scan):
+  """Draws positions in the colour of their round."""
   last = max(int(scan.numbers.max()), 1)
   dose = show(np.zeros_like(scan.completion), _dose_title(scan), cmap="gray", vmin=0, vmax=1)
   points = dose.axes.scatter(
@@ -156,21 +186,14 @@ def draw(result: FieldResult) -> figure.Figure:
     vmin=0, vmax=last, linewidths=0,
   )  # fmt: skip
   canvas.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
-  completed = show(scan.completion, "completion", **grey)
-  _hatch(completed.axes, sampling(scan))
-  shown = show(scan.uncertainty, "uncertainty", cmap="viridis", vmin=0)
-  canvas.colorbar(shown, ax=shown.axes, location="bottom", label="standard deviation")
-  if known:
-    values, span = errors(result), max(high - low, 1e-12)
-    title = (
-      f"error, 10 MSE {values['completion']['ten_mse_filtered']:.4f}\n"
-      f"(interpolation {values['interpolation']['ten_mse_filtered']:.4f})"
-    )
-    difference = 100 * (scan.completion - result.truth) / span
-    limit = 100 * _ERROR
-    shown = show(difference, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    canvas.colorbar(shown, ax=shown.axes, location="bottom", label="% of the range")
-  return canvas
+
+
+def _titled(words, values, name):
+  """Returns a title with what was measured on the filtered field, if it was."""
+  if not values:
+    return words
+  of = values[name]
+  return f"{words}\nPSNR {of['psnr_filtered_db']:.1f} dB, SSIM {of['ssim_filtered']:.3f}"
 
 
 def _show(axes, image, title, **look):
@@ -189,7 +212,8 @@ def _hatch(axes, found):
     axes.add_patch(patches.Rectangle(
       corner, side, side, fill=False, hatch="//", linewidth=0, edgecolor="tab:orange", alpha=0.6
     ))  # fmt: skip
-  axes.set_title("completion (hatched: finer than positions resolve)", fontsize=9)
+  title = axes.get_title().replace("completion", "completion (hatched: not resolved)")
+  axes.set_title(title, fontsize=9)
 
 
 def _dose_title(scan):

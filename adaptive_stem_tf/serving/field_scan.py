@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -88,6 +88,7 @@ def scan(
   intensities: IntensityRange,
   measure: Measure,
   watch: Watcher | None = None,
+  progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> FieldScan:
   """Scans a field: a survey, rounds that the model decides, and the completion of everything.
 
@@ -98,6 +99,7 @@ def scan(
       the range has to be measured.
     measure: moves the beam along positions, those of a round in serpentine order.
     watch: called with the completion before each round.
+    progress: wraps the numbers of survey and rounds, to show how far the scan is.
 
   Raises:
     ValueError: for a budget beyond the field's pixels, or intensities that are not finite.
@@ -112,7 +114,7 @@ def scan(
     name: np.array([side], np.int32) for name, side in zip(("rows", "columns"), settings.shape)
   }
   answer = _timed(seconds, model, "survey", **sides, **numbers)
-  for number in range(settings.rounds + 1):
+  for number in progress(range(settings.rounds + 1)):
     positions = routes.serpentine(answer["next_positions"][0], settings.shape)
     values = np.asarray(measure(positions), np.float64)
     if not np.isfinite(values).all():

@@ -90,12 +90,12 @@ def scan(
   shape = tuple(max(corner[axis] for corner in corners) + size - origin[axis] for axis in (0, 1))
   partial, total, weight = np.zeros([*shape, 2], np.float32), np.zeros(shape), np.zeros(shape)
   ramp = _ramp(corners, size)
-  positions, intensities, errors = [], [], []
+  positions, intensities, measured_errors = [], [], []
   for first in progress(range(0, len(corners), _TOGETHER)):
     chosen = corners[first : first + _TOGETHER]
     windows = np.stack([image[row : row + size, column : column + size] for row, column in chosen])
     scans = scanner.scan(windows, normalisation)
-    errors.append(ten_mse(scans.completions, windows, scanner.filter_sigma))
+    measured_errors.append(measure(scans.completions, windows, scanner.filter_sigma))
     for i, corner in enumerate(chosen):
       place = tuple(slice(start - zero, start - zero + size) for start, zero in zip(corner, origin))
       measured = scans.partial[i, ..., 1] > 0
@@ -104,6 +104,13 @@ def scan(
       weight[place] += ramp
       positions.append(scans.positions[i] + np.subtract(corner, origin))
       intensities.append(scans.intensities[i])
+  errors = {
+    kind: {
+      name: np.concatenate([one[kind][name] for one in measured_errors])
+      for name in ("ten_mse", "psnr", "ssim")
+    }
+    for kind in measured_errors[0]
+  }
   truth = image[origin[0] : origin[0] + shape[0], origin[1] : origin[1] + shape[1]]
   count = scanner.segments * scanner.probes
   return ScanResult(
@@ -116,13 +123,15 @@ def scan(
     truth,
     origin,
     pixel_size_nm,
-    {name: np.concatenate([error[name] for error in errors]) for name in errors[0]},
+    {kind: one["ten_mse"] for kind, one in errors.items()},
     {
       "model": str(scanner.folder),
       "corrector": scanner.corrector and str(scanner.corrector),
       "normalise": str(normalisation),
       "windows": [list(corner) for corner in corners],
       "window_size_px": size,
+      "psnr_db": {kind: float(one["psnr"].mean()) for kind, one in errors.items()},
+      "ssim": {kind: float(one["ssim"].mean()) for kind, one in errors.items()},
       "seconds": round(time.monotonic() - started, 3),
     },
   )
@@ -137,13 +146,25 @@ def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[
     windows: [B, S, S], what was scanned.
     sigma: px, of the low-pass filter.
   """
-  low, high = windows.min((1, 2)), windows.max((1, 2))
-  ranges = IntensityRange(low, high)
-  ours, truth = ranges.to_unit(completions), ranges.to_unit(windows)
-  filtered = specimens.low_pass(tf.constant(truth[..., None]), sigma).numpy()[..., 0]
-  return {
-    name: metrics.ten_mse(ours, target) for name, target in (("filtered", filtered), ("raw", truth))
-  }
+  ours, targets = _comparable(completions, windows, sigma)
+  return {name: metrics.ten_mse(ours, target) for name, target in targets.items()}
+
+
+def measure(
+  completions: np.ndarray, windows: np.ndarray, sigma: float
+) -> dict[str, dict[str, np.ndarray]]:
+  """Returns every metric [B] of `metrics.image_metrics` on the `filtered` and the `raw` window;
+  arguments as those of `ten_mse`.
+  """
+  ours, targets = _comparable(completions, windows, sigma)
+  return {name: metrics.image_metrics(ours, target) for name, target in targets.items()}
+
+
+def _comparable(completions, windows, sigma):
+  """Returns completions and targets [B, S, S, 1] on [-1, 1], the range of each window."""
+  ranges = IntensityRange(windows.min((1, 2)), windows.max((1, 2)))
+  ours, raw = (ranges.to_unit(images)[..., None] for images in (completions, windows))
+  return ours, {"filtered": specimens.low_pass(tf.constant(raw), sigma).numpy(), "raw": raw}
 
 
 def _ramp(corners, size):

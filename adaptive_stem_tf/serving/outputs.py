@@ -4,12 +4,13 @@ import csv
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from adaptive_stem_tf import installation
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.serving import scan_picture
 from adaptive_stem_tf.serving.scan_result import ScanResult
@@ -26,8 +27,8 @@ def write_scan(
 
   path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a
   pixel is known. partial_scan.npy is [H, W, 2], intensity and mask; partial_scan.tif has NaN where
-  nothing was measured. ImageJ, HyperSpy and others find the size of a pixel in
-  the .tif files.
+  nothing was measured. ImageJ, HyperSpy and others find the size of a pixel in the .tif files, and
+  all that scan.json says.
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
@@ -43,9 +44,10 @@ def write_scan(
   np.save(folder / "partial_scan.npy", result.partial)
   np.save(folder / "completion.npy", result.completion)
   measured = np.where(result.partial[..., 1] > 0, result.partial[..., 0], np.float32(np.nan))
-  write_tiff(folder / "partial_scan.tif", measured, result.pixel_size_nm, result.origin)
-  write_tiff(folder / "completion.tif", result.completion, result.pixel_size_nm, result.origin)
-  (folder / "scan.json").write_text(json.dumps(summary(result), indent=1))
+  about = summary(result)
+  for name, image in (("partial_scan", measured), ("completion", result.completion)):
+    write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
+  (folder / "scan.json").write_text(json.dumps(about, indent=1))
   if picture:
     figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
   return folder
@@ -55,6 +57,7 @@ def summary(result: ScanResult) -> dict[str, Any]:
   """Returns what scan.json says."""
   distinct = int(np.count_nonzero(result.partial[..., 1]))
   contents = {
+    "software": installation.software(),
     **result.about,
     "origin_px": list(result.origin),
     "frame_px": list(result.completion.shape),
@@ -107,23 +110,31 @@ def _probes(result):
 
 
 def write_tiff(
-  file: pathlib.Path, image: np.ndarray, pixel_size_nm: float | None, origin: Sequence[int] = (0, 0)
+  file: pathlib.Path,
+  image: np.ndarray,
+  pixel_size_nm: float | None,
+  origin: Sequence[int] = (0, 0),
+  about: Mapping[str, Any] | None = None,
 ) -> None:
   """Writes an image [H, W] as a float32 .tif in which others find the size of its pixels, nm.
 
   ImageJ reads it in the resolution; Gatan's software, RosettaSciIO and HyperSpy in Gatan's tags.
+  ImageJ shows `about` with Image > Show Info; HyperSpy has it as
+  `original_metadata.IJMetadata.Info`.
 
   Args:
     file: that is written.
     image: intensities.
     pixel_size_nm: None if unknown.
     origin: row and column of its first pixel in the image that it is part of.
+    about: of the scan; written as JSON.
   """
+  metadata: dict[str, Any] = {} if about is None else {"Info": json.dumps(about, indent=1)}
   known: dict[str, Any] = {}
   if pixel_size_nm is not None:
+    metadata["unit"] = "nm"
     known = {
       "resolution": (1 / pixel_size_nm, 1 / pixel_size_nm),
-      "metadata": {"unit": "nm"},
       "extratags": [
         tag
         for unit, first, size, start in zip(_UNIT_TAGS, _ORIGIN_TAGS, _SIZE_TAGS, reversed(origin))
@@ -134,4 +145,11 @@ def write_tiff(
         )
       ],
     }
-  tifffile.imwrite(file, image.astype(np.float32), imagej=True, **known)
+  tifffile.imwrite(
+    file,
+    image.astype(np.float32),
+    imagej=True,
+    metadata=metadata,
+    software=installation.software(),
+    **known,
+  )

@@ -1,6 +1,7 @@
 """What notebooks use: models, scans of arrays, files and signals, what scans show and write."""
 
 import json
+import sys
 import types
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_a_completion_is_near_the_image_and_says_how_near(scan, image):
   assert np.abs(scan.completion - image).mean() < 1 and scan.completion.std() > 5
   assert scan.uncertainty.shape == SHAPE and (scan.uncertainty > 0).all()
   assert scan.errors["completion"]["psnr_filtered_db"] > 30
+  assert 0.9 < scan.errors["completion"]["ssim_filtered"] < 1
   assert "64 x 80 px: 512 positions (10.00%)" in repr(scan)
 
 
@@ -149,7 +151,59 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def test_notebooks_show_the_picture(scan):
   assert scan._repr_png_().startswith(b"\x89PNG")
   titles = [axes.get_title() for axes in scan.plot().axes]
-  assert "completion" in titles and "uncertainty" in titles
+  assert "uncertainty" in titles
+  for name, words in (("completion", "completion"), ("plain", "plain: local linear, filtered")):
+    psnr, ssim = (scan.errors[name][key] for key in ("psnr_filtered_db", "ssim_filtered"))
+    assert f"{words}\nPSNR {psnr:.1f} dB, SSIM {ssim:.3f}" in titles
+
+
+def test_the_plain_completion_is_the_interpolation_filtered(model, scan, image):
+  again = model._exported.call(
+    "complete",
+    partial_field=np.where(scan.mask, image / 20 - 2.5, 0)[None, ..., None].astype(np.float32),
+    mask=scan.mask[None, ..., None].astype(np.float32),
+  )
+  plain = 20 * (again["interpolation"][0, ..., 0] + 2.5)
+  np.testing.assert_allclose(scan.plain, plain, atol=0.05)
+  assert not np.array_equal(scan.plain, scan.completion)
+
+
+@pytest.mark.parametrize("progress, lines", [(True, 1), (False, 0), (None, 0)])
+def test_a_bar_shows_the_rounds(model, image, progress, lines, capfd):
+  model.scan(image, coverage=0.1, rounds=1, progress=progress)
+  assert ("rounds: 100%" in capfd.readouterr().err) == bool(lines)
+
+
+def test_other_software_reads_what_is_saved(scan, tmp_path):
+  needed = "RosettaSciIO is not installed: pip install 'adaptive-stem-tf[microscopy]'"
+  tiff, hspy = (pytest.importorskip(f"rsciio.{kind}", reason=needed) for kind in ("tiff", "hspy"))
+  (image,) = tiff.file_reader(str(scan.save(tmp_path / "scan.tif")))
+  about = json.loads(image["original_metadata"]["IJMetadata"]["Info"])
+  assert about == json.loads(json.dumps(scan.metadata))
+  (signal,) = hspy.file_reader(str(scan.save(tmp_path / "scan.hspy")))
+  about = signal["original_metadata"]["adaptive_stem"]
+  assert about["software"].startswith("adaptive-stem-tf ") and about["model"] and about["command"]
+  assert about["coverage"] == pytest.approx(0.1) and about["probing_positions"] == 512
+  assert about["errors"]["completion"] == pytest.approx(scan.errors["completion"])
+  assert signal["metadata"]["General"]["title"] == "completion"
+  for one in (image, signal):
+    np.testing.assert_array_equal(one["data"], scan.completion)
+    assert [axis["units"] for axis in one["axes"]] == ["nm", "nm"]
+    assert [axis["scale"] for axis in one["axes"]] == [0.5, 0.5]
+    assert [axis["offset"] for axis in one["axes"]] == [0.0, 0.0]
+
+
+def test_every_image_becomes_a_signal(scan):
+  for name in ("completion", "uncertainty", "plain"):
+    np.testing.assert_array_equal(scan.to_signal(name)["data"], getattr(scan, name))
+  with pytest.raises(ValueError, match="image='mask' is no image of a scan: choose completion"):
+    scan.to_signal("mask")
+
+
+def test_a_file_that_needs_an_extra_says_what_to_install(scan, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "rsciio.hspy", None)
+  with pytest.raises(RuntimeError, match=r"is written by RosettaSciIO, .*pip install"):
+    scan.save(tmp_path / "scan.hspy")
 
 
 def test_what_is_saved_is_what_was_scanned(scan, tmp_path):

@@ -1,0 +1,110 @@
+"""Models that scan whole fields: `stem.load()`."""
+
+import os
+from typing import Any
+
+import tqdm
+
+from adaptive_stem_tf import installation
+from adaptive_stem_tf.api.scans import Scan
+from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, subject
+
+
+class Model:
+  """A model that scans whole fields of any size.
+
+  Attributes:
+    folder: where it is.
+    rounds: that it decides unless it is told otherwise.
+  """
+
+  def __init__(self, folder: str | os.PathLike):
+    """Loads a model.
+
+    Args:
+      folder: NAME/VERSION, as `launch.export` writes it.
+
+    Raises:
+      local.ModelError: if there is none, or it does not scan fields.
+    """
+    self._exported = field_scan.ExportedFields(folder)
+    self.folder, self.rounds = self._exported.folder, self._exported.rounds
+
+  def __repr__(self) -> str:
+    return f"<Model {self.folder.parent.name}/{self.folder.name}: {self.rounds} rounds>"
+
+  def scan(
+    self,
+    x: Any,
+    coverage: float = field_request.COVERAGE,
+    *,
+    electrons_per_pixel: float | None = None,
+    rounds: int | None = None,
+    seed: int = 0,
+    normalise: str = "image",
+    pixel_size_nm: float | None = None,
+    progress: bool | None = None,
+  ) -> Scan:
+    """Scans an image as a microscope would: a survey, then rounds that the model decides.
+
+    Args:
+      x: what is scanned: an array [H, W], the name of a file that `launch.scan` reads, a signal of
+        HyperSpy, or a dictionary as RosettaSciIO reads it. The size of its pixels is kept.
+      coverage: share of the pixels that is measured.
+      electrons_per_pixel: at a position where the image is white; brings shot noise. None for none.
+      rounds: after the survey, 0 to 16; None for the model's.
+      seed: of the pattern of even positions, and of the shot noise.
+      normalise: which intensities become the model's [-1, 1]: `image`, its percentiles, as in
+        training; `measured`, the survey's range; or `LOW,HIGH`.
+      pixel_size_nm: side of a pixel, if x does not say it.
+      progress: whether a bar shows the rounds; None for where the standard error is a terminal.
+
+    Raises:
+      ValueError, FileNotFoundError, RuntimeError: if x is no micrograph, it is constant, or an
+        argument is out of range.
+    """
+    kind = Normalisation.parse(normalise)
+    if rounds is not None and not 0 <= rounds <= field_request.MOST_ROUNDS:
+      raise ValueError(f"rounds={rounds} is out of range: choose 0 to {field_request.MOST_ROUNDS}.")
+    image, size, about, notes = subject.of(x, pixel_size_nm)
+    settings = field_scan.FieldSettings(
+      (image.shape[0], image.shape[1]),
+      field_request.budget((image.shape[0], image.shape[1]), coverage),
+      self.rounds if rounds is None else rounds,
+      seed,
+    )
+    scanned = field_scan.scan(
+      self._exported,
+      settings,
+      field_request.intensity_range(kind, image),
+      field_request.reader(image, electrons_per_pixel, seed),
+      progress=lambda numbers: tqdm.tqdm(
+        numbers, "rounds", disable=None if progress is None else not progress
+      ),
+    )
+    about |= {
+      "command": f"model.scan(x, {coverage:g}, electrons_per_pixel={electrons_per_pixel}, "
+      f"rounds={rounds}, seed={seed}, normalise={normalise!r})",
+      "model": str(self.folder),
+      "normalise": normalise,
+      "rounds": settings.rounds,
+      "pattern_seed": seed,
+      "electrons_per_pixel": electrons_per_pixel,
+    }
+    return Scan(
+      field_outputs.FieldResult(scanned, image, size, self._exported.filter_sigma, about), notes
+    )
+
+
+def load(folder: str | os.PathLike | None = None) -> Model:
+  """Loads a model that scans whole fields.
+
+  Args:
+    folder: NAME/VERSION, as `launch.export` writes it; None for the model that comes with the
+      project.
+
+  Raises:
+    local.ModelError: if there is none, or it does not scan fields.
+  """
+  return Model(installation.model() if folder is None else folder)
