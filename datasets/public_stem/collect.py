@@ -1,0 +1,123 @@
+"""Collects the public micrographs that the documented results are of.
+
+  python -m datasets.public_stem.collect --output_dir=public
+
+Downloads the 69 files of files.tsv (40 MB) from their repositories at the commits that are named
+there, checks Git's SHA-1 of each, and writes to the folder:
+
+  files/                  as they are in their repositories, and sources.tsv: repository, commit,
+                          licence and checksum of each
+  fields/                 the 45 whole micrographs, and fields.json: rows above information bars,
+                          split and licence, as launch.compare_fields and launch.prepare read it
+  96x96_stem_crops.npy    494 crops [494, 96, 96, 1] in [0, 1]; the first 395 train, the last 99
+                          test; .json beside it names the file of each
+
+Of the crops, 33 that train are of a figure that shows enlarged images, which the manifest does not
+say how to recover: other training crops stand in their places, so that the split is the same. All
+99 test crops are there. What is there already is not downloaded again. One file is a .dm4: pip
+install 'adaptive-stem-tf[microscopy]'.
+"""
+
+import json
+import pathlib
+import shutil
+import urllib.error
+import urllib.request
+
+import numpy as np
+import tqdm
+from absl import app, flags
+
+from adaptive_stem_tf.micrographs import microscope_files, readers
+from datasets.public_stem import manifest
+
+_OUTPUT = flags.DEFINE_string("output_dir", None, "folder to write", required=True)
+_SERVER = flags.DEFINE_string("server", manifest.SERVER, "where repositories are, or a mirror")
+_ONLY = flags.DEFINE_enum("only", None, ["fields", "crops"], "one of the two alone")
+_TIMEOUT = 60  # s
+
+
+def main(_: list[str]) -> None:
+  """Collects what the flags say; errors are one sentence."""
+  folder = pathlib.Path(_OUTPUT.value)
+  try:
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(manifest.FOLDER / "files.tsv", folder / "files" / "sources.tsv")
+    if _ONLY.value != "crops":
+      collect_fields(folder, _SERVER.value)
+    if _ONLY.value != "fields":
+      collect_crops(folder, _SERVER.value)
+  except (OSError, ValueError, microscope_files.MissingReaderError) as error:
+    raise SystemExit(f"datasets.public_stem.collect: {error}") from error
+  print(f"Written: {folder}. Licences: {folder}/files/sources.tsv.")
+
+
+def collect_fields(folder: pathlib.Path, server: str) -> None:
+  """Writes the whole micrographs to fields/, with their index."""
+  chosen = [file for file in manifest.files() if file.field]
+  target = folder / "fields"
+  target.mkdir(parents=True, exist_ok=True)
+  for file in tqdm.tqdm(chosen, "fields", disable=None):
+    shutil.copyfile(download(file, folder, server), target / file.field)
+  index = [
+    {
+      "file": file.field,
+      "repo": file.repository,
+      "licence": file.licence,
+      "rows": int(file.rows) if file.rows else None,
+      "split": file.split,
+      "modality": file.modality,
+    }
+    for file in chosen
+  ]
+  (target / "fields.json").write_text(json.dumps(index, indent=1))
+
+
+def collect_crops(folder: pathlib.Path, server: str) -> None:
+  """Writes the crops and where each is of; crops without a recipe are other training crops."""
+  by_place = {(file.repository, file.path): file for file in manifest.files()}
+  wanted = [crop for crop in manifest.crops() if crop.kind != manifest.FIGURE]
+  images = {}
+  for place in tqdm.tqdm(dict.fromkeys(crop[:2] for crop in wanted), "crops", disable=None):
+    images[place] = readers.read(download(by_place[place], folder, server), colour=True).image
+  substitutes = iter(wanted)
+  chosen = [
+    next(substitutes) if crop.kind == manifest.FIGURE else crop for crop in manifest.crops()
+  ]
+  array = np.stack([manifest.cut(images[crop[:2]], crop) for crop in chosen])[..., None]
+  np.save(folder / "96x96_stem_crops.npy", array)
+  about = [
+    {"source": crop.repository, "file": crop.path, "kind": crop.kind, "y": crop.row,
+     "x": crop.column, "bin": crop.binning, "licence": by_place[crop[:2]].licence}
+    for crop in chosen
+  ]  # fmt: skip
+  (folder / "96x96_stem_crops.json").write_text(json.dumps(about, indent=1))
+
+
+def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.Path:
+  """Returns where a file lies in `folder`, downloaded and checked if it was not there.
+
+  Raises:
+    OSError: if the server does not have it.
+    ValueError: if it has other content than the manifest says.
+  """
+  place = folder / "files" / file.repository / file.path
+  if place.is_file() and file.is_content(place.read_bytes()):
+    return place
+  url = file.url(server)
+  try:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
+      content = answer.read()
+  except urllib.error.URLError as error:
+    raise OSError(f"{url} cannot be downloaded: {error}; look for it by hand: {place}") from error
+  if not file.is_content(content):
+    raise ValueError(f"{url} is not the file of the manifest: its Git blob is not {file.git_blob}.")
+  place.parent.mkdir(parents=True, exist_ok=True)
+  unfinished = place.with_name(f"{place.name}.tmp")
+  unfinished.write_bytes(content)
+  unfinished.rename(place)
+  return place
+
+
+if __name__ == "__main__":
+  app.run(main)
