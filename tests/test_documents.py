@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+import adaptive_stem_tf
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("savedmodels/**/*.md")])
 _CODE = re.compile(r"^(```.*?^```|(?: {4}[^\n]*\n)+)|`[^`\n]*`", re.MULTILINE | re.DOTALL)
@@ -59,3 +61,16 @@ def test_the_reference_has_every_room():
   modules = {path.stem for path in library.glob("*.py")} - {"__init__"}
   rooms = {path.parent.name for path in library.glob("*/__init__.py")}
   assert modules | rooms == set(re.findall(r"^::: adaptive_stem_tf\.(\w+)$", reference, re.M))
+
+
+def test_model_cards_have_one_form():
+  cards = sorted(ROOT.glob("savedmodels/adaptive_*/README.md"))
+  sections = [re.findall(r"^## (.*)$", card.read_text(), re.M) for card in cards]
+  assert len(cards) >= 2
+  assert sections == [["Data", "Training", "Numbers", "Limits", "Licence"]] * len(cards)
+
+
+def test_the_version_is_everywhere_the_same():
+  cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.M)[1]
+  changes = re.search(r"^## (\d\S*),", (ROOT / "CHANGELOG.md").read_text(), re.M)[1]
+  assert cited == changes == adaptive_stem_tf.__version__
