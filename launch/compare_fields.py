@@ -7,7 +7,9 @@ Every scan of a field measures exactly as many distinct positions, a share --cov
 pixels, and is completed by the generator of each model and without learning. Static scans:
 farthest_points, jittered_grid, uniform_grid, low_discrepancy, zigzag, spiral, raster. Adaptive
 ones: gradient (a rule that needs no training), greedy (the generator's expected error) and actor;
-even decides nothing, and has the survey's pairs of neighbours, which tell noise from structure.
+slads, which is compared where it is named, regresses the expected reduction in distortion on
+features of the measurements; even decides nothing, and has the survey's pairs of neighbours, which
+tell noise from structure. With --contiguous the beam is on while it moves from point to point.
 Fields are npy, npz, tif, png and jpg files of any size, or sets that launch.prepare --fields
 wrote; a fields.json beside them says their rows and split. The best static pair of scan and
 completion is chosen for each budget and stratum on --validation_fields or
@@ -37,12 +39,15 @@ from adaptive_stem_tf.compare_fields import (
   pictures,
   report,
   settings,
+  slads,
   tables,
 )
 from adaptive_stem_tf.compare_fields import comparison as comparison_lib
+from adaptive_stem_tf.compare_fields import completions as completions_lib
 from adaptive_stem_tf.compare_fields.choice import Pair
 from adaptive_stem_tf.evaluation import figures
 from adaptive_stem_tf.training import field_model, start
+from datasets.simulated_stem import whole_fields as draw
 from launch import field_specimens
 from launch import flags as launch_flags
 
@@ -82,7 +87,12 @@ _COVERAGES = flags.DEFINE_list(
   "coverages", ["0.0217", "0.0434", "0.087"], "shares of the pixels that are measured"
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the patterns of even positions")
-_SCANS = flags.DEFINE_list("scans", [], f"some of {', '.join(settings.SCANS)}. Default: all")
+_SCANS = flags.DEFINE_list(
+  "scans",
+  [],
+  f"some of {', '.join(settings.SCANS)}, {settings.SLADS}. Default: all but the last, which is "
+  "trained before",
+)
 _COMPLETIONS = flags.DEFINE_list(
   "completions",
   list(settings.CHEAP),
@@ -92,6 +102,7 @@ _SIMULATED_SEED = flags.DEFINE_integer(
   "simulated_seed", 1000, "seed of simulated fields; validation fields have the next", lower_bound=0
 )
 _PICTURES = flags.DEFINE_boolean("pictures", True, "draw sheet.png, ratios.png and rounds.gif")
+_SLADS_FIELDS, _SLADS_SIDE, _SLADS_SEED = 16, 256, 5000  # simulated, that SLADS is trained on
 _THREADS = flags.DEFINE_integer("threads", 0, "threads; 0 for all cores", lower_bound=0)
 _PROGRESS = flags.DEFINE_boolean("progress", True, "show a progress bar")
 
@@ -124,6 +135,7 @@ def main() -> None:
 
 def _request() -> settings.Request:
   default = [name for name in settings.SCANS if _MODELS.value or name not in settings.LEARNT]
+  scans = _known("scans", _SCANS.value or default, (*settings.SCANS, settings.SLADS))
   completions = _known("completions", _COMPLETIONS.value, settings.COMPLETIONS)
   if not _MODELS.value:
     completions = tuple(name for name in completions if name != settings.GENERATOR)
@@ -132,10 +144,21 @@ def _request() -> settings.Request:
   return settings.Request(
     _numbers("coverages", _COVERAGES.value, float, 0.001, 0.5),
     _numbers("seeds", _SEEDS.value, int, 0, 2**31),
-    _known("scans", _SCANS.value or default, settings.SCANS),
+    scans,
     completions,
     launch_flags.section(settings.Decisions),
+    _train_slads() if settings.SLADS in scans else None,
   )
+
+
+def _train_slads():
+  """Returns the coefficients of SLADS, from simulated fields."""
+  fields = (
+    draw.draw_field((_SLADS_SEED, number), _SLADS_SIDE)
+    for number in _bar("slads")(range(_SLADS_FIELDS))
+  )
+  pairs = ((field.image[..., 0], field.truth[..., 0]) for field in fields)
+  return slads.train(pairs, completions_lib.Completer(None).plain)
 
 
 def _known(name: str, given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -192,7 +215,7 @@ def _validation(comparison):
     return None
   seed = _SIMULATED_SEED.value + 1
   specimens = _specimens(_VALIDATION.value, _VALIDATION_SIMULATED.value, seed, "all")
-  names = tuple(name for name in comparison.request.scans if name not in settings.ADAPTIVE)
+  names = tuple(name for name in comparison.request.scans if name not in settings.DECIDED)
   return report.measure(comparison, specimens, _bar("validation"), names)[0]
 
 

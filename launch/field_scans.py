@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +10,13 @@ from absl import flags
 
 from adaptive_stem_tf import installation
 from adaptive_stem_tf.serving import field_outputs, field_request, field_scan
-from adaptive_stem_tf.serving.live import microscope
 from launch import flags as launch_flags
 
 FLAGS = flags.FLAGS
-_OWN = ("coverage", "electrons", "electrons_per_pixel", "rounds", "pattern_seed")
+_OWN = (
+  "coverage", "electrons", "electrons_per_pixel", "rounds", "pattern_seed", "contiguous",
+  "plan_ahead",
+)  # fmt: skip
 
 
 def define() -> None:
@@ -42,6 +44,19 @@ def define() -> None:
     field_request.MOST_ROUNDS,
   )
   flags.DEFINE_integer("pattern_seed", 0, "fields: chooses one of 16,384 even patterns", 0, 2**20)
+  flags.DEFINE_boolean(
+    "contiguous",
+    False,
+    "fields: the beam is on while it moves: pixels on its way count in the budget, too",
+  )
+  flags.DEFINE_float(
+    "plan_ahead",
+    0.0,
+    "fields: share of a round that is still to come when the next is planned: the beam goes on "
+    "meanwhile; 0: all of it is measured first",
+    0.0,
+    0.9,
+  )
   for name in ("fields", *_OWN):
     launch_flags.show(name)
 
@@ -62,6 +77,9 @@ def check(others: tuple[str, ...]) -> None:
   Raises:
     ValueError: naming one.
   """
+  if FLAGS.fields:
+    # Before TensorFlow is loaded: convolutions take half the time.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
   wrong = launch_flags.given(others if FLAGS.fields else _OWN)
   for name, value in wrong.items():
     raise ValueError(
@@ -78,28 +96,9 @@ def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_
   """
   budget = field_request.budget(shape, FLAGS.coverage, FLAGS.electrons, FLAGS.electrons_per_pixel)
   number = model.rounds if FLAGS.rounds is None else FLAGS.rounds
-  return field_scan.FieldSettings(shape, budget, number, FLAGS.pattern_seed)
-
-
-def probing(scope: microscope.Microscope, decision_us: float) -> field_scan.Measure:
-  """Returns what moves a microscope's beam; a simulated clock goes on while the model computes.
-
-  Args:
-    scope: the microscope.
-    decision_us: that a decision takes by a simulated clock, us; 0 for what it takes here.
-  """
-  last: list[float] = []
-
-  def measure(positions):
-    if last and isinstance(scope.clock, microscope.SimulatedClock):
-      took = decision_us or 1e6 * (time.perf_counter() - last[-1])
-      scope.clock.wait_until(scope.clock.now() + took)
-    # A position is a pixel; the beam goes to its middle.
-    values = scope.probe(positions + 0.5)
-    last.append(time.perf_counter())
-    return values
-
-  return measure
+  return field_scan.FieldSettings(
+    shape, budget, number, FLAGS.pattern_seed, FLAGS.contiguous, FLAGS.plan_ahead
+  )
 
 
 def write(folder: str, result: field_outputs.FieldResult, say: Callable[[str], Any]) -> None:

@@ -37,7 +37,7 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, outputs
-from adaptive_stem_tf.serving.live import loop, model, picture, report
+from adaptive_stem_tf.serving.live import field_beam, loop, model, picture, report
 from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, microscopes
@@ -144,7 +144,7 @@ def _scan_field() -> None:
       model,
       settings,
       field_request.intensity_range(normalisation, subject.truth),
-      field_scans.probing(subject.scope, microscopes.FLAGS.decision_us),
+      field_beam.FieldBeam(subject.scope, microscopes.FLAGS.decision_us),
     )
     took = subject.scope.clock.now() - began
     subject.scope.blank()
@@ -154,6 +154,8 @@ def _scan_field() -> None:
     **microscopes.settings(),
     "rounds": settings.rounds,
     "pattern_seed": settings.seed,
+    "contiguous": settings.contiguous,
+    "plan_ahead": settings.plan_ahead,
     "dwell_us": subject.scope.dwell,
     "scan_us": took,
     "beam_waited_us": took - len(scanned.positions) * subject.scope.dwell,

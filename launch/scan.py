@@ -140,6 +140,8 @@ def _scan_field() -> None:
     "normalise": _NORMALISE.value,
     "rounds": settings.rounds,
     "pattern_seed": settings.seed,
+    "contiguous": settings.contiguous,
+    "plan_ahead": settings.plan_ahead,
     "electrons_per_pixel": field_scans.FLAGS.electrons_per_pixel,
   }
   result = field_outputs.FieldResult(scanned, image, size, model.filter_sigma, about)

@@ -10,7 +10,7 @@ from adaptive_stem_tf.compare_fields import metrics, scanning, settings, uncerta
 from adaptive_stem_tf.compare_fields.completions import Completed, Completer
 from adaptive_stem_tf.compare_fields.settings import Request
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
-from adaptive_stem_tf.fields import routes, static_scans
+from adaptive_stem_tf.fields import static_scans
 from adaptive_stem_tf.scan import travel
 from adaptive_stem_tf.training.field_model import FieldModel
 
@@ -45,12 +45,12 @@ class Comparison:
     self._plain = Completer(None)
     self.completers = {name: Completer(model) for name, model in models.items()}
     self._adaptive: dict[tuple[str, str], scanning.AdaptiveScan] = {}
-    for name in (name for name in request.scans if name in settings.ADAPTIVE):
+    for name in (name for name in request.scans if name in settings.DECIDED):
       first = next(iter(models.values()), None)
       owners = models if models and name in settings.LEARNT else {"": first}
       for owner, model in owners.items():
         completer = self.completers.get(owner, self._plain)
-        self._adaptive[name, owner] = scanning.adaptive(name, model, completer, request.decisions)
+        self._adaptive[name, owner] = scanning.adaptive(name, model, completer, request)
 
   def rows(
     self, specimen: FieldSpecimen, coverage: float, names: tuple[str, ...] | None = None
@@ -94,16 +94,17 @@ class Comparison:
     total, measured = scanning.count(shape, coverage), self.measured(specimen)
     for name in (name for name in self.request.scans if names is None or name in names):
       if name in static_scans.SCANS:
-        orders = [static_scans.positions(name, shape, total, seed) for seed in seeds]
+        place = (
+          static_scans.contiguous if self.request.decisions.contiguous else static_scans.positions
+        )
+        orders = [place(name, shape, total, seed) for seed in seeds]
         masks = np.zeros([1, len(seeds), *shape], bool)
         for i, order in enumerate(orders):
           masks[0, i, order[:, 0], order[:, 1]] = True
         yield Scan(name, "", masks, orders, 0.0)
       for (own, model), scan in self._adaptive.items():
         if own == name:
-          masks, taken = scan(measured, seeds, coverage)
-          orders = [routes.of_rounds(masks[:, i]) for i in range(len(seeds))]
-          yield Scan(name, model, masks, orders, taken)
+          yield Scan(name, model, *scan(measured, seeds, coverage))
 
   def complete(self, completion: str, model: str, partial, masks) -> Completed:
     """Completes scans of one field, as `completions.Completer` does."""

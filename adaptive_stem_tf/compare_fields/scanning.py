@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import field_config
-from adaptive_stem_tf.compare_fields import settings
+from adaptive_stem_tf.compare_fields import settings, slads
 from adaptive_stem_tf.compare_fields.completions import Completer
-from adaptive_stem_tf.compare_fields.settings import Decisions
-from adaptive_stem_tf.fields import placement, policies, rounds, static_scans
+from adaptive_stem_tf.compare_fields.settings import Request
+from adaptive_stem_tf.fields import placement, policies, rounds, routes, static_scans
 from adaptive_stem_tf.fields.rounds import Policy
 from adaptive_stem_tf.training.field_model import FieldModel
 
@@ -20,6 +20,7 @@ class Scanned(NamedTuple):
   """Scans of one field at one coverage, one for each seed."""
 
   masks: np.ndarray  # [R + 1, S, H, W] bool, what is measured after the survey and each round
+  orders: list[np.ndarray]  # S times [N, 2] px, in order of time
   decide_ms: float  # of one scan: decisions and the completions that they are made from
 
 
@@ -41,6 +42,8 @@ class AdaptiveScan:
     initial_state: Callable[..., Any],
     complete: Callable[..., Any],
     parts: Parts,
+    contiguous: bool = False,
+    in_graph: bool = True,
   ):
     """Makes the scan.
 
@@ -49,9 +52,12 @@ class AdaptiveScan:
       initial_state: of the policy, for a number of fields, rows and columns of cells.
       complete: what the policy sees completions of.
       parts: how the budget and the field are divided.
+      contiguous: whether the pixels that the beam crosses on its way are measured.
+      in_graph: whether policy and completion can be part of a graph.
     """
     self._policy, self._initial, self._complete = policy, initial_state, complete
-    self._parts = parts
+    self._parts, self._contiguous = parts, contiguous
+    self._in_graph = in_graph and not contiguous  # which has no routes
     self._scan = tf.function(
       self._trace,
       input_signature=[
@@ -73,15 +79,40 @@ class AdaptiveScan:
     """
     offsets = np.stack([static_scans.offset(seed) for seed in seeds])
     arguments = (tf.constant(measured[..., None]), tf.constant(offsets), tf.constant(coverage))
+    if not self._in_graph:
+      return self._scan_outside(arguments)
     if not self._warm:  # Tracing is no part of the time to decide.
       self._scan(*arguments)
       self._warm = True
     start = time.perf_counter()
-    masks = self._scan(*arguments).numpy()
+    masks = self._scan(*arguments).numpy()[..., 0] > 0
     taken = 1000 * (time.perf_counter() - start) / len(seeds)
-    return Scanned(masks[..., 0] > 0, taken)
+    orders = [routes.of_rounds(masks[:, i]) for i in range(len(seeds))]
+    return Scanned(masks, orders, taken)
 
-  def _trace(self, measured, offsets, coverage):
+  def _scan_outside(self, arguments):
+    """Scans outside the graph."""
+    count = arguments[0].shape[0]
+    orders: list[list[np.ndarray]] = [[] for _ in range(count)]
+
+    def visit(before, wanted):
+      """Returns the pixels that are crossed on the way through some that are wanted."""
+      before, wanted = (mask.numpy()[..., 0] > 0 for mask in (before, wanted))
+      after = before.copy()
+      for order, old, new, mask in zip(orders, before, wanted, after):
+        order.append(routes.through(np.argwhere(new & ~old), old))
+        mask[tuple(order[-1].T)] = True
+      return tf.constant(after[..., None], tf.float32)
+
+    start = time.perf_counter()
+    way = [visit] if self._contiguous else []
+    masks = self._trace(*arguments, *way).numpy()[..., 0] > 0
+    taken = 1000 * (time.perf_counter() - start) / count
+    if self._contiguous:
+      return Scanned(masks, [np.concatenate(order) for order in orders], taken)
+    return Scanned(masks, [routes.of_rounds(masks[:, i]) for i in range(count)], taken)
+
+  def _trace(self, measured, offsets, coverage, *visit):
     shape = tf.shape(measured)
     counts = rounds.budget(
       tf.fill(shape[:1], coverage), shape[1] * shape[2], self._parts.survey, self._parts.rounds
@@ -90,7 +121,8 @@ class AdaptiveScan:
     plan = rounds.FieldPlan(counts, rank, tf.ones_like(measured), self._parts.pairs)
     cell = self._parts.cell
     initial = self._initial(shape[0], *(-(-shape[axis] // cell) for axis in (1, 2)))
-    return rounds.scan(measured, plan, self._policy, initial, self._complete, cell).masks
+    trajectory = rounds.scan(measured, plan, self._policy, initial, self._complete, cell, *visit)
+    return trajectory.masks
 
 
 def count(shape: tuple[int, int], coverage: float) -> int:
@@ -99,19 +131,20 @@ def count(shape: tuple[int, int], coverage: float) -> int:
 
 
 def adaptive(
-  name: str, model: FieldModel | None, completer: Completer, decisions: Decisions
+  name: str, model: FieldModel | None, completer: Completer, request: Request
 ) -> AdaptiveScan:
   """Returns an adaptive scan.
 
   Args:
-    name: of `settings.ADAPTIVE`.
+    name: of `settings.DECIDED`.
     model: that greedy and actor belong to; for the rule it gives the rounds alone.
     completer: of the model.
-    decisions: what differs from the model.
+    request: what its decisions differ in from the model's, and what SLADS has learnt.
 
   Raises:
     ValueError: if there is no model and one is needed.
   """
+  decisions = request.decisions
   if model is None and name in settings.LEARNT:
     raise ValueError(f"scan={name} needs a model: give --models, or leave it out of --scans.")
   default: FieldModel | field_config.FieldScan = model or field_config.FieldScan()
@@ -121,15 +154,22 @@ def adaptive(
     default.cell,
     decisions.pairs if decisions.pairs >= 0 else default.pairs,
   )
-  stateless = lambda batch, rows, columns: ()
+  stateless, contiguous = lambda batch, rows, columns: (), decisions.contiguous
   if name == settings.EVEN_ROUNDS:
-    return AdaptiveScan(policies.even, stateless, completer.plain, parts._replace(rounds=1))
+    return AdaptiveScan(
+      policies.even, stateless, completer.plain, parts._replace(rounds=1), contiguous
+    )
   if name == settings.GRADIENT:
     # The rule sees the interpolation alone: its positions are those of every model.
     rule = policies.gradient(decisions.gradient_power)
-    return AdaptiveScan(rule, stateless, completer.plain, parts)
+    return AdaptiveScan(rule, stateless, completer.plain, parts, contiguous)
+  if name == settings.SLADS:
+    if request.slads is None:
+      raise ValueError("scan=slads needs the coefficients of slads.train.")
+    learnt = slads.Slads(request.slads, completer.plain, parts.cell)
+    return AdaptiveScan(learnt.policy, stateless, learnt.complete, parts, contiguous, False)
   if name == settings.GREEDY:
     policy = policies.greedy(decisions.greedy_power)
-    return AdaptiveScan(policy, stateless, completer.generator, parts)
+    return AdaptiveScan(policy, stateless, completer.generator, parts, contiguous)
   assert model is not None  # refused above
-  return AdaptiveScan(model.policy, model.initial_state, completer.generator, parts)
+  return AdaptiveScan(model.policy, model.initial_state, completer.generator, parts, contiguous)

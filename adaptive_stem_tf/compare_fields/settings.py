@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from adaptive_stem_tf.fields import static_scans
 from adaptive_stem_tf.settings import Section, field
 
@@ -9,6 +11,8 @@ from adaptive_stem_tf.settings import Section, field
 ADAPTIVE = EVEN_ROUNDS, GRADIENT, GREEDY, ACTOR = ("even", "gradient", "greedy", "actor")
 LEARNT = (GREEDY, ACTOR)  # scans that need a model
 SCANS = (*static_scans.SCANS, *ADAPTIVE)
+SLADS = "slads"  # compared where it is named: it is trained before
+DECIDED = (*ADAPTIVE, SLADS)
 EVEN = "farthest_points"
 GENERATOR, LOCAL_LINEAR, LINEAR = "generator", "local_linear", "linear"
 CHEAP = (GENERATOR, LOCAL_LINEAR, LINEAR)
@@ -41,6 +45,9 @@ class Decisions(Section):
   greedy_power: float = field(
     0.5, "power of the expected squared error that greedy's density is proportional to", minimum=0.0
   )
+  contiguous: bool = field(
+    False, "the beam is on while it moves: pixels on the way from position to position count, too"
+  )
   electrons: float = field(
     0.0,
     "electrons per white pixel: adds Poisson noise to what is measured; 0 for the file's own noise",
@@ -57,3 +64,4 @@ class Request:
   scans: tuple[str, ...]
   completions: tuple[str, ...]
   decisions: Decisions = Decisions()
+  slads: np.ndarray | None = None  # its coefficients [28] (compare_fields.slads)

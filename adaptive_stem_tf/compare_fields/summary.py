@@ -93,7 +93,7 @@ def _references(
   rows, scan, completion, model, chosen, metric, every
 ) -> Iterator[tuple[str, _Reference]]:
   """Yields the comparisons that a scan with a completion takes part in, and with what."""
-  if scan in settings.ADAPTIVE:
+  if scan in settings.DECIDED:
 
     def best(row):
       """Returns the best static scan with its completion, and whose it is, for a row."""

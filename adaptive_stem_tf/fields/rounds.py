@@ -36,6 +36,8 @@ class FieldTrajectory(NamedTuple):
 # (what is seen, recurrent state) -> log weights [B, h, w, 1], recurrent state.
 Policy = Callable[[Cells, Any], tuple[tf.Tensor, Any]]
 Complete = Callable[[tf.Tensor, tf.Tensor], Any]
+# (mask before a round, mask that is wanted after it) -> what is measured after it, as many pixels.
+Visit = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def budget(coverage: tf.Tensor, pixels: tf.Tensor, survey: float, rounds: int) -> tf.Tensor:
@@ -54,7 +56,13 @@ def budget(coverage: tf.Tensor, pixels: tf.Tensor, survey: float, rounds: int) -
 
 
 def scan(
-  specimen: tf.Tensor, plan: FieldPlan, policy: Policy, initial: Any, complete: Complete, cell: int
+  specimen: tf.Tensor,
+  plan: FieldPlan,
+  policy: Policy,
+  initial: Any,
+  complete: Complete,
+  cell: int,
+  visit: Visit = lambda _, wanted: wanted,
 ) -> FieldTrajectory:
   """Scans fields that are known.
 
@@ -65,9 +73,10 @@ def scan(
     initial: its recurrent state before the first.
     complete: maps partial and mask to a completion (networks.field_generator).
     cell: width of a cell, px.
+    visit: what the beam measures on its way to what is wanted (routes.contiguous).
   """
   rounds = plan.counts.shape[0] - 1
-  masks = [survey_mask(plan)]
+  masks = [visit(tf.zeros_like(specimen), survey_mask(plan))]
   completion = complete(specimen * masks[0], masks[0])
   state, seen, actions, recurrent = (
     first_state(specimen, masks[0], plan, completion),
@@ -79,7 +88,8 @@ def scan(
     cells = see(state, cell)
     log_weights, recurrent = policy(cells, recurrent)
     log_weights = limit(log_weights, cells.valid)
-    masks.append(next_mask(log_weights, state.mask, plan, number + 1, cell))
+    wanted = next_mask(log_weights, state.mask, plan, number + 1, cell)
+    masks.append(visit(state.mask, wanted))
     completion = complete(specimen * masks[-1], masks[-1])
     state = next_state(state, specimen, masks[-1], completion, (number + 1) / rounds)
     seen.append(cells)

@@ -1,9 +1,13 @@
 """Routes: the order in which the beam visits a round's positions (docs/FIELDS.md)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 
-def serpentine(positions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def serpentine(
+  positions: np.ndarray, shape: tuple[int, int], count: int | None = None
+) -> np.ndarray:
   """Orders positions by bands of rows that are visited to and fro.
 
   A band is sqrt(3 H W / N) high, which makes the route through N even positions shortest, some
@@ -12,17 +16,80 @@ def serpentine(positions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
   Args:
     positions: [N, 2] px.
     shape: (H, W) of the field, px.
+    count: how many positions bands are laid out for, where some will be left out; N by default.
 
   Returns:
     The same positions [N, 2] in order of time.
   """
   if not len(positions):
     return positions
-  height = np.sqrt(3 * shape[0] * shape[1] / len(positions))
+  height = np.sqrt(3 * shape[0] * shape[1] / (count or len(positions)))
   bands = max(1, round(shape[0] / height))
   band = np.minimum(positions[:, 0] * bands // shape[0], bands - 1)
   along = np.where(band % 2, -positions[:, 1], positions[:, 1])
   return positions[np.lexsort((along, band))]
+
+
+def thinned(positions: np.ndarray, shape: tuple[int, int], count: int) -> np.ndarray:
+  """Returns `count` of the positions [N, 2] px along a serpentine, every (N / count)-th of it.
+
+  Their density is in proportion to that of all.
+  """
+  route = serpentine(positions, shape, count)
+  return route[(2 * np.arange(count) + 1) * len(route) // (2 * count)]
+
+
+def contiguous(stops: Callable[[int], np.ndarray], count: int, measured: np.ndarray) -> np.ndarray:
+  """Returns what a beam measures that is on while it moves: every pixel on its way.
+
+  It goes straight from stop to stop, by about as few as it takes to measure `count` pixels.
+  Pixels that were measured before, in earlier rounds or on this way, are crossed blanked.
+
+  Args:
+    stops: gives a number n of stops [n, 2] px in order of time, n up to `count`.
+    count: N, pixels that are measured; `stops(count)` lie on so many pixels not measured yet.
+    measured: [H, W] bool, pixels that were measured before.
+
+  Returns:
+    [N, 2] px in order of time.
+  """
+  low, high = 0, count
+  while high - low > 1:
+    middle = (low + high) // 2
+    enough = len(_along(stops(middle), measured)) >= count
+    low, high = (low, middle) if enough else (middle, high)
+  return _along(stops(high), measured)[:count]
+
+
+def through(wanted: np.ndarray, measured: np.ndarray) -> np.ndarray:
+  """Returns a contiguous way through some of the positions that are wanted, of as many pixels.
+
+  Args:
+    wanted: [N, 2] px, in any order, none of them measured.
+    measured: [H, W] bool, pixels that were measured before.
+
+  Returns:
+    [N, 2] px in order of time.
+  """
+  stops = lambda count: thinned(wanted, measured.shape, count)
+  return contiguous(stops, len(wanted), measured)
+
+
+def _along(stops, measured):
+  """Returns the pixels [N, 2] that straight moves cross, less those measured, in order of time."""
+  moves = np.diff(stops, axis=0)
+  steps = np.maximum(np.abs(moves).max(1), 1)
+  move = np.repeat(np.arange(len(moves)), steps)
+  # Numbers the steps of each move from 1.
+  step = np.arange(len(move)) - np.repeat(np.cumsum(steps) - steps, steps) + 1
+  share = (step / steps[move])[:, None]
+  # Half a pixel is rounded up, always: np.rint would turn to the even neighbour.
+  ways = np.floor(stops[:-1][move] + share * moves[move] + 0.5).astype(int)
+  pixels = np.concatenate([stops[:1], ways])
+  flat = pixels[:, 0] * measured.shape[1] + pixels[:, 1]
+  _, first = np.unique(flat, return_index=True)
+  pixels = pixels[np.sort(first)]
+  return pixels[~measured[tuple(pixels.T)]]
 
 
 def of_rounds(masks: np.ndarray) -> np.ndarray:

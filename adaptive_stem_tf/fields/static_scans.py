@@ -42,6 +42,17 @@ def positions(name: str, shape: tuple[int, int], count: int, seed: int) -> np.nd
   return SCANS[name](shape, count, np.random.default_rng([_SEED, seed]))
 
 
+def contiguous(name: str, shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
+  """Returns a static scan whose beam is on while it moves; as `positions`.
+
+  Lines are that already; between points, every pixel on the way counts.
+  """
+  stops = lambda n: positions(name, shape, n, seed)
+  if name in LINES:
+    return stops(count)
+  return routes.contiguous(stops, count, np.zeros(shape, bool))
+
+
 def offset(seed: int) -> np.ndarray:
   """Returns which pixel of the tile of ranks lies at a field's origin, [2] int32."""
   return np.random.default_rng([_SEED, seed]).integers(placement.TILE, size=2).astype(np.int32)
@@ -140,6 +151,9 @@ SCANS: dict[str, Callable[..., np.ndarray]] = {
   "spiral": spiral,
   "raster": raster,
 }
+
+
+LINES = ("zigzag", "spiral", "raster")
 
 
 def _rows(shape, count):

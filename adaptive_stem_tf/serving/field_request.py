@@ -68,8 +68,8 @@ def intensity_range(
   return intensities.IntensityRange(np.array([low]), np.array([high]))
 
 
-def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> field_scan.Measure:
-  """Returns what measures an image [H, W].
+def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> field_scan.Beam:
+  """Returns a beam over an image [H, W].
 
   Args:
     image: finite intensities.
@@ -88,4 +88,4 @@ def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> f
     share = np.maximum((values - low) / (high - low), 0.0)
     return low + (high - low) * random.poisson(electrons_per_pixel * share) / electrons_per_pixel
 
-  return measure
+  return field_scan.Beam(measure)

@@ -1,5 +1,6 @@
 """Scans whole fields with an exported model, round by round (docs/FIELDS.md)."""
 
+import collections
 import json
 import os
 import pathlib
@@ -25,6 +26,8 @@ class FieldSettings(NamedTuple):
   budget: int  # positions in all
   rounds: int  # after the survey
   seed: int = 0  # of the even pattern
+  contiguous: bool = False  # the beam is on while it moves: pixels on its way count, too
+  plan_ahead: float = 0.0  # share of a round that is still to come when the next one is planned
 
 
 class FieldScan(NamedTuple):
@@ -40,6 +43,25 @@ class FieldScan(NamedTuple):
   interpolation: np.ndarray  # [H, W] without any network
   black_and_white: tuple[float, float]  # the intensities that became -1 and 1
   seconds: list[float]  # of computing: the survey, each round, the last completion
+
+
+class Beam:
+  """A beam that visits positions in the order in which they are submitted.
+
+  This one measures when it is asked for the intensities; others move on by themselves.
+  """
+
+  def __init__(self, measure: Measure):
+    self._measure = measure
+    self._submitted: collections.deque[np.ndarray] = collections.deque()
+
+  def submit(self, positions: np.ndarray) -> None:
+    """Queues positions [N, 2] px, to be visited as soon as those before them are."""
+    self._submitted.append(positions)
+
+  def collect(self) -> np.ndarray:
+    """Returns the intensities [N] of the oldest positions submitted, once they are measured."""
+    return self._measure(self._submitted.popleft())
 
 
 class ExportedFields:
@@ -86,52 +108,150 @@ def scan(
   model: ExportedFields,
   settings: FieldSettings,
   intensities: IntensityRange,
-  measure: Measure,
+  beam: Beam,
   watch: Watcher | None = None,
   progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> FieldScan:
   """Scans a field: a survey, rounds that the model decides, and the completion of everything.
 
+  With `plan_ahead`, the beam visits the rest of a round, spread over the field, while the next
+  one is planned from everything before. What is planned leaves out what is under way, so that
+  every round has as many positions as ever, and none is visited twice.
+
   Args:
     model: decides and completes.
     settings: of the scan.
-    intensities: how the detector's are mapped, those of one specimen; the survey's count where
-      the range has to be measured.
-    measure: moves the beam along positions, those of a round in serpentine order.
+    intensities: how the detector's are mapped, those of one specimen; the survey's count (its
+      first part, with `plan_ahead`) where the range has to be measured.
+    beam: visits positions.
     watch: called with the completion before each round.
     progress: wraps the numbers of survey and rounds, to show how far the scan is.
 
   Raises:
-    ValueError: for a budget beyond the field's pixels, or intensities that are not finite.
+    ValueError: for a budget beyond the field's pixels, settings that disagree, or intensities
+      that are not finite.
   """
-  partial, route = np.zeros([*settings.shape], np.float64), []
+  _check(settings)
+  known = _Known(settings, intensities)
   seconds: list[float] = []
   numbers = {
     name: np.array([value], np.int32)
-    for name, value in zip(("budget", "rounds", "seed"), settings[1:])
+    for name, value in zip(("budget", "rounds", "seed"), settings[1:4])
   }
   sides = {
     name: np.array([side], np.int32) for name, side in zip(("rows", "columns"), settings.shape)
   }
   answer = _timed(seconds, model, "survey", **sides, **numbers)
+  parts = _parts(settings, answer["next_positions"][0], known.mask, 0)
+  _submit(beam, parts)
   for number in progress(range(settings.rounds + 1)):
-    positions = routes.serpentine(answer["next_positions"][0], settings.shape)
-    values = np.asarray(measure(positions), np.float64)
-    if not np.isfinite(values).all():
-      raise ValueError(f"round {number} measured intensities that are not finite: scan again.")
-    partial[tuple(positions.T)] = values
-    route.append((positions, values))
-    intensities = intensities.update(values[None]) if number == 0 else intensities
-    mask = answer["next_mask"]
-    known = {"partial_field": intensities.to_unit(partial[None, ..., None]) * mask, "mask": mask}
+    first, rest = parts
+    known.add(number, first, beam.collect())
     if number < settings.rounds:
+      fields = known.tensors()
       state = {name: value for name, value in answer.items() if name.startswith("state_")}
+      if number == 0:
+        # Nothing was expected of the survey, wherever the beam has been for it.
+        state["state_mask"] = fields["mask"]
       which = np.array([number + 1], np.int32)
-      answer = _timed(seconds, model, "plan", **known, round_number=which, **numbers, **state)
+      answer = _timed(seconds, model, "plan", **fields, round_number=which, **numbers, **state)
+      wanted = _without(answer["next_positions"][0], rest, settings.shape)
+      parts = _parts(settings, wanted, known.mask, number + 1)
+      _submit(beam, parts)
       if watch:
         watch(answer["completion"][0, ..., 0], number)
-  answer = _timed(seconds, model, "complete", **known)
-  return _result(route, partial, mask, answer, intensities, seconds)
+    if len(rest):
+      known.add(number, rest, beam.collect())
+  answer = _timed(seconds, model, "complete", **known.tensors())
+  return known.result(answer, seconds)
+
+
+def _check(settings):
+  if not 0 <= settings.plan_ahead < 1:
+    raise ValueError(
+      f"plan_ahead={settings.plan_ahead:g} is out of range: it is a share of a round, of 0 to "
+      "below 1."
+    )
+  if settings.plan_ahead and settings.contiguous:
+    raise ValueError(
+      f"plan_ahead={settings.plan_ahead:g} and contiguous=True disagree: the rest of a round is "
+      "spread over the field, where a beam that is on has been already; leave one out."
+    )
+
+
+def _parts(settings, wanted, mask, number):
+  """Returns what the beam measures in a round before the next is planned, and the rest.
+
+  Each is in order of time; the rest lies along the way back.
+  """
+  if settings.contiguous:
+    return routes.through(wanted, mask), wanted[:0]
+  share = settings.plan_ahead if number < settings.rounds else 0.0
+  count = min(round(share * len(wanted)), len(wanted) - 1)
+  rest = routes.thinned(wanted, settings.shape, count) if count else wanted[:0]
+  first = wanted[~_among(wanted, rest, settings.shape)]
+  return routes.serpentine(first, settings.shape), rest[::-1]
+
+
+def _submit(beam, parts):
+  for positions in parts:
+    if len(positions):
+      beam.submit(positions)
+
+
+def _without(planned, coming, shape):
+  """Returns what is planned less what is under way, as many positions as both differ by.
+
+  What is under way counts as measured: where it was not planned again, as much is left out.
+  """
+  wanted = planned[~_among(planned, coming, shape)]
+  return routes.thinned(wanted, shape, len(planned) - len(coming))
+
+
+def _among(positions, others, shape):
+  """Returns which of the positions [N, 2] are among others, [N] bool."""
+  return np.isin(*(np.ravel_multi_index(tuple(at.T), shape) for at in (positions, others)))
+
+
+class _Known:
+  """What was measured so far."""
+
+  def __init__(self, settings: FieldSettings, intensities: IntensityRange):
+    self._partial, self.mask = np.zeros(settings.shape), np.zeros(settings.shape, bool)
+    self._intensities = intensities
+    # Positions [n, 2] px, intensities [n] and round [n] of each part, in order of time.
+    self._route: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+  def add(self, number, positions, values):
+    """Adds the intensities at positions [N, 2] px of a round."""
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+      raise ValueError(f"round {number} measured intensities that are not finite: scan again.")
+    if not self._route:
+      self._intensities = self._intensities.update(values[None])
+    self._partial[tuple(positions.T)], self.mask[tuple(positions.T)] = values, True
+    self._route.append((positions, values, np.full(len(positions), number)))
+
+  def tensors(self):
+    """Returns what signatures are told of the field."""
+    mask = self.mask[None, ..., None].astype(np.float32)
+    unit = self._intensities.to_unit(self._partial[None, ..., None])
+    return {"partial_field": unit * mask, "mask": mask}
+
+  def result(self, answer, seconds) -> FieldScan:
+    """Returns the scan, completed by an answer of `complete`."""
+    low, high = (float(end[0]) for end in (self._intensities.low, self._intensities.high))
+    back = lambda name: self._intensities.from_unit(answer[name])[0, ..., 0]
+    return FieldScan(
+      *(np.concatenate(parts) for parts in zip(*self._route)),
+      self._partial.astype(np.float32),
+      self.mask,
+      back("completion"),
+      answer["standard_deviation"][0, ..., 0] * np.float32((high - low) / 2),
+      back("interpolation"),
+      (low, high),
+      seconds,
+    )
 
 
 def _timed(seconds, model, name, **inputs):
@@ -139,20 +259,3 @@ def _timed(seconds, model, name, **inputs):
   answer = model.call(name, **inputs)
   seconds.append(time.perf_counter() - began)
   return answer
-
-
-def _result(route, partial, mask, answer, intensities, seconds):
-  low, high = float(intensities.low[0]), float(intensities.high[0])
-  back = lambda name: intensities.from_unit(answer[name])[0, ..., 0]
-  return FieldScan(
-    np.concatenate([positions for positions, _ in route]),
-    np.concatenate([values for _, values in route]),
-    np.repeat(np.arange(len(route)), [len(positions) for positions, _ in route]),
-    partial.astype(np.float32),
-    mask[0, ..., 0] > 0,
-    back("completion"),
-    answer["standard_deviation"][0, ..., 0] * np.float32((high - low) / 2),
-    back("interpolation"),
-    (low, high),
-    seconds,
-  )

@@ -11,6 +11,7 @@ from adaptive_stem_tf.serving import field_export
 from adaptive_stem_tf.training import field_model
 from tests import tiny
 from tests.launch import commands
+from tests.unit.serving.live import peer
 
 IMAGES = ("mask", "partial_scan", "completion", "uncertainty", "interpolation")
 
@@ -61,9 +62,9 @@ def test_a_field_of_any_size_is_scanned(tmp_path, fields, micrograph):
 
 
 def test_electrons_are_a_budget_and_bring_noise(tmp_path, fields, micrograph):
-  dose = ["--electrons=4000", "--electrons_per_pixel=20"]
+  dose = ["--electrons=4000", "--electrons_per_pixel=20", "--contiguous"]
   told = summary(scan(fields, micrograph, tmp_path, *dose), tmp_path)
-  assert told["distinct_pixels"] == 200
+  assert told["distinct_pixels"] == 200 and told["contiguous"]
   measured = np.load(tmp_path / "partial_scan.npy")[np.load(tmp_path / "mask.npy") > 0]
   # Counts of few electrons take few values.
   assert len(np.setdiff1d(measured, np.float32(np.load(micrograph)))) > 10
@@ -93,3 +94,25 @@ def test_a_digital_twin_is_scanned_in_rounds(tmp_path, fields, micrograph):
   told = summary(ended, tmp_path)
   assert told["distinct_pixels"] == 230 and told["twin"]["dose"] == 100
   assert told["beam_waited_us"] == pytest.approx(2 * 1000)
+
+
+def test_a_scan_generator_scans_a_field_in_rounds(tmp_path, fields):
+  other = peer.Peer()
+  ended = commands.launch(
+    "live", "--fields", f"--model={fields}", f"--microscope=obi:127.0.0.1:{other.port}",
+    f"--output_dir={tmp_path}", "--field_size=48", "--coverage=0.1", "--plan_ahead=0.25",
+    "--pixel_size_nm=1", "--full_field_nm=96", "--normalise=0,65535",
+  )  # fmt: skip
+  other.close()
+  told = summary(ended, tmp_path)
+  assert told["distinct_pixels"] == 230
+  lit = [(pixel.y, pixel.x) for pixel in other.pixels if not pixel.blanked]
+  assert len(lit) == len(set(lit)) == 230 and other.blanked
+  # The middle of each pixel: codes are half a px, 85.3 codes, further; rows are y.
+  codes = np.array(lit)
+  scale = 16384 / 96
+  at = np.floor((codes - (8192 - 24 * scale)) / scale).astype(int)
+  with open(tmp_path / "path.csv", newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert [(int(row["row_px"]), int(row["column_px"])) for row in rows] == list(map(tuple, at))
+  assert [float(row["intensity"]) for row in rows] == [peer.sample(x, y) for y, x in lit]

@@ -91,6 +91,32 @@ def test_rounds_nest_and_settings_are_followed(eagerly):
     assert {tuple(at) for at in order} == {tuple(at) for at in np.argwhere(mask)}
 
 
+def test_contiguous_scans_measure_what_the_beam_crosses(model, eagerly):
+  names = ("farthest_points", "zigzag", "gradient", "actor")
+  measuring = compared({"m": model}, names, ("linear",), contiguous=True)
+  total, dose = scanning.count(SHAPE, COVERAGE), []
+  for scan in measuring.scans(disc(), COVERAGE):
+    for order, mask in zip(scan.orders, scan.masks[-1]):
+      assert mask.sum() == len(order) == total and mask[tuple(order.T)].all()
+      # Pixels of earlier rounds are crossed blanked.
+      assert (np.abs(np.diff(order, axis=0)).max(1) <= 3).mean() > 0.8
+    assert (scan.masks[1:] >= scan.masks[:-1]).all()
+    dose.append(scan.masks[-1][:, 10:40, 15:45].mean())
+  assert dose[2] > 1.2 * dose[0]
+
+
+def test_one_trace_serves_fields_of_all_sizes():
+  """Of the policy's scan and of a completion; more rounds and networks are traced alike."""
+  measuring = compared({}, ("gradient",), ("local_linear",), rounds=1)
+  for side in (64, 70, 96):
+    image = np.random.default_rng(side).normal(size=[side, 64]).astype(np.float32)
+    scanned = specimen.make("field", image)
+    assert measuring.rows(scanned, COVERAGE)[0]
+  (scan,) = measuring._adaptive.values()
+  traced = (scan._scan, measuring._plain.plain)
+  assert [one.experimental_get_tracing_count() for one in traced] == [1, 1]
+
+
 def test_even_rounds_are_farthest_points():
   measuring = compared({}, ("gradient",), ("local_linear",), gradient_power=0.0, pairs=0.0)
   (scan,) = measuring.scans(disc(), COVERAGE)

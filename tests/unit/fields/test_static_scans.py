@@ -88,3 +88,43 @@ def test_rounds_follow_each_other_along_a_route():
 
 def test_length_by_hand():
   assert routes.length(np.array([[0, 0], [3, 4], [3, 5]])) == 6.0
+
+
+def crossed(start, end):
+  """Returns the pixels between two positions, by arithmetic of its own."""
+  steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+  at = lambda i, axis: int(np.floor(start[axis] + (end[axis] - start[axis]) * i / steps + 0.5))
+  return [(at(i, 0), at(i, 1)) for i in range(steps + 1)]
+
+
+def test_a_contiguous_way_measures_every_pixel_that_it_crosses_once():
+  stops = np.array([[2, 1], [5, 9], [5, 3], [2, 1]])
+  measured = np.zeros([8, 12], bool)
+  measured[5, 5] = True
+  expected = [at for pair in zip(stops, stops[1:]) for at in crossed(*pair) if at != (5, 5)]
+  expected = list(dict.fromkeys(expected))
+  way = routes.contiguous(lambda _: stops, len(expected), measured)
+  assert [tuple(at) for at in way] == expected
+  assert len(routes.contiguous(lambda _: stops, 7, measured)) == 7
+
+
+def test_a_way_through_what_is_wanted_has_as_many_pixels_and_its_density(rng):
+  wanted = np.argwhere(rng.random([80, 90]) < np.where(np.arange(90) < 45, 0.02, 0.1))
+  measured = np.zeros([80, 90], bool)
+  measured[::7, ::5] = True
+  wanted = wanted[~measured[tuple(wanted.T)]]
+  way = routes.through(wanted, measured)
+  assert len({tuple(at) for at in way}) == len(way) == len(wanted)
+  assert not measured[tuple(way.T)].any()
+  # Pixels that were measured before are crossed, seldom many in a row.
+  assert (np.abs(np.diff(way, axis=0)).max(1) <= 2).mean() > 0.95
+  assert (way[:, 1] >= 45).mean() > 0.6
+  assert len(routes.through(wanted[:1], measured)) == 1
+
+
+@pytest.mark.parametrize("name", static_scans.SCANS)
+def test_contiguous_scans_have_as_many_positions(name):
+  way = static_scans.contiguous(name, (70, 96), 400, 1)
+  assert len({tuple(at) for at in way}) == len(way) == 400
+  counts, _, _ = np.histogram2d(*way.T, bins=2, range=[[0, 70], [0, 96]])
+  assert counts.min() > 50

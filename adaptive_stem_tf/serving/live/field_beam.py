@@ -1,0 +1,55 @@
+"""The beam of a microscope, or of a digital twin, that scans a whole field in rounds."""
+
+import collections
+import time
+
+import numpy as np
+
+from adaptive_stem_tf.serving import field_scan
+from adaptive_stem_tf.serving.live import microscope
+
+# A scan generator's server buffers commands and samples. More under way than it has room for would
+# block both ends: each would wait for the other to read.
+SEGMENT, UNDER_WAY = 4096, 16_384  # positions
+
+
+class FieldBeam(field_scan.Beam):
+  """Visits the middle of pixels, in segments; a simulated clock goes on while a model computes.
+
+  Args:
+    scope: the microscope.
+    decision_us: that planning a round takes by a simulated clock, us; 0 for what it takes here.
+  """
+
+  def __init__(self, scope: microscope.Microscope, decision_us: float = 0.0):
+    self._scope, self._decision_us = scope, decision_us
+    self._counts: collections.deque[int] = collections.deque()  # segments of what was submitted
+    self._waiting: collections.deque[np.ndarray] = collections.deque()  # segments not sent yet
+    self._sent: collections.deque[int] = collections.deque()  # positions of segments under way
+    self._thinking: float | None = None  # s, since when nothing is asked of the beam
+
+  def submit(self, positions: np.ndarray) -> None:
+    """Queues positions [N, 2] px."""
+    if self._thinking is not None and isinstance(self._scope.clock, microscope.SimulatedClock):
+      took = self._decision_us or 1e6 * (time.perf_counter() - self._thinking)
+      self._scope.clock.wait_until(self._scope.clock.now() + took)
+    self._thinking = None
+    segments = np.split(positions + 0.5, range(SEGMENT, len(positions), SEGMENT))
+    self._counts.append(len(segments))
+    self._waiting.extend(segments)
+    self._send()
+
+  def collect(self) -> np.ndarray:
+    """Returns the intensities [N] of the oldest positions submitted, once they are measured."""
+    values = []
+    for _ in range(self._counts.popleft()):
+      values.append(self._scope.collect())
+      self._sent.popleft()
+      self._send()
+    self._thinking = time.perf_counter()
+    return np.concatenate(values)
+
+  def _send(self):
+    while self._waiting and sum(self._sent) + len(self._waiting[0]) <= UNDER_WAY:
+      self._scope.submit(self._waiting[0])
+      self._sent.append(len(self._waiting.popleft()))

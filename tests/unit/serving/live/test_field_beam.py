@@ -1,0 +1,78 @@
+"""The beam that scans fields: order, segments, and what planning takes of a simulated clock."""
+
+import collections
+
+import numpy as np
+
+from adaptive_stem_tf.serving.live import field, field_beam, microscope, open_beam, twin
+from tests.unit.serving.live import peer
+
+
+class Counting(microscope.Microscope):
+  """Measures 1000 row + column, and counts the positions under way."""
+
+  def __init__(self):
+    self.clock, self.dwell = microscope.SimulatedClock(), 1.0
+    self.queue, self.most, self.lengths = collections.deque(), 0, []
+
+  def submit(self, positions):
+    self.queue.append(positions)
+    self.lengths.append(len(positions))
+    self.most = max(self.most, sum(map(len, self.queue)))
+
+  def collect(self):
+    return self.probe(self.queue.popleft())
+
+  def probe(self, positions):
+    return positions @ [1000.0, 1.0]
+
+  def blank(self):
+    pass
+
+  park = close = blank
+
+
+def test_large_rounds_go_in_segments_and_few_are_under_way():
+  scope = Counting()
+  beam = field_beam.FieldBeam(scope)
+  rounds = [np.argwhere(np.ones([n, 256], bool)) for n in (3, 120, 40)]
+  for positions in rounds:
+    beam.submit(positions)
+  for positions in rounds:
+    np.testing.assert_array_equal(beam.collect(), (positions + 0.5) @ [1000.0, 1.0])
+  assert max(scope.lengths) == field_beam.SEGMENT and min(scope.lengths) == 3 * 256
+  assert 3 * field_beam.SEGMENT < scope.most <= field_beam.UNDER_WAY
+
+
+def test_planning_takes_time_unless_the_beam_goes_on():
+  image = np.arange(1024.0).reshape(32, 32)
+  scope = twin.DigitalTwin(image, twin.Faults(dwell=2.0))
+  beam = field_beam.FieldBeam(scope, 1000.0)
+  part = np.argwhere(np.ones([10, 10], bool))
+  beam.submit(part)
+  np.testing.assert_array_equal(beam.collect(), image[:10, :10].ravel())
+  assert scope.clock.now() == 200  # nothing was planned before
+  beam.submit(part)
+  beam.submit(part)
+  beam.collect()
+  assert scope.clock.now() == 200 + 1000 + 200
+  beam.submit(part)  # planned while the second part was measured
+  beam.collect()
+  assert scope.clock.now() == 200 + 1000 + 200 + 1000
+  beam.collect()
+  assert scope.clock.now() == 2600 and scope.clock.now() - 4 * 200 == 2 * 1000 - 200
+
+
+def test_a_scan_generator_takes_rounds_beyond_its_buffers():
+  other = peer.Peer()
+  scope = open_beam.OpenBeam("127.0.0.1", other.port, field.Field(512, 1.0, 1024.0), timeout=20.0)
+  positions = np.argwhere(np.ones([128, 512], bool))
+  beam = field_beam.FieldBeam(scope)
+  beam.submit(positions[:-5])
+  beam.submit(positions[-5:])
+  values = np.concatenate([beam.collect(), beam.collect()])
+  codes = scope._field.codes(positions + 0.5)
+  assert values.tolist() == [peer.sample(x, y) for y, x in codes]
+  scope.close()
+  other.close()
+  assert sum(not pixel.blanked for pixel in other.pixels) == len(positions)
