@@ -7,10 +7,14 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
+from adaptive_stem_tf import config
 from adaptive_stem_tf.compare_fields import specimen
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
 from adaptive_stem_tf.micrographs import field_preparation, field_set, preparation, whole_fields
 from datasets.simulated_stem import whole_fields as simulated_fields
+from launch import data
 
 _INDEX = "fields.json"
 
@@ -25,7 +29,8 @@ def read(
   """Reads whole fields from files.
 
   Args:
-    patterns: of files; a .npz with its .json beside it is a set that launch.prepare wrote.
+    patterns: of files; a .npz with its .json beside it is a set that launch.prepare wrote, a .npy
+      of an array [N, S, S, 1] is N crops as they are, split as everywhere (launch.data).
     size: longer side of a field at most; larger micrographs are binned. px.
     split: train or test, of what a fields.json says; None for every file.
     rows: how many rows of each file are kept, or a JSON file that says it; empty for the
@@ -42,6 +47,9 @@ def read(
     place = pathlib.Path(path)
     if place.suffix == ".npz" and place.with_suffix(".json").is_file():
       specimens += _of_set(place, split)
+      continue
+    if place.suffix == ".npy" and _dimensions(path) == 4:
+      specimens += _of_crops(path, split)
       continue
     index = indices.setdefault(place.parent, _index(place.parent, rows))
     if split in (None, index.split(path)):
@@ -69,6 +77,25 @@ def simulate(count: int, seed: int, size: int) -> list[FieldSpecimen]:
 
 def _is_picture(path):
   return os.path.splitext(path)[1].lower() not in ("", ".json", ".md", ".txt")
+
+
+def _dimensions(path):
+  try:
+    return np.load(path, mmap_mode="r", allow_pickle=False).ndim
+  except (ValueError, EOFError, OSError):
+    return 0  # the reader of micrographs says what is wrong
+
+
+def _of_crops(path, split):
+  """Returns crops, each scaled by its own range as in training on crops, and their files."""
+  side = np.load(path, mmap_mode="r", allow_pickle=False).shape[1]
+  part = data.load_part(config.Data(images=path), side, split or "all")
+  count = len(part.images)
+  sources, kinds = part.sources or [""] * count, part.kinds or [""] * count
+  return [
+    specimen.make(f"{pathlib.Path(path).name}#{i}", image[..., 0], source, kind)
+    for i, (image, source, kind) in enumerate(zip(part.images, sources, kinds))
+  ]
 
 
 def _index(folder, rows):
