@@ -36,7 +36,7 @@ class FieldData(Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class FieldScan(Section):
+class FieldScanConfig(Section):
   """How fields are scanned."""
 
   cell: int = field(8, "width of the cells that decisions are made for, px", minimum=4)
@@ -150,7 +150,14 @@ class FieldOptimisation(Section):
   gradient_norm: float = field(1.0, "greatest global norm of each network's gradient", above=0.0)
 
 
-SECTIONS = (FieldData, FieldScan, FieldNetworks, FieldExploration, FieldReplay, FieldOptimisation)
+SECTIONS = (
+  FieldData,
+  FieldScanConfig,
+  FieldNetworks,
+  FieldExploration,
+  FieldReplay,
+  FieldOptimisation,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +165,7 @@ class FieldExperiment(Composite):
   """Everything that defines a scanner of whole fields and its training."""
 
   data: FieldData = FieldData()
-  scan: FieldScan = FieldScan()
+  scan: FieldScanConfig = FieldScanConfig()
   networks: FieldNetworks = FieldNetworks()
   exploration: FieldExploration = FieldExploration()
   replay: FieldReplay = FieldReplay()

@@ -147,7 +147,7 @@ def adaptive(
   decisions = request.decisions
   if model is None and name in settings.LEARNT:
     raise ValueError(f"scan={name} needs a model: give --models, or leave it out of --scans.")
-  default: FieldModel | field_config.FieldScan = model or field_config.FieldScan()
+  default: FieldModel | field_config.FieldScanConfig = model or field_config.FieldScanConfig()
   parts = Parts(
     decisions.rounds or default.rounds,
     decisions.survey or default.survey,

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 TILE = 128  # px, period of the ranks
-_EVEN = 1e-3  # relative; breaks ties between repetitions of the tile
 _BESIDE = 1e6  # weight of pixels beside the first ranks: above 1 / rank of any
 _MEASURED = 3e38  # score of what is measured already: below infinity, above everything else
 

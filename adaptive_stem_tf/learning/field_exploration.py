@@ -31,7 +31,7 @@ def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tenso
 
 
 def draw_plan(
-  scan: field_config.FieldScan, num_rounds: int, shape: Sequence[int], seed: tf.Tensor
+  scan: field_config.FieldScanConfig, num_rounds: int, shape: Sequence[int], seed: tf.Tensor
 ) -> rounds.FieldPlan:
   """Draws budgets log-uniformly and the pattern of even positions of each scan.
 

@@ -55,7 +55,7 @@ def test_it_measures_where_measurements_win():
   (scan,) = measuring.scans(specimen.make("half", image), 0.06)
   last = scan.masks[-1, 0]
   assert last.sum() == round(0.06 * image.size) == len(scan.orders[0])
-  assert scan.masks.shape[0] == 1 + field_config.FieldScan().rounds
+  assert scan.masks.shape[0] == 1 + field_config.FieldScanConfig().rounds
   assert last[inside].mean() > 1.5 * last[~inside].mean()
 
 

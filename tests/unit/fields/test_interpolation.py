@@ -69,3 +69,35 @@ def test_dense_and_sparse_parts_have_bandwidths_of_their_own():
 def test_nothing_measured_is_zero_everywhere():
   estimate = interpolate(np.ones([SIZE, SIZE]), np.zeros([SIZE, SIZE], bool))
   assert np.abs(estimate.twice).max() == 0
+
+
+def moments(level, row, column, image, mask, blurs=1):
+  """Returns weights, offsets and values of what a cell of a level sees of a field, by pixels."""
+  side = 2 << level
+  at, places = np.array([row, column]), np.argwhere(mask)
+  cells = places // side
+  taps = np.array([1.0, 2, 1]) / 4
+  for _ in range(blurs - 1):
+    taps = np.convolve(taps, [0.25, 0.5, 0.25])
+  apart = cells - at + len(taps) // 2
+  near = ((apart >= 0) & (apart < len(taps))).all(1)
+  weights = taps[apart[near, 0]] * taps[apart[near, 1]]
+  offsets = (places[near] + 0.5) / side - 0.5 - at
+  return weights, offsets, image[mask][near]
+
+
+@pytest.mark.parametrize(
+  ("name", "blurs", "limits"), [("near", 1, (0.6, 1.6)), ("smooth", 2, (2.5, 5.0))]
+)
+def test_estimates_are_weighted_least_squares_of_the_level_that_sees_enough(name, blurs, limits):
+  rows, columns = np.mgrid[:SIZE, :SIZE]
+  image, mask = np.sin(rows / 9) + columns / 40, scattered(0.6, 5)
+  estimate = getattr(interpolate(image, mask), name)
+  for row, column in ((10, 12), (20, 9), (0, 0), (31, 17)):
+    weights, offsets, values = moments(0, row, column, image, mask, blurs)
+    assert 4 * blurs * weights.sum() > limits[1]  # the finest level alone
+    mean, level = weights @ offsets / weights.sum(), weights @ values / weights.sum()
+    centred = offsets - mean
+    covariance = (weights[:, None] * centred).T @ centred / weights.sum() + 0.02 * np.eye(2)
+    slopes = np.linalg.solve(covariance, (weights * (values - level)) @ centred / weights.sum())
+    assert estimate[row, column] == pytest.approx(level - slopes @ mean, abs=2e-4)

@@ -59,6 +59,44 @@ def test_noise_that_grows_with_intensity_is_told_apart():
   np.testing.assert_allclose(variance[0, 0, 0], [0.03, 0.19], rtol=0.25)
 
 
+def by_hand(residual, mask, intensity):
+  """Returns mean, slope, centre and pairs of the law of one field, and the half squares."""
+  pairs = []
+  for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+    both = (mask[a] * mask[b]) > 0
+    half, level = (residual[a] - residual[b]) ** 2 / 2, (intensity[a] + intensity[b]) / 2
+    pairs.append(np.stack([half[both], level[both]]))
+  half, level = np.concatenate(pairs, 1)
+  mean = half.mean()
+  for _ in range(2):
+    mean = np.minimum(half, 8 * mean).mean()
+  limited, count = np.minimum(half, 8 * mean), half.size
+  off = level - level.mean()
+  slope = ((limited - mean) * off).mean() / ((off**2).mean() + 0.02) * count / (count + 16)
+  return (mean, slope, level.mean(), count), half
+
+
+def test_the_law_is_as_by_hand():
+  random = np.random.default_rng(1)
+  intensity = random.uniform(-1, 1, [9, 14])
+  residual = 0.3 * (intensity + 1.2) * random.normal(size=intensity.shape)
+  residual[4, 5] = 9.0  # an edge
+  mask = np.float32(random.random(intensity.shape) < 0.7)
+  wanted, half = by_hand(residual, mask, intensity)
+  assert half.max() > 8 * wanted[0] and abs(wanted[1]) > 0.01
+  law_ = law(*(part[None, ..., None] for part in (residual, mask, intensity)))
+  np.testing.assert_allclose([float(part[0, 0, 0, 0]) for part in law_], wanted, rtol=1e-4)
+
+
+def test_noise_differs_from_its_mean_by_a_limited_factor():
+  one = lambda value: tf.fill([1, 1, 1, 1], value)
+  steep = noise.NoiseLaw(one(0.2), one(0.5), one(0.1), one(30.0))
+  levels = tf.constant([-1.0, 0.0, 0.1, 0.3, 5.0])[None, None, :, None]
+  np.testing.assert_allclose(
+    steep.variance(levels)[0, 0, :, 0], [0.05, 0.15, 0.2, 0.3, 0.8], rtol=1e-5
+  )
+
+
 def test_edges_count_little():
   random = np.random.default_rng(0)
   residual = 0.1 * random.normal(size=[1, SIDE, SIDE, 1])

@@ -96,3 +96,37 @@ def test_another_offset_gives_another_pattern_as_even():
   assert np.mean(first != second) > 0.01
   gap = lambda mask: ndimage.distance_transform_edt(mask == 0).max()
   assert gap(second) < 6.0
+
+
+def test_repetitions_of_the_tile_take_turns():
+  rank = rank_map((100, 3), 200).numpy()[0]
+  row, column = np.mgrid[:200, :200]
+  turn = placement.ranks()[(row + 100) % 128, (column + 3) % 128]
+  order = (row // 128 + column // 128 / 64) / 2  # two tiles lie along each side
+  np.testing.assert_allclose(rank, (turn + order / 2 + 0.25) / 128**2, rtol=1e-6)
+
+
+def test_pixels_beside_the_first_positions_come_before_all_others():
+  rank = tf.constant([[[0.1, 0.4, 0.2], [0.5, 0.3, 0.6]]])
+  weights = placement.beside_first(rank, tf.constant([0.2]))[0]
+  assert (weights.numpy() > 1e5).tolist() == [[False, True, False], [False, False, False]]
+  assert set(np.ravel(weights)) == {1.0, np.float32(1e6 + 1)}
+  np.testing.assert_array_equal(
+    placement.beside_first(rank, tf.constant([0.0])), tf.ones([1, 2, 3])
+  )
+
+
+def test_scores_are_weights_over_ranks_and_ties_go_to_the_first_pixel():
+  rank = tf.constant([[[0.5, 0.25, 0.1], [0.2, 0.4, 0.8]]])
+  weights = np.array([[1.0, 1.0, 0.2], [0.8, 0.1, 8.0]])  # scores 2, 4, 2, 4, 0.25 and 10
+  wanted = {1: [[0, 0, 0], [0, 0, 1]], 2: [[0, 1, 0], [0, 0, 1]], 4: [[1, 1, 0], [1, 0, 1]]}
+  for count, mask in wanted.items():
+    np.testing.assert_array_equal(place(weights, count, rank=rank), mask)
+  before = [[0, 0, 0], [0, 1, 0]]
+  np.testing.assert_array_equal(place(weights, 2, before, rank), [[0, 0, 0], [0, 1, 1]])
+
+
+def test_no_more_is_measured_than_has_a_weight():
+  weights = np.zeros([8, 8])
+  weights[2, 3:6] = 1.0
+  np.testing.assert_array_equal(place(weights, 10), weights)

@@ -109,3 +109,39 @@ def test_too_few_positions_are_refused():
   mask[0, 0] = False
   with pytest.raises(ValueError, match="11 positions say nothing"):
     undersampling.check(np.zeros([32, 32]), mask)
+
+
+def test_the_shares_are_as_by_hand(rng):
+  mask = np.zeros([70, 100], bool)
+  mask[1::5, 2::6] = True
+  mask[11:40:5, 33:60:6] = True  # neighbours of some
+  image = np.sin(np.arange(100) / 7) + 0.2 * rng.normal(size=mask.shape)
+  sampling = undersampling.check(np.where(mask, image, 0.0), mask)
+  places, values = np.argwhere(mask), image[mask]
+  rows, columns = ((mask[1:] & mask[:-1]), (mask[:, 1:] & mask[:, :-1]))
+  pairs = np.concatenate([(np.diff(image, axis=axis) ** 2)[both] / 2
+                          for axis, both in ((0, rows), (1, columns))])  # fmt: skip
+  assert pairs.size == sampling.pairs >= 8 and pairs.max() < 8 * pairs.mean()
+  distance = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+  unseen, structure, members = np.zeros((3, 2, 2))
+  apart_px = []
+  differences = {place: [] for place in np.ndindex(2, 2)}
+  for number, (row, column) in enumerate(places):
+    nearest = np.argsort(distance[number], kind="stable")[1:7]
+    apart = [other for other in nearest if distance[number, other] >= 1.5]
+    apart_px.append(distance[number, apart].min())
+    squares = (values[apart] - values[number]) ** 2 / 2
+    differences[row // 64, column // 64] += list(squares)
+  for place, squares in differences.items():
+    own = values[(places // 64 == place).all(1)]
+    if len(own) >= 12:
+      members[place] = len(own)
+      unseen[place] = max(np.mean(squares) - pairs.mean(), 0)
+      structure[place] = max(own.var(ddof=1) - pairs.mean(), 0)
+  assert (members > 0).sum() == 2
+  total = (members * structure).sum()
+  assert sampling.distance_px == np.median(apart_px)
+  # Which of several positions that are equally far are the nearest is open.
+  assert sampling.unresolved == pytest.approx((members * unseen).sum() / total, rel=0.1)
+  ratio = total / members.sum() / pairs.mean()
+  assert sampling.structure_over_noise == pytest.approx(ratio, rel=1e-3)
