@@ -1,5 +1,6 @@
 """What every test shares: a quiet, deterministic TensorFlow and tiny experiments."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.training import start
+from tests import exports as exports_lib
 from tests import tiny
 
 start.set_up_tensorflow(
@@ -22,6 +24,10 @@ start.set_up_tensorflow(
 tf.random.set_seed(0)  # of modules that fixtures make
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("shared")
+# Of what is imported nothing is garbage: collections that look through it again and again take
+# a tenth of the time in which small graphs are traced.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +44,15 @@ def eagerly():
   tf.config.run_functions_eagerly(True)
   yield
   tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory) -> exports_lib.Exports:
+  """Folders of exported models by kind; processes of one run of the tests share them."""
+  place = tmp_path_factory.getbasetemp()
+  return exports_lib.Exports(
+    (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "exports"
+  )
 
 
 @pytest.fixture

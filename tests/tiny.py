@@ -35,6 +35,8 @@ FIELDS = {
   "iterations": 6,
   "batch_norm_decay": 0.9,
 }
+# For what does not depend on how deep networks are or how long scans.
+SMALLER = {"blocks": 0, "segments": 3, "depth": 1}
 CYCLE_FIELDS = {
   "distorter_channels": 2,
   "distorter_blocks": 0,

@@ -67,6 +67,7 @@ def export(
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
   """
+  check_output(output)  # before signatures are traced, which takes long
   served = ServedModel(model)
   return write(served, served.signatures(), "complete", output, model.experiment, iteration, also)
 
@@ -94,12 +95,7 @@ def write(
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
   """
-  output = pathlib.Path(output)
-  check_version(output)
-  if output.exists():
-    raise ExportError(
-      f"output={output} exists: a version is never replaced in place; choose the next number."
-    )
+  output = check_output(output)
   # no integer: servers pass it over
   unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")
   try:
@@ -113,6 +109,21 @@ def write(
     _move(unfinished, output)
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
+  return output
+
+
+def check_output(output: str | os.PathLike) -> pathlib.Path:
+  """Returns the folder of a new version.
+
+  Raises:
+    ExportError: if the version is not a positive integer, or exists already.
+  """
+  output = pathlib.Path(output)
+  check_version(output)
+  if output.exists():
+    raise ExportError(
+      f"output={output} exists: a version is never replaced in place; choose the next number."
+    )
   return output
 
 

@@ -40,6 +40,7 @@ def write(
   Raises:
     export.ExportError: if the version is not a positive integer, or exists already.
   """
+  export.check_output(output)  # before signatures are traced, which takes long
   served = served_fields.ServedFields(model)
   signatures = served.signatures()
   name = pathlib.Path(output).parent.name

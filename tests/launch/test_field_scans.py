@@ -6,9 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import field_config
-from adaptive_stem_tf.serving import field_export
-from adaptive_stem_tf.training import field_model
+from tests import exports as exports_lib
 from tests import tiny
 from tests.launch import commands
 from tests.unit.serving.live import peer
@@ -17,11 +15,9 @@ IMAGES = ("mask", "partial_scan", "completion", "uncertainty", "interpolation")
 
 
 @pytest.fixture(scope="module")
-def fields(tmp_path_factory):
-  """An untrained scanner of whole fields, exported."""
-  sizes = {"generator_channels": 2, "policy_channels": 3, "rounds": 2}
-  model = field_model.TrainedModel(field_config.FieldExperiment().replace(**sizes))
-  return field_export.write(model, tmp_path_factory.mktemp("fields") / "1", 1)
+def fields(exports):
+  """A scanner of whole fields, exported."""
+  return exports(exports_lib.FIELDS)
 
 
 @pytest.fixture(scope="module")

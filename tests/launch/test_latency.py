@@ -5,21 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.evaluation import model
-from adaptive_stem_tf.serving import export, litert
 from tests import tiny
 from tests.launch import commands
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(exports):
   """A model with its fast path."""
-  made = model.fresh(tiny.experiment())
-  return export.export(
-    made,
-    tmp_path_factory.mktemp("latency") / "tiny" / "1",
-    also=lambda folder: litert.convert(made, folder / litert.FOLDER),
-  )
+  return exports("lstm")
 
 
 @pytest.mark.slow
@@ -33,7 +26,7 @@ def test_every_way_is_measured(exported, tmp_path):
   measured = {(row["way"], row["threads"], row["what"]) for row in result["rows"]}
   assert len(measured) == len(result["rows"]) == 3 * 2 * 2
   assert all(0 < row["min"] <= row["p50"] <= row["p99"] <= row["p99.9"] for row in result["rows"])
-  assert "tiny/1: lstm 2 x 8" in ended.out and ended.out.count("LiteRT |") == 4
+  assert "lstm/1: lstm 2 x 8" in ended.out and ended.out.count("LiteRT |") == 4
 
 
 @pytest.mark.slow

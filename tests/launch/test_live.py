@@ -10,8 +10,7 @@ import tifffile
 from matplotlib import image
 from PIL import Image
 
-from adaptive_stem_tf.evaluation import model as model_lib
-from adaptive_stem_tf.serving import export, litert
+from tests import exports as exports_lib
 from tests import tiny
 from tests.launch import commands
 from tests.unit.serving.live import peer
@@ -31,17 +30,9 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory) -> dict[str, pathlib.Path]:
+def models(exports) -> dict[str, pathlib.Path]:
   """A model as published, and one that decides late, may stop early and has a fast path."""
-  made = {
-    name: model_lib.of_learner(tiny.learner(**changes))
-    for name, changes in (("plain", {}), ("stopping", {"decision_delay": 1, "truncate": True}))
-  }
-  fast = {"stopping": lambda folder: litert.convert(made["stopping"], folder / litert.FOLDER)}
-  return {
-    name: export.export(trained, tmp_path_factory.mktemp(name) / "1", also=fast.get(name))
-    for name, trained in made.items()
-  }
+  return {kind: exports(kind) for kind in (exports_lib.PLAIN, "stopping")}
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,8 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(
   tmp_path, images_file, eagerly, monkeypatch
 ):
   straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-  assert commands.train(straight, images_file, iterations=5).code == 0
+  given = {**tiny.SMALLER, "iterations": 4}
+  assert commands.train(straight, images_file, **given).code == 0
   original = metrics_writer.MetricsWriter.write
 
   def stop_at_3(self, iteration, values):
@@ -78,7 +79,7 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(
       os.kill(os.getpid(), signal.SIGTERM)
 
   monkeypatch.setattr(metrics_writer.MetricsWriter, "write", stop_at_3)
-  stopped = commands.train(resumed, images_file, iterations=5)
+  stopped = commands.train(resumed, images_file, **given)
   assert stopped.code == 0 and "Stopped and saved" in stopped.out
   monkeypatch.undo()
   tf.config.run_functions_eagerly(True)
@@ -94,7 +95,7 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(
   )
   assert again.code == 0, again.err
   assert f"Resuming {resumed} at iteration 3." in again.out and "Finished" in again.out
-  same_run(straight, resumed, 5)
+  same_run(straight, resumed, 4)
 
 
 def test_a_flag_that_contradicts_the_workdir_is_refused(tmp_path, images_file, eagerly):
@@ -114,11 +115,11 @@ runpy.run_module("launch.train", run_name="__main__", alter_sys=True)"""
 
 
 @pytest.mark.parametrize(
-  "way, iterations", [("eager", 16), pytest.param("graph", 300, marks=pytest.mark.slow)]
+  "way, iterations", [("eager", 10), pytest.param("graph", 300, marks=pytest.mark.slow)]
 )
 def test_kill_9_and_resume_equals_running_through(tmp_path, images_file, request, way, iterations):
   arguments = [
-    *tiny.flags(iterations=iterations),
+    *tiny.flags(iterations=iterations, **(tiny.SMALLER if way == "eager" else {})),
     f"--images={images_file}",
     "--log_every=1",
     "--picture_every=0",

@@ -7,8 +7,8 @@ import tensorflow as tf
 from adaptive_stem_tf import field_config, microscope_config
 from adaptive_stem_tf.compare_fields import comparison, exported, scanning, settings, specimen
 from adaptive_stem_tf.fields import static_scans
-from adaptive_stem_tf.serving import field_export
 from adaptive_stem_tf.training import field_model
+from tests import exports as exports_lib
 
 SHAPE, COVERAGE, SEEDS = (70, 96), 0.05, (0, 4)
 TINY = {"generator_channels": 2, "policy_channels": 3, "rounds": 2, "survey": 0.3}
@@ -117,7 +117,7 @@ def test_one_trace_serves_fields_of_all_sizes():
   assert [one.experimental_get_tracing_count() for one in traced] == [1, 1]
 
 
-def test_even_rounds_are_farthest_points():
+def test_even_rounds_are_farthest_points(eagerly):
   measuring = compared({}, ("gradient",), ("local_linear",), gradient_power=0.0, pairs=0.0)
   (scan,) = measuring.scans(disc(), COVERAGE)
   for seed, mask in zip(SEEDS, scan.masks[-1]):
@@ -125,7 +125,7 @@ def test_even_rounds_are_farthest_points():
     assert mask[tuple(even.T)].all()
 
 
-def test_the_even_scan_has_the_surveys_pairs():
+def test_the_even_scan_has_the_surveys_pairs(eagerly):
   measuring = compared({}, ("even",), ("local_linear",), pairs=0.1)
   (scan,) = measuring.scans(disc(), COVERAGE)
   for mask in scan.masks[-1]:
@@ -154,12 +154,17 @@ def test_learnt_scans_need_a_model():
     compared({}, ("actor",), ("linear",))
 
 
-def test_an_exported_model_scans_as_the_run_does(model, tmp_path, rows):
-  folder = field_export.write(model, tmp_path / "fields" / "1", 1)
+def test_an_exported_model_scans_as_the_run_does(exports, tmp_path):
+  folder = exports(exports_lib.FIELDS)
   assert exported.is_exported(folder) and not exported.is_exported(tmp_path)
-  measuring = compared({"m": exported.ExportedModel(folder)}, ("actor",), ("generator",))
-  errors = [row["ten_mse"] for row in measuring.rows(disc(), COVERAGE)[0]]
-  wanted = [
-    row["ten_mse"] for row in rows[0] if (row["scan"], row["completion"]) == ("actor", "generator")
-  ]
+  measured = []
+  for model, eagerly in (
+    (exported.ExportedModel(folder), False),
+    (exports_lib.trained_fields(), True),
+  ):
+    tf.config.run_functions_eagerly(eagerly)
+    rows = compared({"m": model}, ("actor",), ("generator",)).rows(disc(), COVERAGE)[0]
+    measured.append([row["ten_mse"] for row in rows])
+  tf.config.run_functions_eagerly(False)
+  errors, wanted = measured
   np.testing.assert_allclose(errors, wanted, rtol=1e-3)

@@ -105,7 +105,7 @@ def test_the_correctors_statistics_are_of_real_scans_alone():
 def test_histories_swap_slots_of_their_own():
   learner = tiny.cycle_learner()
   swapped = {"raster_history": [], "partial_history": []}
-  for iteration in range(10):
+  for iteration in range(6):
     before = {name: getattr(learner, name).images.numpy() for name in swapped}
     learner.step(tiny.draw(iteration))
     for name, slots in swapped.items():

@@ -15,19 +15,10 @@ def train(learner, steps=3):
   return np.array([[float(value) for value in learner.step(tiny.draw(k))] for k in range(steps)])
 
 
-LEARNERS = [tiny.learner, tiny.cycle_learner]
-
-
-def step_graph(learner):
-  return learner._step.get_concrete_function(*tiny.draw()).graph.as_graph_def()
-
-
-@pytest.mark.parametrize("make", LEARNERS)
-def test_the_step_is_traced_once_and_holds_no_python(make):
-  learner = make()
-  train(learner)
+def assert_traced_once_and_free_of_python(learner):
+  """Checks the graph of a step that has run."""
   assert learner.traces == 1
-  graph = step_graph(learner)
+  graph = learner._step.get_concrete_function(*tiny.draw()).graph.as_graph_def()
   kinds = {
     node.op
     for node in [
@@ -39,14 +30,21 @@ def test_the_step_is_traced_once_and_holds_no_python(make):
   assert learner.traces == 1
 
 
-def test_with_measured_ranges_the_step_is_traced_once_and_compiles_with_xla():
-  learner = tiny.learner("auto", normalise="measured", truncate=True)
+def test_the_step_of_a_correction_is_traced_once_and_holds_no_python():
+  learner = tiny.cycle_learner()
+  train(learner)
+  assert_traced_once_and_free_of_python(learner)
+
+
+def test_with_measured_ranges_and_waypoints_the_step_is_traced_once():
+  changes = {"normalise": "measured", "truncate": True, "steering": "waypoints", "reach": 3.0}
+  learner = tiny.learner("auto", **tiny.SMALLER, **changes)
   assert np.isfinite(train(learner)).all() and learner.traces == 1
 
 
 @pytest.mark.parametrize("jit", ["none", pytest.param("auto", marks=SLOW)])
-def test_a_compiled_step_resumes_bit_for_bit(tmp_path, jit):
-  changes = {"blocks": 0, "segments": 3, "depth": 1, "prioritised": True, "iterations": 40}
+def test_a_compiled_step_resumes_bit_for_bit_traced_once_and_without_python(tmp_path, jit):
+  changes = {**tiny.SMALLER, "prioritised": True, "iterations": 40}
   straight = tiny.learner(jit, adding_decay=1 / 40, **changes)
   train(straight, 2)
   checkpoint.Checkpoints(tmp_path, straight).save(2)
@@ -58,6 +56,8 @@ def test_a_compiled_step_resumes_bit_for_bit(tmp_path, jit):
   np.testing.assert_array_equal(*rows)
   for ours, theirs in zip(straight.variables, resumed.variables, strict=True):
     np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
+  for learner in (straight, resumed):
+    assert_traced_once_and_free_of_python(learner)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def same_numbers(monkeypatch):
   "controller", ["lstm", pytest.param("gru", marks=SLOW), pytest.param("dnc", marks=SLOW)]
 )
 def test_xla_compiles_the_whole_step_to_the_same_numbers(controller):
-  changes = {"controller": controller, "blocks": 0, "segments": 3, "depth": 1}
+  changes = {"controller": controller, **tiny.SMALLER}
   plain, compiled = tiny.learner("none", **changes), tiny.learner("all", **changes)
   tf.config.run_functions_eagerly(True)
   expected = train(plain)

@@ -88,14 +88,13 @@ def test_squashed_features_are_bounded(kind, width):
 
 
 @pytest.mark.parametrize("controller", tiny.CONTROLLERS)
-def test_a_step_trains_an_actor_that_moves_waypoints(controller):
+def test_a_step_trains_an_actor_that_moves_waypoints(controller, eagerly):
   learner = tiny.learner(steering="waypoints", controller=controller)
   before = [v.numpy() for v in learner.actor.trainable_variables]
   for iteration in range(2):
     metrics = learner.step(tiny.draw(iteration))
   assert all(np.isfinite(value) for value in metrics)
   assert float(metrics.over_edge) == 0.0
-  assert learner.traces == 1
   assert any((a != b.numpy()).any() for a, b in zip(before, learner.actor.trainable_variables))
 
 

@@ -12,11 +12,9 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from adaptive_stem_tf.evaluation import model
-from adaptive_stem_tf.serving import export, repository, server
+from adaptive_stem_tf.serving import repository, server
 from adaptive_stem_tf.serving.scanner import Scanner
-from tests import tiny
-from tests.unit.serving import scanning
+from tests import exports as exports_lib
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
 
@@ -30,13 +28,9 @@ class Served(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
+def exported(exports):
   """Exported models by kind of controller: the model, and its folder NAME/VERSION."""
-  folder, made = tmp_path_factory.mktemp("exported"), {}
-  for controller in ("lstm", "dnc"):
-    trained = model.of_learner(tiny.learner(controller=controller))
-    made[controller] = trained, export.export(trained, folder / controller / "1", 5)
-  return made
+  return {kind: (exports_lib.trained(kind), exports(kind)) for kind in ("lstm", "dnc")}
 
 
 @pytest.fixture(scope="session", params=["ours", "binary"])
@@ -120,9 +114,9 @@ def wait_until(condition, seconds=300):
 
 
 @pytest.fixture(scope="session")
-def adaptive(tmp_path_factory):
+def adaptive(exported):
   """Returns an adaptive model and the folder of its SavedModel."""
-  return scanning.exported(tmp_path_factory.mktemp("adaptive"))
+  return exported["lstm"]
 
 
 @pytest.fixture(scope="session")

@@ -13,21 +13,17 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import contract, export, extra
+from tests import exports as exports_lib
 from tests import tiny
 from tests.unit.serving import scanning
 
 
 @pytest.fixture(scope="module", params=["lstm", pytest.param("gru", marks=pytest.mark.slow), "dnc"])
-def loaded_export(request, exported, tmp_path_factory):
+def loaded_export(request, exports):
   """Returns a model, what is loaded from its SavedModel, and the folder."""
-  if request.param in exported:
-    trained, folder = exported[request.param]
-  else:
-    trained = model.of_learner(tiny.learner(controller=request.param))
-    folder = export.export(trained, tmp_path_factory.mktemp(request.param) / "1")
-  return trained, tf.saved_model.load(str(folder)), folder
+  folder = exports(request.param)
+  return exports_lib.trained(request.param), tf.saved_model.load(str(folder)), folder
 
 
 def call(loaded, name, **inputs):
@@ -262,8 +258,9 @@ def test_saved_model_cli_shows_and_runs_every_signature(exported, name, tmp_path
     np.testing.assert_allclose(completion, np.load(given["completion"]), atol=1e-5)
 
 
-def test_versions_are_positive_integers_and_never_replaced(loaded_export, tmp_path):
-  trained, _, folder = loaded_export
+def test_versions_are_positive_integers_and_never_replaced(exported, tmp_path, monkeypatch):
+  trained, folder = exported["lstm"]
+  monkeypatch.setattr(export.ServedModel, "signatures", None)  # refused before any is traced
   for name in ("model", "0", "-1", "1.5", "v1", "007", "\u0661"):
     with pytest.raises(export.ExportError, match="does not end in a version"):
       export.export(trained, tmp_path / name)
@@ -273,14 +270,11 @@ def test_versions_are_positive_integers_and_never_replaced(loaded_export, tmp_pa
 
 
 @pytest.fixture(scope="module")
-def stopping(tmp_path_factory):
+def stopping(exports):
   """Returns a model that decides one segment late and predicts its error, and what is loaded from
   its SavedModel.
   """
-  trained = model.of_learner(tiny.learner(decision_delay=1, truncate=True))
-  return trained, tf.saved_model.load(
-    str(export.export(trained, tmp_path_factory.mktemp("stopping") / "1"))
-  )
+  return exports_lib.trained("stopping"), tf.saved_model.load(str(exports("stopping")))
 
 
 def test_with_a_delay_the_state_carries_the_direction_that_is_pending(stopping):

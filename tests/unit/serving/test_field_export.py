@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields import placement, rounds
-from adaptive_stem_tf.serving import extra, field_export, field_litert, servables, served_fields
-from adaptive_stem_tf.training import field_model
+from adaptive_stem_tf.serving import extra, field_litert, servables, served_fields
+from tests import exports as exports_lib
 
 ROUNDS, SEED, BUDGET = 2, 5, 301
 
@@ -17,17 +17,12 @@ ROUNDS, SEED, BUDGET = 2, 5, 301
 @pytest.fixture(scope="module")
 def trained():
   """A scanner with random weights."""
-  sizes = {"generator_channels": 2, "policy_channels": 3, "rounds": ROUNDS}
-  model = field_model.TrainedModel(field_config.FieldExperiment().replace(**sizes))
-  random = np.random.default_rng(0)
-  for weight in model.trainable_variables:
-    weight.assign_add(random.normal(0, 0.1, weight.shape))
-  return model
+  return exports_lib.trained_fields()
 
 
 @pytest.fixture(scope="module")
-def folder(trained, tmp_path_factory):
-  return field_export.write(trained, tmp_path_factory.mktemp("fields") / "1", 3)
+def folder(exports):
+  return exports(exports_lib.FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +139,7 @@ def test_what_travels_along_describes_it(folder, trained):
   read = field_config.FieldExperiment.from_json((extras / "config.json").read_text())
   assert read == trained.experiment
   manifest = json.loads((extras / "manifest.json").read_text())
-  assert manifest["iteration"] == 3 and {"survey", "plan", "complete"} <= set(
+  assert manifest["iteration"] == exports_lib.ITERATION and {"survey", "plan", "complete"} <= set(
     manifest["signatures"]
   )
   assert (extras / extra.WARM_UP).is_file()

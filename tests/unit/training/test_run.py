@@ -120,15 +120,16 @@ def test_rows_are_means_of_the_iterations_since_the_last(tmp_path):
   ],
 )
 def test_resuming_equals_running_through_bitwise(tmp_path, changes):
-  experiment = tiny.experiment(**changes)
+  # The replay holds two batches: the third iteration overwrites.
+  experiment = tiny.experiment(**{**tiny.SMALLER, "capacity": 8, "iterations": 3, **changes})
   straight, stopped = (
-    scanner(tmp_path / "straight", experiment),
-    scanner(tmp_path / "resumed", experiment, picture_every=2),
+    scanner(tmp_path / "straight", experiment, log_every=1),
+    scanner(tmp_path / "resumed", experiment, log_every=1, picture_every=1),
   )
   assert straight.train()
-  assert not stopped.train(at(2, stop))  # noticed when the next row is due
-  resumed = scanner(tmp_path / "resumed", experiment)
-  assert resumed.started_at == 4
+  assert not stopped.train(at(1, stop))  # noticed when the next row is due
+  resumed = scanner(tmp_path / "resumed", experiment, log_every=1)
+  assert resumed.started_at == 2
   equal(resumed, stopped)
   assert resumed.train()
   equal(resumed, straight)
@@ -138,13 +139,14 @@ def test_resuming_equals_running_through_bitwise(tmp_path, changes):
 
 def test_everything_that_training_changes_is_restored(tmp_path):
   running = scanner(
-    tmp_path, tiny.experiment(prioritised=True, target_generator=True, clip="running_norm")
+    tmp_path,
+    tiny.experiment(iterations=2, prioritised=True, target_generator=True, clip="running_norm"),
   )
   assert running.train()
   kept = variables(running)
   for variable in running.learner.variables:
     variable.assign(variable != variable if variable.dtype.is_bool else variable + 1)
-  assert running._checkpoints.restore() == 6
+  assert running._checkpoints.restore() == 2
   for variable, value in zip(running.learner.variables, kept, strict=True):
     np.testing.assert_array_equal(variable, value, err_msg=variable.name)
   held = {variable.ref() for variable in running.learner.variables}

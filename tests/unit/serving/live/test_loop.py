@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf.evaluation import model as model_lib
 from adaptive_stem_tf.intensities import Normalisation
-from adaptive_stem_tf.serving import export, litert
 from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
 from adaptive_stem_tf.serving.live.rules import Rules
+from tests import exports as exports_lib
 from tests import tiny
 from tests.unit.serving.live.scripted import ANGLES, Scripted
 
@@ -314,20 +313,11 @@ def test_in_real_time_a_late_decision_is_repeated_and_its_state_kept():
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(exports):
   """Folders of exported models, by delay; the one with a delay may stop early, and has a fast
   path.
   """
-  folders = {}
-  for delay in (0, 1):
-    trained = model_lib.of_learner(tiny.learner(decision_delay=delay, truncate=bool(delay)))
-    fast = (
-      (lambda folder, made=trained: litert.convert(made, folder / litert.FOLDER)) if delay else None
-    )
-    folders[delay] = export.export(
-      trained, tmp_path_factory.mktemp(f"delay{delay}") / "1", also=fast
-    )
-  return folders
+  return {0: exports(exports_lib.PLAIN), 1: exports("stopping")}
 
 
 @pytest.mark.parametrize("delay, engine", [(0, "savedmodel"), (1, "savedmodel"), (1, "litert")])
