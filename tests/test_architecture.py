@@ -56,7 +56,7 @@ ALLOWED = {
   "correction": _EVALUATION,
   "profiling": _EVALUATION,
   "serving": _EVALUATION | _RESULTS | {"micrographs"},
-  "api": _EVALUATION | _RESULTS | {"serving"},
+  "api": _EVALUATION | _RESULTS | {"micrographs", "serving"},
 }
 
 

@@ -1,16 +1,17 @@
 """Measures every scan with every completion on one field after another."""
 
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from adaptive_stem_tf import config, microscope_config
-from adaptive_stem_tf.compare_fields import metrics, scanning, settings, uncertainty
+from adaptive_stem_tf.compare_fields import metrics, scanning, settings, uncertainty, weighted
 from adaptive_stem_tf.compare_fields.completions import Completed, Completer
 from adaptive_stem_tf.compare_fields.settings import Request
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
-from adaptive_stem_tf.fields import static_scans
+from adaptive_stem_tf.fields import knowledge, static_scans
 from adaptive_stem_tf.scan import travel
 from adaptive_stem_tf.training.field_model import FieldModel
 
@@ -32,7 +33,11 @@ class Comparison:
   """Scans and completes fields in every way that is asked for."""
 
   def __init__(
-    self, models: Mapping[str, FieldModel], request: Request, beam: microscope_config.Beam
+    self,
+    models: Mapping[str, FieldModel],
+    request: Request,
+    beam: microscope_config.Beam,
+    policies: Mapping[str, knowledge.Weigh] = types.MappingProxyType({}),
   ):
     """Makes the comparison.
 
@@ -40,13 +45,20 @@ class Comparison:
       models: by name; may be empty. Trainings of one name are `NAME`, `NAME#2`, `NAME#3`.
       request: what is compared.
       beam: whose times are reported.
+      policies: of scans of the request that are not of `settings.SCANS`, by name; each sees
+        completions of the first model.
     """
     self.request, self._beam = request, beam
     self._plain = Completer(None)
     self.completers = {name: Completer(model) for name, model in models.items()}
-    self._adaptive: dict[tuple[str, str], scanning.AdaptiveScan] = {}
+    first = next(iter(models.values()), None)
+    seen = next(iter(self.completers.values()), self._plain).generator
+    parts = scanning.parts_of(first, request.decisions)
+    self._adaptive: dict[tuple[str, str], scanning.AdaptiveScan | weighted.WeightedScan] = {
+      (name, ""): weighted.WeightedScan(name, policy, seen, parts)
+      for name, policy in policies.items()
+    }
     for name in (name for name in request.scans if name in settings.DECIDED):
-      first = next(iter(models.values()), None)
       owners = models if models and name in settings.LEARNT else {"": first}
       for owner, model in owners.items():
         completer = self.completers.get(owner, self._plain)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.compare_fields import settings, slads
 from adaptive_stem_tf.compare_fields.completions import Completer
-from adaptive_stem_tf.compare_fields.settings import Request
+from adaptive_stem_tf.compare_fields.settings import Decisions, Request
 from adaptive_stem_tf.fields import placement, policies, rounds, routes, static_scans
 from adaptive_stem_tf.fields.rounds import Policy
 from adaptive_stem_tf.training.field_model import FieldModel
@@ -147,13 +147,7 @@ def adaptive(
   decisions = request.decisions
   if model is None and name in settings.LEARNT:
     raise ValueError(f"scan={name} needs a model: give --models, or leave it out of --scans.")
-  default: FieldModel | field_config.FieldScanConfig = model or field_config.FieldScanConfig()
-  parts = Parts(
-    decisions.rounds or default.rounds,
-    decisions.survey or default.survey,
-    default.cell,
-    decisions.pairs if decisions.pairs >= 0 else default.pairs,
-  )
+  parts = parts_of(model, decisions)
   stateless, contiguous = lambda batch, rows, columns: (), decisions.contiguous
   if name == settings.EVEN_ROUNDS:
     return AdaptiveScan(
@@ -173,3 +167,19 @@ def adaptive(
     return AdaptiveScan(policy, stateless, completer.generator, parts, contiguous)
   assert model is not None  # refused above
   return AdaptiveScan(model.policy, model.initial_state, completer.generator, parts, contiguous)
+
+
+def parts_of(model: FieldModel | None, decisions: Decisions) -> Parts:
+  """Returns how a model's scans are divided; without a model, those of the configuration.
+
+  Args:
+    model: whose parts count where `decisions` leaves them open.
+    decisions: what differs from it.
+  """
+  default: FieldModel | field_config.FieldScanConfig = model or field_config.FieldScanConfig()
+  return Parts(
+    decisions.rounds or default.rounds,
+    decisions.survey or default.survey,
+    default.cell,
+    decisions.pairs if decisions.pairs >= 0 else default.pairs,
+  )

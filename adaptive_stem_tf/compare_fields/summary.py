@@ -9,7 +9,7 @@ import numpy as np
 from adaptive_stem_tf.compare_fields import choice, settings
 from adaptive_stem_tf.compare_fields.choice import Pair, Row
 from adaptive_stem_tf.evaluation import statistics
-from adaptive_stem_tf.fields import strata
+from adaptive_stem_tf.fields import static_scans, strata
 
 BEST_STATIC, FARTHEST, RULE, CLASSICAL = COMPARISONS = (
   "best static pair", "farthest points, same completion", "gradient, same completion",
@@ -93,7 +93,7 @@ def _references(
   rows, scan, completion, model, chosen, metric, every
 ) -> Iterator[tuple[str, _Reference]]:
   """Yields the comparisons that a scan with a completion takes part in, and with what."""
-  if scan in settings.DECIDED:
+  if scan not in static_scans.SCANS:
 
     def best(row):
       """Returns the best static scan with its completion, and whose it is, for a row."""
