@@ -20,7 +20,8 @@ class Data(Section):
   dataset: str = field(
     "simulated_stem/crops_96",
     "TFDS data set NAME or NAME/CONFIG from datasets/ (simulated_stem, "
-    "simulated_stem/downsampled_96, wemd_stem/crops_96, ...). Ignored if --images is given.",
+    "simulated_stem/downsampled_96, wemd_stem/crops_96, ...), or the folder of one that TFDS "
+    "prepared. Ignored if --images is given.",
   )
   images: str = field(
     "",

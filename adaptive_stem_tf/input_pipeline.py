@@ -41,6 +41,11 @@ def read_images(file: str | os.PathLike) -> np.ndarray:
     raise FileNotFoundError(
       f"images={file} is not a file: give a NumPy file of specimens [N, S, S, 1]."
     )
+  if file.suffix.lower() not in ("", ".npy", ".npz"):
+    raise ValueError(
+      f"images={file} is no NumPy file: cut micrographs into specimens first, by python -m "
+      f"launch.prepare --input={file} --output=crops.npy."
+    )
   try:
     stored = np.load(file, mmap_mode="r", allow_pickle=False)
   except (ValueError, EOFError, OSError) as error:

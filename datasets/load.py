@@ -24,7 +24,8 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
 
   Args:
     name: name of a data set, alone for its first configuration, or with one:
-      'simulated_stem/downsampled_96'.
+      'simulated_stem/downsampled_96'; or the folder of any data set that TFDS has prepared, whose
+      feature `image` is taken.
     split: 'train', 'test', or a slice of one in TFDS's notation: 'train[:85%]'.
     data_dir: where prepared data sets are kept; None for TFDS's default (TFDS_DATA_DIR or
       ~/tensorflow_datasets).
@@ -52,6 +53,8 @@ def load_fields(name: str, split: str, data_dir: str | None = None) -> list[np.n
 
 def _prepared(name, data_dir):
   """The builder of a data set, which is built if it is not yet prepared."""
+  if epath.Path(name).is_dir():
+    return _in_folder(epath.Path(name))
   dataset, _, config = name.partition("/")
   if dataset not in available():
     raise ValueError(f"Unknown data set {dataset!r}; choose one of {available()}.")
@@ -62,7 +65,30 @@ def _prepared(name, data_dir):
   if "/" in name and config not in configs:
     raise ValueError(f"Unknown configuration {config!r} of {dataset}; choose one of {configs}.")
   builder = builder_class(config=config or configs[0], data_dir=data_dir)
-  builder.download_and_prepare()
+  try:
+    builder.download_and_prepare()
+  except AssertionError as error:  # TFDS's, where the folder of manual downloads is missing
+    raise FileNotFoundError(
+      f"{name} needs files that are downloaded by hand: {' '.join(str(error).split())}"
+    ) from error
+  return builder
+
+
+def _in_folder(folder):
+  """The builder of a data set that somebody prepared, in this folder or in one below."""
+  deep = ("", "*/", "*/*/", "*/*/*/")  # NAME/CONFIG/VERSION
+  found = [info for below in deep for info in folder.glob(f"{below}dataset_info.json")]
+  if len(found) != 1:
+    raise ValueError(
+      f"dataset={folder} holds {len(found)} prepared data sets: give the folder of one, "
+      "NAME/CONFIG/VERSION, in which TFDS wrote dataset_info.json."
+    )
+  builder = tfds.builder_from_directory(found[0].parent)
+  if "image" not in builder.info.features:
+    raise ValueError(
+      f"dataset={folder} has the features {', '.join(builder.info.features)}: specimens are its "
+      "feature `image`, [S, S, 1]."
+    )
   return builder
 
 

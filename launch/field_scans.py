@@ -101,8 +101,10 @@ def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_
   )
 
 
-def write(folder: str, result: field_outputs.FieldResult, say: Callable[[str], Any]) -> None:
-  """Writes a scan, and says what it was in a few sentences."""
+def write(
+  folder: str, result: field_outputs.FieldResult, say: Callable[[str], Any]
+) -> dict[str, Any]:
+  """Writes a scan, says what it was in a few sentences, and returns what its scan.json says."""
   summary = field_outputs.write(folder, result)
   height, width = summary["frame_px"]
   say(
@@ -124,3 +126,4 @@ def write(folder: str, result: field_outputs.FieldResult, say: Callable[[str], A
     f"Written: {folder}/path.csv, mask, partial_scan, completion, uncertainty and interpolation "
     "as .npy and .tif, scan.json and scan.png."
   )
+  return summary

@@ -4,6 +4,7 @@ Nothing below `adaptive_stem_tf` knows flags: here they become one frozen config
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 import shlex
@@ -114,7 +115,21 @@ def run(main: Callable[[], None]) -> None:
       sys.exit(as_called(f"error: {error}"))
 
   flags.DEFINE_boolean("traceback", False, "show where an error arose, besides what it says")
-  app.run(guarded)
+  try:
+    app.run(guarded)
+  except BrokenPipeError:
+    if later.has_ended():  # in main, where it may be the pipe of something else
+      raise
+  finally:
+    _flush()
+
+
+def _flush() -> None:
+  """Writes what is left for the standard output, unless nobody reads it any more: `| head`."""
+  try:
+    sys.stdout.flush()
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _define_field(field):

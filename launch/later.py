@@ -37,3 +37,8 @@ def end() -> None:
   """Loads modules at once again that are imported from now on."""
   if _FINDER in sys.meta_path:
     sys.meta_path.remove(_FINDER)
+
+
+def has_ended() -> bool:
+  """Returns whether modules load at once: a command runs."""
+  return _FINDER not in sys.meta_path

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from adaptive_stem_tf.serving import subject as subject_lib
 
 
-def read(file: str, frame: int, binning: int, pixel_size_nm: float | None) -> subject_lib.Subject:
+def read(
+  file: str, frame: int, binning: int, pixel_size_nm: float | None, rows: int | None = None
+) -> subject_lib.Subject:
   """Reads, bins and mends a micrograph as `subject.of_file`, and prints what was done to it."""
-  subject = subject_lib.of_file(file, frame, binning, pixel_size_nm)
+  subject = subject_lib.of_file(file, frame, binning, pixel_size_nm, rows)
   for note in subject.notes:
     print(f"{file}: {note}")
   return subject

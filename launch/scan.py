@@ -2,7 +2,7 @@
 
   python -m launch.scan --image=FILE --model=savedmodels/NAME/1 --output_dir=OUT
 
-Reads npy, tif, png and jpg; dm3, dm4, emd, ser and others by RosettaSciIO (pip install
+Reads npy, tif, png, jpg, bmp and gif; dm3, dm4, emd, ser and others by RosettaSciIO (pip install
 'adaptive-stem-tf[microscopy]'). Needs the SavedModel, not the run it was trained in. A
 window of the model's size is scanned (the central one unless --window says which), or all
 of the image with --tiles: each tile is a scan of its own, neighbours overlap by --overlap
@@ -21,12 +21,18 @@ uncertainty and interpolation (.npy, .tif), and path.csv has the round of each p
 
   python -m launch.scan --fields --image=FILE --model=savedmodels/FIELDS/1 --output_dir=OUT
 
+--image can also be a folder, or a pattern in quotes ('micrographs/*.dm4'): each file then has a
+folder of its own in --output_dir, and scans.csv there has a line for each. Files that cannot be
+scanned are named, and the others go on.
+
 --normalise says which intensities become the model's [-1, 1]: `image` is each window's own
 range, as in training, which a microscope cannot know before it has scanned; `measured` is
 the range of the first segment, which it can; LOW,HIGH is a calibration.
 """
 
 from __future__ import annotations
+
+import functools
 
 import tqdm
 from absl import flags
@@ -41,10 +47,12 @@ from adaptive_stem_tf.serving import (
   scanner,
 )
 from adaptive_stem_tf.serving.scan_result import ScanResult
-from launch import field_scans, micrograph_file
+from launch import field_scans, micrograph_file, scan_files
 from launch import flags as launch_flags
 
-_IMAGE = flags.DEFINE_string("image", None, "file of a micrograph", required=True)
+_IMAGE = flags.DEFINE_string(
+  "image", None, "file of a micrograph, a folder, or a pattern in quotes", required=True
+)
 _MODEL = flags.DEFINE_string(
   "model", None, "folder of a SavedModel, NAME/VERSION; by default one that comes with the project"
 )
@@ -72,6 +80,9 @@ _BINNING = flags.DEFINE_integer(
 _FRAME = flags.DEFINE_integer(
   "frame", 0, "which frame is taken of a file that holds a stack, from 0", lower_bound=0
 )
+_ROWS = flags.DEFINE_integer(
+  "rows", None, "rows that are kept, above an information bar; default: all", lower_bound=1
+)
 _NORMALISE = flags.DEFINE_string(
   "normalise", "image", "which intensities become [-1, 1]: image, measured, or LOW,HIGH"
 )
@@ -89,63 +100,81 @@ _PROGRESS = flags.DEFINE_boolean(
 def main() -> None:
   """Reads, scans and writes."""
   field_scans.check(("window", "tiles", "overlap", "corrector"))
-  if field_scans.FLAGS.fields:
-    _scan_field()
-    return
-  window, normalisation = _window(), intensities.Normalisation.parse(_NORMALISE.value)
-  image, size, about, _ = micrograph_file.read(
-    _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
-  )
-  model = scanner.Scanner(field_scans.model_folder(_MODEL.value), _CORRECTOR.value or None)
-  corners = (
-    image_scan.tile_corners(image.shape, model.size, _OVERLAP.value)
-    if _TILES.value
-    else [image_scan.window_corner(image.shape, model.size, window)]
-  )
-  result = image_scan.scan(
-    model,
-    image,
-    corners,
-    normalisation,
-    size,
-    lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)),
-  )
-  about |= {"command": launch_flags.command()}
-  folder = outputs.write_scan(_OUTPUT.value, result._replace(about=about | result.about))
-  print(_told(result))
-  print(
-    f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and "
-    "scan.png."
-  )
-
-
-def _scan_field() -> None:
-  """Scans all of an image as one field."""
   normalisation = intensities.Normalisation.parse(_NORMALISE.value)
-  image, size, about, _ = micrograph_file.read(
-    _IMAGE.value, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value
-  )
-  model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
-  settings = field_scans.settings(model, image.shape)
-  scanned = field_scan.scan(
-    model,
-    settings,
-    field_request.intensity_range(normalisation, image),
-    field_request.reader(image, field_scans.FLAGS.electrons_per_pixel, settings.seed),
-    progress=lambda numbers: tqdm.tqdm(numbers, "rounds", disable=not _PROGRESS.value),
-  )
-  about |= {
-    "command": launch_flags.command(),
-    "model": str(model.folder),
-    "normalise": _NORMALISE.value,
-    "rounds": settings.rounds,
-    "pattern_seed": settings.seed,
-    "contiguous": settings.contiguous,
-    "plan_ahead": settings.plan_ahead,
-    "electrons_per_pixel": field_scans.FLAGS.electrons_per_pixel,
-  }
-  result = field_outputs.FieldResult(scanned, image, size, model.filter_sigma, about)
-  field_scans.write(_OUTPUT.value, result, print)
+  scan = (_field_scan if field_scans.FLAGS.fields else _window_scan)(normalisation)
+  scan_files.each(_IMAGE.value, _OUTPUT.value, scan)
+
+
+def _read(file):
+  return micrograph_file.read(file, _FRAME.value, _BINNING.value, _PIXEL_SIZE.value, _ROWS.value)
+
+
+def _window_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
+  """Returns what scans a window of a file, or all of it by tiles, into a folder."""
+  window = _window()
+  load = functools.cache(scanner.Scanner)
+
+  def scan(file, folder):
+    """Scans a file, and returns what scan.json says."""
+    image, size, about, _ = _read(file)
+    model = load(field_scans.model_folder(_MODEL.value), _CORRECTOR.value or None)
+    corners = (
+      image_scan.tile_corners(image.shape, model.size, _OVERLAP.value)
+      if _TILES.value
+      else [image_scan.window_corner(image.shape, model.size, window)]
+    )
+    result = image_scan.scan(
+      model,
+      image,
+      corners,
+      normalisation,
+      size,
+      lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)),
+    )
+    about |= {"command": launch_flags.command(), **result.about}
+    result = result._replace(about=about)
+    outputs.write_scan(folder, result)
+    print(_told(result))
+    print(
+      f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and "
+      "scan.png."
+    )
+    return outputs.summary(result)
+
+  return scan
+
+
+def _field_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
+  """Returns what scans all of a file as one field, into a folder."""
+  load = functools.cache(field_scan.ExportedFields)
+  electrons = field_scans.FLAGS.electrons_per_pixel
+
+  def scan(file, folder):
+    """Scans a file, and returns what scan.json says."""
+    image, size, about, _ = _read(file)
+    model = load(field_scans.model_folder(_MODEL.value))
+    settings = field_scans.settings(model, image.shape)
+    scanned = field_scan.scan(
+      model,
+      settings,
+      field_request.intensity_range(normalisation, image),
+      field_request.reader(image, electrons, settings.seed),
+      progress=lambda numbers: tqdm.tqdm(numbers, "rounds", disable=not _PROGRESS.value),
+    )
+    about |= {
+      "command": launch_flags.command(),
+      "model": str(model.folder),
+      "normalise": _NORMALISE.value,
+      "rounds": settings.rounds,
+      "pattern_seed": settings.seed,
+      "contiguous": settings.contiguous,
+      "plan_ahead": settings.plan_ahead,
+      "electrons_per_pixel": electrons,
+    }
+    result = field_outputs.FieldResult(scanned, image, size, model.filter_sigma, about)
+    return field_scans.write(folder, result, print)
+
+  return scan
 
 
 def _window() -> tuple[int, int] | None:

@@ -81,8 +81,13 @@ def from_frames(
   if frame >= len(array):
     raise MicrographError(f"frame={frame} was asked for, and it has {len(array)}: count from 0.")
   if len(array) > 1:
-    notes = (*notes, f"frame {frame} of {len(array)} (counted from 0)")
+    notes = (*notes, frame_note(frame, len(array)))
   return from_array(array[frame], pixel_size_nm, notes)
+
+
+def frame_note(frame: int, count: int) -> str:
+  """Returns that a frame is taken of several."""
+  return f"a stack of {count} images: frame {frame} is taken (counted from 0)"
 
 
 def nanometres(

@@ -42,8 +42,6 @@ _SUFFIXES = frozenset(
     "tvips",
     "rpl",
     "de5",
-    "bmp",
-    "gif",
   )
 )
 INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"

@@ -16,12 +16,16 @@ from adaptive_stem_tf.micrographs import microscope_files
 from adaptive_stem_tf.micrographs.micrograph import (
   Micrograph,
   MicrographError,
+  frame_note,
   from_array,
   from_frames,
   nanometres,
 )
 
 _MICROSCOPIC = 1e3  # nm: a TIFF's resolution tags that say more are of a printer, not a microscope
+_FEI_SCANS = ("Scan", "EScan", "IScan")  # sections of FEI's and Thermo Fisher's tags
+_ZEISS_SIZES = ("ap_image_pixel_size", "ap_pixel_size")  # of the file, else of the screen
+_GATAN = (65009, 65010, 65003)  # tags: sizes of a column and of a row, and their unit
 _RESOLUTION_UNITS = {3: "cm", 2: "inch"}
 _CM_PER_INCH = 2.54
 
@@ -33,8 +37,8 @@ def read(path: str | os.PathLike, frame: int = 0, colour: bool = False) -> Micro
   is accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
 
   Args:
-    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, or what RosettaSciIO reads
-      (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
+    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, .bmp, .gif, or what
+      RosettaSciIO reads (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
     frame: which frame of a stack, from 0.
     colour: whether channels that differ are averaged, as where a scale bar or a label is in colour.
 
@@ -117,8 +121,11 @@ def _read_npz(file: BinaryIO, frame: int) -> Micrograph:
 
 
 def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
-  """Reads a PNG or JPEG of any depth."""
+  """Reads a PNG, JPEG, BMP or GIF of any depth; of an animation, one frame."""
   with Image.open(file) as opened:
+    count = getattr(opened, "n_frames", 1)
+    if count > 1:
+      return _read_animation(opened, frame, count)
     picture: Image.Image = opened
     if picture.mode in ("P", "PA"):
       picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
@@ -127,6 +134,14 @@ def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
     if picture.mode == "LA":
       picture = picture.convert("RGBA")
     return _only_frame(np.asarray(picture), frame)
+
+
+def _read_animation(picture, frame, count):
+  """Reads one frame of several, whose colours a palette may say."""
+  if frame >= count:
+    raise MicrographError(f"frame={frame} was asked for, and it has {count}: count from 0.")
+  picture.seek(frame)
+  return from_array(np.asarray(picture.convert("RGB")), notes=(frame_note(frame, count),))
 
 
 def _read_tiff(file: BinaryIO, frame: int) -> Micrograph:
@@ -167,12 +182,10 @@ def _decode_with_pillow(file, frame, series, error):
 
 
 def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
-  """Returns the pixel size that FEI's, ImageJ's, OME's or the standard tags give."""
-  scan = (tiff.fei_metadata or {}).get("Scan", {})
-  if scan.get("PixelWidth"):
-    return nanometres(
-      float(scan.get("PixelHeight", scan["PixelWidth"])), float(scan["PixelWidth"]), "m"
-    )
+  """Returns the pixel size that tags say: a microscope's, OME's, ImageJ's, or standard ones."""
+  own = _microscope_pixel_size(tiff)
+  if own is not None:
+    return nanometres(*own)
   if tiff.ome_metadata:
     pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
     pixels = (pixels[0] if isinstance(pixels, list) else pixels)["Pixels"]
@@ -201,6 +214,25 @@ def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
   return (size, notes) if size is not None and size < _MICROSCOPIC else (None, ())
 
 
+def _microscope_pixel_size(tiff):
+  """Returns the distance of rows, that of columns and their unit, as the private tags of FEI,
+  Thermo Fisher, Zeiss or Gatan say; None without such tags.
+  """
+  for part in _FEI_SCANS:
+    scan = (tiff.fei_metadata or {}).get(part) or {}
+    if scan.get("PixelWidth"):
+      return float(scan.get("PixelHeight") or scan["PixelWidth"]), float(scan["PixelWidth"]), "m"
+  for name in _ZEISS_SIZES:
+    entry = (tiff.sem_metadata or {}).get(name, ())
+    if len(entry) == 3 and entry[1]:  # the name that Zeiss shows, number and unit
+      return float(entry[1]), float(entry[1]), str(entry[2])
+  gatan = [tiff.pages[0].tags.get(code) for code in _GATAN]
+  if all(gatan):
+    column, row, unit = (tag.value for tag in gatan)
+    return float(row), float(column), str(unit)
+  return None
+
+
 def _only_frame(array, frame):
   if frame:
     raise MicrographError(f"frame={frame} was asked for, and it is a single image.")
@@ -215,4 +247,6 @@ _READERS: dict[str, Callable[[BinaryIO, int], Micrograph]] = {
   ".png": _read_picture,
   ".jpg": _read_picture,
   ".jpeg": _read_picture,
+  ".bmp": _read_picture,
+  ".gif": _read_picture,
 }

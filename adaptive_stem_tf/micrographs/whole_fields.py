@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from skimage import transform
 
-from adaptive_stem_tf.micrographs import readers
+from adaptive_stem_tf.micrographs import information_bar, readers
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
 
 PERCENTILES = 0.1, 99.9  # that become -1 and 1: a few hot pixels should not set the contrast
@@ -76,7 +76,8 @@ def read_all(
   """
   micrograph = readers.read(path, frame, colour=True)
   size, shape = micrograph.pixel_size_nm, micrograph.image.shape
-  notes = micrograph.notes if rows is None else (*micrograph.notes, f"rows 0 to {rows - 1}")
+  cut = information_bar.notes(micrograph.image) if rows is None else (f"rows 0 to {rows - 1}",)
+  notes = (*micrograph.notes, *cut)
   try:
     image, (top, left) = _visible(micrograph.image, reading, rows)
     return [

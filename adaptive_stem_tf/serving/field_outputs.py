@@ -78,7 +78,7 @@ def errors(result: FieldResult) -> dict[str, dict[str, float]]:
   targets = {"filtered": filtered.numpy()[0, ..., 0], "raw": raw}
   values: dict[str, dict[str, float]] = {}
   for name in ("completion", "interpolation"):
-    image = unit(getattr(result.scan, name))[None]
+    image = np.asarray(unit(getattr(result.scan, name)))[None]
     values[name] = {}
     for kind, target in targets.items():
       ten_mse = metrics.ten_mse(image, target)

@@ -49,7 +49,7 @@ def write_hspy(file: str | os.PathLike, signal: Mapping[str, Any]) -> None:
       f"{file} is written by RosettaSciIO, which is not installed: {microscope_files.INSTALL}."
     ) from error
   # HyperSpy's own signals bring these; RosettaSciIO asks for all of them.
-  empty = {"learning_results": {}, "models": {}, "tmp_parameters": {}}
+  empty: dict[str, Any] = {"learning_results": {}, "models": {}, "tmp_parameters": {}}
   package = {"package": "", "package_version": ""}
   whole = {**empty, "package_info": package, "attributes": {"_lazy": False}, **signal}
   writer.file_writer(os.fspath(file), whole, show_progressbar=False)

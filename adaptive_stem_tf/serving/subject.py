@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf.micrographs import crops, microscope_files, readers
+from adaptive_stem_tf.micrographs import crops, information_bar, microscope_files, readers
 from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array
 from adaptive_stem_tf.serving import image_scan
 
@@ -23,21 +23,35 @@ class Subject(NamedTuple):
 
 
 def of_file(
-  file: str | os.PathLike, frame: int = 0, binning: int = 1, pixel_size_nm: float | None = None
+  file: str | os.PathLike,
+  frame: int = 0,
+  binning: int = 1,
+  pixel_size_nm: float | None = None,
+  rows: int | None = None,
 ) -> Subject:
-  """Reads, bins and mends a micrograph.
+  """Reads, bins and mends a micrograph; notes what looks like an information bar.
 
   Args:
     file: of any type that `readers.read` knows.
     frame: which frame of a stack, from 0.
     binning: px per side that become one.
     pixel_size_nm: side of a px of the file; None for what the file says.
+    rows: how many rows are kept, of those above an information bar; None for all.
 
   Raises:
-    ValueError, FileNotFoundError, RuntimeError: as `readers.read`.
+    ValueError, FileNotFoundError, RuntimeError: as `readers.read`; for rows that there are not.
   """
-  about = {"image": str(file), "frame": frame, "binning": binning}
-  return _mended(readers.read(file, frame), about, binning, pixel_size_nm)
+  about = {"image": str(file), "frame": frame, "binning": binning, "rows": rows}
+  return _mended(_above(readers.read(file, frame), rows), about, binning, pixel_size_nm)
+
+
+def _above(stored: Micrograph, rows: int | None) -> Micrograph:
+  """Cuts what is below some rows off, or notes what should be."""
+  if rows is None:
+    return stored._replace(notes=(*stored.notes, *information_bar.notes(stored.image)))
+  if not 0 < rows <= len(stored.image):
+    raise MicrographError(f"rows={rows}: the image has {len(stored.image)}; give how many to keep.")
+  return stored._replace(image=stored.image[:rows])
 
 
 def of_array(array: np.ndarray, pixel_size_nm: float | None = None) -> Subject:

@@ -59,6 +59,14 @@ except SystemExit:
   assert f"launch.{name}" in "".join(out) and out[-1] == ""
 
 
+def test_whoever_reads_the_first_lines_only_sees_no_traceback():
+  command = [sys.executable, "-m", "launch.scan", "--helpshort"]
+  pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+  with subprocess.Popen(command, cwd=ROOT, **pipes) as running:
+    running.stdout.close()  # as `head` does
+    assert running.stderr.read() == b""
+
+
 def test_lines_that_tensorflow_logs_are_kept_back(capfd):
   with quiet.captured():
     for line in [*LOGGED, "Illegal instruction", *LOGGED, "I am no log line"]:

@@ -1,5 +1,6 @@
 """python -m launch.scan on files, with a tiny exported model."""
 
+import csv
 import json
 
 import numpy as np
@@ -98,3 +99,64 @@ def test_mistakes_are_sentences(tmp_path, model, image, more, words):
   ended = scan(image, model, tmp_path / "out", *more)
   assert ended.code == 1 and words in ended.err and "Traceback" not in ended.err
   assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def folder(tmp_path, image):
+  """A folder of two micrographs and of files that are none."""
+  place = tmp_path / "micrographs"
+  (place / "more").mkdir(parents=True)
+  for file in (place / "a.tif", place / "more" / "b.tif"):
+    file.write_bytes(image.read_bytes())
+  np.save(place / "a.npy", np.zeros([3, 3]))
+  (place / "README.md").write_text("two micrographs")
+  return place
+
+
+@pytest.mark.parametrize("pattern", ["micrographs", "micrographs/**/*"])
+def test_the_files_of_a_folder_are_scanned_one_by_one(tmp_path, model, folder, pattern):
+  output = tmp_path / "out"
+  ended = scan(tmp_path / pattern, model, output)
+  assert ended.code == 0, ended.err
+  with open(output / "scans.csv", newline="") as file:
+    rows = {row["file"]: row for row in csv.DictReader(file)}
+  scanned = {"a.tif": output / "a.tif", "more/b.tif": output / "more" / "b"}
+  for name, place in scanned.items():
+    row, summary = rows[str(folder / name)], json.loads((place / "scan.json").read_text())
+    assert row["folder"] == str(place) and row["rows_px"] == "16" and row["error"] == ""
+    assert float(row["ten_mse"]) == summary["ten_mse"]["filtered"]
+    assert float(row["ssim"]) == summary["ssim"]["filtered"] and row["pixel_size_nm"]
+  assert "smaller than the 16 x 16 px" in rows[str(folder / "a.npy")]["error"]
+  assert len(rows) == 3 and "2 of 3 files were scanned" in ended.out
+  assert "a.npy is left out: the image is 3 x 3 px" in ended.out
+
+
+def test_folders_without_a_micrograph_are_refused(tmp_path, model, folder):
+  (tmp_path / "empty").mkdir()
+  ended = scan(tmp_path / "empty", model, tmp_path / "out")
+  assert ended.code == 1 and "matches no file" in ended.err
+  ended = scan(f"{folder}/*.npy", model, tmp_path / "out")
+  assert ended.code == 1 and "none of the 1 files" in ended.err
+
+
+def test_an_information_bar_is_said_and_cut(tmp_path, model):
+  image = np.uint8(100 + 100 * tiny.images(1, 200)[0, ..., 0])
+  image[-24:] = 0
+  image[-14:-8, 20:180:12] = 255
+  tifffile.imwrite(tmp_path / "bar.tif", image)
+  ended = scan(tmp_path / "bar.tif", model, tmp_path / "out")
+  assert "what looks like an information bar begins at row 173: --rows=173 cuts it off" in ended.out
+  told, out = summary(tmp_path / "bar.tif", model, tmp_path / "cut", "--rows=173")
+  assert told["image_px"] == [173, 200] and told["rows"] == 173 and "bar begins" not in out
+  ended = scan(tmp_path / "bar.tif", model, tmp_path / "no", "--rows=201")
+  assert ended.code == 1 and "rows=201: the image has 200" in ended.err
+
+
+def test_files_say_how_they_were_made(tmp_path, model, image):
+  told, out = summary(image, model, tmp_path / "out")
+  assert told["software"].startswith("adaptive-stem-tf ")
+  assert told["command"].startswith(f"python -m launch.scan --image={image} --model=")
+  psnr, ssim = (told[name]["filtered"] for name in ("psnr_db", "ssim"))
+  assert f"(PSNR {psnr:.1f} dB, SSIM {ssim:.3f})" in out and -1 < ssim < 1
+  with tifffile.TiffFile(tmp_path / "out" / "completion.tif") as file:
+    assert json.loads(file.imagej_metadata["Info"]) == told

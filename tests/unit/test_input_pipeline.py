@@ -102,6 +102,15 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     input_pipeline.read_images(path)
 
 
+@pytest.mark.parametrize("name", ["image.tif", "image.dm4", "image.PNG"])
+def test_a_micrograph_is_sent_to_the_command_that_cuts_it(tmp_path, name):
+  (tmp_path / name).write_bytes(b"II*")
+  with pytest.raises(
+    ValueError, match=f"{name} is no NumPy file: .*launch.prepare --input=.*{name}"
+  ):
+    input_pipeline.read_images(tmp_path / name)
+
+
 def test_an_archive_is_refused(tmp_path):
   np.savez(tmp_path / "images.npz", a=np.zeros(3))
   with pytest.raises(ValueError, match="is an archive of several arrays"):

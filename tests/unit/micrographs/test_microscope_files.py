@@ -47,7 +47,9 @@ def test_the_first_image_is_taken_and_said():
 def test_a_frame_of_a_stack():
   read = taken(signal(np.stack([PIXELS, 2 * PIXELS]), navigated=1, units="um"), frame=1)
   np.testing.assert_array_equal(read.image, 2 * PIXELS)
-  assert read.pixel_size_nm == 500.0 and read.notes == ("frame 1 of 2 (counted from 0)",)
+  assert read.pixel_size_nm == 500.0 and read.notes == (
+    "a stack of 2 images: frame 1 is taken (counted from 0)",
+  )
 
 
 def test_colour_stored_as_records_is_joined():

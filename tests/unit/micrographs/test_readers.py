@@ -170,7 +170,7 @@ def test_one_frame_of_a_stack_is_taken_and_said(tmp_path, name):
   for frame in range(3):
     read = readers.read(tmp_path / name, frame)
     np.testing.assert_array_equal(read.image, stack[frame])
-    assert read.notes == (f"frame {frame} of 3 (counted from 0)",)
+    assert read.notes == (f"a stack of 3 images: frame {frame} is taken (counted from 0)",)
   with pytest.raises(MicrographError, match="frame=3 was asked for, and it has 3"):
     readers.read(tmp_path / name, 3)
 

@@ -1,0 +1,36 @@
+"""Draws simulated specimens: a labelled contact sheet, one row for each kind.
+
+  python -m launch.preview --output=sheet.png
+  python -m launch.preview --config=fields_512 --columns=4 --output=fields.png
+
+Each image fills its own range of grey. Titles say the dose, electrons per px where the image is
+brightest, and the size of a pixel; of whole fields the Gini coefficient of their structure.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from datasets.simulated_stem import preview
+from launch import flags as launch_flags
+
+_OUTPUT = flags.DEFINE_string("output", None, "PNG file to write", required=True)
+_CONFIG = flags.DEFINE_string(
+  "config", "crops_96", "configuration of simulated_stem: crops_96, downsampled_96 or fields_512"
+)
+_COLUMNS = flags.DEFINE_integer("columns", 12, "examples of each kind", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "seed of the examples", lower_bound=0)
+
+
+def main() -> None:
+  """Draws and writes the contact sheet."""
+  sheet = preview.contact_sheet(_CONFIG.value, _COLUMNS.value, _SEED.value)
+  pathlib.Path(_OUTPUT.value).parent.mkdir(parents=True, exist_ok=True)
+  sheet.savefig(_OUTPUT.value, format="png", dpi=160)
+  print(f"Written: {_OUTPUT.value}.")
+
+
+if __name__ == "__main__":
+  launch_flags.run(main)
