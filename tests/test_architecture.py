@@ -23,6 +23,7 @@ FOUNDATIONS = {
   "randomness",
   "intensities",
   "installation",
+  "integrity",
   "quiet",
 }
 _DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
@@ -40,6 +41,7 @@ ALLOWED = {
   "randomness": FOUNDATIONS,
   "intensities": FOUNDATIONS,
   "installation": set(),
+  "integrity": set(),
   "quiet": set(),
   "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config
+from adaptive_stem_tf import field_config, integrity
 from adaptive_stem_tf.fields.state import Cells, Completion
 from adaptive_stem_tf.training import workdir as workdir_lib
 
@@ -28,7 +28,9 @@ class ExportedModel:
 
     Raises:
       ValueError: if it does not scan whole fields.
+      integrity.DamagedModelError: if its files are not those that were exported.
     """
+    integrity.check(pathlib.Path(folder))
     self._loaded = tf.saved_model.load(str(folder))
     missing = [name for name in _SIGNATURES if name not in self._loaded.signatures]
     if missing:

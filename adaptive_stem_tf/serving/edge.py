@@ -9,6 +9,7 @@ import pathlib
 
 import numpy as np
 
+from adaptive_stem_tf import integrity
 from adaptive_stem_tf.serving.geometry import Geometry
 
 try:
@@ -30,6 +31,7 @@ class EdgeModel:
 
   Raises:
     FileNotFoundError: if the folder holds no such model.
+    integrity.DamagedModelError: if files of the exported model that it belongs to were changed.
     RuntimeError: if ai-edge-litert is not installed.
   """
 
@@ -50,6 +52,7 @@ class EdgeModel:
           f"{file} is missing: launch.export --litert writes it (float16 and int8 with "
           "--litert_precisions)."
         )
+    integrity.check(folder.parent.parent)  # assets.extra/litert of NAME/VERSION
     with np.load(files["start"]) as start:
       self._start = {name: start[name] for name in start.files}
     self.geometry = Geometry(*(int(self._start.pop(name)) for name in Geometry._fields))

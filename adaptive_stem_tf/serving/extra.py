@@ -7,7 +7,6 @@ servers when they load the model litert/                        the fast path, i
 `serving.litert`)
 """
 
-import hashlib
 import importlib.util
 import json
 import pathlib
@@ -16,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import adaptive_stem_tf
+from adaptive_stem_tf import integrity
 from adaptive_stem_tf.serving import contract
 from adaptive_stem_tf.settings import Composite
 
-FOLDER = "assets.extra"
+FOLDER = integrity.FOLDER
 WARM_UP = "tf_serving_warmup_requests"  # the name that servers look for
 _SIGNATURES = {
   "complete": "completes partial scans",
@@ -93,11 +94,11 @@ def write(
     iteration: of training; None if unknown.
   """
   folder = saved_model / FOLDER
-  (folder / "config.json").write_text(experiment.to_json())
+  (folder / integrity.CONFIG).write_text(experiment.to_json())
   signatures = contract.of_protos(read_protos(saved_model))
   if has_serving_api() and not (folder / WARM_UP).exists():
     write_warm_up(folder / WARM_UP, output.parent.name, signatures)
-  (folder / "manifest.json").write_text(
+  (folder / integrity.MANIFEST).write_text(
     json.dumps(
       {
         "model": output.parent.name,
@@ -107,7 +108,7 @@ def write(
         "tensorflow": tf.__version__,
         "config_sha256": config_hash(experiment),
         "files_sha256": {
-          str(file.relative_to(saved_model)): _file_hash(file)
+          str(file.relative_to(saved_model)): integrity.file_digest(file)
           for file in sorted(saved_model.rglob("*"))
           if file.is_file() and file.parent != folder
         },
@@ -119,35 +120,23 @@ def write(
 
 
 def config_hash(experiment: Composite) -> str:
-  """Returns the SHA-256 of a configuration: of its JSON with sorted keys and no spaces."""
-  values = json.loads(experiment.to_json())
-  return hashlib.sha256(
-    json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
-  ).hexdigest()
-
-
-def damage(saved_model: pathlib.Path) -> str | None:
-  """Returns what is wrong with the files that a manifest lists, as a sentence; None if nothing, or
-  there is none.
-  """
-  manifest = saved_model / FOLDER / "manifest.json"
-  if not manifest.is_file():
-    return None
-  for name, expected in json.loads(manifest.read_text())["files_sha256"].items():
-    file = saved_model / name
-    if not file.is_file():
-      return f"{file} is missing: export the model again, to the next version."
-    if _file_hash(file) != expected:
-      return (
-        f"{file} is damaged (its SHA-256 is not the manifest's): export the model again, to the "
-        "next version."
-      )
-  return None
+  """Returns the SHA-256 of a configuration (see `integrity.digest_of`)."""
+  return integrity.digest_of(json.loads(experiment.to_json()))
 
 
 def read_protos(saved_model: pathlib.Path) -> dict[str, meta_graph_pb2.SignatureDef]:
-  """Returns the signatures of a SavedModel by name, without loading it."""
-  proto = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
+  """Returns the signatures of a SavedModel by name, without loading it.
+
+  Raises:
+    integrity.DamagedModelError: if its graph cannot be read.
+  """
+  file = saved_model / "saved_model.pb"
+  try:
+    proto = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+  except message.DecodeError as error:
+    raise integrity.DamagedModelError(
+      f"{file} cannot be read ({error}): is it complete?"
+    ) from error
   return dict(proto.meta_graphs[0].signature_def)
 
 
@@ -196,7 +185,3 @@ def write_warm_up(
         predict_log=prediction_log_pb2.PredictLog(request=request)
       )
       writer.write(log.SerializeToString())
-
-
-def _file_hash(file):
-  return hashlib.sha256(file.read_bytes()).hexdigest()

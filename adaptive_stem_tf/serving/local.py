@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from adaptive_stem_tf import integrity
 from adaptive_stem_tf.serving import contract, extra, stepping
 from adaptive_stem_tf.serving.geometry import Geometry
 
@@ -18,7 +19,7 @@ class ModelError(ValueError):
 
 
 def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
-  """Refuses folders that are no exported model, without loading anything.
+  """Refuses folders that are no exported model, or a damaged one, without loading anything.
 
   Args:
     folder: NAME/VERSION.
@@ -26,8 +27,10 @@ def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
 
   Raises:
     ModelError: if there is no SavedModel in the folder.
+    integrity.DamagedModelError: if its files are not those that were exported.
   """
   if (folder / "saved_model.pb").is_file():
+    integrity.check(folder)
     return
   versions = (
     sorted(entry.name for entry in folder.iterdir() if entry.name.isdigit())

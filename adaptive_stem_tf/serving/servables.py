@@ -16,6 +16,7 @@ from absl import logging
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2, prediction_log_pb2
 
+from adaptive_stem_tf import integrity
 from adaptive_stem_tf.serving import contract, extra
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -41,9 +42,7 @@ class Version:
       logging.error("%s", self.error)
 
   def _load(self, folder):
-    damage = extra.damage(folder)
-    if damage:
-      raise ValueError(damage)
+    integrity.check(folder)
     self._loaded = tf.saved_model.load(str(folder))
     self.protos = extra.read_protos(folder)
     self.signatures = contract.of_protos(self.protos)

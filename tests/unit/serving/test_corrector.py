@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from adaptive_stem_tf import integrity
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.networks import generator
@@ -81,7 +82,7 @@ def test_what_travels_along_describes_it(made):
   described = manifest["signatures"]["correct"]
   assert "corrects the distortion" in described["does"]
   assert described["gives"]["corrected"].startswith("float32 [B, 16, 16, 1]: intensities")
-  assert extra.damage(folder) is None
+  assert integrity.damage(folder) is None
 
 
 def test_a_version_is_never_replaced(made):

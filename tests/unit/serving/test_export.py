@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, integrity
 from adaptive_stem_tf.serving import contract, export, extra
 from tests import exports as exports_lib
 from tests import tiny
@@ -141,14 +141,14 @@ def test_warm_up_requests_run_every_signature(loaded_export):
 
 def test_damage_is_found(exported, tmp_path):
   folder = shutil.copytree(exported["lstm"][1], tmp_path / "1")
-  assert extra.damage(folder) is None
+  assert integrity.damage(folder) is None
   weights = folder / "variables" / "variables.data-00000-of-00001"
   content = bytearray(weights.read_bytes())
   content[-1] ^= 1
   weights.write_bytes(content)
-  assert "variables.data-00000-of-00001 is damaged" in extra.damage(folder)
+  assert "variables.data-00000-of-00001 is damaged" in integrity.damage(folder)
   weights.unlink()
-  assert "variables.data-00000-of-00001 is missing" in extra.damage(folder)
+  assert "variables.data-00000-of-00001 is missing" in integrity.damage(folder)
 
 
 def test_an_export_that_fails_leaves_nothing(exported, tmp_path, monkeypatch):

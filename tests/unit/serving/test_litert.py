@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from adaptive_stem_tf import integrity
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import edge, equivalence, export, extra, litert, local, stepping
 from tests import tiny
@@ -72,10 +73,10 @@ def test_only_built_in_operations_are_used(fast):
 
 def test_the_manifest_covers_the_fast_path(fast, tmp_path):
   folder = shutil.copytree(fast, tmp_path / "1")
-  assert extra.damage(folder) is None
+  assert integrity.damage(folder) is None
   path = folder / extra.FOLDER / litert.FOLDER / "step.tflite"
   path.write_bytes(path.read_bytes()[:-1])
-  assert "litert/step.tflite is damaged" in extra.damage(folder)
+  assert "litert/step.tflite is damaged" in integrity.damage(folder)
 
 
 def test_bad_input_is_refused(fast):
