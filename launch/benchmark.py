@@ -1,6 +1,10 @@
 """Measures training: iterations per second, where the time goes, utilisation, memory, checkpoints.
 
   python -m launch.benchmark --flagfile=launch/flagfiles/lstm.cfg
+  python -m launch.benchmark --flagfile=launch/flagfiles/fields.cfg
+
+The second measures a scanner of whole fields, which any flag asks for that launch.train_fields
+has and launch.train has not.
 
 Specimens are random: nothing is downloaded, and nothing is kept. Utilisation is the
 counted arithmetic of an iteration over its time, over the rate of a 4096 x 4096 matrix
@@ -11,30 +15,91 @@ speed of a shared machine drifts.
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 from absl import flags
 
-from adaptive_stem_tf import config
-from adaptive_stem_tf.profiling import benchmark
+from adaptive_stem_tf import config, field_config
+from adaptive_stem_tf.profiling import benchmark, field_benchmark
 from adaptive_stem_tf.training import start
 from launch import flags as launch_flags
 
 _SPECIMENS = flags.DEFINE_integer(
   "specimens", 19_769, "specimens held, as many as WEMD has by default", lower_bound=1
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "times that everything is measured", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 10, "times that everything is measured", lower_bound=1)
 _JSON = flags.DEFINE_string("json", "", "also write the measurements to this file")
 
 
 def main() -> None:
   """Prints the measurements."""
-  experiment, settings = launch_flags.experiment(), launch_flags.section(config.RunSettings)
+  if _of_fields():
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as launch.train_fields
+  settings = launch_flags.section(config.RunSettings)
   start.set_up_tensorflow(settings)
-  result = benchmark.measure(experiment, settings, _SPECIMENS.value, _ROUNDS.value)
-  print(_report(experiment, settings, result))
+  if _of_fields():
+    fields = field_config.FieldExperiment()
+    fields = fields.replace(**launch_flags.given(fields.flat()))
+    count = min(_SPECIMENS.value, fields.data.simulated_fields or 1)
+    result = field_benchmark.measure(fields, settings, count, _REPEATS.value)
+    print(_report_fields(fields, settings, result))
+  else:
+    experiment = launch_flags.experiment()
+    result = benchmark.measure(experiment, settings, _SPECIMENS.value, _REPEATS.value)
+    print(_report(experiment, settings, result))
   if _JSON.value:
     with open(_JSON.value, "w") as file:
       json.dump(result, file, indent=1)
+
+
+def _of_fields() -> bool:
+  """Returns whether the command line, flag files included, has a flag of scanners of fields."""
+  given = flags.FLAGS.read_flags_from_files(sys.argv[1:])
+  names = {argument.lstrip("-").partition("=")[0] for argument in given}
+  names |= {name.removeprefix("no") for name in names}  # --noaugment
+  fields, crops = field_config.FieldExperiment().flat(), config.Experiment().flat()
+  return bool(names & (fields.keys() - crops.keys()))
+
+
+def _define() -> None:
+  """Defines the flags of the experiment that is measured: several have one name in both."""
+  if _of_fields():
+    launch_flags.define(*field_config.SECTIONS, field_config.FieldExperiment)
+  else:
+    launch_flags.define_experiment()
+  launch_flags.define(config.RunSettings)
+
+
+def _report_fields(
+  experiment: field_config.FieldExperiment, settings: config.RunSettings, result: dict
+) -> str:
+  scan, memory, saved = experiment.scan, result["memory"], result["checkpoint"]
+  batch = experiment.optimisation.batch_size
+  crops = {
+    field_benchmark.GENERATOR: f"{batch * (scan.crop // scan.generator_crop) ** 2} crops of "
+    f"{scan.generator_crop} px",
+    field_benchmark.ALL: f"{batch} crops of {scan.crop} px, {scan.rounds} rounds",
+  }
+  speed = [
+    f"{name:<23} {result['iterations_per_second'][name]:.3f} iterations per second ({value:.3f} s "
+    f"each), {crops[name]}"
+    for name, value in result["seconds_per_iteration"].items()
+  ]
+  networks = experiment.networks
+  return "\n".join(
+    [
+      f"whole fields, {networks.generator_channels} channels of the generator, "
+      f"{networks.policy_channels} of the policy, jit={settings.jit}",
+      *speed,
+      f"all of training         {result['hours_in_all']:.2f} h for "
+      f"{experiment.optimisation.iterations} iterations",
+      f"retraces                {result['retraces']}",
+      f"memory                  {memory['peak_above_idle_gb']:.2f} GB at most above "
+      f"{memory['idle_gb']:.2f} GB idle",
+      f"checkpoint              {saved['megabytes']:.0f} MB in {saved['seconds']:.2f} s",
+    ]
+  )
 
 
 def _report(experiment: config.Experiment, settings: config.RunSettings, result: dict) -> str:
@@ -62,6 +127,5 @@ def _report(experiment: config.Experiment, settings: config.RunSettings, result:
 
 
 if __name__ == "__main__":
-  launch_flags.define_experiment()
-  launch_flags.define(config.RunSettings)
+  _define()
   launch_flags.run(main)

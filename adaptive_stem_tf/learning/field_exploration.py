@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import field_config
@@ -83,9 +84,22 @@ class Behaviour:
     """Returns standard normal noise, smooth over some cells."""
     seed = tf.random.experimental.stateless_fold_in(self._seed, number)
     batch, rows, columns, _ = self._shape
-    size = [batch, rows // _SMOOTHNESS + 2, columns // _SMOOTHNESS + 2, 1]
-    noise = tf.image.resize(tf.random.stateless_normal(size, seed), [rows, columns], "bicubic")
-    return 1.2 * noise
+    size = [rows // _SMOOTHNESS + 2, columns // _SMOOTHNESS + 2]
+    coarse = tf.random.stateless_normal([batch, *size, 1], seed)
+    # As products with matrices: XLA has no bicubic resizing.
+    enlarge = [tf.constant(bicubic(*sides)) for sides in zip(size, (rows, columns))]
+    return 1.2 * tf.einsum("ri,bijk,cj->brck", enlarge[0], coarse, enlarge[1])
+
+
+def bicubic(size: int, enlarged: int) -> np.ndarray:
+  """Returns the matrix [enlarged, size] float32 of bicubic resizing along an axis (Keys 1981)."""
+  at = (np.arange(enlarged) + 0.5) * size / enlarged - 0.5
+  distance = np.abs(at[:, None] - np.arange(size))
+  near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+  far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+  weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+  # What would lie beyond the border is not there: the rest shares its weight.
+  return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _next(seed):

@@ -61,7 +61,7 @@ def measure(
     traced = learner.traces
     names = [*parts, "iteration", "peak"]
     functions = [*parts.values(), iteration, peak]
-    times = np.array([[_seconds(function) for function in functions] for _ in range(rounds)])
+    times = np.array([[seconds(function) for function in functions] for _ in range(rounds)])
     writer.close()
   median = dict(zip(names, np.median(times, 0).tolist()))
   work = arithmetic.iteration(learner)
@@ -79,7 +79,7 @@ def measure(
     ),
     "retraces": learner.traces - traced,
     "memory": _memory(learner, idle),
-    "checkpoint": _checkpoint(learner),
+    "checkpoint": checkpoint_cost(learner),
   }
 
 
@@ -151,7 +151,8 @@ def _peak_work(precision):
   return tf.function(lambda: tf.linalg.matmul(matrix, matrix))
 
 
-def _seconds(function) -> float:
+def seconds(function: Callable[[], Any]) -> float:
+  """Returns how long a function takes, until its first tensor is there."""
   start = time.perf_counter()
   for tensor in tf.nest.flatten(function()):
     if tf.is_tensor(tensor):
@@ -168,18 +169,18 @@ def _memory(learner, idle):
   }
 
 
-def _checkpoint(learner, repeats: int = 3):
-  """Times saving; the median of a few."""
+def checkpoint_cost(learner: Any, repeats: int = 3) -> dict[str, float]:
+  """Returns how long saving takes, the median of a few, and how large a checkpoint is."""
   folder = pathlib.Path(tempfile.mkdtemp(dir=os.getcwd()))
   try:
     checkpoints = checkpoint.Checkpoints(folder, learner, keep=1)
-    seconds = []
+    times = []
     for step in range(repeats):
       start = time.perf_counter()
       path = checkpoints.save(step)
-      seconds.append(time.perf_counter() - start)
+      times.append(time.perf_counter() - start)
     return {
-      "seconds": statistics.median(seconds),
+      "seconds": statistics.median(times),
       "megabytes": sum(f.stat().st_size for f in path.iterdir()) / 1e6,
     }
   finally:

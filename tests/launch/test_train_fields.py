@@ -59,6 +59,21 @@ def test_a_run_is_trained_resumed_and_refused_on_other_fields(eagerly, tmp_path,
   assert refused.code == 1 and "fields is" in refused.err
 
 
+def test_the_benchmark_measures_both_phases(eagerly, tmp_path):
+  sizes = {name: TINY[name] for name in TINY if not name.endswith("_every")}
+  flags = [f"--{name}={value}" for name, value in {**sizes, "simulated_fields": 3}.items()]
+  (tmp_path / "fields.cfg").write_text("\n".join(flags))
+  ended = commands.launch(
+    "benchmark", f"--flagfile={tmp_path / 'fields.cfg'}", "--repeats=1", "--noprogress",
+    f"--json={tmp_path / 'speed.json'}",
+  )  # fmt: skip
+  assert ended.code == 0, ended.err
+  found = json.loads((tmp_path / "speed.json").read_text())
+  assert list(found["seconds_per_iteration"]) == ["generator alone", "all networks"]
+  assert "8 crops of 32 px" in ended.out and "2 crops of 64 px, 2 rounds" in ended.out
+  assert found["checkpoint"]["megabytes"] > 0 and found["retraces"] == 0
+
+
 def test_nothing_to_train_on_is_a_sentence(tmp_path, fields):
   ended = train(tmp_path / "run", fields, crop=128)
   assert ended.code == 1 and "leave no field of at least 128 px" in ended.err

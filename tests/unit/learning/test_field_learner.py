@@ -91,6 +91,15 @@ def test_some_training_scans_have_pairs_and_some_have_none():
   assert set(plan.pairs.numpy()) == {np.float32(0.1), np.float32(0.0)}
 
 
+def test_noise_is_enlarged_bicubically():
+  coarse = np.random.default_rng(0).normal(size=[1, 5, 7, 1]).astype(np.float32)
+  rows, columns = field_exploration.bicubic(5, 16), field_exploration.bicubic(7, 20)
+  ours = np.einsum("ri,bijk,cj->brck", rows, coarse, columns)
+  # TensorFlow reads its weights from a table of 1,024.
+  expected = tf.image.resize(coarse, [16, 20], "bicubic")
+  np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
 def test_behaviour_is_even_or_louder_or_noisy():
   log_weights = tf.constant(np.random.default_rng(0).normal(size=[200, 8, 8, 1]).astype(np.float32))
   seed = tf.constant([0, 1], tf.int64)

@@ -1,0 +1,80 @@
+"""Measures the training of scanners of whole fields: speed of both phases, memory, checkpoints."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config, field_config, input_pipeline
+from adaptive_stem_tf.learning import field_agent
+from adaptive_stem_tf.learning.field_learner import FieldLearner
+from adaptive_stem_tf.profiling import benchmark
+
+_SIDE = 512  # px, of fields; crops are what is trained on
+_WARM_UP = 1
+PHASES = GENERATOR, ALL = ("generator alone", "all networks")
+
+
+def measure(
+  experiment: field_config.FieldExperiment,
+  settings: config.RunSettings,
+  specimens: int,
+  repeats: int,
+) -> dict[str, Any]:
+  """Measures the training of random fields.
+
+  Args:
+    experiment: what is trained.
+    settings: how.
+    specimens: how many fields are held.
+    repeats: how many iterations of each phase are timed, in turn; medians are returned.
+  """
+  tf.reduce_sum(tf.zeros([8]))  # TensorFlow's own memory
+  idle = benchmark.resident_bytes()
+  learner = _make(experiment, settings, specimens)
+  optimisation = experiment.optimisation
+  draws = input_pipeline.draws(
+    specimens, optimisation.batch_size, experiment.seed, experiment.data.augment
+  )
+  first = optimisation.generator_first * optimisation.iterations
+  # A phase is where the number of the iteration lies.
+  starts = {GENERATOR: 0, ALL: int(np.ceil(first))}
+  phases = [name for name in PHASES if first or name == ALL]
+
+  def iterate(name):
+    """Trains for one iteration of a phase."""
+    learner.iteration.assign(starts[name])
+    return learner.step(next(draws))
+
+  for name in phases * _WARM_UP:
+    iterate(name)
+  traced = learner.traces
+  times = [
+    [benchmark.seconds(lambda name=name: iterate(name)) for name in phases] for _ in range(repeats)
+  ]
+  seconds = dict(zip(phases, np.median(times, 0).tolist()))
+  share = optimisation.generator_first
+  total = optimisation.iterations * (
+    share * seconds.get(GENERATOR, 0.0) + (1 - share) * seconds[ALL]
+  )
+  return {
+    "seconds_per_iteration": seconds,
+    "iterations_per_second": {name: 1 / value for name, value in seconds.items()},
+    "hours_in_all": total / 3600,
+    "retraces": learner.traces - traced,
+    "memory": {
+      "idle_gb": idle / 1e9,
+      "peak_above_idle_gb": (benchmark.resident_bytes(peak=True) - idle) / 1e9,
+    },
+    "checkpoint": benchmark.checkpoint_cost(learner),
+  }
+
+
+def _make(experiment, settings, specimens):
+  """Returns a learner on random fields."""
+  random = np.random.default_rng(experiment.seed)
+  side = max(_SIDE, experiment.scan.crop)
+  # Few are drawn and all are views of them: random numbers of gigabytes take long.
+  drawn = random.uniform(-1, 1, [8, side, side, 1]).astype(np.float16)
+  fields = [drawn[number % len(drawn)] for number in range(specimens)]
+  return FieldLearner(experiment, fields, field_agent.make_networks(experiment), settings.jit)
