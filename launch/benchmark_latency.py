@@ -3,12 +3,17 @@ loopback.
 
   python -m launch.benchmark_latency --model=savedmodels/small/1
   python -m launch.benchmark_latency --flagfile=launch/flagfiles/lstm.cfg
+  python -m launch.benchmark_latency --model=savedmodels/FIELDS/1 --field_sizes=512,1024
 
 The first measures a model that was exported with --litert; the second untrained networks
 of a configuration's sizes, whose speed is the same. Each is measured with one thread,
 pinned to one core (the server of gRPC to another, where there is one), and with all.
 A decision begins with intensities in memory and ends with the next segment's positions
 in memory. On a busy machine the minimum says more than the percentiles.
+
+The third scans whole fields with a model of launch.train_fields, on all cores: the survey, each
+plan and the completion are timed, and all of a scan; LiteRT, too, if the model was exported with
+--litert, and how far its answers differ.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import model
-from adaptive_stem_tf.serving import export, extra, latency, litert
+from adaptive_stem_tf.serving import export, extra, field_latency, field_scan, latency, litert
 from launch import flags as launch_flags
 from launch import processes
 
@@ -38,6 +43,11 @@ _DECISIONS = flags.DEFINE_integer("decisions", 10_000, "decisions timed each way
 _COMPLETIONS = flags.DEFINE_integer(
   "completions", 1_000, "completions timed each way", lower_bound=1
 )
+_FIELD_SIZES = flags.DEFINE_list("field_sizes", ["512", "1024"], "fields: sides of fields, px")
+_COVERAGE = flags.DEFINE_float(
+  "coverage", 1 / 23, "fields: share of the pixels that is measured", 0.001, 0.5
+)
+_SCANS = flags.DEFINE_integer("scans", 5, "fields: scans timed of each size", lower_bound=1)
 _OUTPUT = flags.DEFINE_string(
   "output", "", "also write the measurements to this file: .json, or .md for a table"
 )
@@ -64,6 +74,12 @@ def main() -> None:
     return
   if _OUTPUT.value and pathlib.Path(_OUTPUT.value).suffix not in (".json", ".md"):
     raise ValueError(f"output={_OUTPUT.value} is neither .json nor .md.")
+  if _MODEL.value and _scans_fields(pathlib.Path(_MODEL.value)):
+    # Before TensorFlow is loaded: convolutions take half the time.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    result = _of_fields(pathlib.Path(_MODEL.value))
+    _write(result, _table_of_fields(result))
+    return
   with tempfile.TemporaryDirectory() as folder:
     path = (
       pathlib.Path(_MODEL.value)
@@ -84,12 +100,36 @@ def main() -> None:
         for row in _measure(way, path, threads)
       ],
     }
-  print(_table(result))
+  _write(result, _table(result))
+
+
+def _write(result, table):
+  """Prints a table; writes it, or what it shows, where --output says."""
+  print(table)
   if _OUTPUT.value:
-    text = (
-      json.dumps(result, indent=1) if _OUTPUT.value.endswith(".json") else _table(result) + "\n"
-    )
+    text = json.dumps(result, indent=1) if _OUTPUT.value.endswith(".json") else f"{table}\n"
     pathlib.Path(_OUTPUT.value).write_text(text)
+
+
+def _scans_fields(path):
+  """Returns whether a model scans whole fields, by its settings alone."""
+  settings = path / "assets.extra" / "config.json"
+  return settings.is_file() and "networks" in json.loads(settings.read_text())
+
+
+def _of_fields(path):
+  """Measures a scanner of whole fields."""
+  machine, model = latency.machine(), field_scan.ExportedFields(path)
+  sides, coverage, scans = map(int, _FIELD_SIZES.value), _COVERAGE.value, _SCANS.value
+  result = {
+    "machine": machine,
+    "model": f"{path.parent.name}/{path.name}: {model.rounds} rounds, coverage {coverage:.4f}",
+    "sizes": {side: field_latency.measure(model, side, coverage, scans) for side in sides},
+  }
+  folder = path / extra.FOLDER / litert.FOLDER
+  if folder.is_dir():
+    result["litert"] = field_latency.measure_fast(folder, model, coverage, scans)
+  return result
 
 
 def _untrained(path):
@@ -195,9 +235,28 @@ def _describe(path):
   )
 
 
-def _table(result):
+def _table_of_fields(result):
+  lines = [*_head(result), "| field | way | what | min | median | max |", "|---" * 6 + "|"]
+  ways = [(side, "SavedModel", times) for side, times in result["sizes"].items()]
+  fast = result.get("litert")
+  if fast:
+    ways.append((fast["side"], "LiteRT", {name: fast[name] for name in ("plan", "complete")}))
+  for side, way, times in ways:
+    for what, values in times.items():
+      cells = " | ".join(f"{values[key]:.0f} ms" for key in ("min", "median", "max"))
+      lines.append(f"| {side} px | {way} | {what} | {cells} |")
+  if fast:
+    lines += ["", (
+      f"LiteRT beside the SavedModel: {fast['other_positions']:.2%} of a round's positions differ "
+      f"at most, completions by {fast['difference']:.2g} at most."
+    )]  # fmt: skip
+  return "\n".join(lines)
+
+
+def _head(result):
+  """Returns lines that say what was measured, and where."""
   machine = result["machine"]
-  lines = [
+  return [
     result["model"],
     "",
     f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
@@ -205,6 +264,12 @@ def _table(result):
     f"{machine['tensorflow']}, ai-edge-litert {machine['ai-edge-litert']}, gRPC "
     f"{machine['grpcio']}, Python {machine['python']}",
     "",
+  ]
+
+
+def _table(result):
+  lines = [
+    *_head(result),
     "| | threads | what | calls | min | p50 | p99 | p99.9 |",
     "|---|---|---|---|---|---|---|---|",
   ]

@@ -1,19 +1,25 @@
-"""Converts a scanner of whole fields to LiteRT, for fields of one size.
+"""A scanner of whole fields in LiteRT, for fields of one size.
 
-Writes into a folder:
+A folder holds:
 
   plan.tflite       signature `plan` of the SavedModel, without next_positions
   complete.tflite   signature `complete`
 
-LiteRT has no assertions: who calls these checks what they are given.
+Both have built-in operations alone. LiteRT has no assertions: who calls these checks what they
+are given.
 """
 
+import os
 import pathlib
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf.serving import served_fields
 from adaptive_stem_tf.training.field_model import TrainedModel
+
+NAMES = ("complete", "plan")
 
 
 class _Fast(served_fields.ServedFields):
@@ -35,6 +41,34 @@ def convert(model: TrainedModel, folder: pathlib.Path, side: int) -> None:
   """
   folder.mkdir(parents=True, exist_ok=True)
   served = _Fast(model)
-  for name, function in served.signatures(1, side, ("complete", "plan")).items():
+  for name, function in served.signatures(1, side, NAMES).items():
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], served)
     (folder / f"{name}.tflite").write_bytes(converter.convert())
+
+
+class FastFields:
+  """What `convert` wrote, ready to be called.
+
+  Attributes:
+    side: of the fields, px.
+  """
+
+  def __init__(self, folder: pathlib.Path, threads: int = 0):
+    """Loads the two files.
+
+    Args:
+      folder: that holds them.
+      threads: that compute; 0 for as many as there are cores.
+    """
+    from ai_edge_litert import interpreter  # an optional package
+
+    threads = threads or len(os.sched_getaffinity(0))
+    self._runners: dict[str, Any] = {}
+    for name in NAMES:
+      one = interpreter.Interpreter(str(folder / f"{name}.tflite"), num_threads=threads)
+      self._runners[name] = one.get_signature_runner()
+    self.side = int(self._runners["complete"].get_input_details()["mask"]["shape"][1])
+
+  def call(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Calls `plan` or `complete` with arrays, for one field."""
+    return self._runners[name](**inputs)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import field_config
 from adaptive_stem_tf.fields import placement, rounds
-from adaptive_stem_tf.serving import extra, field_litert, servables, served_fields
+from adaptive_stem_tf.serving import extra, field_latency, field_litert, field_scan, servables
 from tests import exports as exports_lib
 
 ROUNDS, SEED, BUDGET = 2, 5, 301
@@ -145,20 +145,19 @@ def test_what_travels_along_describes_it(folder, trained):
   assert (extras / extra.WARM_UP).is_file()
 
 
+def test_times_are_of_every_call_of_a_scan(folder):
+  times = field_latency.measure(field_scan.ExportedFields(folder), 64, 0.1, 2)
+  assert list(times) == ["survey", "plan", "complete", "scan"]
+  parts = ("survey", *["plan"] * ROUNDS, "complete")
+  assert times["scan"]["min"] >= sum(times[name]["min"] for name in parts) > 0
+  assert all(0 < one["min"] <= one["median"] <= one["max"] for one in times.values())
+
+
 @pytest.mark.slow
-def test_fast_paths_give_what_the_functions_give(trained, tmp_path):
-  edge = pytest.importorskip("ai_edge_litert.interpreter")
+def test_fast_paths_give_what_the_functions_give(trained, folder, tmp_path):
+  pytest.importorskip("ai_edge_litert.interpreter")
   field_litert.convert(trained, tmp_path, 64)
-  served, image = served_fields.ServedFields(trained), tf.constant(specimen(64, 64))
-  number = lambda value: tf.constant([value])
-  begun = served.survey(*map(number, (64, 64, BUDGET, ROUNDS, SEED)))
-  mask, state = begun["next_mask"], carried(begun)
-  fields = {"partial_field": image * mask, "mask": mask}
-  numbers_ = {"round_number": number(1), **{k: number(v[0]) for k, v in numbers().items()}}
-  requests = {"complete": fields, "plan": {**fields, **numbers_, **state}}
-  for name, request in requests.items():
-    runner = edge.Interpreter(str(tmp_path / f"{name}.tflite")).get_signature_runner()
-    answer, expected = runner(**request), getattr(served, name)(**request)
-    np.testing.assert_allclose(answer["completion"], expected["completion"], atol=1e-4)
-  assert answer["next_mask"].sum() == expected["next_mask"].numpy().sum()
-  assert np.mean(answer["next_mask"] != expected["next_mask"]) < 1e-3
+  found = field_latency.measure_fast(tmp_path, field_scan.ExportedFields(folder), 0.1, 1)
+  assert found["side"] == 64 and found["difference"] < 1e-4
+  assert found["other_positions"] < 1e-2  # of some 120 a round
+  assert found["plan"]["min"] > 0 and found["complete"]["min"] > 0

@@ -1,0 +1,104 @@
+"""How long planning and completing whole fields takes, by the SavedModel and by LiteRT."""
+
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+
+from adaptive_stem_tf import intensities
+from adaptive_stem_tf.serving import field_litert, field_request, field_scan
+
+_FINEST = 16  # px, of the structure of fields that are scanned
+
+
+class _Recorder:
+  """A model whose requests are kept."""
+
+  def __init__(self, model: field_scan.ExportedFields):
+    self._model = model
+    self.requests: list[tuple[str, dict, dict]] = []  # name, inputs, answer
+
+  def call(self, name, **inputs):
+    """Calls a signature."""
+    answer = self._model.call(name, **inputs)
+    self.requests.append((name, inputs, answer))
+    return answer
+
+
+def measure(
+  model: field_scan.ExportedFields, side: int, coverage: float, scans: int
+) -> dict[str, dict[str, float]]:
+  """Times scans of a square field, as `field_scan.scan` makes them.
+
+  Args:
+    model: that plans and completes.
+    side: of the field, px.
+    coverage: share of the pixels that is measured.
+    scans: how many are timed, after one that warms up.
+
+  Returns:
+    For `survey`, `plan` (one round), `complete` and `scan` (all of them), in ms: min, median, max.
+  """
+  times = np.array([_scan(model, model.rounds, side, coverage) for _ in range(1 + scans)])[1:]
+  return {
+    "survey": _summary(times[:, 0]),
+    "plan": _summary(times[:, 1:-1]),
+    "complete": _summary(times[:, -1]),
+    "scan": _summary(times.sum(1)),
+  }
+
+
+def measure_fast(
+  folder: pathlib.Path, model: field_scan.ExportedFields, coverage: float, repeats: int
+) -> dict[str, Any]:
+  """Times LiteRT on the requests of a scan by the SavedModel, and compares the answers.
+
+  Args:
+    folder: of plan.tflite and complete.tflite.
+    model: that they were converted from.
+    coverage: share of the pixels that is measured.
+    repeats: how often each request is timed, after one that warms up.
+
+  Returns:
+    For `plan` and `complete`, in ms, min, median and max; `side`, px; `other_positions`, the
+    greatest share of a round's positions that differ; `difference`, the greatest of completions.
+  """
+  fast, recorder = field_litert.FastFields(folder), _Recorder(model)
+  _scan(recorder, model.rounds, fast.side, coverage)
+  times: dict[str, list[float]] = {"plan": [], "complete": []}
+  others, differences = [0.0], []
+  for name, inputs, expected in recorder.requests:
+    if name not in times:
+      continue
+    answer = fast.call(name, **inputs)
+    differences.append(float(np.abs(answer["completion"] - expected["completion"]).max()))
+    if name == "plan":
+      new = expected["next_mask"] - inputs["mask"]
+      others.append(float((answer["next_mask"] < new).sum() / new.sum()))
+    for _ in range(repeats):
+      began = time.perf_counter()
+      fast.call(name, **inputs)
+      times[name].append(time.perf_counter() - began)
+  return {
+    **{name: _summary(np.array(values)) for name, values in times.items()},
+    "side": fast.side,
+    "other_positions": max(others),
+    "difference": max(differences),
+  }
+
+
+def _scan(model, rounds, side, coverage):
+  """Scans a smooth random field; returns the seconds of each call."""
+  random = np.random.default_rng(0)
+  coarse = random.uniform(-1, 1, [side // _FINEST + 1] * 2)
+  image = np.kron(coarse, np.ones([_FINEST, _FINEST]))[:side, :side]
+  settings = field_scan.FieldSettings(image.shape, round(coverage * image.size), rounds)
+  known = intensities.IntensityRange(np.array([-1.0]), np.array([1.0]))
+  beam = field_request.reader(image, None, 0)
+  return field_scan.scan(model, settings, known, beam).seconds
+
+
+def _summary(seconds):
+  ms = 1000 * seconds
+  return {"min": float(ms.min()), "median": float(np.median(ms)), "max": float(ms.max())}
