@@ -4,13 +4,18 @@ seconds.
 
 import contextlib
 import io
+import pathlib
 import runpy
+import subprocess
 import sys
+import time
 from typing import NamedTuple
 
 from absl import app, flags
 
 from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Ended(NamedTuple):
@@ -53,6 +58,43 @@ def _exit_code(function, err) -> int:
       return 1
     return ended.code or 0
   return 0
+
+
+# Runs a launcher eagerly: a tiny step takes less time than tracing it.
+_EAGERLY = """import runpy, tensorflow as tf
+tf.config.run_functions_eagerly(True)
+runpy.run_module("launch.{}", run_name="__main__", alter_sys=True)"""
+
+_PATIENCE = 600  # s, for busy machines
+
+
+def kill_9(name: str, arguments: list[str], metrics: pathlib.Path, rows: int, eager=True) -> None:
+  """Runs `python -m launch.NAME ARGUMENTS` in another process, and kills it after some rows.
+
+  Args:
+    name: of the command.
+    arguments: its flags.
+    metrics: the metrics.csv that it writes.
+    rows: how many it has at least when the process is killed.
+    eager: whether the process runs functions eagerly.
+  """
+  way = ["-c", _EAGERLY.format(name)] if eager else ["-m", f"launch.{name}"]
+  child = subprocess.Popen(
+    [sys.executable, *way, *arguments],
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  with child:
+    try:
+      deadline = time.monotonic() + _PATIENCE
+      while not metrics.exists() or metrics.read_text().count("\n") <= rows:
+        assert child.poll() is None, child.stderr.read()
+        assert time.monotonic() < deadline, f"{metrics} has no {rows} rows after {_PATIENCE} s"
+        time.sleep(0.01)
+    finally:
+      child.kill()
 
 
 def train(workdir, images, *more: object, **changes) -> Ended:

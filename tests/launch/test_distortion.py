@@ -5,9 +5,6 @@ correction.
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +13,7 @@ import tensorflow as tf
 from adaptive_stem_tf.training import metrics_writer
 from tests import tiny
 from tests.launch import commands
-from tests.launch.test_train import ROOT, same_run
+from tests.launch.test_train import same_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 
@@ -122,29 +119,12 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(
 @pytest.mark.slow
 def test_kill_9_and_resume_equals_running_through(tmp_path, completer, eagerly):
   iterations = 12
-  eager = """import runpy, tensorflow as tf
-tf.config.run_functions_eagerly(True)
-runpy.run_module("launch.train_distortion", run_name="__main__", alter_sys=True)"""
   flags = [
     f"--{name}={value}"
     for name, value in {**OWN, "iterations": iterations, "completer": completer}.items()
   ]
   rows = tmp_path / "killed" / "metrics.csv"
-  child = subprocess.Popen(
-    [sys.executable, "-c", eager, *flags, *RUN, f"--workdir={tmp_path / 'killed'}"],
-    cwd=ROOT,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  with child:
-    try:
-      deadline = time.monotonic() + 300
-      while not rows.exists() or rows.read_text().count("\n") <= 5:
-        assert child.poll() is None and time.monotonic() < deadline, child.stderr.read()
-        time.sleep(0.01)
-    finally:
-      child.kill()
+  commands.kill_9("train_distortion", [*flags, *RUN, f"--workdir={tmp_path / 'killed'}"], rows, 5)
   assert 5 <= len(metrics_writer.read_rows(rows)) < iterations
   for name in ("killed", "straight"):
     ended = done(train(tmp_path / name, completer=completer, iterations=iterations))

@@ -2,11 +2,7 @@
 
 import json
 import os
-import pathlib
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +12,6 @@ from adaptive_stem_tf.training import metrics_writer
 from tests import tiny
 from tests.launch import commands
 
-ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 
 
@@ -108,12 +103,6 @@ def test_a_flag_that_contradicts_the_workdir_is_refused(tmp_path, images_file, e
   assert (tmp_path / "metrics.csv").read_text() == before
 
 
-# Runs a launcher eagerly: a tiny step takes less time than tracing it.
-EAGERLY = """import runpy, sys, tensorflow as tf
-tf.config.run_functions_eagerly(True)
-runpy.run_module("launch.train", run_name="__main__", alter_sys=True)"""
-
-
 @pytest.mark.parametrize(
   "way, iterations", [("eager", 10), pytest.param("graph", 300, marks=pytest.mark.slow)]
 )
@@ -130,26 +119,9 @@ def test_kill_9_and_resume_equals_running_through(tmp_path, images_file, request
   else:
     arguments.append("--jit=auto")
   rows = tmp_path / "killed" / "metrics.csv"
-  child = subprocess.Popen(
-    [
-      sys.executable,
-      *(["-c", EAGERLY] if way == "eager" else ["-m", "launch.train"]),
-      *arguments,
-      f"--workdir={tmp_path / 'killed'}",
-    ],
-    cwd=ROOT,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
+  commands.kill_9(
+    "train", [*arguments, f"--workdir={tmp_path / 'killed'}"], rows, iterations // 3, way == "eager"
   )
-  with child:
-    try:
-      deadline = time.monotonic() + 300
-      while not rows.exists() or rows.read_text().count("\n") <= iterations // 3:
-        assert child.poll() is None and time.monotonic() < deadline, child.stderr.read()
-        time.sleep(0.01)
-    finally:
-      child.kill()
   reached = len(metrics_writer.read_rows(rows))
   assert iterations // 3 <= reached < iterations
   for workdir in ("killed", "straight"):

@@ -9,6 +9,7 @@ import pytest
 from adaptive_stem_tf.micrographs import field_set
 from launch import field_data
 from tests.launch import commands
+from tests.launch.test_train import same_run
 
 TINY = {
   "simulated_fields": 0, "crop": 64, "generator_crop": 32, "rounds": 2, "generator_channels": 2,
@@ -29,11 +30,13 @@ def _fields(tmp_path):
   return tmp_path / "fields.npz"
 
 
-def train(workdir, fields, **changes):
+def arguments(workdir, fields, **changes):
   flags = [f"--{name}={value}" for name, value in {**TINY, **changes}.items()]
-  return commands.launch(
-    "train_fields", *flags, f"--workdir={workdir}", f"--fields={fields}", "--noprogress"
-  )
+  return [*flags, f"--workdir={workdir}", f"--fields={fields}", "--noprogress"]
+
+
+def train(workdir, fields, **changes):
+  return commands.launch("train_fields", *arguments(workdir, fields, **changes))
 
 
 def rows(workdir):
@@ -57,6 +60,19 @@ def test_a_run_is_trained_resumed_and_refused_on_other_fields(eagerly, tmp_path,
   field_set.write(other, [-field for field in loaded.fields], loaded.entries)
   refused = train(tmp_path / "run", other)
   assert refused.code == 1 and "fields is" in refused.err
+
+
+def test_kill_9_and_resume_equals_running_through(eagerly, tmp_path, fields):
+  """Killed after the generator has learnt alone, before all that all learn is done."""
+  killed, straight = tmp_path / "killed", tmp_path / "straight"
+  iterations, metrics = 4, killed / "metrics.csv"
+  commands.kill_9("train_fields", arguments(killed, fields, iterations=iterations), metrics, 3)
+  assert 3 <= len(rows(killed)) < iterations
+  for workdir in (killed, straight):
+    ended = train(workdir, fields, iterations=iterations)
+    assert ended.code == 0, ended.err
+    assert ("Resuming" in ended.out) == (workdir == killed)
+  same_run(killed, straight, iterations)
 
 
 def test_the_benchmark_measures_both_phases(eagerly, tmp_path):
