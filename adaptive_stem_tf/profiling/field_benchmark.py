@@ -1,5 +1,6 @@
 """Measures the training of scanners of whole fields: speed of both phases, memory, checkpoints."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def measure(
     iterate(name)
   traced = learner.traces
   times = [
-    [benchmark.seconds(lambda name=name: iterate(name)) for name in phases] for _ in range(repeats)
+    [benchmark.seconds(functools.partial(iterate, name)) for name in phases] for _ in range(repeats)
   ]
   seconds = dict(zip(phases, np.median(times, 0).tolist()))
   share = optimisation.generator_first

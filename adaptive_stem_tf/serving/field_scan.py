@@ -242,8 +242,11 @@ class _Known:
     """Returns the scan, completed by an answer of `complete`."""
     low, high = (float(end[0]) for end in (self._intensities.low, self._intensities.high))
     back = lambda name: self._intensities.from_unit(answer[name])[0, ..., 0]
+    positions, intensities, numbers = (np.concatenate(parts) for parts in zip(*self._route))
     return FieldScan(
-      *(np.concatenate(parts) for parts in zip(*self._route)),
+      positions,
+      intensities,
+      numbers,
       self._partial.astype(np.float32),
       self.mask,
       back("completion"),

@@ -56,9 +56,15 @@ def files() -> list[File]:
 
 def crops() -> list[Crop]:
   """Returns the crops in order: the first 80 % train, the rest test, and no file is in both."""
-  numbers = ("row", "column", "binning")
   return [
-    Crop(**{name: int(text) if name in numbers else text for name, text in entry.items()})
+    Crop(
+      entry["repository"],
+      entry["path"],
+      int(entry["row"]),
+      int(entry["column"]),
+      int(entry["binning"]),
+      entry["kind"],
+    )
     for entry in _table("crops.tsv")
   ]
 
@@ -77,7 +83,7 @@ def cut(image: np.ndarray, crop: Crop) -> np.ndarray:
   part = np.asarray(image[rows, columns], np.float64)
   binned = part.reshape(SIZE, crop.binning, SIZE, crop.binning).mean((1, 3))
   low, high = binned.min(), binned.max()
-  return np.float32((binned - low) / (high - low))
+  return ((binned - low) / (high - low)).astype(np.float32)
 
 
 def _table(name):
