@@ -45,7 +45,7 @@ from adaptive_stem_tf.compare_fields import (
 from adaptive_stem_tf.compare_fields import comparison as comparison_lib
 from adaptive_stem_tf.compare_fields import completions as completions_lib
 from adaptive_stem_tf.compare_fields.choice import Pair
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.training import field_model, start
 from datasets.simulated_stem import whole_fields as draw
 from launch import field_specimens
@@ -234,10 +234,10 @@ def _draw(comparison, result, specimens, output):
     lines += [
       pictures.scan_for_sheet(comparison, by_file[file], coverage, shown, pair) for file in files
     ]
-  figures.save(pictures.sheet(lines), output / "sheet.png")
+  style.save(pictures.sheet(lines), output / "sheet.png")
   ratios = forest.draw(result)
   if ratios is not None:
-    figures.save(ratios, output / "ratios.png")
+    style.save(ratios, output / "ratios.png", vector=True)
   animation.write(output / "rounds.gif", comparison, lines[0].specimen, coverage, shown)
 
 

@@ -23,7 +23,7 @@ from adaptive_stem_tf.compare import (
 )
 from adaptive_stem_tf.compare.groups import Group
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, SPIRALS, Plan, shown_first
-from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
+from adaptive_stem_tf.evaluation import metrics, model, statistics, style
 from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.training.job import Job
 from launch import data, runner
@@ -271,14 +271,14 @@ def _draw(
 ) -> None:
   forest = drawings.forest(result)
   if forest is not None:
-    figures.save(forest, request.output / "differences.png")
+    style.save(forest, request.output / "differences.png", vector=True)
   rows = inputs.examples
   targets = metrics.targets_of(part.images[rows], inputs.data.filter_sigma)["filtered"]
   titles = [part.kinds[row] if part.kinds else f"image {row}" for row in rows]
   shown = [
     (one.label, measured.examples[one.name]) for one in contenders if one.name in measured.examples
   ]
-  figures.save(
+  style.save(
     drawings.examples(part.images[rows], targets, shown, titles), request.output / "examples.png"
   )
   first = contenders[0]

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.evaluation import figures, metrics, model, statistics
+from adaptive_stem_tf.evaluation import figures, metrics, model, statistics, style
 from launch import data
 from launch import flags as launch_flags
 
@@ -68,7 +68,7 @@ def _draw(folder: pathlib.Path, images: np.ndarray, scans: dict, settings: confi
     canvas = figures.sheet(
       shown.partial, targets, shown.completions, metrics.sheet_titles(shown, targets)
     )
-    figures.save(canvas, folder / f"{name.replace(' ', '_')}.png")
+    style.save(canvas, folder / f"{name.replace(' ', '_')}.png")
 
 
 def _table(result: dict) -> str:

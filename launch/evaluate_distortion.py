@@ -30,7 +30,7 @@ from adaptive_stem_tf.correction import evaluation as correction_evaluation
 from adaptive_stem_tf.correction import figures as correction_figures
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.correction.configuration import Correction
-from adaptive_stem_tf.evaluation import figures, model, statistics
+from adaptive_stem_tf.evaluation import model, statistics, style
 from launch import data
 from launch import flags as launch_flags
 
@@ -76,7 +76,7 @@ def main() -> None:
   for name in tqdm.tqdm(names, "microscopes", disable=not _PROGRESS.value):
     own = [one for one in correctors if one.microscope == name]
     results[name] = _measure(name, own, correctors if _CROSS.value else own, folder)
-  figures.save(correction_figures.recovery(results), folder / "recovery.png")
+  style.save(correction_figures.recovery(results), folder / "recovery.png", vector=True)
   written = {
     "split": _SPLIT.value,
     "units": "10 * MSE on [-1, 1], low-pass filtered target; px",
@@ -148,7 +148,7 @@ def _measure(
     round(row)
     for row in np.linspace(0, len(part.images) - 1, min(_EXAMPLES.value, len(part.images)))
   ]
-  figures.save(
+  style.save(
     correction_figures.examples(part.images, measured, chosen), folder / f"{name}.png", dpi=170
   )
   _draw_learnt(own, measured, folder / f"{name}_displacements.png")
@@ -171,7 +171,7 @@ def _draw_learnt(
   }
   known = {method: values for method, values in learnt.items() if values is not None}
   if known:
-    figures.save(correction_figures.displacements(measured, known), path)
+    style.save(correction_figures.displacements(measured, known), path)
 
 
 def _table(results: dict[str, dict]) -> str:

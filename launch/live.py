@@ -33,7 +33,6 @@ timings.csv (one row a decision) and live.png, which is refreshed during the sca
 
 from __future__ import annotations
 
-import numpy as np
 from absl import flags
 
 from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, outputs
@@ -119,7 +118,7 @@ def main() -> None:
         decides,
         intensities,
         rules,
-        _watcher(shown, follows, subject.truth) if shown else None,
+        _watcher(shown, follows, subject) if shown else None,
       )
     except BaseException:
       if shown:
@@ -173,11 +172,19 @@ def _model() -> model.ExportedModel:
 
 
 def _watcher(
-  shown: picture.LivePicture, follows: model.ExportedModel, truth: np.ndarray | None
+  shown: picture.LivePicture, follows: model.ExportedModel, subject: microscopes.Subject
 ) -> loop.Watcher:
   scan = follows.scan
   return lambda positions, intensities: shown.show(
-    picture.Frame(scan.image_size, positions, intensities, scan.probes, scan.segments, truth=truth)
+    picture.Frame(
+      scan.image_size,
+      positions,
+      intensities,
+      scan.probes,
+      scan.segments,
+      truth=subject.truth,
+      pixel_size_nm=subject.pixel_size_nm,
+    )
   )
 
 
@@ -211,7 +218,9 @@ def _write(
   )
   folder = outputs.write_scan(_OUTPUT.value, result, picture=False)
   report.write_timings(folder / "timings.csv", scanned.timings)
-  drawn = shown and shown.finish(report.last_frame(scanned, scan, rules, subject.truth))
+  drawn = shown and shown.finish(
+    report.last_frame(scanned, scan, rules, subject.truth, subject.pixel_size_nm)
+  )
   print(_told(result, scan.segments))
   print(
     f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, "

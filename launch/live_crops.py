@@ -19,7 +19,7 @@ import tqdm
 from absl import flags
 
 from adaptive_stem_tf import config, intensities, microscope_config
-from adaptive_stem_tf.evaluation import figures, statistics
+from adaptive_stem_tf.evaluation import statistics, style
 from adaptive_stem_tf.serving.live import model, rules, study, twin
 from launch import data
 from launch import flags as launch_flags
@@ -97,7 +97,7 @@ def main() -> None:
   }
   (folder / "live_crops.json").write_text(json.dumps(told, indent=1))
   (folder / "live_crops.md").write_text(_table(rows))
-  figures.save(study.draw(rows), folder / "live_crops.png")
+  style.save(study.draw(rows), folder / "live_crops.png", vector=True)
   print(_table(rows))
   print(f"Written: {folder}/live_crops.json, live_crops.md and live_crops.png.")
 

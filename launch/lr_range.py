@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range
 from adaptive_stem_tf.reproduction import results as reproduction_results
@@ -56,7 +56,7 @@ def main() -> None:
   _train(folder, list(sweeps.values()))
   swept = {name: _measure(job) for name, job in sweeps.items()}
   shown = {name: (name.upper(), [one]) for name, one in swept.items()}
-  figures.save(
+  style.save(
     reproduction_figures.sweeps("Learning rate sweep", shown, lr_range.boxcar_width(_SWEEP.value)),
     folder / "sweep.png",
   )
@@ -132,7 +132,7 @@ def _conclude(
 ) -> None:
   """Draws the candidates, writes lr_range.json, and prints both and the recommendation."""
   shown = {f"rate_{rate}": (f"{rate:.2e}", [one]) for rate, one in tried.items()}
-  figures.save(
+  style.save(
     reproduction_figures.curves("Learning rates", shown, _CANDIDATE.value, _BOXCAR, "Validation"),
     folder / "candidates.png",
   )

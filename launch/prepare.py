@@ -39,7 +39,7 @@ import numpy as np
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.micrographs import (
   contact_sheet,
   field_preparation,
@@ -193,7 +193,7 @@ def _write_report(output: pathlib.Path, report: dict, sheet: Figure) -> None:
   """Writes the report and the contact sheet beside the output, and names what was written."""
   place = output.with_name(f"{output.stem}_report.json")
   place.write_text(json.dumps(report, indent=1))
-  figures.save(sheet, output.with_suffix(".png"))
+  style.save(sheet, output.with_suffix(".png"))
   print(
     f"Written: {output}, {output.with_suffix('.json').name} (provenance), {place.name} and "
     f"{output.with_suffix('.png').name} (contact sheet)."

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from adaptive_stem_tf import input_pipeline, specimens
-from adaptive_stem_tf.evaluation import figures, metrics
+from adaptive_stem_tf.evaluation import figures, metrics, style
 from adaptive_stem_tf.serving import client, stepping
 from launch import flags as launch_flags
 
@@ -105,7 +105,7 @@ def _write(folder, scans, images):
     scans.completion[shown],
     [f"10 MSE {error:.3f}" for error in errors],
   )
-  figures.save(canvas, folder / "examples.png")
+  style.save(canvas, folder / "examples.png")
 
 
 if __name__ == "__main__":

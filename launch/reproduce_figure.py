@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any, NamedTuple
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range, supplement
 from adaptive_stem_tf.reproduction import results as reproduction_results
@@ -49,7 +49,7 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   if request.figure == "s3b":
     values["best"] = {"rate": reproduction_results.best_rates(measured)}
   canvas = _draw(request, plan, figure, labels, measured)
-  figures.save(canvas, request.output / f"{request.figure}.png")
+  style.save(canvas, request.output / f"{request.figure}.png", vector=True)
   result = reproduction_table.build(
     request.figure,
     figure,

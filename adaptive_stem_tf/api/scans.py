@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import figure
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.serving import field_outputs, outputs, signals
 
 IMAGES = ("completion", "uncertainty", "plain")  # that become signals
@@ -111,7 +111,7 @@ class Scan:
     signals.write_hspy(file, self.to_signal())
 
   def _save_png(self, file):
-    figures.save(self.plot(), file)
+    style.save(self.plot(), file)
 
   def _save_npz(self, file):
     scan = self._result.scan

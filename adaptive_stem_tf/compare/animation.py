@@ -1,23 +1,21 @@
 """Animates adaptive scans: path, partial scan and completion after every segment."""
 
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from matplotlib import animation, figure
-from matplotlib.backends import backend_agg
+from matplotlib import figure
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare import scanning
-from adaptive_stem_tf.evaluation import figures, metrics
+from adaptive_stem_tf.evaluation import figures, metrics, style
 
-_PER_SECOND, _HELD = 3, 6  # frames a second; and how often the last is shown
 _TITLES = ("path so far", "measured so far", "completion", "target")
 
 
+@style.look()
 def write(
   file: str | os.PathLike,
   images: np.ndarray,
@@ -26,7 +24,7 @@ def write(
   generator: Callable[..., tf.Tensor],
   experiment: config.Experiment,
 ) -> None:
-  """Writes an animated GIF of scans as they unfold, whole or not at all.
+  """Writes an animated GIF of scans as they unfold.
 
   The generator was trained on whole scans: what it makes of their beginnings is a guess.
 
@@ -39,25 +37,19 @@ def write(
     experiment: whose scan and data they are.
   """
   scan = experiment.scan
-  file = pathlib.Path(file)
-  file.parent.mkdir(parents=True, exist_ok=True)
   canvas = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")
-  backend_agg.FigureCanvasAgg(canvas)
   grid = canvas.subplots(len(images), len(_TITLES), squeeze=False)
-  writer = animation.PillowWriter(fps=_PER_SECOND)
-  unfinished = file.with_name(f"{file.stem}.tmp.gif")  # Pillow goes by the ending
-  with writer.saving(canvas, unfinished, dpi=90):
-    for segments in range(1, scan.segments + 1):
-      probes = segments * scan.probes
-      scanned = scanning.scan_along(
-        images, positions[:, :probes], scan.probes, experiment.data.normalise
-      )
-      completions = scanning.complete_all(generator, scanned)
-      _draw(grid, images, targets, scanned.positions, scanned.partial, completions)
-      canvas.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
-      for _ in range(_HELD if segments == scan.segments else 1):
-        writer.grab_frame()
-  unfinished.rename(file)
+  frames = []
+  for segments in range(1, scan.segments + 1):
+    probes = segments * scan.probes
+    scanned = scanning.scan_along(
+      images, positions[:, :probes], scan.probes, experiment.data.normalise
+    )
+    completions = scanning.complete_all(generator, scanned)
+    _draw(grid, images, targets, scanned.positions, scanned.partial, completions)
+    canvas.suptitle(f"{probes} of {scan.segments * scan.probes} probing positions", fontsize=9)
+    frames.append(figures.pixels(canvas, dpi=90))
+  style.save_animation(file, frames)
 
 
 def _draw(grid: Any, images, targets, positions, partial, completions) -> None:
@@ -79,6 +71,6 @@ def _draw(grid: Any, images, targets, positions, partial, completions) -> None:
       one.set_title(
         f"{title}, 10 MSE {error:.3f}" if title == "completion" else title, fontsize=8, pad=2
       )
-    axes[0].plot(positions[row, :, 1], positions[row, :, 0], color="tab:orange", linewidth=0.9)
-    axes[0].plot(positions[row, -1, 1], positions[row, -1, 0], "o", color="tab:red", markersize=3)
+    axes[0].plot(positions[row, :, 1], positions[row, :, 0], color=style.PATH, linewidth=0.9)
+    axes[0].plot(positions[row, -1, 1], positions[row, -1, 0], "o", color=style.LATE, markersize=3)
     axes[0].set(xlim=(0, size), ylim=(size, 0))

@@ -9,11 +9,12 @@ from matplotlib import figure
 from adaptive_stem_tf.compare.measure import FILTERED, Example
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN
 from adaptive_stem_tf.compare.scanning import CLEAN
-from adaptive_stem_tf.evaluation import figures, metrics, statistics
+from adaptive_stem_tf.evaluation import figures, metrics, statistics, style
 
 _MARKERS = ("o", "s", "D", "^", "v", "P")
 
 
+@style.look()
 def forest(result: Mapping[str, Any]) -> figure.Figure | None:
   """Draws each scan's paired difference from the better spiral, its interval and each seed's; None
   without spirals.
@@ -47,7 +48,7 @@ def forest(result: Mapping[str, Any]) -> figure.Figure | None:
   axes.grid(axis="x", color="0.92", linewidth=0.6)
   axes.tick_params(axis="y", length=0)
   axes.set_title(
-    f"{result['count']} images, paired; bars {result['intervals']}; small marks: each seed",
+    f"{result['count']} images, paired; bars {result['intervals']}{_marks(clean, shown)}",
     fontsize=8,
   )
   canvas.legend(
@@ -61,6 +62,7 @@ def forest(result: Mapping[str, Any]) -> figure.Figure | None:
   return canvas
 
 
+@style.look()
 def examples(
   images: np.ndarray,
   targets: np.ndarray,
@@ -90,18 +92,30 @@ def examples(
     ):
       _show(axes, shown[..., 0])
       axes.set_title(text, fontsize=7, pad=2)
+  least = np.min([metrics.ten_mse(example.completions, targets) for _, example in rows], 0)
   for row, (label, example) in enumerate(rows, 1):
     grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     errors = metrics.ten_mse(example.completions, targets)
     for column in range(count):
-      grid[row, 2 * column].imshow(
-        figures.partial_picture(example.partial[column]), interpolation="nearest"
-      )
-      _show(grid[row, 2 * column + 1], example.completions[column, ..., 0])
-      grid[row, 2 * column + 1].set_title(f"10 MSE {errors[column]:.3f}", fontsize=6.5, pad=2)
+      partial, completion = grid[row, 2 * column : 2 * column + 2]
+      partial.imshow(figures.partial_picture(example.partial[column]), interpolation="nearest")
+      _show(completion, example.completions[column, ..., 0])
+      _title_completion(completion, errors[column], errors[column] <= least[column])
   completions = dict.fromkeys(_completion_label(example.completion) for _, example in rows)
-  canvas.suptitle(f"Partial scans, and completions by {', '.join(completions)}", fontsize=9)
+  canvas.suptitle(
+    f"Partial scans, and completions by {', '.join(completions)};\n"
+    "framed: the least error of each specimen",
+    fontsize=9,
+  )
   return canvas
+
+
+def _title_completion(axes, error, best):
+  """Says what a picture is and how far off; frames it if no other scan's is better."""
+  weight = "bold" if best else "normal"
+  axes.set_title(f"completion, 10 MSE {error:.3f}", fontsize=6.5, pad=2, fontweight=weight)
+  if best:
+    axes.spines[:].set(visible=True, color=style.COLOURS[1], linewidth=2.5)
 
 
 def _shown(clean: Mapping[str, Any]) -> list[str]:
@@ -116,6 +130,17 @@ def _shown(clean: Mapping[str, Any]) -> list[str]:
     "mean"
   ]
   return generators + ([min(others, key=error)] if others else [])
+
+
+def _marks(clean, shown):
+  """Returns what small marks mean, if any are drawn."""
+  seeds = [
+    len(values["minus_better_spiral"]["filtered"]["ten_mse"]["seeds"])
+    for name in shown
+    for values in clean[name]["scans"].values()
+    if "minus_better_spiral" in values
+  ]
+  return "; small marks: each seed" if max(seeds, default=1) > 1 else ""
 
 
 def _whisker(axes, outcome, scan, height, place):

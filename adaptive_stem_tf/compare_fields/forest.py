@@ -7,11 +7,12 @@ import numpy as np
 from matplotlib import figure
 
 from adaptive_stem_tf.compare_fields import summary
-from adaptive_stem_tf.evaluation import statistics
+from adaptive_stem_tf.evaluation import statistics, style
 
 _WIDEST = 20.0  # intervals of very few files are cut off here
 
 
+@style.look()
 def draw(result: Mapping[str, Any]) -> figure.Figure | None:
   """Draws each adaptive scan's ratio on every stratum and budget; None if there is none.
 

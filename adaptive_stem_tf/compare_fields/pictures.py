@@ -1,20 +1,28 @@
 """Sheets of fields: where the dose went, what came of it, and what was expected."""
 
+import pathlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import figure
+from matplotlib import cm, colors, figure
 
 from adaptive_stem_tf.compare_fields import choice, metrics, settings
 from adaptive_stem_tf.compare_fields.choice import Pair
 from adaptive_stem_tf.compare_fields.comparison import Comparison
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.fields import strata
 
-_DEVIATIONS = 0.25  # of the scale of [-1, 1], white in pictures of errors
+_DEVIATIONS = 0.25  # of the scale of [-1, 1], brightest in pictures of errors
+_ERRORS = ("error\nof the adaptive one", "error\nthat it expected")
+_LOOKS = (
+  {"cmap": "gray", "vmin": -1, "vmax": 1},
+  {"cmap": style.ERROR, "vmin": 0, "vmax": _DEVIATIONS},
+)
+_LONGEST = 24  # characters of a file's name, its end, that a picture has room for
+_DOT = 0.35  # square points, of a measured pixel
 
 
 class Shown(NamedTuple):
@@ -22,9 +30,10 @@ class Shown(NamedTuple):
 
   title: str
   specimen: FieldSpecimen
-  mask: np.ndarray  # [H, W] bool, of the adaptive scan
+  rounds: np.ndarray  # [H, W] int, when the adaptive scan measured: 0 in the survey; -1 nowhere
   static: np.ndarray  # [H, W] completion of the best static pair
   adaptive: np.ndarray  # [H, W] completion
+  captions: tuple[str, str]  # what these two are, and their errors
   deviation: np.ndarray | None  # [H, W] expected; None if nothing says it
 
 
@@ -93,45 +102,61 @@ def scan_for_sheet(
   measured = comparison.measured(specimen)[:1]
 
   def completed(scan, completion, model):
-    """Returns the mask [H, W] of a scan's last round, and its completion."""
+    """Returns the completion of a scan's last round."""
     mask = scan.masks[-1, :1]
     partial = np.where(mask, measured, 0.0).astype(np.float32)
-    return mask[0], comparison.complete(completion, model, partial, mask)
+    return comparison.complete(completion, model, partial, mask)
 
   scans = list(comparison.scans(specimen, coverage, (shown[0], pair.scan)))
   own = next(scan for scan in scans if scan.name == shown[0] and scan.model in ("", shown[2]))
   static = next(scan for scan in scans if scan.name == pair.scan)
-  mask, adaptive = completed(own, shown[1], shown[2])
-  _, still = completed(static, pair.completion, choice.owner(pair, shown[2]))
-  errors = [metrics.ten_mse(one.mean, specimen.target)[0] for one in (still, adaptive)]
-  title = f"{specimen.file}: {specimen.stratum}, g {specimen.gini:.2f}; 10 MSE {errors[0]:.4f} "
-  title += f"({pair.scan} + {pair.completion}) and {errors[1]:.4f} ({shown[0]} + {shown[1]})"
+  adaptive = completed(own, shown[1], shown[2])
+  still = completed(static, pair.completion, choice.owner(pair, shown[2]))
+  captions = tuple(
+    f"{kind}: {one[0]} + {one[1]}\n10 MSE {metrics.ten_mse(of.mean, specimen.target)[0]:.4f}"
+    for kind, one, of in (("static", pair, still), ("adaptive", shown, adaptive))
+  )
+  title = f"{pathlib.Path(specimen.file).stem[-_LONGEST:]}\n{specimen.stratum}"
   deviation = None if adaptive.variance is None else np.sqrt(adaptive.variance[0])
-  return Shown(title, specimen, mask, still.mean[0], adaptive.mean[0], deviation)
+  # Masks grow: what n of them hold was measured in the last n rounds.
+  when = len(own.masks) - own.masks[:, 0].sum(0)
+  rounds = np.where(own.masks[-1, 0], when, -1)
+  return Shown(title, specimen, rounds, still.mean[0], adaptive.mean[0], captions, deviation)
 
 
+@style.look()
 def sheet(lines: Sequence[Shown]) -> figure.Figure:
   """Draws a line of pictures for each field.
 
-  The field, where the dose went, the static and the adaptive completion, the error of the
-  adaptive one, and the error that it expected, on one scale.
+  The field, where the dose went, by round, the static and the adaptive completion, the error of
+  the adaptive one on the target, and the error that it expected, on one scale.
   """
-  canvas = figure.Figure(figsize=(13, 2.35 * len(lines)), layout="constrained")
-  titles = ("field", "where the dose went", "static", "adaptive", "error", "expected error")
-  for part, shown in zip(canvas.subfigures(len(lines), 1, squeeze=False)[:, 0], lines):
-    part.suptitle(shown.title, fontsize=7)
-    partial = np.stack([shown.specimen.image, shown.mask], -1)
+  canvas = figure.Figure(figsize=(13, 2.6 * len(lines) + 0.6), layout="constrained")
+  grid = canvas.subplots(len(lines), 6, squeeze=False)
+  for line, shown in zip(grid, lines):
     error = np.abs(shown.adaptive - shown.specimen.target)
-    pictures = (
-      shown.specimen.image, figures.partial_picture(partial), shown.static, shown.adaptive,
-      error, shown.deviation)  # fmt: skip
-    for axes, picture, title in zip(part.subplots(1, len(titles)), pictures, titles):
-      axes.axis("off")
-      if picture is None:
-        continue
-      colours = {"cmap": "gray", "vmin": -1, "vmax": 1}
-      if "error" in title:
-        colours = {"cmap": "magma", "vmin": 0, "vmax": _DEVIATIONS}
-      axes.imshow(picture, interpolation="nearest", **colours)
-      axes.set_title(title, fontsize=7, pad=2)
+    pictures = (shown.specimen.image, None, shown.static, shown.adaptive, error, shown.deviation)
+    titles = (shown.title, "where the dose went\nby round", *shown.captions, *_ERRORS)
+    for axes, picture, title in zip(line, pictures, titles):
+      style.bare(axes)
+      axes.set_title(title, fontsize=8, pad=3)
+      if picture is not None:
+        axes.imshow(picture, interpolation="nearest", **_LOOKS[title in _ERRORS])
+    dose = _draw_dose(line[1], shown.rounds)
+  last = int(dose.norm.vmax)
+  canvas.colorbar(
+    dose, ax=grid[:, 1], location="bottom", label="round (0: survey)", ticks=range(last + 1)
+  )
+  error_map = cm.ScalarMappable(colors.Normalize(0, _DEVIATIONS), style.ERROR)
+  canvas.colorbar(error_map, ax=grid[:, 4:], location="bottom", label="of a range of 2", shrink=0.5)
   return canvas
+
+
+def _draw_dose(axes, rounds):
+  """Draws what was measured in the colours of its round."""
+  rows, columns = np.nonzero(rounds >= 0)
+  axes.imshow(np.zeros(rounds.shape), cmap="gray", vmin=0, vmax=1)
+  return axes.scatter(
+    columns, rows, c=rounds[rows, columns], s=_DOT, linewidths=0, cmap=style.ORDER,
+    vmin=0, vmax=max(rounds.max(), 1),
+  )  # fmt: skip

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib import figure, patches
 
 from adaptive_stem_tf.correction.evaluation import UNCORRECTED, UNDISTORTED, Measured
-from adaptive_stem_tf.evaluation import figures, statistics
+from adaptive_stem_tf.evaluation import figures, statistics, style
 
 
+@style.look()
 def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> figure.Figure:
   """Draws, for chosen specimens, paths, the distorted partial scan, the target and every
   completion.
@@ -48,6 +49,7 @@ def examples(images: np.ndarray, measured: Measured, chosen: Sequence[int]) -> f
   return canvas
 
 
+@style.look()
 def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   """Draws mean errors with intervals, by microscope and way.
 
@@ -83,6 +85,7 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   return canvas
 
 
+@style.look()
 def displacements(
   measured: Measured, learnt: Mapping[str, np.ndarray], row: int = 0, shown: int = 120
 ) -> figure.Figure:

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf.evaluation import figures, metrics
+from adaptive_stem_tf.evaluation import figures, metrics, style
 from adaptive_stem_tf.training import run
 from adaptive_stem_tf.types import Draw
 
@@ -26,10 +26,8 @@ class Refresher:
     """Redraws `learning_curves.png`, `examples.png` and the pictures in TensorBoard."""
     learner, workdir = running.learner, running.workdir
     panels = _PAIRED if learner.experiment.cycle.paired else _PANELS
-    curves = figures.learning_curves(
-      running.columns, f"{workdir.name}, iteration {iteration}", panels=panels
-    )
-    figures.save(curves, workdir / "learning_curves.png")
+    curves = figures.learning_curves(running.columns, f"Iteration {iteration:,}", panels=panels)
+    style.save(curves, workdir / "learning_curves.png", vector=True)
     chosen = (
       np.linspace(0, learner.num_specimens - 1, min(_EXAMPLES, learner.num_specimens))
       .round()
@@ -44,5 +42,5 @@ class Refresher:
       corrected,
       [f"10 MSE {error:.3f}" for error in errors],
     )
-    figures.save(sheet, workdir / "examples.png")
+    style.save(sheet, workdir / "examples.png")
     running.show(iteration, "distorted partial scan, target, corrected", figures.pixels(sheet))

@@ -1,16 +1,13 @@
 """Pictures: learning curves and sheets of scans, in the supplement's form."""
 
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
 
-matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+from adaptive_stem_tf.evaluation import style
 
 _PANELS = (
   ("generator_loss", "generator loss, 10 MSE"),
@@ -22,7 +19,7 @@ _POINTS = 2000  # of a line that is drawn: more than its panel has pixels
 _SHEET_COLUMNS = ("partial scan", "target output", "generated output")
 
 
-class _Plain(ticker.LogFormatter):
+class PlainLog(ticker.LogFormatter):
   """Labels what would be labelled on a logarithmic axis, as plain numbers."""
 
   def __call__(self, x, pos=None):
@@ -45,6 +42,7 @@ def boxcar(values: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
   return (total - total_before) / (mass - mass_before)
 
 
+@style.look()
 def learning_curves(
   columns: Mapping[str, Sequence[float]],
   title: str,
@@ -72,7 +70,7 @@ def learning_curves(
     if (values > 0).all():
       axes.set_yscale("log")
       for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis_formatter(_Plain())
+        axis_formatter(PlainLog())
       axes.set_ylim(top=2 * np.quantile(values[len(values) // 50 :], 0.99))
   canvas.suptitle(f"{title} ({width:.0f} iteration boxcar)")
   return canvas
@@ -94,6 +92,7 @@ def _thinned(at, values):
   return at[extremes], values[extremes]
 
 
+@style.look()
 def sheet(
   partial: np.ndarray,
   targets: np.ndarray,
@@ -130,9 +129,10 @@ def sheet(
 def partial_picture(partial: np.ndarray) -> np.ndarray:
   """Returns a partial scan [S, S, 2] as RGB [S, S, 3]: grey where measured, dark blue where not."""
   intensity, measured = (partial[..., :1] + 1) / 2, partial[..., 1:]
-  return np.clip(measured * intensity + (1 - measured) * np.array([0.0, 0.05, 0.25]), 0, 1)
+  return np.clip(measured * intensity + (1 - measured) * np.array(style.UNMEASURED), 0, 1)
 
 
+@style.look()
 def path_over_specimen(specimens: np.ndarray, positions: np.ndarray) -> figure.Figure:
   """Draws scan paths, coloured by time, over the specimens they measured.
 
@@ -146,12 +146,15 @@ def path_over_specimen(specimens: np.ndarray, positions: np.ndarray) -> figure.F
     np.atleast_1d(canvas.subplots(1, len(specimens))), specimens, positions
   ):
     axes.imshow(specimen[..., 0], cmap="gray", vmin=-1, vmax=1, extent=(0, size, size, 0))
-    axes.scatter(path[:, 1], path[:, 0], c=np.arange(len(path)), cmap="autumn", s=1.5, linewidths=0)
+    axes.scatter(
+      path[:, 1], path[:, 0], c=np.arange(len(path)), cmap=style.ORDER, s=1.5, linewidths=0
+    )
     axes.set(xlim=(0, size), ylim=(size, 0))
     axes.axis("off")
   return canvas
 
 
+@style.look()
 def distorted_paths(
   specimens: np.ndarray, nominal: np.ndarray, actual: np.ndarray
 ) -> figure.Figure:
@@ -198,15 +201,6 @@ def draw_paths(
   axes.plot(actual[:, 1], actual[:, 0], color="C1", linewidth=width, label="actual")
   axes.plot(nominal[:, 1], nominal[:, 0], color="C0", linewidth=0.4 * width, label="nominal")
   axes.set(xlim=(0, size), ylim=(size, 0))
-
-
-def save(canvas: figure.Figure, file: str | os.PathLike, dpi: int = 150) -> None:
-  """Writes a figure as PNG, whole or not at all."""
-  file = pathlib.Path(file)
-  file.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = file.with_suffix(".tmp")
-  canvas.savefig(unfinished, format="png", dpi=dpi)
-  unfinished.rename(file)
 
 
 def pixels(page: figure.Figure, dpi: int = 100) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.evaluation import figures, metrics, model
+from adaptive_stem_tf.evaluation import figures, metrics, model, style
 from adaptive_stem_tf.training import run
 
 _EXAMPLES = 12
@@ -24,15 +24,15 @@ class Refresher:
     """Redraws `learning_curves.png`, `examples.png` and the pictures in TensorBoard."""
     learner, workdir = running.learner, running.workdir
     self._model = self._model or model.of_learner(learner)
-    curves = figures.learning_curves(running.columns, f"{workdir.name}, iteration {iteration}")
-    figures.save(curves, workdir / "learning_curves.png")
+    curves = figures.learning_curves(running.columns, f"Iteration {iteration:,}")
+    style.save(curves, workdir / "learning_curves.png", vector=True)
     scans = self._model.scan_all(self._images)
     targets = specimens.low_pass(
       tf.constant(self._images), learner.experiment.data.filter_sigma
     ).numpy()
     titles = metrics.sheet_titles(scans, targets)
     canvas = figures.sheet(scans.partial, targets, scans.completions, titles)
-    figures.save(canvas, workdir / "examples.png")
+    style.save(canvas, workdir / "examples.png")
     running.show(iteration, "partial scan, target, completion", figures.pixels(canvas))
     paths = figures.path_over_specimen(self._images[:_PATHS], scans.positions[:_PATHS])
     running.show(iteration, "scan path over specimen", figures.pixels(paths))

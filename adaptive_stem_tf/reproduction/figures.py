@@ -6,13 +6,14 @@ import numpy as np
 from matplotlib import axes as axes_lib
 from matplotlib import figure, ticker
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, style
 from adaptive_stem_tf.reproduction.results import Curve, Measured, boxcar_width
 
 _SKIPPED = 50  # the first of so many parts of a run does not set the axis
 _SIZE = (7.2, 4.6)  # inches
 
 
+@style.look()
 def curves(
   title: str,
   shown: Mapping[str, tuple[str, Sequence[Measured]]],
@@ -90,6 +91,7 @@ def test_label(seeds: Sequence[Measured], split: str = "Test") -> str:
   )
 
 
+@style.look()
 def sweeps(
   title: str, shown: Mapping[str, tuple[str, Sequence[Measured]]], width: float
 ) -> figure.Figure:

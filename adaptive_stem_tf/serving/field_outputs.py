@@ -12,12 +12,10 @@ from matplotlib import figure, patches
 
 from adaptive_stem_tf import installation, specimens
 from adaptive_stem_tf.compare_fields import metrics
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.fields import routes, undersampling
 from adaptive_stem_tf.serving import outputs
 from adaptive_stem_tf.serving.field_scan import FieldScan
-
-_ERROR = 0.25  # of the range of intensities, at the ends of the error's colours
 
 
 class FieldResult(NamedTuple):
@@ -61,7 +59,7 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
       image = np.where(scan.mask, image, np.float32(np.nan))
     outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, about=about)
   (folder / "scan.json").write_text(json.dumps(about, indent=1))
-  figures.save(draw(result), folder / "scan.png", dpi=150)
+  style.save(draw(result), folder / "scan.png", dpi=150)
   return about
 
 
@@ -144,6 +142,7 @@ def _write_path(file, scan, size):
       writer.writerow([number, row, column, *places, f"{value:.7g}"])
 
 
+@style.look()
 def draw(result: FieldResult) -> figure.Figure:
   """Draws field, where the dose went by round, both completions, uncertainty and error."""
   scan, known = result.scan, result.truth is not None
@@ -153,7 +152,8 @@ def draw(result: FieldResult) -> figure.Figure:
   canvas = figure.Figure(
     figsize=(3.4 * columns, 2 * (max(2.4, 3.2 * height / width) + 0.7)), layout="constrained"
   )
-  axes = list(canvas.subplots(2, columns).flat)
+  panels = list(canvas.subplots(2, columns).flat)
+  axes = list(panels)
   show = lambda image, title, **look: _show(axes.pop(0), image, title, **look)
   grey = {"cmap": "gray", "vmin": low, "vmax": high}
   if known:
@@ -168,13 +168,21 @@ def draw(result: FieldResult) -> figure.Figure:
   completed = show(scan.completion, _titled("completion", values, "completion"), **grey)
   _hatch(completed.axes, sampling(scan))
   if known:
-    difference = 100 * (scan.completion - result.truth) / max(high - low, 1e-12)
-    limit = 100 * _ERROR
-    title = f"error, 10 MSE {values['completion']['ten_mse_filtered']:.4f}\n"
+    difference = 100 * (scan.completion - _filtered(result)) / max(high - low, 1e-12)
+    limit = style.error_limit(difference)
+    title = f"error on the filtered field, 10 MSE {values['completion']['ten_mse_filtered']:.4f}\n"
     title += f"(plain {values['interpolation']['ten_mse_filtered']:.4f})"
-    shown = show(difference, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    shown = show(difference, title, cmap=style.SIGNED, vmin=-limit, vmax=limit)
     canvas.colorbar(shown, ax=shown.axes, location="bottom", label="% of the range")
+  for panel in panels:
+    style.scale_bar(panel, scan.completion.shape, result.pixel_size_nm)
   return canvas
+
+
+def _filtered(result):
+  """Returns the field [H, W] as errors are measured on it, in the detector's units."""
+  given = tf.constant(np.float32(result.truth)[None, ..., None])
+  return specimens.low_pass(given, result.filter_sigma).numpy()[0, ..., 0]
 
 
 def _draw_dose(canvas, show, scan):
@@ -182,7 +190,7 @@ def _draw_dose(canvas, show, scan):
   last = max(int(scan.numbers.max()), 1)
   dose = show(np.zeros_like(scan.completion), _dose_title(scan), cmap="gray", vmin=0, vmax=1)
   points = dose.axes.scatter(
-    scan.positions[:, 1], scan.positions[:, 0], c=scan.numbers, s=_size(scan), cmap="plasma",
+    scan.positions[:, 1], scan.positions[:, 0], c=scan.numbers, s=_size(scan), cmap=style.ORDER,
     vmin=0, vmax=last, linewidths=0,
   )  # fmt: skip
   canvas.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
@@ -198,7 +206,7 @@ def _titled(words, values, name):
 
 def _show(axes, image, title, **look):
   axes.set_title(title, fontsize=9)
-  axes.set(xticks=[], yticks=[])
+  style.bare(axes)
   return axes.imshow(image, interpolation="nearest", **look)
 
 

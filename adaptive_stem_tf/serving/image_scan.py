@@ -134,6 +134,7 @@ def scan(
       "ssim": {kind: float(one["ssim"].mean()) for kind, one in errors.items()},
       "seconds": round(time.monotonic() - started, 3),
     },
+    scanner.filter_sigma,
   )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from adaptive_stem_tf import installation
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.serving import scan_picture
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
@@ -49,7 +49,7 @@ def write_scan(
     write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
   (folder / "scan.json").write_text(json.dumps(about, indent=1))
   if picture:
-    figures.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
+    style.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
   return folder
 
 

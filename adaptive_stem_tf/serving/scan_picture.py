@@ -1,17 +1,18 @@
 """A picture of one scan: specimen and path, partial scan, completion, error."""
 
 import numpy as np
+import tensorflow as tf
 from matplotlib import collections, figure
-from mpl_toolkits.axes_grid1 import anchored_artists
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf import specimens
+from adaptive_stem_tf.evaluation import figures, style
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
-_ERROR = 0.5  # of the specimen's range, at the ends of the error's colours
-_BAR = 0.3  # of the width, at most
 _SMALL = 256  # px, up to which a frame is drawn small
+_DOT = 1.2  # square points, of a measured pixel on large frames
 
 
+@style.look()
 def draw(result: ScanResult) -> figure.Figure:
   """Draws specimen with the path over it, coloured by time, partial scan, completion and its error.
 
@@ -30,30 +31,40 @@ def draw(result: ScanResult) -> figure.Figure:
   shown = result.truth if known else result.completion
   _show(axes[0], shown, low, high, "specimen and path" if known else "completion and path")
   path = _draw_path(axes[0], result)
-  canvas.colorbar(
-    path, ax=axes[0], location="bottom", label="probing position, in order of time", shrink=0.9
-  )
+  canvas.colorbar(path, ax=axes[0], location="bottom", label=_order(result), shrink=0.9)
   unit = 2 * (result.partial[..., :1] - low) / (high - low) - 1
-  axes[1].imshow(
-    figures.partial_picture(np.concatenate([unit, result.partial[..., 1:]], -1)),
-    interpolation="nearest",
-  )
+  _draw_partial(axes[1], np.concatenate([unit, result.partial[..., 1:]], -1), result)
   axes[1].set_title(f"partial scan, {np.mean(result.partial[..., 1]):.1%} of pixels", fontsize=8)
   image = _show(axes[2], result.completion, low, high, "completion")
   canvas.colorbar(image, ax=axes[1:3], location="bottom", label="intensity", shrink=0.45)
   if known:
     _draw_error(canvas, axes[3], result, high - low)
   for panel in axes:
-    panel.set(xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
-    _scale_bar(panel, result)
+    style.bare(panel)
+    style.scale_bar(panel, result.completion.shape, result.pixel_size_nm)
   return canvas
+
+
+def _draw_partial(axes, unit, result):
+  """Draws measured pixels; as dots on large frames, where pixels would be too small to see."""
+  picture = figures.partial_picture(unit)
+  if max(picture.shape) <= _SMALL:
+    axes.imshow(picture, interpolation="nearest")
+    return
+  axes.imshow(np.broadcast_to(style.UNMEASURED, picture.shape), interpolation="nearest")
+  rows, columns = np.nonzero(result.partial[..., 1])
+  axes.scatter(columns, rows, c=picture[rows, columns], s=_DOT, linewidths=0)
 
 
 def _range(result):
   shown = result.truth if result.truth is not None else result.completion
   low, high = float(shown.min()), float(shown.max())
   return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def _order(result):
+  tiled = result.windows.any()
+  return f"probing position{' of each tile' * bool(tiled)}, in order of time"
 
 
 def _show(axes, image, low, high, title):
@@ -71,8 +82,13 @@ def _draw_path(axes, result):
     path = result.positions[result.windows == window][:, ::-1] - 0.5
     lines.append(np.stack([path[:-1], path[1:]], 1))
     order.append(np.arange(len(path) - 1))
-  width = 1.3 if len(lines) == 1 else 0.5
-  canvas = collections.LineCollection(list(np.concatenate(lines)), cmap="plasma", linewidths=width)
+  single = len(lines) == 1
+  canvas = collections.LineCollection(
+    list(np.concatenate(lines)),
+    cmap=style.ORDER,
+    linewidths=1.3 if single else 0.4,
+    alpha=1.0 if single else 0.6,
+  )
   canvas.set_array(np.concatenate(order))
   axes.add_collection(canvas)
   rows, columns = result.completion.shape
@@ -81,38 +97,18 @@ def _draw_path(axes, result):
 
 
 def _draw_error(canvas, axes, result, span):
-  share = (result.completion - result.truth) / span
-  title = "completion - specimen"
+  target = result.truth
+  if result.filter_sigma:
+    given = tf.constant(target[None, ..., None], tf.float32)
+    target = specimens.low_pass(given, result.filter_sigma).numpy()[0, ..., 0]
+  share = 100 * (result.completion - target) / span
+  title = "completion - filtered specimen" if result.filter_sigma else "completion - specimen"
   if result.errors is not None:
     title += (
       f"\n10 MSE {result.errors['filtered'].mean():.3f} (filtered), "
       f"{result.errors['raw'].mean():.3f} (raw)"
     )
   axes.set_title(title, fontsize=8)
-  image = axes.imshow(
-    100 * share, cmap="RdBu_r", vmin=-100 * _ERROR, vmax=100 * _ERROR, interpolation="nearest"
-  )
+  limit = style.error_limit(share)
+  image = axes.imshow(share, cmap=style.SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
   canvas.colorbar(image, ax=axes, location="bottom", label="% of the specimen's range", shrink=0.9)
-
-
-def _scale_bar(axes, result):
-  """Draws a bar of 1, 2 or 5 times a power of ten nm, if the size of a pixel is known."""
-  if result.pixel_size_nm is None:
-    return
-  longest = _BAR * result.completion.shape[1] * result.pixel_size_nm
-  power = 10.0 ** np.floor(np.log10(longest))
-  length = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
-  text = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
-  bar = anchored_artists.AnchoredSizeBar(
-    axes.transData,
-    length / result.pixel_size_nm,
-    text,
-    "lower right",
-    pad=0.3,
-    borderpad=0.4,
-    sep=2,
-    size_vertical=result.completion.shape[0] / 80,
-    fontproperties=None,
-  )
-  bar.patch.set(alpha=0.75, linewidth=0)
-  axes.add_artist(bar)

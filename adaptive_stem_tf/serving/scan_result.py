@@ -23,3 +23,4 @@ class ScanResult(NamedTuple):
   # 10 MSE by window on the `filtered` and the `raw` truth; None if not known
   errors: dict[str, np.ndarray] | None
   about: dict[str, Any]  # for the summary: the model, how intensities were mapped, seconds, ...
+  filter_sigma: float = 0.0  # px, of the filter of targets; 0 for none

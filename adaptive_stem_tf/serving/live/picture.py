@@ -13,9 +13,9 @@ import threading
 from typing import IO, NamedTuple
 
 import numpy as np
-from matplotlib import collections, figure
+from matplotlib import collections, figure, ticker
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, style
 
 _SERVE = "from adaptive_stem_tf.serving.live import picture; picture.serve()"
 _PATIENCE = 60.0  # s, for the last picture
@@ -38,8 +38,10 @@ class Frame(NamedTuple):
     None  # [K], predicted 10 MSE; None if the model does not predict it
   )
   truth: np.ndarray | None = None  # [S, S], what was scanned; None if it is not known
+  pixel_size_nm: float | None = None  # None if unknown
 
 
+@style.look()
 def draw(frame: Frame) -> figure.Figure:
   """Draws the partial scan with the beam's path and, at the end, the completion and how long
   decisions took.
@@ -63,7 +65,8 @@ def draw(frame: Frame) -> figure.Figure:
   for panel, (name, image) in zip(axes, images.items()):
     panel.imshow(_unit(frame, image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     panel.set_title(name, fontsize=9)
-    _bare(panel)
+    style.bare(panel)
+    style.scale_bar(panel, image.shape, frame.pixel_size_nm)
   return canvas
 
 
@@ -77,7 +80,7 @@ def serve() -> None:
     except EOFError:
       return
     canvas = draw(frame)
-    figures.save(canvas, path, dpi=130)
+    style.save(canvas, path, dpi=130)
     if show:
       show(figures.pixels(canvas, dpi=130))
     sys.stdout.buffer.write(b".")
@@ -158,11 +161,6 @@ def _window():
   return show
 
 
-def _bare(axes):
-  axes.set(xticks=[], yticks=[])
-  axes.spines[:].set_visible(False)
-
-
 def _unit(frame, values):
   seen = frame.intensities if frame.truth is None else frame.truth
   low, high = seen.min(), seen.max()
@@ -176,7 +174,7 @@ def _draw_partial(axes, frame):
   axes.imshow(figures.partial_picture(partial), interpolation="nearest")
   path = frame.positions[:, ::-1] - 0.5  # imshow's first pixel is centred on 0
   lines = collections.LineCollection(
-    list(np.stack([path[:-1], path[1:]], 1)), cmap="plasma", linewidths=0.5, alpha=0.7
+    list(np.stack([path[:-1], path[1:]], 1)), cmap=style.ORDER, linewidths=0.5, alpha=0.7
   )
   lines.set_array(np.arange(len(path) - 1))
   lines.set_clim(0, frame.probes * frame.segments)
@@ -184,10 +182,13 @@ def _draw_partial(axes, frame):
   axes.plot(
     *path[-1], "o", color="white", markersize=4, markeredgecolor="black", markeredgewidth=0.6
   )
-  _bare(axes)
+  style.bare(axes)
+  style.scale_bar(axes, partial.shape, frame.pixel_size_nm)
   done = len(path) // frame.probes
   axes.set_title(
-    f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels", fontsize=9
+    f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels\n"
+    "path from first (dark) to last (bright)",
+    fontsize=9,
   )
 
 
@@ -196,14 +197,26 @@ def _draw_times(axes, frame):
   longest = max(frame.deadline, *frame.took) if len(frame.took) else frame.deadline
   scale, unit = next((entry for entry in _TIME_UNITS if longest >= entry[0]), _TIME_UNITS[-1])
   decisions, late = np.arange(1, len(frame.took) + 1), np.asarray(frame.late, bool)
-  for chosen, colour, label in ((~late, "C0", "in time"), (late, "C3", "late")):
+  kinds = ((~late, "o", style.COLOURS[0], "in time"), (late, "X", style.LATE, "late"))
+  for chosen, mark, colour, label in kinds:
     if chosen.any():
-      axes.bar(decisions[chosen], frame.took[chosen] / scale, color=colour, label=label)
-  axes.axhline(frame.deadline / scale, color="0.3", linestyle="--", linewidth=1, label="deadline")
+      took = frame.took[chosen] / scale
+      axes.plot(decisions[chosen], took, mark, color=colour, markersize=5, label=label)
+  deadline = frame.deadline / scale
+  axes.axhline(deadline, color="0.3", linestyle="--", linewidth=1)
+  if deadline > 0:
+    axes.annotate("deadline", (1, deadline), (0, 2), textcoords="offset points", fontsize=7)
   axes.set(xlabel="decision", ylabel=f"time, {unit}", xlim=(0.3, max(len(decisions), 1) + 0.7))
-  axes.set_ylim(0, 1.35 * longest / scale)
-  axes.locator_params(axis="x", integer=True)
-  axes.legend(loc="upper right", fontsize=7, ncols=3, frameon=False)
+  # One slow decision would press all others to the bottom of a linear axis.
+  positive = [value / scale for value in (*frame.took, frame.deadline) if value > 0]
+  if positive:
+    axes.set_yscale("log")
+    axes.set_ylim(min(positive) / 1.6, 2.5 * max(positive))
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+      set_formatter(figures.PlainLog())
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+  if len(decisions):
+    axes.legend(loc="upper right", fontsize=7, ncols=2, frameon=False)
   if frame.predicted is not None and len(frame.predicted):
     beside = axes.twinx()
     beside.plot(decisions, frame.predicted, "o-", color="C1", markersize=3)

@@ -87,6 +87,7 @@ def result_of(
     pixel_size_nm,
     errors,
     about,
+    filter_sigma,
   )
 
 
@@ -105,7 +106,11 @@ def write_timings(file: str | os.PathLike, timings: Sequence[Timing]) -> None:
 
 
 def last_frame(
-  scanned: LiveScan, scan: config.Scan, rules: Rules, truth: np.ndarray | None
+  scanned: LiveScan,
+  scan: config.Scan,
+  rules: Rules,
+  truth: np.ndarray | None,
+  pixel_size_nm: float | None = None,
 ) -> Frame:
   """Returns the picture at the end of a scan."""
   timings = scanned.timings
@@ -122,4 +127,5 @@ def last_frame(
     timings[0].deadline_us if timings else rules.deadline,
     np.array(predicted) if predicted else None,
     truth,
+    pixel_size_nm,
   )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import figure
 
-from adaptive_stem_tf.evaluation import statistics
+from adaptive_stem_tf.evaluation import statistics, style
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.serving import image_scan
 from adaptive_stem_tf.serving.live import deciding, loop, model, report, twin
@@ -107,6 +107,7 @@ def summarise(
   return rows
 
 
+@style.look()
 def draw(rows: Sequence[dict[str, Any]]) -> figure.Figure:
   """Draws the mean error of each model under each condition with its interval."""
   names = list(dict.fromkeys(row["name"] for row in rows))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.evaluation import figures
+from adaptive_stem_tf.evaluation import figures, style
 
 
 def test_boxcar_against_a_loop(rng):
@@ -69,7 +69,7 @@ def test_sheets_and_paths_are_drawn(tmp_path, rng, count):
   titles = {axes.get_title() for axes in drawn.axes}
   assert {f"title {k}" for k in range(count)} <= titles and "partial scan" in titles
   assert len([axes for axes in drawn.axes if axes.images]) == 3 * count
-  figures.save(drawn, tmp_path / "folder" / "sheet.png", dpi=40)
+  style.save(drawn, tmp_path / "folder" / "sheet.png", dpi=40)
   assert (tmp_path / "folder" / "sheet.png").read_bytes()[:4] == b"\x89PNG"
   assert [path.name for path in (tmp_path / "folder").iterdir()] == ["sheet.png"]
   pixels = figures.pixels(

@@ -1,0 +1,136 @@
+"""One look of all pictures: colours, fonts, scale bars, and how figures become files.
+
+Colours are those of Okabe and Ito (2008), which people who see red and green alike can tell apart;
+maps of one quantity get brighter throughout. Whoever draws is decorated with `look()`, so that
+importing this library leaves other people's matplotlib as it was.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import cycler
+import matplotlib
+import numpy as np
+from matplotlib import axes as axes_lib
+from matplotlib import figure
+from mpl_toolkits.axes_grid1 import anchored_artists
+from PIL import Image
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+PATH, LATE = COLOURS[1], COLOURS[3]
+ORDER = "plasma"  # map of what comes first and what last
+ERROR = "magma"  # map of sizes of errors, from 0
+SIGNED = "RdBu_r"  # map of differences about 0
+UNMEASURED = (0.0, 0.05, 0.25)  # RGB, dark blue
+_PARAMETERS = {
+  "font.size": 9,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.prop_cycle": cycler.cycler(color=COLOURS),
+  "figure.facecolor": "white",
+  "hatch.linewidth": 0.6,
+}
+_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # % of the range
+_BAR = 0.3  # of the width, at most
+_VECTOR = {"pdf.fonttype": 42}  # text stays text, which editors of figures can change
+
+
+def look():
+  """Returns a context, or a decorator of what draws, in which figures have this look."""
+  return matplotlib.rc_context(_PARAMETERS)
+
+
+def bare(axes: axes_lib.Axes) -> None:
+  """Takes ticks and frame away, as around images; labels of axes stay."""
+  axes.set(xticks=[], yticks=[])
+  axes.spines[:].set_visible(False)
+
+
+def scale_bar(
+  axes: axes_lib.Axes, shape: tuple[int, ...], pixel_size_nm: float | None, pixel: float = 1.0
+) -> None:
+  """Draws a bar of 1, 2 or 5 times a power of ten nm over an image, if its scale is known.
+
+  Args:
+    axes: of the image.
+    shape: (H, W) of the image, px.
+    pixel_size_nm: side of a pixel; None if unknown: nothing is drawn.
+    pixel: width of a pixel in the units of the axes.
+  """
+  if pixel_size_nm is None:
+    return
+  longest = _BAR * shape[1] * pixel_size_nm
+  power = 10.0 ** np.floor(np.log10(longest))
+  length = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
+  text = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+  bar = anchored_artists.AnchoredSizeBar(
+    axes.transData,
+    length / pixel_size_nm * pixel,
+    text,
+    "lower right",
+    pad=0.3,
+    borderpad=0.4,
+    sep=2,
+    size_vertical=shape[0] / 80 * pixel,
+    fontproperties=None,
+  )
+  bar.patch.set(alpha=0.75, linewidth=0)
+  axes.add_artist(bar)
+
+
+def error_limit(share: np.ndarray) -> float:
+  """Returns where the colours of errors end: of 5, 10, 20, 50 and 100 %, what 99 % stay within.
+
+  Args:
+    share: errors of any shape, in % of the range.
+  """
+  most = float(np.quantile(np.abs(share), 0.99))
+  return next((limit for limit in _LIMITS if most <= limit), _LIMITS[-1])
+
+
+def save(
+  canvas: figure.Figure, file: str | os.PathLike, dpi: int = 150, vector: bool = False
+) -> None:
+  """Writes a figure as PNG, whole or not at all.
+
+  Args:
+    canvas: the figure.
+    file: of the PNG; its folder is made if it does not exist.
+    dpi: dots per inch.
+    vector: whether to write a PDF beside it, for print.
+  """
+  file = pathlib.Path(file)
+  file.parent.mkdir(parents=True, exist_ok=True)
+  _write(canvas, file, "png", dpi)
+  if vector:
+    with matplotlib.rc_context(_VECTOR):
+      # Without the date, the same figure is the same file.
+      _write(canvas, file.with_suffix(".pdf"), "pdf", dpi, metadata={"CreationDate": None})
+
+
+def save_animation(
+  file: str | os.PathLike, frames: Sequence[np.ndarray], seconds: float = 5.0
+) -> None:
+  """Writes an animated GIF that plays once and stays at its last frame, whole or not at all.
+
+  Args:
+    file: of the GIF; its folder is made if it does not exist.
+    frames: [H, W, 3] uint8 each.
+    seconds: how long it lasts; pictures that move for longer distract who reads beside them.
+  """
+  file = pathlib.Path(file)
+  file.parent.mkdir(parents=True, exist_ok=True)
+  unfinished = file.with_name(f"{file.name}.tmp")
+  pictures = [Image.fromarray(frame) for frame in frames]
+  each = round(1000 * seconds / len(frames))
+  pictures[0].save(
+    unfinished, format="GIF", save_all=True, append_images=pictures[1:], duration=each
+  )
+  unfinished.rename(file)
+
+
+def _write(canvas, file, kind, dpi, **options):
+  unfinished = file.with_name(f"{file.name}.tmp")
+  canvas.savefig(unfinished, format=kind, dpi=dpi, **options)
+  unfinished.rename(file)
