@@ -203,6 +203,7 @@ def draw_paths(
   axes.set(xlim=(0, size), ylim=(size, 0))
 
 
+@style.look()
 def pixels(page: figure.Figure, dpi: int = 100) -> np.ndarray:
   """Returns a figure as an image [H, W, 3] uint8."""
   page.set_dpi(dpi)

@@ -102,9 +102,9 @@ def save(
   """
   file = pathlib.Path(file)
   file.parent.mkdir(parents=True, exist_ok=True)
-  _write(canvas, file, "png", dpi)
-  if vector:
-    with matplotlib.rc_context(_VECTOR):
+  with matplotlib.rc_context({**_PARAMETERS, **_VECTOR}):  # names such as C0 get their colour now
+    _write(canvas, file, "png", dpi)
+    if vector:
       # Without the date, the same figure is the same file.
       _write(canvas, file.with_suffix(".pdf"), "pdf", dpi, metadata={"CreationDate": None})
 

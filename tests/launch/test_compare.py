@@ -176,6 +176,8 @@ def test_pictures_show_something(compared):
     assert min(pixels.shape[:2]) > 150 and pixels.std() > 0.02, name
   with Image.open(folder / "scan.gif") as animated:
     assert animated.n_frames >= tiny.SEGMENTS  # Pillow joins equal frames
+    assert "loop" not in animated.info  # it plays once
+  assert (folder / "differences.pdf").read_bytes()[:5] == b"%PDF-"
   with open(folder / "compare.csv", newline="") as file:
     assert len(list(csv.DictReader(file))) > 500
 

@@ -68,7 +68,7 @@ def test_fields_are_compared_without_a_model(folder, tmp_path, eagerly):
   assert result["static_pairs"] and "on the fields themselves" in result["chosen_on"]
   assert {path.name for path in tmp_path.iterdir()} == {
     "compare_fields.json", "compare_fields.csv", "compare_fields.md", "sheet.png", "ratios.png",
-    "rounds.gif"}  # fmt: skip
+    "ratios.pdf", "rounds.gif"}  # fmt: skip
   with open(tmp_path / "compare_fields.csv", newline="") as file:
     lines = list(csv.DictReader(file))
   assert [float(line["ten_mse"]) for line in lines] == [row["ten_mse"] for row in rows]

@@ -73,6 +73,7 @@ def test_two_iterations_fill_the_workdir(runs, completer, images_file):
     "checkpoints",
     "tensorboard",
     "learning_curves.png",
+    "learning_curves.pdf",
     "examples.png",
   }
   rows = metrics_writer.read_rows(runs / "weak" / "metrics.csv")
@@ -212,6 +213,7 @@ def test_corrections_are_evaluated(tmp_path, runs):
     "distortion.json",
     "distortion.md",
     "recovery.png",
+    "recovery.pdf",
     "weak.png",
     "strong.png",
     "weak_displacements.png",

@@ -51,6 +51,7 @@ def test_s2a(tmp_path, crops, eagerly):
     "runs",
     "s2a.json",
     "s2a.md",
+    "s2a.pdf",
     "s2a.png",
   ]
   assert drawn(tmp_path / "s2a.png")

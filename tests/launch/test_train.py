@@ -56,6 +56,7 @@ def test_two_iterations_fill_the_workdir(tmp_path, images_file, eagerly):
     "checkpoints",
     "tensorboard",
     "learning_curves.png",
+    "learning_curves.pdf",
     "examples.png",
   }
 

@@ -231,6 +231,19 @@ def test_the_picture_shows_an_error_only_where_the_truth_is_known(scanner):
   assert len(shown) == 4 and f"10 MSE {result.errors['filtered'][0]:.3f} (filtered)" in shown[3]
 
 
+def test_the_error_is_drawn_on_what_the_number_is_of(scanner):
+  result = image_scan.scan(scanner, scanning.micrograph(), [(7, 11)], IMAGE)
+  exact = result._replace(completion=_filtered(result.truth, scanner.filter_sigma))
+  assert np.abs(scan_picture.draw(exact).axes[3].images[0].get_array()).max() < 1e-3
+  raw = result._replace(completion=result.truth)
+  assert np.abs(scan_picture.draw(raw).axes[3].images[0].get_array()).max() > 1
+
+
+def _filtered(image, sigma):
+  given = tf.constant(image[None, ..., None], tf.float32)
+  return specimens.low_pass(given, sigma).numpy()[0, ..., 0]
+
+
 @pytest.mark.parametrize(
   "size, text", [(None, None), (0.5, "2 nm"), (0.01, "0.02 nm"), (400.0, "1 µm"), (300, "1 µm")]
 )

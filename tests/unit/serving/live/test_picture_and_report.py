@@ -23,7 +23,7 @@ def titles(drawn):
 
 
 def test_panels_come_with_what_is_known():
-  measured = "4 of 4 segments, 6.2% of pixels"
+  measured = "4 of 4 segments, 6.2% of pixels\npath from first (dark) to last (bright)"
   assert titles(picture.draw(frame())) == [measured]
   ended = {
     "completion": np.full([16, 16], 7.0),
@@ -36,10 +36,10 @@ def test_panels_come_with_what_is_known():
   drawn = picture.draw(frame(**ended, truth=truth, predicted=np.array([2.0, 1.0])))
   assert titles(drawn)[:4] == ["specimen", measured, "completion", ""]
   times = drawn.axes[3]
-  assert times.get_ylabel() == "time, us" and [patch.get_height() for patch in times.patches] == [
-    20,
-    300,
-  ]
+  assert times.get_ylabel() == "time, us" and times.get_yscale() == "log"
+  in_time, late, deadline = times.lines
+  assert in_time.get_ydata() == [20] and late.get_ydata() == [300] and late.get_xdata() == [2]
+  assert deadline.get_ydata()[0] == 100 and times.get_ylim()[0] < 20 < 300 < times.get_ylim()[1]
   assert drawn.axes[4].get_ylabel() == "predicted 10 MSE"
 
 
