@@ -50,7 +50,7 @@ $(INSTALLED_DOCS): $(INSTALLED)
 	touch $@
 
 # The site: what it is made of is copied as it lies here, so that links lead where they do in files.
-SITE := README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff docs savedmodels/README.md $(wildcard savedmodels/*/README.md)
+SITE := README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff docs savedmodels/README.md $(wildcard savedmodels/*/README.md notebooks/*.ipynb)
 docs: $(INSTALLED_DOCS)
 	rm -rf build/docs
 	mkdir -p build/docs
