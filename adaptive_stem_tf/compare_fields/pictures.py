@@ -112,10 +112,10 @@ def scan_for_sheet(
   static = next(scan for scan in scans if scan.name == pair.scan)
   adaptive = completed(own, shown[1], shown[2])
   still = completed(static, pair.completion, choice.owner(pair, shown[2]))
-  captions = tuple(
+  caption = lambda kind, one, of: (
     f"{kind}: {one[0]} + {one[1]}\n10 MSE {metrics.ten_mse(of.mean, specimen.target)[0]:.4f}"
-    for kind, one, of in (("static", pair, still), ("adaptive", shown, adaptive))
   )
+  captions = caption("static", pair, still), caption("adaptive", shown, adaptive)
   title = f"{pathlib.Path(specimen.file).stem[-_LONGEST:]}\n{specimen.stratum}"
   deviation = None if adaptive.variance is None else np.sqrt(adaptive.variance[0])
   # Masks grow: what n of them hold was measured in the last n rounds.

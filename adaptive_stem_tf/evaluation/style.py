@@ -8,6 +8,7 @@ importing this library leaves other people's matplotlib as it was.
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import cycler
 import matplotlib
@@ -23,7 +24,8 @@ ORDER = "plasma"  # map of what comes first and what last
 ERROR = "magma"  # map of sizes of errors, from 0
 SIGNED = "RdBu_r"  # map of differences about 0
 UNMEASURED = (0.0, 0.05, 0.25)  # RGB, dark blue
-_PARAMETERS = {
+# Matplotlib types the names of all its parameters: a plain dictionary is none of theirs.
+_PARAMETERS: dict[Any, Any] = {
   "font.size": 9,
   "axes.spines.top": False,
   "axes.spines.right": False,
@@ -33,7 +35,7 @@ _PARAMETERS = {
 }
 _LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # % of the range
 _BAR = 0.3  # of the width, at most
-_VECTOR = {"pdf.fonttype": 42}  # text stays text, which editors of figures can change
+_VECTOR: dict[Any, Any] = {"pdf.fonttype": 42}  # text stays text, which editors of figures can change
 
 
 def look():

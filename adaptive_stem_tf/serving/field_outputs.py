@@ -181,7 +181,7 @@ def draw(result: FieldResult) -> figure.Figure:
 
 def _filtered(result):
   """Returns the field [H, W] as errors are measured on it, in the detector's units."""
-  given = tf.constant(np.float32(result.truth)[None, ..., None])
+  given = tf.constant(np.asarray(result.truth, np.float32)[None, ..., None])
   return specimens.low_pass(given, result.filter_sigma).numpy()[0, ..., 0]
 
 
