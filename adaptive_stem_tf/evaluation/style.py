@@ -35,7 +35,8 @@ _PARAMETERS: dict[Any, Any] = {
 }
 _LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # % of the range
 _BAR = 0.3  # of the width, at most
-_VECTOR: dict[Any, Any] = {"pdf.fonttype": 42}  # text stays text, which editors of figures can change
+# Text stays text, which editors of figures can change.
+_VECTOR: dict[Any, Any] = {"pdf.fonttype": 42}
 
 
 def look():
