@@ -1,5 +1,6 @@
 """Sheets of fields: where the dose went, what came of it, and what was expected."""
 
+import functools
 import pathlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ _LOOKS = (
   {"cmap": "gray", "vmin": -1, "vmax": 1},
   {"cmap": style.ERROR, "vmin": 0, "vmax": _DEVIATIONS},
 )
+_BAR = 0.04  # height of a scale of colours over that of a picture
 _LONGEST = 24  # characters of a file's name, its end, that a picture has room for
 _DOT = 0.35  # square points, of a measured pixel
 
@@ -132,7 +134,10 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
   the adaptive one on the target, and the error that it expected, on one scale.
   """
   canvas = figure.Figure(figsize=(13, 2.6 * len(lines) + 0.6), layout="constrained")
-  grid = canvas.subplots(len(lines), 6, squeeze=False)
+  # Bars have a line of their own: beside pictures they would shift those of their columns.
+  *grid, bars = canvas.subplots(
+    len(lines) + 1, 6, squeeze=False, height_ratios=[1] * len(lines) + [_BAR]
+  )
   for line, shown in zip(grid, lines):
     error = np.abs(shown.adaptive - shown.specimen.target)
     pictures = (shown.specimen.image, None, shown.static, shown.adaptive, error, shown.deviation)
@@ -144,11 +149,12 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
         axes.imshow(picture, interpolation="nearest", **_LOOKS[title in _ERRORS])
     dose = _draw_dose(line[1], shown.rounds)
   last = int(dose.norm.vmax)
-  canvas.colorbar(
-    dose, ax=grid[:, 1], location="bottom", label="round (0: survey)", ticks=range(last + 1)
-  )
   error_map = cm.ScalarMappable(colors.Normalize(0, _DEVIATIONS), style.ERROR)
-  canvas.colorbar(error_map, ax=grid[:, 4:], location="bottom", label="of a range of 2", shrink=0.5)
+  bar = functools.partial(canvas.colorbar, orientation="horizontal")
+  bar(dose, cax=bars[1], label="round (0: survey)", ticks=range(last + 1))
+  bar(error_map, cax=bars[4], label="of a range of 2")
+  for axes in (bars[0], *bars[2:4], bars[5]):
+    axes.remove()
   return canvas
 
 
