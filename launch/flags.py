@@ -29,7 +29,14 @@ _OPTIONAL = {
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
   "--fields."
 }
-_MISTAKES = (ValueError, FileNotFoundError, FloatingPointError, RuntimeError, PermissionError)
+_MISTAKES = (
+  ValueError,
+  FileNotFoundError,
+  FloatingPointError,
+  RuntimeError,
+  PermissionError,
+  ConnectionError,
+)
 
 
 def define(*sections: type) -> None:

@@ -61,7 +61,7 @@ def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.
   """Returns where a file lies in `folder`, downloaded and checked if it was not there.
 
   Raises:
-    OSError: if the server does not have it.
+    ConnectionError: if the server does not have it.
     ValueError: if it has other content than the manifest says.
   """
   place = folder / "files" / file.repository / file.path
@@ -72,7 +72,7 @@ def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
       content = answer.read()
   except urllib.error.URLError as error:
-    raise OSError(f"{url} cannot be downloaded: {error}; look for it by hand: {place}") from error
+    raise ConnectionError(f"{url} cannot be downloaded: {error}; look for it by hand: {place}") from error
   if not file.is_content(content):
     raise ValueError(f"{url} is not the file of the manifest: its Git blob is not {file.git_blob}.")
   place.parent.mkdir(parents=True, exist_ok=True)

@@ -141,6 +141,7 @@ def test_folders_without_a_model_are_refused(adaptive, tmp_path):
     Scanner(folder.parent)
   shutil.copytree(folder, tmp_path / "1")
   (tmp_path / "1" / "assets.extra" / "config.json").write_text("{}")
+  (tmp_path / "1" / "assets.extra" / "manifest.json").unlink()  # which would tell
   with pytest.raises(
     ModelError, match="config.json is missing or not the configuration of a model"
   ):
@@ -152,5 +153,6 @@ def test_a_model_of_something_else_is_refused(adaptive, tmp_path):
   module.call = tf.function(lambda x: x, [tf.TensorSpec([], tf.float32)])
   tf.saved_model.save(module, str(tmp_path / "1"))
   shutil.copytree(adaptive[1] / "assets.extra", tmp_path / "1" / "assets.extra")
+  (tmp_path / "1" / "assets.extra" / "manifest.json").unlink()  # of the other files
   with pytest.raises(ModelError, match="has no signature start, step, complete, scan"):
     Scanner(tmp_path / "1")
