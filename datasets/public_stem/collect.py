@@ -72,7 +72,9 @@ def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
       content = answer.read()
   except urllib.error.URLError as error:
-    raise ConnectionError(f"{url} cannot be downloaded: {error}; look for it by hand: {place}") from error
+    raise ConnectionError(
+      f"{url} cannot be downloaded: {error}; look for it by hand: {place}"
+    ) from error
   if not file.is_content(content):
     raise ValueError(f"{url} is not the file of the manifest: its Git blob is not {file.git_blob}.")
   place.parent.mkdir(parents=True, exist_ok=True)
