@@ -23,6 +23,7 @@ each stratum), ratios.png (ratios with their intervals) and rounds.gif (a scan, 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -115,6 +116,9 @@ def main() -> None:
   start.set_up_tensorflow(config.RunSettings(threads=_THREADS.value, deterministic=False))
   models, places = _models()
   specimens = _specimens(_FIELDS.value, _SIMULATED.value, _SIMULATED_SEED.value, _SPLIT.value)
+  if settings.SLADS in request.scans:
+    # It computes: only after TensorFlow was set up.
+    request = dataclasses.replace(request, slads=_train_slads())
   comparison = comparison_lib.Comparison(
     models, request, launch_flags.section(microscope_config.Beam)
   )
@@ -147,7 +151,6 @@ def _request() -> settings.Request:
     scans,
     completions,
     launch_flags.section(settings.Decisions),
-    _train_slads() if settings.SLADS in scans else None,
   )
 
 
