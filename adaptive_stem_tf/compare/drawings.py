@@ -111,7 +111,7 @@ def examples(
 
 
 def _title_completion(axes, error, best):
-  """Says what a picture is and how far off; frames it if no other scan's is better."""
+  """Titles a completion with its error, and frames it if no other scan's is better."""
   weight = "bold" if best else "normal"
   axes.set_title(f"completion, 10 MSE {error:.3f}", fontsize=6.5, pad=2, fontweight=weight)
   if best:

@@ -13,6 +13,7 @@ from adaptive_stem_tf.serving.scan_result import ScanResult
 from adaptive_stem_tf.serving.scanner import Scanner
 
 _TOGETHER = 16  # tiles scanned at a time
+_METRICS = ("ten_mse", "psnr", "ssim")
 
 Corner = tuple[int, int]  # first row and column of a window, px
 
@@ -86,42 +87,31 @@ def scan(
     The scan of what the windows cover; errors are means over windows, each on its own range.
   """
   started, size = time.monotonic(), scanner.size
-  origin = tuple(min(corner[axis] for corner in corners) for axis in (0, 1))
-  shape = tuple(max(corner[axis] for corner in corners) + size - origin[axis] for axis in (0, 1))
-  partial, total, weight = np.zeros([*shape, 2], np.float32), np.zeros(shape), np.zeros(shape)
-  ramp = _ramp(corners, size)
-  positions, intensities, measured_errors = [], [], []
+  canvas = _Canvas(corners, size)
+  positions, intensities, measured = [], [], []
   for first in progress(range(0, len(corners), _TOGETHER)):
     chosen = corners[first : first + _TOGETHER]
     windows = np.stack([image[row : row + size, column : column + size] for row, column in chosen])
     scans = scanner.scan(windows, normalisation)
-    measured_errors.append(measure(scans.completions, windows, scanner.filter_sigma))
+    measured.append(measure(scans.completions, windows, scanner.filter_sigma))
     for i, corner in enumerate(chosen):
-      place = tuple(slice(start - zero, start - zero + size) for start, zero in zip(corner, origin))
-      measured = scans.partial[i, ..., 1] > 0
-      partial[place][measured] = scans.partial[i][measured]
-      total[place] += ramp * scans.completions[i]
-      weight[place] += ramp
-      positions.append(scans.positions[i] + np.subtract(corner, origin))
+      canvas.add(corner, scans.partial[i], scans.completions[i])
+      positions.append(scans.positions[i] + np.subtract(corner, canvas.origin))
       intensities.append(scans.intensities[i])
   errors = {
-    kind: {
-      name: np.concatenate([one[kind][name] for one in measured_errors])
-      for name in ("ten_mse", "psnr", "ssim")
-    }
-    for kind in measured_errors[0]
+    kind: {name: np.concatenate([one[kind][name] for one in measured]) for name in _METRICS}
+    for kind in measured[0]
   }
-  truth = image[origin[0] : origin[0] + shape[0], origin[1] : origin[1] + shape[1]]
-  count = scanner.segments * scanner.probes
+  mean = lambda name: {kind: float(one[name].mean()) for kind, one in errors.items()}
   return ScanResult(
     np.concatenate(positions),
     np.concatenate(intensities),
-    np.repeat(np.arange(len(corners)), count),
+    np.repeat(np.arange(len(corners)), scanner.segments * scanner.probes),
     np.tile(np.repeat(np.arange(scanner.segments), scanner.probes), len(corners)),
-    partial,
-    (total / np.maximum(weight, 1e-12)).astype(np.float32),
-    truth,
-    origin,
+    canvas.partial,
+    canvas.completion(),
+    canvas.covered(image),
+    canvas.origin,
     pixel_size_nm,
     {kind: one["ten_mse"] for kind, one in errors.items()},
     {
@@ -130,12 +120,41 @@ def scan(
       "normalise": str(normalisation),
       "windows": [list(corner) for corner in corners],
       "window_size_px": size,
-      "psnr_db": {kind: float(one["psnr"].mean()) for kind, one in errors.items()},
-      "ssim": {kind: float(one["ssim"].mean()) for kind, one in errors.items()},
+      "psnr_db": mean("psnr"),
+      "ssim": mean("ssim"),
       "seconds": round(time.monotonic() - started, 3),
     },
     scanner.filter_sigma,
   )
+
+
+class _Canvas:
+  """What windows of an image measured and completed, joined."""
+
+  def __init__(self, corners, size):
+    self.origin = tuple(min(corner[axis] for corner in corners) for axis in (0, 1))
+    ends = (max(corner[axis] for corner in corners) + size for axis in (0, 1))
+    self._shape = tuple(end - zero for end, zero in zip(ends, self.origin))
+    self._size, self._ramp = size, _ramp(corners, size)
+    self.partial = np.zeros([*self._shape, 2], np.float32)
+    self._total, self._weight = np.zeros(self._shape), np.zeros(self._shape)
+
+  def add(self, corner, partial, completion):
+    """Adds a window: its partial scan [S, S, 2] and its completion [S, S]."""
+    starts = np.subtract(corner, self.origin)
+    place = tuple(slice(start, start + self._size) for start in starts)
+    measured = partial[..., 1] > 0
+    self.partial[place][measured] = partial[measured]
+    self._total[place] += self._ramp * completion
+    self._weight[place] += self._ramp
+
+  def completion(self):
+    """Returns the windows' completions, blended where they overlap, [H, W] float32."""
+    return (self._total / np.maximum(self._weight, 1e-12)).astype(np.float32)
+
+  def covered(self, image):
+    """Returns the part of an image that windows cover."""
+    return image[tuple(slice(zero, zero + side) for zero, side in zip(self.origin, self._shape))]
 
 
 def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[str, np.ndarray]:
