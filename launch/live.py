@@ -29,14 +29,23 @@ The folder then receives what launch.scan --fields writes.
 
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
 timings.csv (one row a decision) and live.png, which is refreshed during the scan.
+
+Ctrl-C or SIGTERM ends the scan: the segment under way is the last, the beam is blanked and parked,
+and what was measured is completed and written (scan.json says so: `ended_by`). So it is if the
+microscope or the model fails.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
 from absl import flags
 
 from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, outputs
-from adaptive_stem_tf.serving.live import field_beam, loop, model, picture, report
+from adaptive_stem_tf.serving import stop as stop_lib
+from adaptive_stem_tf.serving.live import field_beam, loop, microscope, model, picture, report
 from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, microscopes
@@ -83,12 +92,21 @@ _FIELD_SIZE = flags.DEFINE_integer(
 )
 
 
+_Scan = TypeVar("_Scan", loop.LiveScan, field_scan.FieldScan)
+
+
 def main() -> None:
   """Connects, scans, writes."""
   field_scans.check(("late", "deadline_us", "stop_below", "corrector", "engine", "show"))
-  if field_scans.FLAGS.fields:
-    _scan_field()
-    return
+  with stop_lib.Stop() as stop:
+    (_scan_field if field_scans.FLAGS.fields else _scan_crop)(stop)
+  if stop:
+    print(f"The scan was ended by {stop.reason}: what was measured until then is written.")
+    sys.exit(stop.exit_code)
+
+
+def _scan_crop(stop: stop_lib.Stop) -> None:
+  """Scans a field of the model's size, segment by segment."""
   follows, normalisation = _model(), microscopes.normalisation()
   if _SHOW.value and not _PICTURE.value:
     raise ValueError(
@@ -102,34 +120,55 @@ def main() -> None:
       "stopping now (the critic predicts the loss after all segments); train with --truncate, or "
       "leave --stop_below out."
     )
-  with microscopes.Opened(follows.scan.image_size) as subject:
+  drawn: list[picture.LivePicture] = []
+
+  def scan(subject):
     truth = None if subject.truth is None else subject.truth[None]
-    intensities, decides = (
-      normalisation.start(1, truth),
-      microscopes.decisions(follows, subject.scope),
-    )
-    shown = (
-      picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value) if _PICTURE.value else None
-    )
+    decides = microscopes.decisions(follows, subject.scope)
+    if _PICTURE.value:
+      drawn.append(picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value))
+    watch = _watcher(drawn[0], follows, subject) if drawn else None
+    intensities = normalisation.start(1, truth)
     try:
-      scanned = loop.run(
-        subject.scope,
-        follows,
-        decides,
-        intensities,
-        rules,
-        _watcher(shown, follows, subject) if shown else None,
-      )
-    except BaseException:
-      if shown:
-        shown.close()
-      raise
+      return loop.run(subject.scope, follows, decides, intensities, rules, watch, stop)
     finally:
       decides.close()
-  _write(subject, follows, scanned, rules, shown)
+
+  try:
+    stop.check()
+    subject, scanned, failure = _measured(follows.scan.image_size, scan)
+  except BaseException:
+    for shown in drawn:
+      shown.close()
+    raise
+  _write(subject, follows, scanned, rules, drawn[0] if drawn else None)
+  if failure:
+    raise failure
 
 
-def _scan_field() -> None:
+def _measured(
+  side: int, scan: Callable[[microscopes.Subject], _Scan]
+) -> tuple[microscopes.Subject, _Scan, Exception | None]:
+  """Opens the microscope, scans and closes it.
+
+  Returns:
+    What was scanned, the scan, and what failed after something had been measured.
+  """
+  scanned: _Scan | None = None
+  opened = microscopes.Opened(side)
+  try:
+    with opened as subject:
+      scanned = scan(subject)
+  except stop_lib.IncompleteScan as error:
+    return subject, error.scan, error
+  except microscope.MicroscopeError as error:
+    if scanned is None:
+      raise
+    return subject, scanned, error  # it failed when it was closed
+  return subject, scanned, None
+
+
+def _scan_field(stop: stop_lib.Stop) -> None:
   """Scans a field in rounds."""
   normalisation = microscopes.normalisation()
   model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
@@ -137,16 +176,25 @@ def _scan_field() -> None:
     raise ValueError("electrons_per_pixel is for launch.scan: give --dose, and --coverage.")
   side = _FIELD_SIZE.value
   settings = field_scans.settings(model, (side, side))
-  with microscopes.Opened(side) as subject:
-    began = subject.scope.clock.now()
-    scanned = field_scan.scan(
-      model,
-      settings,
-      field_request.intensity_range(normalisation, subject.truth),
-      field_beam.FieldBeam(subject.scope, microscopes.FLAGS.decision_us),
-    )
-    took = subject.scope.clock.now() - began
-    subject.scope.blank()
+  took = 0.0
+
+  def scan(subject):
+    nonlocal took
+    clock = subject.scope.clock
+    began = clock.now()
+    try:
+      return field_scan.scan(
+        model,
+        settings,
+        field_request.intensity_range(normalisation, subject.truth),
+        field_beam.FieldBeam(subject.scope, microscopes.FLAGS.decision_us, stop),
+      )
+    finally:
+      took = clock.now() - began
+      microscope.secure(subject.scope)
+
+  stop.check()
+  subject, scanned, failure = _measured(side, scan)
   about = {
     "command": launch_flags.command(),
     "model": field_scans.model_folder(_MODEL.value),
@@ -158,12 +206,15 @@ def _scan_field() -> None:
     "dwell_us": subject.scope.dwell,
     "scan_us": took,
     "beam_waited_us": took - len(scanned.positions) * subject.scope.dwell,
+    "ended_by": scanned.ended_by,
     **subject.about,
   }
   result = field_outputs.FieldResult(
     scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about
   )
   field_scans.write(_OUTPUT.value, result, print)
+  if failure:
+    raise failure
 
 
 def _model() -> model.ExportedModel:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from adaptive_stem_tf.fields import routes
 from adaptive_stem_tf.intensities import IntensityRange
 from adaptive_stem_tf.serving import contract, extra, local, served_fields
+from adaptive_stem_tf.serving import stop as stop_lib
 
 Measure = Callable[[np.ndarray], np.ndarray]  # positions [N, 2] px in order -> intensities [N]
 Watcher = Callable[[np.ndarray, int], None]  # completion [H, W] in [-1, 1], rounds done
@@ -43,25 +44,41 @@ class FieldScan(NamedTuple):
   interpolation: np.ndarray  # [H, W] without any network
   black_and_white: tuple[float, float]  # the intensities that became -1 and 1
   seconds: list[float]  # of computing: the survey, each round, the last completion
+  ended_by: str | None = None  # why positions are missing; None if none is
 
 
 class Beam:
   """A beam that visits positions in the order in which they are submitted.
 
   This one measures when it is asked for the intensities; others move on by themselves.
+
+  Attributes:
+    stop: whether it is to stop, and why: it then visits nothing more.
+    failure: what broke; None as long as nothing has.
   """
 
   def __init__(self, measure: Measure):
     self._measure = measure
+    self.stop = stop_lib.Stop()
+    self.failure: Exception | None = None
     self._submitted: collections.deque[np.ndarray] = collections.deque()
+
+  @property
+  def ended(self) -> bool:
+    """Whether it visits nothing more."""
+    return bool(self.stop or self.failure)
 
   def submit(self, positions: np.ndarray) -> None:
     """Queues positions [N, 2] px, to be visited as soon as those before them are."""
     self._submitted.append(positions)
 
   def collect(self) -> np.ndarray:
-    """Returns the intensities [N] of the oldest positions submitted, once they are measured."""
-    return self._measure(self._submitted.popleft())
+    """Returns the intensities [N] of the oldest positions submitted, once they are measured.
+
+    They are fewer, those of the first positions, if the beam was stopped or failed meanwhile.
+    """
+    positions = self._submitted.popleft()
+    return np.empty(0) if self.ended else self._measure(positions)
 
 
 class ExportedFields:
@@ -127,13 +144,28 @@ def scan(
     watch: called with the completion before each round.
     progress: wraps the numbers of survey and rounds, to show how far the scan is.
 
+  A beam that was stopped has measured less than the budget: that is completed, and `ended_by` says
+  why.
+
   Raises:
     ValueError: for a budget beyond the field's pixels, settings that disagree, or intensities
       that are not finite.
+    stop.NotBegunError: if the beam was stopped before the first position.
+    stop.IncompleteScan: if anything fails after the first positions; it has what was measured.
   """
   _check(settings)
-  known = _Known(settings, intensities)
-  seconds: list[float] = []
+  beam.stop.check()
+  known, seconds = _Known(settings, intensities), list[float]()
+  failure = None
+  try:
+    _rounds(model, settings, known, beam, seconds, watch, progress)
+  except Exception as error:
+    failure = error
+  return _completed(model, settings, known, failure or beam.failure, beam, seconds)
+
+
+def _rounds(model, settings, known, beam, seconds, watch, progress):
+  """Measures the survey and the rounds, until the beam ends."""
   numbers = {
     name: np.array([value], np.int32)
     for name, value in zip(("budget", "rounds", "seed"), settings[1:4])
@@ -147,7 +179,7 @@ def scan(
   for number in progress(range(settings.rounds + 1)):
     first, rest = parts
     known.add(number, first, beam.collect())
-    if number < settings.rounds:
+    if number < settings.rounds and not beam.ended:
       fields = known.tensors()
       state = {name: value for name, value in answer.items() if name.startswith("state_")}
       if number == 0:
@@ -162,8 +194,28 @@ def scan(
         watch(answer["completion"][0, ..., 0], number)
     if len(rest):
       known.add(number, rest, beam.collect())
-  answer = _timed(seconds, model, "complete", **known.tensors())
-  return known.result(answer, seconds)
+    if beam.ended:
+      break
+
+
+def _completed(model, settings, known, failure, beam, seconds):
+  """Completes what was measured of a scan, all of it or less."""
+  if not known.mask.any():
+    if failure:
+      raise failure
+    beam.stop.check()
+  try:
+    answer = _timed(seconds, model, "complete", **known.tensors())
+  except Exception:
+    if not failure:
+      raise
+    # What was measured is worth more than an error.
+    answer = collections.defaultdict(lambda: np.full([1, *settings.shape, 1], np.nan, np.float32))
+  ended_by = beam.stop.reason if known.mask.sum() < settings.budget else None
+  scanned = known.result(answer, seconds, str(failure) if failure else ended_by)
+  if failure:
+    raise stop_lib.IncompleteScan(failure, scanned) from failure
+  return scanned
 
 
 def _check(settings):
@@ -223,8 +275,11 @@ class _Known:
     self._route: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
   def add(self, number, positions, values):
-    """Adds the intensities at positions [N, 2] px of a round."""
+    """Adds the intensities at the first, or all, positions [N, 2] px of a round."""
     values = np.asarray(values, np.float64)
+    positions = positions[: len(values)]
+    if not len(values):
+      return
     if not np.isfinite(values).all():
       raise ValueError(f"round {number} measured intensities that are not finite: scan again.")
     if not self._route:
@@ -238,7 +293,7 @@ class _Known:
     unit = self._intensities.to_unit(self._partial[None, ..., None])
     return {"partial_field": unit * mask, "mask": mask}
 
-  def result(self, answer, seconds) -> FieldScan:
+  def result(self, answer, seconds, ended_by) -> FieldScan:
     """Returns the scan, completed by an answer of `complete`."""
     low, high = (float(end[0]) for end in (self._intensities.low, self._intensities.high))
     back = lambda name: self._intensities.from_unit(answer[name])[0, ..., 0]
@@ -254,6 +309,7 @@ class _Known:
       back("interpolation"),
       (low, high),
       seconds,
+      ended_by,
     )
 
 

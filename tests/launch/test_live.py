@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -209,7 +211,51 @@ def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
     and "error: the Open Beam Interface" in ended.err
     and "Traceback" not in ended.err
   )
-  assert not (tmp_path / "scan.json").exists()
+  told = json.loads((tmp_path / "scan.json").read_text())
+  assert "the Open Beam Interface" in told["ended_by"] and told["segments"] == 1
+  path = rows(tmp_path / "path.csv")
+  assert len(path) == 4  # the first segment, which was measured
+  assert float(path[0]["intensity"]) == peer.sample(other.pixels[0].x, other.pixels[0].y)
+
+
+class Signalling(peer.Peer):
+  """Sends this process a signal when the 7th pixel is scanned."""
+
+  number = signal.SIGTERM
+
+  def _pixel(self, *arguments):
+    super()._pixel(*arguments)
+    if len(self.pixels) == 7:
+      os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+  "number, name, code", [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "Ctrl-C", 130)]
+)
+def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
+  tmp_path, models, number, name, code
+):
+  before = signal.getsignal(number)
+  other = Signalling()
+  other.number = number
+  ended = live(
+    models,
+    f"obi:127.0.0.1:{other.port}",
+    tmp_path,
+    "--pixel_size_nm=2",
+    "--full_field_nm=128",
+    "--late=wait",
+  )
+  other.close()
+  assert ended.code == code and f"ended by {name}" in ended.out, ended.err
+  assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked
+  told = json.loads((tmp_path / "scan.json").read_text())
+  assert told["ended_by"] == name and told["segments"] == 2
+  lit = [pixel for pixel in other.pixels if not pixel.blanked]
+  assert len(lit) == 8 and other.pixels[-1][:2] == (6144, 6144)  # parked in the corner
+  measured = [float(row["intensity"]) for row in rows(tmp_path / "path.csv")]
+  assert measured == [peer.sample(pixel.x, pixel.y) for pixel in lit]
+  assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(

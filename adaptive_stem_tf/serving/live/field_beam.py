@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from adaptive_stem_tf.serving import field_scan
+from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import microscope
 
 # A scan generator's server buffers commands and samples. More under way than it has room for would
@@ -19,10 +20,16 @@ class FieldBeam(field_scan.Beam):
   Args:
     scope: the microscope.
     decision_us: that planning a round takes by a simulated clock, us; 0 for what it takes here.
+    stop: sends no more segments when that is requested, and parks the beam when those under way are
+      measured.
   """
 
-  def __init__(self, scope: microscope.Microscope, decision_us: float = 0.0):
+  def __init__(
+    self, scope: microscope.Microscope, decision_us: float = 0.0, stop: stop_lib.Stop | None = None
+  ):
+    super().__init__(scope.probe)
     self._scope, self._decision_us = scope, decision_us
+    self.stop = self.stop if stop is None else stop
     self._counts: collections.deque[int] = collections.deque()  # segments of what was submitted
     self._waiting: collections.deque[np.ndarray] = collections.deque()  # segments not sent yet
     self._sent: collections.deque[int] = collections.deque()  # positions of segments under way
@@ -40,16 +47,36 @@ class FieldBeam(field_scan.Beam):
     self._send()
 
   def collect(self) -> np.ndarray:
-    """Returns the intensities [N] of the oldest positions submitted, once they are measured."""
-    values = []
+    """Returns the intensities [N] of the oldest positions submitted, once they are measured.
+
+    They are fewer if the beam was stopped, or `failure` says what broke: it is then blanked.
+    """
+    values = [np.empty(0)]
     for _ in range(self._counts.popleft()):
-      values.append(self._scope.collect())
+      if not self._sent:  # stopped, or broken, before this segment was sent
+        break
+      self._guarded(lambda: values.append(self._scope.collect()))
       self._sent.popleft()
       self._send()
+    if self.stop and not self._sent:
+      self._guarded(self._scope.park)
     self._thinking = time.perf_counter()
     return np.concatenate(values)
 
   def _send(self):
-    while self._waiting and sum(self._sent) + len(self._waiting[0]) <= UNDER_WAY:
-      self._scope.submit(self._waiting[0])
+    while self._waiting and not self.ended and self._has_room():
+      self._guarded(lambda: self._scope.submit(self._waiting[0]))
       self._sent.append(len(self._waiting.popleft()))
+
+  def _has_room(self):
+    return sum(self._sent) + len(self._waiting[0]) <= UNDER_WAY
+
+  def _guarded(self, act):
+    """Acts; blanks the beam, and keeps the failure, if that fails."""
+    if self.failure:
+      return
+    try:
+      act()
+    except microscope.MicroscopeError as error:
+      self.failure = error
+      microscope.secure(self._scope)

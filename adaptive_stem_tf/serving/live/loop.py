@@ -1,6 +1,6 @@
 """The live scan: submit segments, collect intensities, ask for directions, be on time."""
 
-import contextlib
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf.intensities import IntensityRange
 from adaptive_stem_tf.scan import partial_scan, steering
+from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import microscope
 from adaptive_stem_tf.serving.live.deciding import Deciding, Decision
 from adaptive_stem_tf.serving.live.model import Decider
@@ -39,11 +40,14 @@ class LiveScan(NamedTuple):
   positions: np.ndarray  # [N, 2] px, as commanded
   intensities: np.ndarray  # [N]
   partial: np.ndarray  # [S, S, 2], intensity (0 where not measured) and mask
-  completion: np.ndarray  # [S, S]
+  completion: np.ndarray  # [S, S]; NaN if the model failed
   black_and_white: tuple[float, float]  # the intensities that became -1 and 1
   segments: int  # that were scanned
   stopped_early: bool
   timings: list[Timing]
+  # Why segments are missing: whoever requested it, or what failed; None if none is, or the model
+  # predicted an error below `stop_below`.
+  ended_by: str | None = None
 
 
 Watcher = Callable[[np.ndarray, np.ndarray], None]  # positions [N, 2], intensities [N]
@@ -88,6 +92,7 @@ def run(
   ranges: IntensityRange,
   rules: Rules = _DEFAULT,
   watch: Watcher | None = None,
+  stop: stop_lib.Stop | None = None,
 ) -> LiveScan:
   """Scans live, and completes what was measured.
 
@@ -101,22 +106,35 @@ def run(
     ranges: by which the detector's intensities are mapped, those of one specimen.
     rules: of lateness and stopping.
     watch: called after every segment, for a live picture.
+    stop: ends the scan when that is requested: once the segments under way are measured, the beam
+      is blanked and parked, and what was measured is completed.
 
   Raises:
-    MicroscopeError: if the microscope fails, or measures what is not finite; the beam is then
-      blanked or parked.
+    stop.IncompleteScan: if anything fails after the first segment, the microscope or the model;
+      the beam is then blanked or parked, and the error has what was measured.
+    stop.NotBegunError: if it was stopped before the first segment.
+    MicroscopeError: if the microscope fails before, or what it measures is not finite.
   """
+  done = _Done(_Path(model.scan), ranges)
+  began, allowed = scope.clock.now(), rules.deadline or model.scan.probes * scope.dwell
+  stop = stop_lib.Stop() if stop is None else stop
+  finish = lambda decisions: _completed(
+    model,
+    done,
+    [_timing(seen, made, began, allowed, done.path) for seen, made in zip(done.moments, decisions)],
+  )
   try:
-    began, allowed = scope.clock.now(), rules.deadline or model.scan.probes * scope.dwell
-    measured, ranges, path, moments, stopped = _scan(
-      scope, model.scan, deciding, ranges, rules, watch
-    )
-    scope.blank()
-    timings = [_timing(*seen, began, allowed, path) for seen in zip(moments, deciding.every())]
-  except BaseException:
-    _secure(scope)
-    raise
-  return _completed(model, path, measured, ranges, stopped, timings)
+    _scan(scope, model.scan, deciding, done, rules, watch, stop)
+    (scope.park if stop else scope.blank)()
+  except BaseException as error:
+    microscope.secure(scope)
+    if not done.measured or not isinstance(error, Exception):
+      raise
+    done.ended_by = str(error)
+    raise stop_lib.IncompleteScan(error, finish(_decided(deciding))) from error
+  if len(done.measured) < model.scan.segments:
+    done.ended_by = stop.reason
+  return finish(deciding.every())
 
 
 class _Moment(NamedTuple):
@@ -129,22 +147,33 @@ class _Moment(NamedTuple):
   idle: float  # us
 
 
-def _scan(scope, scan, deciding, ranges, rules, watch):
-  """Runs the loop; returns intensities a segment, their range, the path, moments and whether it
-  stopped early.
-  """
+@dataclasses.dataclass
+class _Done:
+  """How far a scan is."""
+
+  path: _Path
+  ranges: IntensityRange
+  measured: list[np.ndarray] = dataclasses.field(default_factory=list)  # [n] of each segment
+  moments: list[_Moment] = dataclasses.field(default_factory=list)
+  stopped: bool = False
+  ended_by: str | None = None
+
+
+def _scan(scope, scan, deciding, done, rules, watch, stop):
+  """Runs the loop."""
   ahead, duration = 1 + scan.decision_delay, scan.probes * scope.dwell
-  path, measured, moments = _Path(scan), list[np.ndarray](), list[_Moment]()
-  flown, stopped = None, False
+  path, measured = done.path, done.measured
+  flown = None
+  stop.check()
   for _ in range(ahead):
     scope.submit(path.go(path.onwards()))
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
     collected = scope.clock.now()
-    ranges = ranges.update(measured[-1][None])
-    more = not stopped and len(path.positions) < scan.segments
+    done.ranges = done.ranges.update(measured[-1][None])
+    more = not (done.stopped or stop) and len(path.positions) < scan.segments
     if more:
-      deciding.ask(ranges.to_unit(measured[-1][None])[0], flown)
+      deciding.ask(done.ranges.to_unit(measured[-1][None])[0], flown)
     if watch:  # while the actor decides
       watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured))
     if not more:
@@ -153,14 +182,22 @@ def _scan(scope, scan, deciding, ranges, rules, watch):
     late = decision is None
     if late and rules.late == "wait":
       decision = deciding.answer(None)
-    stopped = _good_enough(decision, rules)
-    if stopped:
+    done.stopped = _good_enough(decision, rules)
+    if done.stopped or stop:
       continue
     idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
-    moments.append(_Moment(len(measured) - 1, len(path.positions), collected, late, idle))
+    moment = _Moment(len(measured) - 1, len(path.positions), collected, late, idle)
     scope.submit(path.go(path.onwards() if decision is None else decision.direction))
+    done.moments.append(moment)
     flown = path.directions[-1] if decision is None else None
-  return measured, ranges, path, moments, stopped
+
+
+def _decided(deciding):
+  """Returns the decisions of a scan that failed, none if it was the model that did."""
+  try:
+    return deciding.every()
+  except Exception:
+    return []
 
 
 def _good_enough(decision: Decision | None, rules: Rules) -> bool:
@@ -187,32 +224,30 @@ def _finite(intensities, count):
   return intensities
 
 
-def _secure(scope):
-  """Blanks the beam; parks it if that fails; whatever else fails then must not hide the first
-  error.
-  """
-  for attempt in (scope.blank, scope.park):
-    with contextlib.suppress(Exception):
-      attempt()
-      return
-
-
-def _completed(model, path, measured, ranges, stopped, timings):
-  positions, size = np.concatenate(path.positions[: len(measured)]), model.scan.image_size
+def _completed(model, done, timings):
+  measured = done.measured
+  positions, size = np.concatenate(done.path.positions[: len(measured)]), model.scan.image_size
   raw = np.concatenate(measured)[None]
   draw = lambda values: partial_scan.draw_at(
     tf.constant(values, tf.float32), tf.constant(positions[None], tf.float32), size
   )[0].numpy()
-  completion = ranges.from_unit(model.complete(draw(ranges.to_unit(raw)))[None])[0]
+  try:
+    completed = model.complete(draw(done.ranges.to_unit(raw)))
+  except Exception:
+    if done.ended_by is None:
+      raise
+    completed = np.full([size, size], np.nan)  # what was measured is worth more than an error
+  completion = done.ranges.from_unit(completed[None])[0]
   return LiveScan(
     positions,
     raw[0],
     draw(raw),
     completion,
-    (float(ranges.low[0]), float(ranges.high[0])),
+    (float(done.ranges.low[0]), float(done.ranges.high[0])),
     len(measured),
-    stopped,
+    done.stopped,
     timings,
+    done.ended_by,
   )
 
 

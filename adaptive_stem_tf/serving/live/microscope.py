@@ -7,6 +7,7 @@ times are in us. To drive another microscope, write a class with `probe`, `blank
 
 import abc
 import collections
+import contextlib
 import time
 from typing import Protocol
 
@@ -116,3 +117,14 @@ class Microscope(abc.ABC):
 
   def __exit__(self, *_):
     self.close()
+
+
+def secure(scope: Microscope) -> None:
+  """Blanks the beam, or parks it if that fails.
+
+  Whatever else fails then is not raised: it must not hide the error that came first.
+  """
+  for attempt in (scope.blank, scope.park):
+    with contextlib.suppress(Exception):
+      attempt()
+      return

@@ -71,6 +71,7 @@ def result_of(
     **about,
     "segments": scanned.segments,
     "stopped_early": scanned.stopped_early,
+    "ended_by": scanned.ended_by,
     "intensities_of_black_and_white": list(scanned.black_and_white),
     **decision_times(scanned.timings),
   }

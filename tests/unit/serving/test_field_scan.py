@@ -5,6 +5,7 @@ import pytest
 
 from adaptive_stem_tf import intensities
 from adaptive_stem_tf.serving import field_scan
+from adaptive_stem_tf.serving import stop as stop_lib
 
 SHAPE, BUDGET, ROUNDS = (40, 48), 384, 3
 IMAGE = np.arange(40 * 48.0).reshape(SHAPE)
@@ -60,8 +61,8 @@ class Recording(field_scan.Beam):
     return super().collect()
 
 
-def scan(**changes):
-  model, beam = Ranking(), Recording()
+def scan(beam=None, **changes):
+  model, beam = Ranking(), beam or Recording()
   settings = field_scan.FieldSettings(SHAPE, BUDGET, ROUNDS, **changes)
   known = intensities.IntensityRange(np.array([0.0]), np.array([1919.0]))
   return field_scan.scan(model, settings, known, beam), model, beam
@@ -122,3 +123,59 @@ def test_a_beam_that_is_on_while_it_moves_has_the_same_budget():
 def test_settings_that_disagree_are_refused(changes, words):
   with pytest.raises(ValueError, match=words):
     scan(**changes)
+
+
+class Ending(Recording):
+  """Ends after 150 positions, in the middle of the first round: stopped, or broken."""
+
+  def __init__(self, failure=None):
+    super().__init__()
+    self.left, self._fails_with = 150, failure
+
+  def collect(self):
+    values = super().collect()[: self.left]
+    self.left -= len(values)
+    if not self.left:
+      self.failure = self._fails_with
+      if not self.failure:
+        self.stop.request("a person")
+    return values
+
+
+def test_a_scan_that_is_stopped_keeps_and_completes_what_was_measured():
+  whole = scan(Recording())[0]
+  stopped = scan(Ending())[0]
+  assert stopped.ended_by == "a person" and whole.ended_by is None
+  with pytest.raises(stop_lib.IncompleteScan, match="the lens blew up") as failed:
+    scan(Ending(RuntimeError("the lens blew up")))
+  assert failed.value.scan.ended_by == "the lens blew up"
+  for kept in (stopped, failed.value.scan):
+    np.testing.assert_array_equal(kept.positions, whole.positions[:150])
+    np.testing.assert_array_equal(kept.intensities, whole.intensities[:150])
+    assert kept.mask.sum() == 150 and kept.completion.shape == SHAPE
+
+
+def test_a_model_that_fails_leaves_what_was_measured():
+  model, beam = Ranking(), Recording()
+  call = model.call
+
+  def failing(name, **inputs):
+    if name != "survey":
+      raise ValueError("out of tune")
+    return call(name, **inputs)
+
+  model.call = failing
+  known = intensities.IntensityRange(np.array([0.0]), np.array([1919.0]))
+  settings = field_scan.FieldSettings(SHAPE, BUDGET, ROUNDS)
+  with pytest.raises(stop_lib.IncompleteScan, match="out of tune") as failed:
+    field_scan.scan(model, settings, known, beam)
+  assert failed.value.scan.mask.sum() == COUNTS[0]
+  assert np.isnan(failed.value.scan.completion).all()
+
+
+def test_a_beam_that_is_stopped_before_it_begins_measures_nothing():
+  beam = Recording()
+  beam.stop.request("Ctrl-C")
+  with pytest.raises(stop_lib.NotBegunError):
+    scan(beam)
+  assert beam.events == []

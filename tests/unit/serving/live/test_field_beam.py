@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 
+from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import field, field_beam, microscope, open_beam, twin
 from tests.unit.serving.live import peer
 
@@ -14,8 +15,11 @@ class Counting(microscope.Microscope):
   def __init__(self):
     self.clock, self.dwell = microscope.SimulatedClock(), 1.0
     self.queue, self.most, self.lengths = collections.deque(), 0, []
+    self.breaks_at, self.parked, self.blanked = None, False, False
 
   def submit(self, positions):
+    if len(self.lengths) == self.breaks_at:
+      raise microscope.MicroscopeError("the lens blew up")
     self.queue.append(positions)
     self.lengths.append(len(positions))
     self.most = max(self.most, sum(map(len, self.queue)))
@@ -27,9 +31,12 @@ class Counting(microscope.Microscope):
     return positions @ [1000.0, 1.0]
 
   def blank(self):
-    pass
+    self.blanked = True
 
-  park = close = blank
+  def park(self):
+    self.parked = True
+
+  close = park
 
 
 def test_large_rounds_go_in_segments_and_few_are_under_way():
@@ -76,3 +83,30 @@ def test_a_scan_generator_takes_rounds_beyond_its_buffers():
   scope.close()
   other.close()
   assert sum(not pixel.blanked for pixel in other.pixels) == len(positions)
+
+
+def test_a_beam_that_is_stopped_sends_no_more_and_parks():
+  scope, stop = Counting(), stop_lib.Stop()
+  beam = field_beam.FieldBeam(scope, stop=stop)
+  positions = np.argwhere(np.ones([120, 256], bool))
+  beam.submit(positions)
+  sent = len(scope.lengths)
+  stop.request("a person")
+  values = beam.collect()
+  assert len(scope.lengths) == sent and scope.parked
+  assert 0 < len(values) == sum(scope.lengths) < len(positions)
+  np.testing.assert_array_equal(values, (positions[: len(values)] + 0.5) @ [1000.0, 1.0])
+  beam.submit(positions)
+  assert len(beam.collect()) == 0 and len(scope.lengths) == sent
+
+
+def test_what_a_beam_measured_before_it_broke_is_kept():
+  scope = Counting()
+  scope.breaks_at = 5
+  beam = field_beam.FieldBeam(scope)
+  positions = np.argwhere(np.ones([120, 256], bool))
+  beam.submit(positions)
+  values = beam.collect()
+  assert str(beam.failure) == "the lens blew up" and scope.blanked
+  np.testing.assert_array_equal(values, (positions[: len(values)] + 0.5) @ [1000.0, 1.0])
+  assert len(values) > 0

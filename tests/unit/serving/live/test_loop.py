@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
 from adaptive_stem_tf.serving.live.rules import Rules
 from tests import exports as exports_lib
@@ -246,13 +247,61 @@ def breaks(_):
 )
 def test_the_beam_is_blanked_when_a_microscope_fails(failure, said, delay):
   scope = Failing(failure)
-  with pytest.raises(microscope.MicroscopeError, match=said):
+  with pytest.raises(stop_lib.IncompleteScan, match=said):
     scan(Scripted(delay=delay), scope=scope)
   assert scope.blanked and not scope.parked
   scope = Failing(failure, blanker=False)
-  with pytest.raises(microscope.MicroscopeError, match=said):
+  with pytest.raises(stop_lib.IncompleteScan, match=said):
     scan(Scripted(delay=delay), scope=scope)
   assert scope.parked
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_what_was_measured_before_a_failure_is_kept(delay):
+  whole, _ = scan(Scripted(delay=delay))
+  with pytest.raises(stop_lib.IncompleteScan) as failed:
+    scan(Scripted(delay=delay), scope=Failing(breaks))
+  kept = failed.value.scan
+  np.testing.assert_array_equal(kept.positions, whole.positions[:8])
+  np.testing.assert_array_equal(kept.intensities, whole.intensities[:8])
+  assert kept.segments == 2 and kept.ended_by == "the lens blew up" and whole.ended_by is None
+  assert np.isfinite(kept.completion).all() and len(kept.timings) == 2
+
+
+def test_a_model_that_fails_too_leaves_what_was_measured():
+  follows = Scripted()
+
+  def raises(*_):
+    raise ValueError("out of tune")
+
+  follows.step = follows.complete = raises
+  with pytest.raises(stop_lib.IncompleteScan, match="out of tune") as failed:
+    scan(follows)
+  kept = failed.value.scan
+  assert len(kept.intensities) == 4 and np.isnan(kept.completion).all() and kept.timings == []
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_scan_is_stopped_on_request(delay):
+  whole, _ = scan(Scripted(delay=delay))
+  stop, scope = stop_lib.Stop(), Failing(lambda values: values)
+  follows = Scripted(delay=delay)
+  watch = lambda positions, _: len(positions) == 8 and stop.request("a person")
+  decides = deciding.Simulated(follows, scope.clock, lambda _: 10.0)
+  scanned = loop.run(scope, follows, decides, mapping((-1, 1)), Rules(), watch, stop)
+  measured = 8 + 4 * delay  # what is under way is measured
+  np.testing.assert_array_equal(scanned.intensities, whole.intensities[:measured])
+  assert scanned.ended_by == "a person" and not scanned.stopped_early
+  assert scope.blanked and scope.parked and scanned.completion.shape == (16, 16)
+
+
+def test_a_scan_that_is_stopped_before_it_begins_lights_nothing():
+  stop, scope = stop_lib.Stop(), twin.DigitalTwin(IMAGE)
+  stop.request("Ctrl-C")
+  decides = deciding.Simulated(Scripted(), scope.clock)
+  with pytest.raises(stop_lib.NotBegunError, match="Ctrl-C before anything was measured"):
+    loop.run(scope, Scripted(), decides, mapping((-1, 1)), stop=stop)
+  assert scope.clock.now() == 0 and scope.blanked
 
 
 def test_the_beam_is_blanked_when_the_model_or_a_person_interrupts():
@@ -264,7 +313,8 @@ def test_the_beam_is_blanked_when_the_model_or_a_person_interrupts():
 
     follows = Scripted()
     follows.step = raises
-    with pytest.raises(type(error)):
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else RuntimeError
+    with pytest.raises(expected):
       scan(follows, scope=scope)
     assert scope.blanked
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import deciding, field, loop, microscope, open_beam
 from adaptive_stem_tf.serving.live.rules import Rules
 from tests.unit.serving.live import peer
@@ -221,7 +222,7 @@ def test_a_whole_scan(delay):
 )
 def test_failures_in_the_middle_of_a_scan_leave_the_beam_off(fault, said, delay):
   with connected(fault=fault, at=7) as (scope, other):
-    with pytest.raises(microscope.MicroscopeError, match=said):
+    with pytest.raises(stop_lib.IncompleteScan, match=said):
       live(scope, delay)
     assert scope._socket.fileno() < 0  # nothing more is sent
     scope.close()
@@ -233,7 +234,7 @@ def test_failures_in_the_middle_of_a_scan_leave_the_beam_off(fault, said, delay)
 def test_samples_too_few_are_told_in_the_segment_they_are_missing_from_or_the_last():
   with (
     connected(fault="drop", at=17) as (scope, other),
-    pytest.raises(microscope.MicroscopeError, match="8 of 10"),
+    pytest.raises(stop_lib.IncompleteScan, match="8 of 10"),
   ):
     live(scope)
   assert settled(other).blanked
@@ -249,7 +250,7 @@ def test_an_answer_that_comes_late_but_in_time_is_taken():
 def test_an_answer_that_comes_too_late_ends_the_scan_blanked():
   with (
     connected(fault="slow", at=7, pause=0.8) as (scope, other),
-    pytest.raises(microscope.MicroscopeError, match="sent 0 of 10 bytes in 0.2 s"),
+    pytest.raises(stop_lib.IncompleteScan, match="sent 0 of 10 bytes in 0.2 s"),
   ):
     live(scope)
   assert settled(other).blanked
