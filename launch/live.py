@@ -92,7 +92,7 @@ _FIELD_SIZE = flags.DEFINE_integer(
 )
 
 
-_Scan = TypeVar("_Scan", loop.LiveScan, field_scan.FieldScan)
+_Scan = TypeVar("_Scan")
 
 
 def main() -> None:
