@@ -239,6 +239,18 @@ class RunSettings(Section):
     minimum=0,
   )
   deterministic: bool = field(True, "deterministic TensorFlow kernels: needed for bitwise resuming")
+  distribute: str = field(
+    "none",
+    "devices that share each batch: one (none), or several of this machine with a replica each "
+    "(mirrored). What is learnt is the same up to rounding; a run may be resumed with another "
+    "number. XLA compiles nothing with replicas",
+    choices=("none", "mirrored"),
+  )
+  replicas: int = field(
+    0,
+    "replicas of --distribute=mirrored; 0 for one on each GPU or, without any, two on the CPU",
+    minimum=0,
+  )
   log_every: int = field(
     10, "iterations between rows of metrics.csv, each the mean since the last", minimum=1
   )

@@ -22,7 +22,7 @@ from absl import flags
 
 from adaptive_stem_tf import config, field_config
 from adaptive_stem_tf.profiling import benchmark, field_benchmark
-from adaptive_stem_tf.training import start
+from adaptive_stem_tf.training import distribution
 from launch import flags as launch_flags
 
 _SPECIMENS = flags.DEFINE_integer(
@@ -37,7 +37,7 @@ def main() -> None:
   if _of_fields():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as launch.train_fields
   settings = launch_flags.section(config.RunSettings)
-  start.set_up_tensorflow(settings)
+  distribution.set_up_tensorflow(settings)
   if _of_fields():
     fields = field_config.FieldExperiment()
     fields = fields.replace(**launch_flags.given(fields.flat()))

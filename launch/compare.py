@@ -24,7 +24,7 @@ from absl import flags
 from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.compare import groups as groups_lib
 from adaptive_stem_tf.compare import plan as plan_lib
-from adaptive_stem_tf.training import start
+from adaptive_stem_tf.training import distribution
 from launch import compare_report, presets
 from launch import flags as launch_flags
 
@@ -117,7 +117,7 @@ def main() -> None:
   groups = groups_lib.read(_MODELS.value)
   request = _request(groups)
   plan = _plan(groups)
-  start.set_up_tensorflow(config.RunSettings(threads=_THREADS.value))
+  distribution.set_up_tensorflow(config.RunSettings(threads=_THREADS.value))
   print(compare_report.make(request, plan, groups))
 
 

@@ -47,7 +47,7 @@ from adaptive_stem_tf.compare_fields import comparison as comparison_lib
 from adaptive_stem_tf.compare_fields import completions as completions_lib
 from adaptive_stem_tf.compare_fields.choice import Pair
 from adaptive_stem_tf.evaluation import style
-from adaptive_stem_tf.training import field_model, start
+from adaptive_stem_tf.training import distribution, field_model
 from datasets.simulated_stem import whole_fields as draw
 from launch import field_specimens
 from launch import flags as launch_flags
@@ -113,7 +113,7 @@ def main() -> None:
   request = _request()
   if bool(_FIELDS.value) == bool(_SIMULATED.value):
     raise ValueError("give either --fields or --simulated: scans need fields to be compared on.")
-  start.set_up_tensorflow(config.RunSettings(threads=_THREADS.value, deterministic=False))
+  distribution.set_up_tensorflow(config.RunSettings(threads=_THREADS.value, deterministic=False))
   models, places = _models()
   specimens = _specimens(_FIELDS.value, _SIMULATED.value, _SIMULATED_SEED.value, _SPLIT.value)
   if settings.SLADS in request.scans:

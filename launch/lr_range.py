@@ -23,7 +23,7 @@ from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range
 from adaptive_stem_tf.reproduction import results as reproduction_results
-from adaptive_stem_tf.training import start
+from adaptive_stem_tf.training import distribution
 from adaptive_stem_tf.training.job import Job
 from launch import flags as launch_flags
 from launch import runner
@@ -45,7 +45,7 @@ _BOXCAR = 1000  # iterations, of the candidates' curves
 def main() -> None:
   """Sweeps, tries candidates and recommends a rate."""
   base, settings = _base(), launch_flags.section(config.RunSettings)
-  start.set_up_tensorflow(settings)
+  distribution.set_up_tensorflow(settings)
   folder = pathlib.Path(_OUTPUT.value)
   sweeps = {
     name: _job(

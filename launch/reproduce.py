@@ -19,8 +19,8 @@ from absl import flags
 from adaptive_stem_tf import config
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.training import distribution
 from adaptive_stem_tf.training import job as job_lib
-from adaptive_stem_tf.training import start
 from launch import flags as launch_flags
 from launch import presets, reproduce_figure, runner
 
@@ -104,7 +104,7 @@ def _train(plan: reproduction_plan.Plan, names: list[str]) -> None:
 
 
 def _set_up(settings: config.RunSettings) -> None:
-  start.set_up_tensorflow(settings)
+  distribution.set_up_tensorflow(settings)
   if _SCALE.value == "smoke":  # tracing would take longer than the few iterations
     import tensorflow as tf
 

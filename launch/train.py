@@ -17,7 +17,7 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import pictures
-from adaptive_stem_tf.training import run, start
+from adaptive_stem_tf.training import distribution, run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import data
 from launch import flags as launch_flags
@@ -36,7 +36,7 @@ def main() -> None:
     experiment = launch_flags.experiment(base=held)
     workdir_lib.open_workdir(workdir, experiment)
   settings = launch_flags.section(config.RunSettings)
-  start.set_up_tensorflow(settings)
+  distribution.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   running = start.scanner(experiment, settings, splits, workdir)
   if running.started_at:

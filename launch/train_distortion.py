@@ -26,7 +26,7 @@ from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.correction import configuration as correction_config
 from adaptive_stem_tf.correction import pictures as correction_pictures
 from adaptive_stem_tf.correction import training as correction_training
-from adaptive_stem_tf.training import run, start
+from adaptive_stem_tf.training import distribution, run
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import data
 from launch import flags as launch_flags
@@ -62,7 +62,7 @@ def main() -> None:
   if (workdir / "config.json").exists():
     workdir_lib.open_workdir(workdir, experiment)
   settings = launch_flags.section(config.RunSettings)
-  start.set_up_tensorflow(settings)
+  distribution.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
   running = correction_training.start(experiment, settings, splits, workdir, bar)

@@ -20,7 +20,7 @@ from absl import flags
 
 from adaptive_stem_tf import config, field_config
 from adaptive_stem_tf.learning import field_agent, field_learner
-from adaptive_stem_tf.training import run, start
+from adaptive_stem_tf.training import distribution, run
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import field_data
 from launch import flags as launch_flags
@@ -42,12 +42,13 @@ def main() -> None:
   experiment = base.replace(**launch_flags.given(base.flat()))
   workdir_lib.open_workdir(workdir, experiment)
   settings = launch_flags.section(config.RunSettings)
-  start.set_up_tensorflow(settings)
+  distribution.set_up_tensorflow(settings)
   images = field_data.load(experiment.data, experiment.scan.crop)
   workdir_lib.keep_inputs(workdir, **images.digestible())
-  networks = field_agent.make_networks(experiment)
-  learner = field_learner.FieldLearner(experiment, images.repeated(), networks, settings.jit)
-  running = run.Run(learner, settings, workdir)
+  with distribution.scope(settings):
+    networks = field_agent.make_networks(experiment)
+    learner = field_learner.FieldLearner(experiment, images.repeated(), networks, settings.jit)
+    running = run.Run(learner, settings, workdir)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   finished = run.train(running)

@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.training import start
+from adaptive_stem_tf.training import distribution
 from tests import exports as exports_lib
 from tests import tiny
 
-start.set_up_tensorflow(
+distribution.set_up_tensorflow(
   config.RunSettings(threads=tiny.THREADS)
 )  # once: threads cannot change afterwards
 tf.random.set_seed(0)  # of modules that fixtures make

@@ -25,6 +25,7 @@ FOUNDATIONS = {
   "installation",
   "integrity",
   "quiet",
+  "replicas",
 }
 _DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
@@ -43,6 +44,7 @@ ALLOWED = {
   "installation": set(),
   "integrity": set(),
   "quiet": set(),
+  "replicas": set(),
   "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},
   "input_pipeline": FOUNDATIONS,

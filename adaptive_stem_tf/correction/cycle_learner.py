@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import config, randomness, specimens
+from adaptive_stem_tf import config, randomness, replicas, specimens
 from adaptive_stem_tf.correction import adversarial, history
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.learning import alrc, base, losses, optimisers
@@ -95,7 +95,7 @@ class CycleLearner(base.BaseLearner):
 
   def _train(self, index: tf.Tensor, transform: tf.Tensor) -> CycleMetrics:
     """The data flow of an iteration. All gradients use the weights before the step."""
-    batch = self.batch(Draw(index, transform))
+    batch = self.batch(Draw(*replicas.share((index, transform))))
     learn = self._learn_paired if self.experiment.cycle.paired else self._learn_unpaired
     metrics = learn(batch)
     self.iteration.assign_add(1)
@@ -169,7 +169,9 @@ class CycleLearner(base.BaseLearner):
     )
     truth = specimens.transform(tf.gather(scans.scanned, draw.index), rows[:, 1])
     count, seed = draw.index.shape[0], self.stream(randomness.Purpose.RASTER)
-    chosen = tf.random.stateless_uniform([2, count], seed, 0, 2**30, tf.int32)
+    chosen = replicas.drawn(
+      tf.random.stateless_uniform, [2, count], seed, 0, 2**30, tf.int32, axis=1
+    )
     rasters = tf.gather(scans.rasters, chosen[0] % scans.rasters.shape[0])
     rasters = specimens.transform(rasters, chosen[1] % specimens.TRANSFORMS)
     targets = specimens.low_pass(rasters, sigma)
@@ -301,6 +303,7 @@ class CycleLearner(base.BaseLearner):
   def _apply(self, **gradients: Any) -> list[tf.Tensor]:
     """Moves the networks' weights; returns the gradients' global norms."""
     o = self.experiment.optimisation
+    gradients = replicas.mean(gradients)
     left = 1.0 - tf.cast(self.iteration, tf.float32) / o.iterations
     self.rate_share.assign(tf.minimum(1.0, left / max(1.0 - o.constant_share, 1e-9)))
     for name, rate in self._base_rates():

@@ -5,6 +5,8 @@
 import sonnet as snt
 import tensorflow as tf
 
+from adaptive_stem_tf import replicas
+
 
 class History(snt.Module):
   """Up to `capacity` images: while it fills, new ones are kept and given back; then half of them
@@ -28,14 +30,15 @@ class History(snt.Module):
     """Keeps some of the images, and gives as many, new and old.
 
     Args:
-      images: [B, S, S, C], newly generated.
+      images: [B, S, S, C], newly generated; of several replicas each its share, all of which
+        every one keeps.
       seed: [2], of what is swapped.
 
     Returns:
       [B, S, S, C]: each is the new one or, once the history is full, with probability 1/2 a kept
       one that the new one replaces.
     """
-    images = tf.stop_gradient(images)
+    images = replicas.gather(tf.stop_gradient(images))
     batch = images.shape[0]
     full = self.added >= self._capacity
     random = tf.random.stateless_uniform([1 + batch], seed, 0, 2**30, tf.int32)
@@ -46,9 +49,10 @@ class History(snt.Module):
     stays = tf.logical_and(full, tf.logical_not(swapped))
     # A full batch of rows is written, so that shapes are static: rows that stay are written as they
     # were.
-    self.images.scatter_nd_update(slots[:, None], tf.where(stays, kept, images))
+    written = tf.where(stays, kept, images)
+    replicas.own(self.images).scatter_nd_update(slots[:, None], written)
     self.added.assign(tf.minimum(self.added + batch, self._capacity))
-    return tf.where(swapped, kept, images)
+    return replicas.share(tf.where(swapped, kept, images))
 
 
 class NoHistory(snt.Module):

@@ -20,7 +20,7 @@ from adaptive_stem_tf.learning import targets
 from adaptive_stem_tf.networks import generator as generator_lib
 from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.scan import distorted, partial_scan
-from adaptive_stem_tf.training import checkpoint, run
+from adaptive_stem_tf.training import checkpoint, distribution, run
 from adaptive_stem_tf.training import workdir as workdir_lib
 
 _SCANS = "scans.npz"
@@ -87,12 +87,12 @@ def start(
   workdir_lib.keep_inputs(workdir, specimens=splits.train)
   kept = _kept_scans(workdir, completer, scanned, experiment, bar)
   workdir_lib.keep_inputs(workdir, **dict(zip(_PARTS, kept, strict=True)))
-  learner = CycleLearner(
-    experiment, UnpairedScans(*map(tf.constant, (*kept, scanned, rasters))), settings.jit
-  )
-  if experiment.cycle.warm_start:
-    targets.copy(completer.generator, learner.corrector)
-  return run.Run(learner, settings, workdir)
+  scans = UnpairedScans(*map(tf.constant, (*kept, scanned, rasters)))
+  with distribution.scope(settings):
+    learner = CycleLearner(experiment, scans, settings.jit)
+    if experiment.cycle.warm_start:
+      targets.copy(completer.generator, learner.corrector)
+    return run.Run(learner, settings, workdir)
 
 
 def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, replicas
 from adaptive_stem_tf.learning import losses, truncation
 from adaptive_stem_tf.learning.agent import Networks
 from adaptive_stem_tf.scan import steering
@@ -76,8 +76,8 @@ def evaluate_actions(
     critic_loss,
     actor_loss,
     td_errors,
-    tape.gradient(critic_loss, networks.critic.trainable_variables),
-    tape.gradient(minimised, networks.actor.trainable_variables),
+    replicas.mean(tape.gradient(critic_loss, networks.critic.trainable_variables)),
+    replicas.mean(tape.gradient(minimised, networks.actor.trainable_variables)),
   )
 
 

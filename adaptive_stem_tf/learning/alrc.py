@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from adaptive_stem_tf import replicas
+
 MOMENT_DECAY = 0.999
 MEAN_DECAY = 0.997
 _VARIANCE_FLOOR = 1e-8
@@ -57,4 +59,4 @@ def normalise(losses: tf.Tensor, mean: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 
 
 def _move(average, value, decay):
-  return decay * average + (1.0 - decay) * value
+  return decay * average + (1.0 - decay) * replicas.mean(value)

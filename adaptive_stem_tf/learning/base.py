@@ -6,7 +6,7 @@ from typing import Any
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import randomness
+from adaptive_stem_tf import randomness, replicas
 from adaptive_stem_tf.learning import alrc
 from adaptive_stem_tf.settings import Composite
 from adaptive_stem_tf.types import Draw
@@ -14,6 +14,9 @@ from adaptive_stem_tf.types import Draw
 
 class BaseLearner(snt.Module):
   """A module whose variables are all that training changes, and the step that trains them.
+
+  Made in the scope of a strategy of tf.distribute, it trains on all of its replicas
+  (`adaptive_stem_tf.replicas`): draws name the whole batch, of which each computes its share.
 
   A learner makes its variables, then calls `compile_step` with its data flow, once. The names of
   its attributes are those under which checkpoints keep its variables.
@@ -60,7 +63,9 @@ class BaseLearner(snt.Module):
 
 def compiled(train: Any, jit: str) -> Any:
   """Returns a data flow as a function of the graph; arguments as `BaseLearner.compile_step`."""
-  return tf.function(train, jit_compile=compiles_all(jit) or None, autograph=False)
+  # XLA cannot compile what replicas reduce.
+  whole = replicas.count() == 1 and compiles_all(jit)
+  return tf.function(replicas.everywhere(train), jit_compile=whole or None, autograph=False)
 
 
 def compiles_all(jit: str) -> bool:

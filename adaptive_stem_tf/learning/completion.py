@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from adaptive_stem_tf import config, intensities
+from adaptive_stem_tf import config, intensities, replicas
 from adaptive_stem_tf.learning import alrc, losses
 from adaptive_stem_tf.learning.agent import Networks
 
@@ -64,7 +64,7 @@ def complete(
     if settings.generator_alrc:
       per_example, moments = alrc.clip(per_example, moments, settings.alrc_deviations)
     total = tf.reduce_sum(per_example)
-  gradients = tape.gradient(total, variables)
+  gradients = replicas.total(tape.gradient(total, variables))
   valued = completions
   if networks.target_generator is not networks.generator:
     # A soft copy in inference mode: the loss that is reinforced changes slowly.

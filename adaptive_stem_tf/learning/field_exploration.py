@@ -1,11 +1,12 @@
 """What makes training scans of whole fields differ: doses, budgets, and other decisions."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config
+from adaptive_stem_tf import field_config, replicas
 from adaptive_stem_tf.fields import placement, rounds
 
 _PAIRED = 0.75  # share of scans with pairs; static scans have none, and are completed, too
@@ -21,13 +22,13 @@ def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tenso
     seed: [2] int64.
   """
   batch = specimen.shape[0]
-  uniform = tf.random.stateless_uniform([batch, 2], seed)
+  uniform = replicas.drawn(tf.random.stateless_uniform, [batch, 2], seed)
   low, high = tf.math.log(data.electrons_low), tf.math.log(data.electrons_high)
   electrons = tf.exp(low + (high - low) * uniform[:, 0])[:, None, None, None]
   # Counts of mean N (x + 1) / 2 vary by as much; 2 / N scales them back.
   deviation = tf.sqrt(2.0 * tf.maximum(specimen + 1.0, 0.0) / electrons)
   noisy = (uniform[:, 1] < data.noisy_share)[:, None, None, None]
-  noise = tf.random.stateless_normal(specimen.shape, _next(seed))
+  noise = replicas.drawn(tf.random.stateless_normal, specimen.shape, _next(seed))
   return specimen + tf.where(noisy, deviation * noise, 0.0)
 
 
@@ -43,11 +44,12 @@ def draw_plan(
     seed: [2] int64.
   """
   low, high = tf.math.log(scan.coverage_low), tf.math.log(scan.coverage_high)
-  coverage = tf.exp(low + (high - low) * tf.random.stateless_uniform([shape[0]], seed))
-  offset = tf.random.stateless_uniform([shape[0], 2], _next(seed), 0, placement.TILE, tf.int32)
+  uniform = functools.partial(replicas.drawn, tf.random.stateless_uniform)
+  coverage = tf.exp(low + (high - low) * uniform([shape[0]], seed))
+  offset = uniform([shape[0], 2], _next(seed), 0, placement.TILE, tf.int32)
   counts = rounds.budget(coverage, shape[1] * shape[2], scan.survey, num_rounds)
   rank = placement.rank_map(shape[1], shape[2], offset)
-  paired = tf.random.stateless_uniform([shape[0]], _next(_next(seed))) < _PAIRED
+  paired = uniform([shape[0]], _next(_next(seed))) < _PAIRED
   return rounds.FieldPlan(counts, rank, tf.ones(shape), tf.where(paired, scan.pairs, 0.0))
 
 
@@ -69,7 +71,7 @@ class Behaviour:
       seed: [2] int64.
     """
     self._shape, self._seed = shape, seed
-    uniform = tf.random.stateless_uniform([3, shape[0], 1, 1, 1], seed)
+    uniform = replicas.drawn(tf.random.stateless_uniform, [3, shape[0], 1, 1, 1], seed, axis=1)
     low, high = settings.power_low, settings.power_high
     self._power = tf.where(uniform[0] < settings.even_share, 0.0, low + (high - low) * uniform[1])
     self._amplitude = tf.where(uniform[0] < settings.even_share, 0.0, settings.noise * uniform[2])
@@ -85,7 +87,7 @@ class Behaviour:
     seed = tf.random.experimental.stateless_fold_in(self._seed, number)
     batch, rows, columns, _ = self._shape
     size = [rows // _SMOOTHNESS + 2, columns // _SMOOTHNESS + 2]
-    coarse = tf.random.stateless_normal([batch, *size, 1], seed)
+    coarse = replicas.drawn(tf.random.stateless_normal, [batch, *size, 1], seed)
     # As products with matrices: XLA has no bicubic resizing.
     enlarge = [tf.constant(bicubic(*sides)) for sides in zip(size, (rows, columns))]
     return 1.2 * tf.einsum("ri,bijk,cj->brck", enlarge[0], coarse, enlarge[1])

@@ -7,7 +7,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config, specimens
+from adaptive_stem_tf import field_config, replicas, specimens
 from adaptive_stem_tf.fields import maps, rounds
 from adaptive_stem_tf.fields.state import FEATURES
 from adaptive_stem_tf.learning import (
@@ -75,6 +75,8 @@ class FieldLearner(base.BaseLearner):
       name: of the module.
     """
     super().__init__(experiment, name)
+    replicas.share_of(experiment.optimisation.batch_size)
+    replicas.share_of(experiment.replay.replayed, "replayed")
     self._images = images
     # Checkpoints keep the networks under these names.
     self.generator, self.actor, self.critic = networks.generator, networks.actor, networks.critic
@@ -91,7 +93,9 @@ class FieldLearner(base.BaseLearner):
       optimiser.step.assign(0)
     self.replay = field_replay.FieldReplay(experiment.replay.capacity, self._empty_scans())
     # A scan completes R + 1 times: as functions of their own they are traced once.
-    self._complete, self._plain = tf.function(self.generator), tf.function(self.generator.plain)
+    # Replicas do not share traces.
+    once = tf.function if replicas.count() == 1 else lambda function: function
+    self._complete, self._plain = once(self.generator), once(self.generator.plain)
     # The first part of training has a step of its own: it scans one round, by the rule alone.
     jit = "all" if jit == "all" else "none"
     self._first_step = base.compiled(self._train_generator, jit)
@@ -139,7 +143,7 @@ class FieldLearner(base.BaseLearner):
 
   def _train(self, crops: tf.Tensor, transform: tf.Tensor) -> FieldMetrics:
     """The data flow of an iteration in which all networks learn."""
-    scene = self._scene(crops, transform)
+    scene = self._scene(*replicas.share((crops, transform)))
     trajectory = self._scan(scene)
     self.replay.add(self._scans(trajectory, scene))
     ratio, uncertainty, generator_norm = self._learn_completion(scene, trajectory.masks)
@@ -166,7 +170,7 @@ class FieldLearner(base.BaseLearner):
     The rule decides a single round from the interpolation, which the generator is not needed
     for: half the time of an iteration in which all learn.
     """
-    scene = self._scene(crops, transform, rounds_=1)
+    scene = self._scene(*replicas.share((crops, transform)), rounds_=1)
     trajectory = self._scan(scene, rule=True)
     ratio, uncertainty, norm = self._learn_completion(scene, trajectory.masks)
     self._finish()
@@ -243,7 +247,7 @@ class FieldLearner(base.BaseLearner):
     """Trains the generator on one mask of each scan: of the end, or of any round."""
     batch, last = masks.shape[1], masks.shape[0] - 1
     seed = self.stream(Purpose.TRUNCATION)
-    which = tf.random.stateless_uniform([batch], seed, 0, 2 * last + 1, tf.int32)
+    which = replicas.drawn(tf.random.stateless_uniform, [batch], seed, 0, 2 * last + 1, tf.int32)
     mask = tf.gather_nd(masks, tf.stack([tf.minimum(which, last), tf.range(batch)], -1))
     with tf.GradientTape() as tape:
       completion = self.generator(scene.measured * mask, mask)
@@ -270,7 +274,7 @@ class FieldLearner(base.BaseLearner):
   def _apply(self, number, network, tape, loss):
     """Takes one step of Adam with a clipped gradient; returns the gradient's norm."""
     variables = network.trainable_variables
-    gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+    gradients = replicas.mean(tape.gradient(loss, variables, unconnected_gradients="zero"))
     gradients, norm = tf.clip_by_global_norm(gradients, self.experiment.optimisation.gradient_norm)
     self.rates[number].assign(self._rate(number))
     self.optimisers[number].apply(gradients, variables)

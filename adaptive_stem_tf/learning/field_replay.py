@@ -11,6 +11,8 @@ from typing import NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
+from adaptive_stem_tf import replicas
+
 
 class FieldScans(NamedTuple):
   """Scans as actor and critic learn from them."""
@@ -43,20 +45,21 @@ class FieldReplay(snt.Module):
     self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")
 
   def add(self, scans: FieldScans) -> None:
-    """Adds B scans; the oldest go."""
+    """Adds B scans, of which each replica has its share; the oldest go."""
+    scans = replicas.gather(scans)
     batch = scans.log_coverage.shape[0]
     rows = tf.math.floormod(self.added + tf.range(batch, dtype=tf.int64), self._capacity)
     for storage, value in zip(self.storage, scans):
-      storage.scatter_update(tf.IndexedSlices(tf.cast(value, tf.float16), rows))
+      replicas.own(storage).scatter_update(tf.IndexedSlices(tf.cast(value, tf.float16), rows))
     self.added.assign_add(batch)
 
   def sample(self, count: int, seed: tf.Tensor) -> FieldScans:
-    """Draws scans with replacement.
+    """Draws scans with replacement; returns a replica's share of them.
 
     Args:
-      count: how many.
+      count: how many in all.
       seed: [2] int64 of the draw.
     """
     held = tf.minimum(self.added, self._capacity)
-    rows = tf.random.stateless_uniform([count], seed, maxval=held, dtype=tf.int64)
+    rows = replicas.share(tf.random.stateless_uniform([count], seed, maxval=held, dtype=tf.int64))
     return FieldScans(*(tf.cast(tf.gather(value, rows), tf.float32) for value in self.storage))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, intensities, randomness, specimens
+from adaptive_stem_tf import config, intensities, randomness, replicas, specimens
 from adaptive_stem_tf.learning import (
   action_values,
   alrc,
@@ -97,7 +97,8 @@ class Learner(base.BaseLearner):
   def _train(self, index: tf.Tensor, transform: tf.Tensor) -> LearnerMetrics:
     """The data flow of an iteration. All gradients use the weights before the step."""
     draw = Draw(index, transform)
-    sample = self.exchange(lambda: self._parts.scan(self.specimens(draw)), draw)
+    mine = replicas.share(draw)
+    sample = self.exchange(lambda: self._parts.scan(self.specimens(mine)), draw)
     cut = truncation.draw(self.experiment, self.stream(randomness.Purpose.TRUNCATION))
     partial, target = self.generator_pair(sample, cut)
     completed = self.complete(
@@ -130,7 +131,7 @@ class Learner(base.BaseLearner):
   def _compile_parts(self, jit):
     """Returns the recurrent parts and the updates, which `auto` compiles by XLA on a CPU."""
     parts = _Parts(self.scan, self.evaluate_actions, self.update)
-    if jit != "auto" or base.compiles_all(jit):
+    if jit != "auto" or base.compiles_all(jit) or replicas.count() > 1:
       return parts
     # oneDNN's convolutions are faster than XLA's on a CPU, so these stay outside.
     return _Parts(*map(functools.partial(tf.function, jit_compile=True, autograph=False), parts))
@@ -147,7 +148,8 @@ class Learner(base.BaseLearner):
     """Scans a batch of specimens [B, S, S, 1] with exploration."""
     e = self.experiment
     images = specimens.as_measured(images, e.data)
-    normal = tf.random.stateless_normal(
+    normal = replicas.drawn(
+      tf.random.stateless_normal,
       [images.shape[0], e.scan.segments, self.steering.width],
       self.stream(randomness.Purpose.EXPLORATION),
     )
@@ -180,7 +182,8 @@ class Learner(base.BaseLearner):
     target = specimens.low_pass(self.specimens(sample.draw), self.experiment.data.filter_sigma)
     if not self.experiment.data.augment:
       return partial, target
-    which = tf.random.stateless_uniform(
+    which = replicas.drawn(
+      tf.random.stateless_uniform,
       [partial.shape[0]],
       self.stream(randomness.Purpose.AUGMENTATION),
       0,

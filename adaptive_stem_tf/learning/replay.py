@@ -1,7 +1,9 @@
 """Experience replay of scans (METHOD section 5).
 
 An entry is the actions and observations of a scan and the specimen it came from, by
-number and transform. No loss or recurrent state is stored: both are recomputed.
+number and transform. No loss or recurrent state is stored: both are recomputed. Where a step
+runs on several replicas, each keeps a copy of the same replay: entries are small, and so
+checkpoints, samples and priorities do not depend on how many there are.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, replicas
 from adaptive_stem_tf.types import Draw, ReplaySample, Trajectory
 
 
@@ -56,18 +58,20 @@ class Replay(snt.Module):
     """Adds a batch of scans with some probability, then samples as many (see `sample`).
 
     Args:
-      scan: makes the scans, B of them; not called where they would not be added.
-      draw: their specimens.
+      scan: makes a replica's share of the scans; not called where they would not be added.
+      draw: the specimens of the whole batch.
       seeds: of this iteration.
       probability: that they are added.
       beta: exponent of importance weights, if prioritised.
     """
     batch, adding = draw.index.shape[0], self.adds(seeds, probability)
-    shapes = [[batch, *storage.shape[1:]] for storage in (self.observations, self.actions)]
-    shapes.append([batch, self.actions.shape[1], 2])
+    mine = replicas.share_of(batch)
+    shapes = [[mine, *storage.shape[1:]] for storage in (self.observations, self.actions)]
+    shapes.append([mine, self.actions.shape[1], 2])
     nothing = Trajectory(*map(tf.zeros, shapes))
-    self.add(tf.cond(adding, scan, lambda: nothing), draw, seeds, adding)
-    return self.sample(batch, seeds, beta)
+    scans = replicas.gather(tf.cond(adding, scan, lambda: nothing))
+    self.add(scans, draw, seeds, adding)
+    return replicas.share(self.sample(batch, seeds, beta))
 
   def adds(self, seeds: Seeds, probability: tf.Tensor) -> tf.Tensor:
     """Returns whether this iteration's scans are added, which has a probability."""
@@ -123,14 +127,16 @@ class Replay(snt.Module):
     """
     if not self._settings.prioritised:
       return
+    rows, errors = replicas.gather((rows, errors))
     same = tf.equal(rows[:, None], rows)  # [B, B]
     means = tf.reduce_sum(tf.where(same, errors, 0.0), 1) / tf.reduce_sum(
       tf.cast(same, errors.dtype), 1
     )
     # Equal rows take one mean among theirs, so that they write the same bits in whatever order.
     means = tf.gather(means, tf.argmax(tf.cast(same, tf.int32), 1))
-    self.priority.scatter_update(tf.IndexedSlices(means, rows))
-    self.sampled.scatter_update(tf.IndexedSlices(tf.ones_like(rows, tf.bool), rows))
+    replicas.own(self.priority).scatter_update(tf.IndexedSlices(means, rows))
+    sampled = tf.IndexedSlices(tf.ones_like(rows, tf.bool), rows)
+    replicas.own(self.sampled).scatter_update(sampled)
 
   def _rows(self, batch, seed):
     """Returns the rows that new scans take: the next free ones, or a block to overwrite."""
@@ -143,7 +149,7 @@ class Replay(snt.Module):
 
   def _write(self, storage, rows, values, adding):
     kept = tf.where(adding, values, tf.gather(storage, rows))
-    storage.scatter_update(tf.IndexedSlices(kept, rows))
+    replicas.own(storage).scatter_update(tf.IndexedSlices(kept, rows))
 
   def _usual_priority(self):
     """Returns the mean priority of scans sampled so far, 1 before the first."""
@@ -178,11 +184,12 @@ class NoReplay(snt.Module):
     probability: tf.Tensor,
     beta: tf.Tensor,
   ) -> ReplaySample:
-    """Returns the batch that is scanned."""
+    """Returns the batch that is scanned: a replica's share of it."""
     del seeds, probability, beta
-    trajectory, batch = scan(), draw.index.shape[0]
+    trajectory, mine = scan(), replicas.share(draw)
+    batch = mine.index.shape[0]
     return ReplaySample(
-      trajectory.observations, trajectory.actions, draw, tf.range(batch), tf.ones([batch])
+      trajectory.observations, trajectory.actions, mine, tf.range(batch), tf.ones([batch])
     )
 
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:

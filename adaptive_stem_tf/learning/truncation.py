@@ -7,13 +7,13 @@ learns from all of them.
 
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, replicas
 from adaptive_stem_tf.types import ReplaySample
 
 
 def num_uncut(experiment: config.Experiment) -> int:
-  """Returns how many scans of a batch are not cut: half of them with `truncate`, else all."""
-  batch = experiment.optimisation.batch_size
+  """Returns how many scans of a replica's share are not cut: half with `truncate`, else all."""
+  batch = replicas.share_of(experiment.optimisation.batch_size)
   return batch - batch // 2 if experiment.scan.truncate else batch
 
 
@@ -27,9 +27,8 @@ def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
   scan, kept = experiment.scan, num_uncut(experiment)
   if not scan.truncate:
     return None
-  cuts = tf.random.stateless_uniform(
-    [experiment.optimisation.batch_size - kept], seed, 1, scan.decisions + 1, tf.int32
-  )
+  rest = replicas.share_of(experiment.optimisation.batch_size) - kept
+  cuts = replicas.drawn(tf.random.stateless_uniform, [rest], seed, 1, scan.decisions + 1, tf.int32)
   return tf.concat([tf.fill([kept], scan.segments), cuts], 0)
 
 

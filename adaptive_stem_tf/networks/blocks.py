@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import sonnet as snt
 import tensorflow as tf
 
+from adaptive_stem_tf import replicas
 from adaptive_stem_tf.networks import initialisers
 
 _KERNEL = 3  # px
@@ -158,19 +159,32 @@ class BatchNorm(snt.Module):
         epsilon=self._epsilon,
         is_training=False,
       ).y
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-      x=inputs,
-      scale=self._scale,
-      offset=self.beta,
-      mean=tf.zeros([0]),
-      variance=tf.zeros([0]),
-      epsilon=self._epsilon,
-      is_training=True,
-    )
+    outputs, mean, variance = self._normalise(inputs)
     if update_statistics:
       self.mean.update(mean)
       self.variance.update(variance)
     return outputs
+
+  def _normalise(self, inputs):
+    """Returns outputs, and mean and unbiased variance [C] of the batch that they were made by."""
+    if replicas.count() == 1:
+      return tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=self._scale,
+        offset=self.beta,
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=self._epsilon,
+        is_training=True,
+      )[:3]
+    # The batch is what all replicas have of it. Deviations from a common mean: squares of
+    # intensities would lose the variance of channels that hardly vary.
+    axes = list(range(inputs.shape.rank - 1))
+    mean = replicas.mean(tf.reduce_mean(inputs, axes))
+    variance = replicas.mean(tf.reduce_mean(tf.square(inputs - mean), axes))
+    outputs = (inputs - mean) * tf.math.rsqrt(variance + self._epsilon) + self.beta
+    number = replicas.count() * inputs.shape.num_elements() / inputs.shape[-1]
+    return outputs, mean, variance * (number / max(number - 1, 1))
 
 
 class ConvolutionBlock(snt.Module):

@@ -7,7 +7,7 @@ the numbers of its n pixels: nothing is drawn a second time, and no angle is rec
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, replicas
 from adaptive_stem_tf.fields import placement
 from adaptive_stem_tf.scan import baselines, environment, geometry, partial_scan, paths
 from adaptive_stem_tf.types import Trajectory
@@ -102,7 +102,8 @@ class RandomPoints(_Distinct):
 
   def _ranks(self, batch, seed):
     # Highest numbers first, as ever: a seed goes on meaning the same scan.
-    return -tf.random.stateless_uniform([batch, self._scan.image_size**2], seed)
+    shape = [batch, self._scan.image_size**2]
+    return -replicas.drawn(tf.random.stateless_uniform, shape, seed)
 
 
 class FarthestPoints(_Distinct):
@@ -115,7 +116,9 @@ class FarthestPoints(_Distinct):
 
   def _ranks(self, batch, seed):
     size = self._scan.image_size
-    start = tf.random.stateless_uniform([batch, 2], seed, 0, placement.TILE, tf.int32)
+    start = replicas.drawn(
+      tf.random.stateless_uniform, [batch, 2], seed, 0, placement.TILE, tf.int32
+    )
     return tf.reshape(placement.rank_map(size, size, start), [-1, size**2])
 
 
@@ -130,7 +133,7 @@ class JitteredGrid(_Drawn):
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
-    uniform = tf.random.stateless_uniform([batch, *self._corners.shape], seed)
+    uniform = replicas.drawn(tf.random.stateless_uniform, [batch, *self._corners.shape], seed)
     return geometry.pixel_index(self._corners + uniform * self._sizes, self._scan.image_size)
 
 
@@ -174,12 +177,15 @@ class Mixed(_Drawn):
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
     seeds = [seed + tf.constant([0, number * _SEEDS], tf.int64) for number in range(1, 7)]
-    kind = tf.random.stateless_uniform([batch, 1], seeds[0], 0, self.kinds, tf.int32)
+    kind = replicas.drawn(
+      tf.random.stateless_uniform, [batch, 1], seeds[0], 0, self.kinds, tf.int32
+    )
     fixed = len(self._counts)
     family = tf.minimum(kind[:, 0], fixed - 1)
     counts = tf.gather(self._counts, family)
     member = tf.cast(
-      tf.random.stateless_uniform([batch], seeds[1]) * tf.cast(counts, tf.float32), tf.int32
+      replicas.drawn(tf.random.stateless_uniform, [batch], seeds[1]) * tf.cast(counts, tf.float32),
+      tf.int32,
     )
     row = tf.gather(tf.cumsum(self._counts, exclusive=True), family) + tf.minimum(
       member, counts - 1

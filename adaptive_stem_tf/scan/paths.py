@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, replicas
 from adaptive_stem_tf.scan import environment, geometry, partial_scan, rollout, steering
 from adaptive_stem_tf.types import Nest, Trajectory
 
@@ -119,7 +119,8 @@ class RandomWalk(_Segmented):
     """Scans along random walks drawn from `seed`; `noise` is not used."""
     del noise
     batch = specimens.shape[0] or tf.shape(specimens)[0]
-    angles = tf.random.stateless_uniform([batch, self._scan.segments, _TRIES], seed, -np.pi, np.pi)
+    shape = [batch, self._scan.segments, _TRIES]
+    angles = replicas.drawn(tf.random.stateless_uniform, shape, seed, -np.pi, np.pi)
     start = geometry.start_position(self._scan) + self._scan.probes * geometry.first_direction(
       self._scan
     )

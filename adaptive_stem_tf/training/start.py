@@ -8,17 +8,8 @@ import tensorflow as tf
 from adaptive_stem_tf import config, input_pipeline
 from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning import learner as learner_lib
-from adaptive_stem_tf.training import fixed_path, run
+from adaptive_stem_tf.training import distribution, fixed_path, run
 from adaptive_stem_tf.training import workdir as workdir_lib
-
-
-def set_up_tensorflow(run: config.RunSettings) -> None:
-  """Fixes threads and determinism; call it before TensorFlow computes anything."""
-  threads = run.threads or os.cpu_count() or 1
-  tf.config.threading.set_intra_op_parallelism_threads(threads)
-  tf.config.threading.set_inter_op_parallelism_threads(threads)
-  if run.deterministic:
-    tf.config.experimental.enable_op_determinism()
 
 
 def scanner(
@@ -41,10 +32,9 @@ def scanner(
   path = fixed_path.resolve(experiment.scan, workdir, splits.train)
   if path is not None:
     workdir_lib.keep_inputs(workdir, path=path)
-  return run.Run(
-    learner_lib.Learner(
-      experiment, tf.constant(splits.train), agent.make_networks(experiment), settings.jit, path
-    ),
-    settings,
-    workdir,
-  )
+  with distribution.scope(settings):
+    networks = agent.make_networks(experiment)
+    learner = learner_lib.Learner(
+      experiment, tf.constant(splits.train), networks, settings.jit, path
+    )
+    return run.Run(learner, settings, workdir)

@@ -1,0 +1,96 @@
+"""Trains on one device and on two, and writes by how much the results differ.
+
+  python -m tests.replicated scanner '{}' fields '{"replayed": 4}'
+
+A process of its own, as devices cannot change once TensorFlow has computed. Each pair of arguments
+is a kind of learner (scanner, fields or correction) and what its tiny experiment changes. Written
+is a line of JSON each: of every variable that training changed, the greatest difference over the
+greatest change; variables whose copies differ; and those that another number of devices does not
+restore.
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from adaptive_stem_tf import config
+from adaptive_stem_tf.training import checkpoint, distribution
+from tests import tiny
+
+SETTINGS = config.RunSettings(threads=2, distribute="mirrored", replicas=2)
+_LEARNERS = {
+  "scanner": tiny.learner,
+  "fields": tiny.field_learner,
+  "correction": tiny.cycle_learner,
+}
+_ITERATIONS = 3
+
+
+def compare(kind: str, changes: dict, folder: pathlib.Path) -> dict:
+  """Returns what was found of one kind of learner."""
+  alone = _LEARNERS[kind](**changes)
+  with distribution.scope(SETTINGS):
+    replicated = _LEARNERS[kind](**changes)
+  before = _saved(alone, folder / "before")
+  for iteration in range(_ITERATIONS):
+    draw = tiny.draw(iteration, alone.num_specimens, alone.experiment.optimisation.batch_size)
+    alone.step(draw), replicated.step(draw)
+  expected, values = _saved(alone, folder / "alone"), _saved(replicated, folder / "replicated")
+  apart = [
+    variable.name
+    for variable in replicated.variables
+    if any(np.any(copy.numpy() != variable.values[0].numpy()) for copy in variable.values)
+  ]
+  return {
+    "differences": _differences(before, expected, values),
+    "apart": apart,
+    "lost": [
+      *_lost(folder / "replicated", values, alone, folder / "lost alone"),
+      *_lost(folder / "alone", expected, replicated, folder / "lost replicated"),
+    ],
+  }
+
+
+def _differences(before, expected, values):
+  """Returns how far values are from those expected, where these changed."""
+  found = {}
+  for name, new in expected.items():
+    change = np.abs(new - before[name]).max(initial=0.0)
+    if change:
+      found[name] = float(np.abs(values[name] - new).max() / change)
+  return found
+
+
+def _lost(place, values, learner, elsewhere):
+  """Returns the names of values in a checkpoint that a learner does not restore."""
+  for variable in learner.variables:
+    variable.assign(tf.zeros_like(variable.read_value()))
+  checkpoint.Checkpoints(place, learner).restore()
+  restored = _saved(learner, elsewhere)
+  return [name for name, value in values.items() if not np.array_equal(value, restored[name])]
+
+
+def _saved(learner, place):
+  """Saves a learner; returns what its checkpoint holds by name, float64."""
+  folder = checkpoint.Checkpoints(place, learner).save(1)
+  reader = tf.train.load_checkpoint(str(folder / "state"))
+  names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_")]
+  return {name: reader.get_tensor(name).astype(np.float64) for name in names}
+
+
+def main(arguments: list[str]) -> None:
+  """Writes what is found of each pair of arguments."""
+  distribution.set_up_tensorflow(SETTINGS)
+  tf.config.run_functions_eagerly(True)  # tracing takes longer
+  for kind, changes in zip(arguments[::2], arguments[1::2], strict=True):
+    with tempfile.TemporaryDirectory() as folder:
+      found = compare(kind, json.loads(changes), pathlib.Path(folder))
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
