@@ -143,7 +143,8 @@ class FieldLearner(base.BaseLearner):
 
   def _train(self, crops: tf.Tensor, transform: tf.Tensor) -> FieldMetrics:
     """The data flow of an iteration in which all networks learn."""
-    scene = self._scene(*replicas.share((crops, transform)))
+    crops, transform = replicas.share((crops, transform))
+    scene = self._scene(crops, transform)
     trajectory = self._scan(scene)
     self.replay.add(self._scans(trajectory, scene))
     ratio, uncertainty, generator_norm = self._learn_completion(scene, trajectory.masks)
@@ -170,7 +171,8 @@ class FieldLearner(base.BaseLearner):
     The rule decides a single round from the interpolation, which the generator is not needed
     for: half the time of an iteration in which all learn.
     """
-    scene = self._scene(*replicas.share((crops, transform)), rounds_=1)
+    crops, transform = replicas.share((crops, transform))
+    scene = self._scene(crops, transform, rounds_=1)
     trajectory = self._scan(scene, rule=True)
     ratio, uncertainty, norm = self._learn_completion(scene, trajectory.masks)
     self._finish()

@@ -17,7 +17,7 @@ from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.profiling import arithmetic
 from adaptive_stem_tf.scan import baselines, path_names
-from adaptive_stem_tf.training import checkpoint, metrics_writer
+from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer
 from adaptive_stem_tf.types import LearnerMetrics
 
 _PEAK_SIZE = 4096
@@ -95,9 +95,9 @@ def _make(experiment, settings, specimens):
   if scan.path not in path_names.MOVING:
     path = baselines.spiral(scan, scan.pitch)
     path = path[None] if scan.path.startswith(path_names.FROM_ACTOR) else path
-  learner = Learner(
-    experiment, tf.constant(images), agent.make_networks(experiment), settings.jit, path
-  )
+  with distribution.scope(settings):
+    networks = agent.make_networks(experiment)
+    learner = Learner(experiment, tf.constant(images), networks, settings.jit, path)
   del images
   if experiment.replay.capacity:
     store = learner.replay

@@ -10,6 +10,7 @@ from adaptive_stem_tf import config, field_config, input_pipeline
 from adaptive_stem_tf.learning import field_agent
 from adaptive_stem_tf.learning.field_learner import FieldLearner
 from adaptive_stem_tf.profiling import benchmark
+from adaptive_stem_tf.training import distribution
 
 _SIDE = 512  # px, of fields; crops are what is trained on
 _WARM_UP = 1
@@ -78,4 +79,5 @@ def _make(experiment, settings, specimens):
   # Few are drawn and all are views of them: random numbers of gigabytes take long.
   drawn = random.uniform(-1, 1, [8, side, side, 1]).astype(np.float16)
   fields = [drawn[number % len(drawn)] for number in range(specimens)]
-  return FieldLearner(experiment, fields, field_agent.make_networks(experiment), settings.jit)
+  with distribution.scope(settings):
+    return FieldLearner(experiment, fields, field_agent.make_networks(experiment), settings.jit)
