@@ -241,10 +241,11 @@ class RunSettings(Section):
   deterministic: bool = field(True, "deterministic TensorFlow kernels: needed for bitwise resuming")
   distribute: str = field(
     "none",
-    "devices that share each batch: one (none), or several of this machine with a replica each "
-    "(mirrored). What is learnt is the same up to rounding; a run may be resumed with another "
-    "number. XLA compiles nothing with replicas",
-    choices=("none", "mirrored"),
+    "devices that share each batch: one (none), several of this machine with a replica each "
+    "(mirrored), or those of several machines, which TF_CONFIG names (multi_worker). What is "
+    "learnt is the same up to rounding; a run may be resumed with another number. XLA compiles "
+    "nothing with replicas",
+    choices=("none", "mirrored", "multi_worker"),
   )
   replicas: int = field(
     0,

@@ -10,7 +10,6 @@ flags that are not given keep the values they had. SIGTERM or Ctrl-C saves and s
 
 from __future__ import annotations
 
-import pathlib
 import sys
 
 from absl import flags
@@ -29,16 +28,16 @@ _WORKDIR = flags.DEFINE_string(
 
 def main() -> None:
   """Trains or resumes the run in --workdir."""
-  workdir = pathlib.Path(_WORKDIR.value)
+  settings = launch_flags.section(config.RunSettings)
+  workdir = distribution.own_workdir(settings, _WORKDIR.value)
   held = workdir_lib.read_experiment(workdir) if (workdir / "config.json").exists() else None
   experiment = launch_flags.experiment()
   if held is not None:
     experiment = launch_flags.experiment(base=held)
     workdir_lib.open_workdir(workdir, experiment)
-  settings = launch_flags.section(config.RunSettings)
   distribution.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
-  running = start.scanner(experiment, settings, splits, workdir)
+  running = start.scanner(experiment, settings, splits, _WORKDIR.value)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   refresh = pictures.Refresher(splits.validation if len(splits.validation) else splits.train)

@@ -57,15 +57,15 @@ _SECTIONS = (
 
 def main() -> None:
   """Trains or resumes the run in --workdir."""
-  workdir = pathlib.Path(_WORKDIR.value)
+  settings = launch_flags.section(config.RunSettings)
+  workdir = distribution.own_workdir(settings, _WORKDIR.value)
   experiment = _experiment(workdir)
   if (workdir / "config.json").exists():
     workdir_lib.open_workdir(workdir, experiment)
-  settings = launch_flags.section(config.RunSettings)
   distribution.set_up_tensorflow(settings)
   splits = data.load(experiment.data, experiment.scan.image_size)
   bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
-  running = correction_training.start(experiment, settings, splits, workdir, bar)
+  running = correction_training.start(experiment, settings, splits, _WORKDIR.value, bar)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   finished = run.train(running, correction_pictures.Refresher())

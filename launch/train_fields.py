@@ -35,20 +35,21 @@ _WORKDIR = flags.DEFINE_string(
 
 def main() -> None:
   """Trains or resumes the run in --workdir."""
-  workdir = pathlib.Path(_WORKDIR.value)
+  settings = launch_flags.section(config.RunSettings)
+  shared = pathlib.Path(_WORKDIR.value)
+  workdir = distribution.own_workdir(settings, shared)
   base = field_config.FieldExperiment()
   if (workdir / workdir_lib.CONFIG).exists():
     base = workdir_lib.read_config(workdir, field_config.FieldExperiment)
   experiment = base.replace(**launch_flags.given(base.flat()))
   workdir_lib.open_workdir(workdir, experiment)
-  settings = launch_flags.section(config.RunSettings)
   distribution.set_up_tensorflow(settings)
   images = field_data.load(experiment.data, experiment.scan.crop)
   workdir_lib.keep_inputs(workdir, **images.digestible())
   with distribution.scope(settings):
     networks = field_agent.make_networks(experiment)
     learner = field_learner.FieldLearner(experiment, images.repeated(), networks, settings.jit)
-    running = run.Run(learner, settings, workdir)
+    running = run.Run(learner, settings, workdir, shared)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   finished = run.train(running)

@@ -81,7 +81,8 @@ def start(
     checkpoint.CheckpointError: if it holds only damaged checkpoints.
     ValueError: if there are fewer than two specimens.
   """
-  workdir, (scanned, rasters) = pathlib.Path(workdir), halves(splits.train)
+  shared, workdir = pathlib.Path(workdir), distribution.own_workdir(settings, workdir)
+  scanned, rasters = halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
   workdir_lib.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
   workdir_lib.keep_inputs(workdir, specimens=splits.train)
@@ -92,7 +93,7 @@ def start(
     learner = CycleLearner(experiment, scans, settings.jit)
     if experiment.cycle.warm_start:
       targets.copy(completer.generator, learner.corrector)
-    return run.Run(learner, settings, workdir)
+    return run.Run(learner, settings, workdir, shared)
 
 
 def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from adaptive_stem_tf.learning import (
   field_exploration,
   field_losses,
   field_replay,
+  optimisers,
   targets,
 )
 from adaptive_stem_tf.learning.field_agent import FieldNetworks
@@ -83,14 +84,11 @@ class FieldLearner(base.BaseLearner):
     self.average_generator = networks.average_generator
     self.average_actor = networks.average_actor
     self.rates = [tf.Variable(0.0, trainable=False, name="rate") for _ in range(3)]
-    self.optimisers = [snt.optimizers.Adam(rate) for rate in self.rates]
     learners: list[snt.Module] = [self.generator, self.critic, self.actor]
-    for optimiser, network in zip(self.optimisers, learners):
-      # Moments exist before the step is traced; a rate of 0 changes nothing.
-      optimiser.apply(
-        [tf.zeros_like(v) for v in network.trainable_variables], network.trainable_variables
-      )
-      optimiser.step.assign(0)
+    self.optimisers = [
+      optimisers.Adam(rate, network.trainable_variables)
+      for rate, network in zip(self.rates, learners)
+    ]
     self.replay = field_replay.FieldReplay(experiment.replay.capacity, self._empty_scans())
     # A scan completes R + 1 times: as functions of their own they are traced once.
     # Replicas do not share traces.

@@ -39,6 +39,63 @@ class RMSProp(snt.Module):
       parameter.assign_sub(self.learning_rate * gradient / tf.sqrt(mean_square + self._epsilon))
 
 
+class Adam(snt.Module):
+  """Adam (Kingma & Ba 2015). Sonnet's refuses strategies of several machines."""
+
+  def __init__(
+    self,
+    learning_rate: tf.Variable | tf.Tensor,
+    parameters: Sequence[tf.Variable],
+    momentum: float = 0.9,
+    decay: float = 0.999,
+    epsilon: float = 1e-8,
+    name: str = "adam",
+  ):
+    """Makes the moments, all 0.
+
+    Args:
+      learning_rate: a scalar.
+      parameters: what it is going to move.
+      momentum: decay of first moments.
+      decay: of second moments.
+      epsilon: added to the root of second moments.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self.learning_rate = learning_rate
+    self._momentum, self._decay, self._epsilon = momentum, decay, epsilon
+    # Checkpoints keep the moments under these names.
+    self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="t")
+    self.m = [_zeros(parameter, "m") for parameter in parameters]
+    self.v = [_zeros(parameter, "v") for parameter in parameters]
+
+  def apply(self, updates: Sequence[tf.Tensor], parameters: Sequence[tf.Variable]) -> None:
+    """Moves parameters by -rate m / (sqrt(v) + epsilon), moments without their bias."""
+    self.step.assign_add(1)
+    step = tf.cast(self.step, tf.float32)
+    unbiased = [1 / (1 - tf.pow(decay, step)) for decay in (self._momentum, self._decay)]
+    for gradient, parameter, m, v in zip(updates, parameters, self.m, self.v, strict=True):
+      first = self._momentum * m + (1 - self._momentum) * gradient
+      second = self._decay * v + (1 - self._decay) * tf.square(gradient)
+      m.assign(first)
+      v.assign(second)
+      root = tf.sqrt(second * unbiased[1]) + self._epsilon
+      parameter.assign_sub(self.learning_rate * first * unbiased[0] / root)
+
+
+class SGD(snt.Module):
+  """Gradient descent; not Sonnet's, as `Adam`."""
+
+  def __init__(self, learning_rate: tf.Variable | tf.Tensor, name: str = "sgd"):
+    super().__init__(name=name)
+    self.learning_rate = learning_rate
+
+  def apply(self, updates: Sequence[tf.Tensor], parameters: Sequence[tf.Variable]) -> None:
+    """Moves parameters by -rate g."""
+    for gradient, parameter in zip(updates, parameters, strict=True):
+      parameter.assign_sub(self.learning_rate * gradient)
+
+
 def make_optimiser(
   kind: str, learning_rate: tf.Variable, parameters: Sequence[tf.Variable]
 ) -> snt.Module:
@@ -53,28 +110,11 @@ def make_optimiser(
     rmsprop = RMSProp(learning_rate)
     rmsprop.initialise(parameters)
     return rmsprop
-  return (
-    snt.optimizers.SGD(learning_rate) if kind == "sgd" else make_adam(learning_rate, parameters)
-  )
+  return SGD(learning_rate) if kind == "sgd" else Adam(learning_rate, parameters)
 
 
-def make_adam(
-  learning_rate: tf.Variable, parameters: Sequence[tf.Variable], momentum: float = 0.9
-) -> snt.optimizers.Adam:
-  """Makes Adam and its variables.
-
-  Args:
-    learning_rate: a scalar.
-    parameters: what it is going to move.
-    momentum: decay of first moments.
-  """
-  adam = snt.optimizers.Adam(learning_rate, beta1=momentum)
-  if parameters:
-    # Sonnet makes moments at the first update: one by gradients of 0, which moves nothing but the
-    # count of steps.
-    adam.apply([tf.zeros_like(parameter) for parameter in parameters], parameters)
-    adam.step.assign(0)
-  return adam
+def _zeros(parameter, name):
+  return tf.Variable(tf.zeros_like(parameter), trainable=False, name=name)
 
 
 class Clipper(snt.Module):

@@ -1,8 +1,20 @@
-"""Devices that training runs on: one, or several with a replica of the learner each."""
+"""Devices that training runs on: one, several of a machine, or those of several machines.
+
+Each has a replica of the learner (`adaptive_stem_tf.replicas`). Machines are workers, which
+TF_CONFIG names as TensorFlow has it, in the same order for all:
+
+  TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+Each runs the same command, with a workdir that all can reach. The first saves checkpoints, from
+which all resume; what else the others write is in a folder of their own.
+"""
 
 import contextlib
 import functools
+import json
 import os
+import pathlib
+from collections.abc import Iterator
 
 import sonnet as snt
 import tensorflow as tf
@@ -10,20 +22,30 @@ import tensorflow as tf
 from adaptive_stem_tf import config
 
 _CPU_REPLICAS = 2  # without a GPU, unless said
+# What TensorFlow raises where another worker is gone.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+
+
+class WorkerLostError(RuntimeError):
+  """Another worker no longer answers."""
 
 
 def set_up_tensorflow(run: config.RunSettings) -> None:
   """Fixes threads, determinism and devices; call it before TensorFlow computes anything.
 
   Raises:
-    ValueError: if there are not as many GPUs as replicas are asked for.
+    ValueError: if there are not as many GPUs as replicas are asked for, or TF_CONFIG does not say
+      which worker this is.
   """
   threads = run.threads or os.cpu_count() or 1
   tf.config.threading.set_intra_op_parallelism_threads(threads)
   tf.config.threading.set_inter_op_parallelism_threads(threads)
   if run.deterministic:
     tf.config.experimental.enable_op_determinism()
-  if run.distribute == "none":
+  if run.distribute == "multi_worker":
+    _index()
+    _workers()
+  if run.distribute != "mirrored":
     return
   gpus = tf.config.list_physical_devices("GPU")
   if gpus and run.replicas > len(gpus):
@@ -37,7 +59,13 @@ def scope(run: config.RunSettings) -> contextlib.AbstractContextManager:
   """Returns the scope that a learner is made in, so that it trains as `distribute` says."""
   if run.distribute == "none":
     return contextlib.nullcontext()
-  return _replicator(run.replicas).scope()
+  return (_workers() if run.distribute == "multi_worker" else _replicator(run.replicas)).scope()
+
+
+def own_workdir(run: config.RunSettings, workdir: str | os.PathLike) -> pathlib.Path:
+  """Returns the folder that this process writes to: the run's, or another worker's in it."""
+  index = _index() if run.distribute == "multi_worker" else 0
+  return pathlib.Path(workdir) / f"worker_{index}" if index else pathlib.Path(workdir)
 
 
 @functools.cache
@@ -46,3 +74,48 @@ def _replicator(count: int) -> snt.distribute.Replicator:
   kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
   devices = [device.name for device in tf.config.list_logical_devices(kind)]
   return snt.distribute.Replicator(devices[: count or len(devices)])
+
+
+@functools.cache
+def _workers() -> "_Workers":
+  return _Workers()
+
+
+def _index() -> int:
+  """Returns the number of this worker.
+
+  Raises:
+    ValueError: if TF_CONFIG does not say it.
+  """
+  try:
+    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    if task["type"] != "worker":
+      raise ValueError(f"its task is of type {task['type']}")
+    return int(task["index"])
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      "distribute=multi_worker needs the environment variable TF_CONFIG, "
+      '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}, and '
+      f"it is {os.environ.get('TF_CONFIG', 'missing')} ({error!r})."
+    ) from error
+
+
+class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
+  """Several machines, with variables as Sonnet's Replicator has them: a copy for each replica."""
+
+  @contextlib.contextmanager
+  def scope(self) -> Iterator[None]:
+    """Enters the strategy."""
+    with super().scope(), tf.variable_creator_scope(_own_copy):
+      yield
+
+
+def _own_copy(next_creator, **keywords):
+  """Makes variables that replicas assign on their own, and that the first is read of."""
+  if keywords["synchronization"] == tf.VariableSynchronization.AUTO:
+    keywords["synchronization"] = tf.VariableSynchronization.ON_READ
+    if keywords["aggregation"] == tf.VariableAggregation.NONE:
+      keywords["aggregation"] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    if keywords["trainable"] is None:
+      keywords["trainable"] = True
+  return next_creator(**keywords)

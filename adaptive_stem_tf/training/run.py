@@ -12,7 +12,7 @@ import tqdm
 from absl import logging
 
 from adaptive_stem_tf import config, input_pipeline
-from adaptive_stem_tf.training import checkpoint, metrics_writer
+from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer
 from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.types import Draw
 
@@ -52,20 +52,31 @@ class Learner(Protocol):
 class Run:
   """One experiment in one workdir, resumed if it was begun there."""
 
-  def __init__(self, learner: Any, settings: config.RunSettings, workdir: pathlib.Path):
+  def __init__(
+    self,
+    learner: Any,
+    settings: config.RunSettings,
+    workdir: pathlib.Path,
+    shared: pathlib.Path | None = None,
+  ):
     """Restores the newest checkpoint, if any.
 
     Args:
       learner: what is trained (`Learner`), a tf.Module.
       settings: how.
       workdir: that holds the learner's configuration (`workdir.open_workdir`).
+      shared: the workdir of the worker that saves; None, or the same folder, if this one does.
 
     Raises:
       checkpoint.CheckpointError: if it holds only damaged checkpoints.
     """
     self.workdir, self.learner, self._settings = workdir, learner, settings
+    self._saves = shared in (None, workdir)
     self._checkpoints = checkpoint.Checkpoints(
-      self.workdir / "checkpoints", self.learner, settings.keep_checkpoints, settings.milestone
+      (shared or workdir) / "checkpoints",
+      self.learner,
+      settings.keep_checkpoints,
+      settings.milestone,
     )
     self.started_at = self._checkpoints.restore() or 0
     self._saved_at = self.started_at if self.started_at else None
@@ -94,6 +105,7 @@ class Run:
       NotFiniteError: if a loss, a gradient or what is to be saved is not finite; the last good
         checkpoint stays.
       checkpoint.CheckpointError: if the last checkpoint cannot be written.
+      distribution.WorkerLostError: if another worker no longer answers.
     """
     iteration = self.started_at
     try:
@@ -133,7 +145,14 @@ class Run:
   def _steps(self) -> Iterator[tuple[int, Any]]:
     """Yields each iteration's number, counted from 1, and metrics."""
     for iteration in range(self.started_at + 1, self._iterations + 1):
-      yield iteration, self.learner.step(next(self._draws))
+      try:
+        metrics = self.learner.step(next(self._draws))
+      except distribution.LOST as error:
+        raise distribution.WorkerLostError(
+          f"another worker was lost at iteration {iteration}; start all of them again: they resume "
+          f"from the last checkpoint ({type(error).__name__})."
+        ) from error
+      yield iteration, metrics
 
   def _rows(self, steps) -> Iterator[tuple[int, dict[str, float]]]:
     """Logs the mean metrics of every few iterations; yields what it logs."""
@@ -169,6 +188,8 @@ class Run:
       return
     # Weights may be infinite an iteration before a loss is.
     self._stop_at(checkpoint.not_finite(self.learner), iteration)
+    if not self._saves:
+      return
     try:
       self._checkpoints.save(iteration)
       self._saved_at = iteration
@@ -179,7 +200,7 @@ class Run:
 
   def _draw(self, picture, iteration, last):
     every = self._settings.picture_every
-    if not every or not (last or self._due(iteration, every)):
+    if not every or not self._saves or not (last or self._due(iteration, every)):
       return
     try:
       picture(self, iteration)

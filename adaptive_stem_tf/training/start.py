@@ -26,7 +26,7 @@ def scanner(
       another path.
     checkpoint.CheckpointError: if it holds only damaged checkpoints.
   """
-  workdir = pathlib.Path(workdir)
+  shared, workdir = pathlib.Path(workdir), distribution.own_workdir(settings, workdir)
   workdir_lib.open_workdir(workdir, experiment)
   workdir_lib.keep_inputs(workdir, specimens=splits.train)
   path = fixed_path.resolve(experiment.scan, workdir, splits.train)
@@ -37,4 +37,4 @@ def scanner(
     learner = learner_lib.Learner(
       experiment, tf.constant(splits.train), networks, settings.jit, path
     )
-    return run.Run(learner, settings, workdir)
+    return run.Run(learner, settings, workdir, shared)

@@ -60,7 +60,7 @@ def test_optimisers_by_name():
   adam, rmsprop, sgd = (
     optimisers.make_optimiser(kind, rate, [parameter]) for kind in ("adam", "rmsprop", "sgd")
   )
-  assert isinstance(adam, snt.optimizers.Adam) and isinstance(rmsprop, optimisers.RMSProp)
+  assert isinstance(adam, optimisers.Adam) and isinstance(rmsprop, optimisers.RMSProp)
   sgd.apply([tf.constant([1.0])], [parameter])
   np.testing.assert_allclose(parameter, [0.5])
 
@@ -87,6 +87,19 @@ def test_adam_has_the_published_constants(rng):
     first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
     expected -= 0.1 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
   np.testing.assert_allclose(parameter, expected, rtol=1e-4)
+
+
+def test_adam_is_sonnets(rng):
+  ours, theirs = tf.Variable([0.3, -1.0]), tf.Variable([0.3, -1.0])
+  adam, sonnet = optimisers.Adam(tf.constant(0.1), [ours], 0.8), snt.optimizers.Adam(0.1, 0.8)
+  for _ in range(5):
+    gradient = tf.constant(rng.standard_normal(2), tf.float32)
+    adam.apply([gradient], [ours])
+    sonnet.apply([gradient], [theirs])
+  # Sonnet rounds 1 - 0.999 before it multiplies.
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  for one, other in zip((adam.step, *adam.m, *adam.v), (sonnet.step, *sonnet.m, *sonnet.v)):
+    np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
 def test_no_clipping():
