@@ -3,6 +3,7 @@ is met.
 """
 
 import importlib
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from adaptive_stem_tf.micrographs import decoding
 from adaptive_stem_tf.micrographs.micrograph import (
   Micrograph,
   MicrographError,
@@ -44,7 +46,9 @@ _SUFFIXES = frozenset(
     "de5",
   )
 )
-INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install rosettasciio"
+INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install 'rosettasciio>=0.11'"
+_SAFE = (0, 11)  # before, it ran what a .prz told it to
+_COMPRESSED = frozenset(("hspy", "zspy", "emd", "nxs", "h5", "hdf5"))  # larger than their files
 
 
 class MissingReaderError(RuntimeError):
@@ -75,7 +79,9 @@ def _readers(path):
   """Returns the names of RosettaSciIO's modules for files of this type."""
   suffix = path.suffix.lower().removeprefix(".")
   try:
-    plugins = importlib.import_module("rsciio").IO_PLUGINS
+    library = importlib.import_module("rsciio")
+    _check_version(library)
+    plugins = library.IO_PLUGINS
   except ImportError as error:
     if suffix in _SUFFIXES:
       raise MissingReaderError(
@@ -94,12 +100,32 @@ def _readers(path):
   return found
 
 
+def _check_version(library):
+  numbers = [int(part) for part in re.findall(r"\d+", library.__version__)[:2]]
+  if tuple(numbers) < _SAFE:
+    raise MissingReaderError(
+      f"RosettaSciIO {library.__version__} is installed, which may run code that a file brings: "
+      f"{INSTALL}."
+    )
+
+
+def _check_sizes(module, path):
+  """Refuses arrays that are too large, before they are read, in formats that compress."""
+  if path.rpartition(".")[2].lower() in _COMPRESSED:
+    for signal in module.file_reader(path, lazy=True):
+      decoding.check(signal["data"].shape, signal["data"].dtype.itemsize)
+
+
 def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
   """Reads a file with the first reader that can: several formats share a suffix."""
   errors, advice = [], "is it complete?"
   for name in readers:
     try:
-      return importlib.import_module(name).file_reader(path)
+      module = importlib.import_module(name)
+      _check_sizes(module, path)
+      return module.file_reader(path)
+    except MicrographError:
+      raise
     except Exception as error:  # each format has errors of its own
       errors.append(f"{name.rpartition('.')[2]}: {type(error).__name__}: {error}")
       if isinstance(error, ModuleNotFoundError):

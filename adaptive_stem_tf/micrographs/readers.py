@@ -2,6 +2,7 @@
 RosettaSciIO.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import tifffile
 from etils import epath
 from PIL import Image
 
-from adaptive_stem_tf.micrographs import microscope_files
+from adaptive_stem_tf.micrographs import decoding, microscope_files
 from adaptive_stem_tf.micrographs.micrograph import (
   Micrograph,
   MicrographError,
@@ -60,8 +61,10 @@ def read(path: str | os.PathLike, frame: int = 0, colour: bool = False) -> Micro
       return _accepted(reader(file, frame), colour)
   except MicrographError as error:
     raise MicrographError(f"{path}: {error}") from error
-  except (MemoryError, microscope_files.MissingReaderError):
+  except microscope_files.MissingReaderError:
     raise
+  except MemoryError as error:
+    raise MicrographError(f"{path} needs more memory than there is.") from error
   except Exception as error:  # each format's decoder has errors of its own
     raise MicrographError(
       f"{path} cannot be read ({type(error).__name__}: {error}): is the file complete?"
@@ -91,10 +94,7 @@ def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
   """Reads an image [H, W], a colour picture [H, W, 3 or 4] or a stack [N, H, W]; a last axis of 1
   is dropped.
   """
-  array = np.load(file, allow_pickle=False)
-  if not isinstance(array, np.ndarray):
-    raise MicrographError("it is an archive of several arrays: save one array as .npy.")
-  return _from_numpy(array, frame)
+  return _from_numpy(decoding.npy(file), frame)
 
 
 def _from_numpy(array, frame):
@@ -112,17 +112,12 @@ def _from_numpy(array, frame):
 
 def _read_npz(file: BinaryIO, frame: int) -> Micrograph:
   """Reads the only array of an archive, as `_read_npy`."""
-  with np.load(file, allow_pickle=False) as archive:
-    if len(archive.files) != 1:
-      raise MicrographError(
-        f"it holds {len(archive.files)} arrays ({', '.join(archive.files)}): save one."
-      )
-    return _from_numpy(archive[archive.files[0]], frame)
+  return _from_numpy(decoding.npz(file), frame)
 
 
 def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
   """Reads a PNG, JPEG, BMP or GIF of any depth; of an animation, one frame."""
-  with Image.open(file) as opened:
+  with _opened_picture(file) as opened:
     count = getattr(opened, "n_frames", 1)
     if count > 1:
       return _read_animation(opened, frame, count)
@@ -134,6 +129,18 @@ def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
     if picture.mode == "LA":
       picture = picture.convert("RGBA")
     return _only_frame(np.asarray(picture), frame)
+
+
+@contextlib.contextmanager
+def _opened_picture(file):
+  """Yields a picture, whose size was checked, not its pixels."""
+  before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow refuses 16,384 x 16,384
+  try:
+    with Image.open(file) as opened:
+      decoding.check([*opened.size, len(opened.getbands())], 4 if opened.mode in "IF" else 1)
+      yield opened
+  finally:
+    Image.MAX_IMAGE_PIXELS = before
 
 
 def _read_animation(picture, frame, count):
@@ -150,6 +157,7 @@ def _read_tiff(file: BinaryIO, frame: int) -> Micrograph:
     series = tiff.series[0]
     notes = (f"first of {len(tiff.series)} series of images",) if len(tiff.series) > 1 else ()
     size, more = _tiff_pixel_size(tiff)
+    decoding.check(series.shape, series.dtype.itemsize)
     try:
       array = series.asarray()
     except ValueError as error:
@@ -168,7 +176,7 @@ def _read_tiff(file: BinaryIO, frame: int) -> Micrograph:
 def _decode_with_pillow(file, frame, series, error):
   """Decodes a page whose compression tifffile leaves to imagecodecs."""
   file.seek(0)
-  with Image.open(file) as picture:
+  with _opened_picture(file) as picture:
     picture.seek(frame)
     array = np.asarray(picture)
   if array.dtype == np.int32 and series.dtype == np.uint32:

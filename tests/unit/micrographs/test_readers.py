@@ -1,14 +1,16 @@
 """Reading micrographs from files of every kind that is read without RosettaSciIO."""
 
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from adaptive_stem_tf.micrographs import micrograph, readers
+from adaptive_stem_tf.micrographs import decoding, micrograph, microscope_files, readers
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
+from adaptive_stem_tf.serving import signals
 
 MICROGRAPHS = pathlib.Path(__file__).parents[3].parent / "shared" / "data" / "micrographs"
 PIXELS = np.arange(12 * 9, dtype=np.uint8).reshape(12, 9)
@@ -273,3 +275,70 @@ def test_real_files():
   for name, dtype in kinds.items():
     read = readers.read(MICROGRAPHS / name)
     assert read.dtype == dtype and np.isfinite(read.image).all() and np.ptp(read.image) > 0.5
+
+
+def npy_header(shape: str, descr: str = "<f4") -> bytes:
+  """Returns a .npy that has nothing but a header."""
+  text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+  return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+  "content, said",
+  [
+    (npy_header("(1000000, 1000000)"), r"shape \[1000000, 1000000\], 4000.0 GB decoded"),
+    (npy_header("(100, 100)"), "promises an array of shape .* 40000 bytes, and fewer follow"),
+    (npy_header("(2, 2)") + bytes(17), "16 bytes, and more follow"),
+    (npy_header("(2, 2)", "|O") + bytes(32), "Python objects, which may run code"),
+    (npy_header("(4, -4)") + bytes(64), r"shape \[4, -4\]: it is damaged"),
+  ],
+)
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_headers_are_not_believed(tmp_path, content, said, suffix):
+  file = tmp_path / f"image.{suffix}"
+  if suffix == "npz":
+    with zipfile.ZipFile(file, "w") as archive:
+      archive.writestr("image.npy", content)
+  else:
+    file.write_bytes(content)
+  with pytest.raises(MicrographError, match=said):
+    readers.read(file)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "png", "tif", "hspy"])
+def test_what_is_too_large_is_refused_before_it_is_decoded(tmp_path, suffix, monkeypatch):
+  image = np.arange(40 * 50, dtype=np.uint8).reshape(40, 50)
+  file = tmp_path / f"image.{suffix}"
+  if suffix == "npy":
+    np.save(file, image)
+  elif suffix == "npz":
+    np.savez_compressed(file, image)
+  elif suffix == "tif":
+    tifffile.imwrite(file, image, compression="zlib")
+  elif suffix == "hspy":
+    pytest.importorskip("rsciio")
+    signals.write_hspy(file, signals.of_image(image, "image", None, {}))
+  else:
+    Image.fromarray(image).save(file)
+  np.testing.assert_array_equal(readers.read(file).image, image)
+  monkeypatch.setattr(decoding, "MOST_BYTES", 1999)
+  with pytest.raises(MicrographError, match="decoded, and at most 0.0 GB are read"):
+    readers.read(file)
+
+
+def test_a_field_of_16384_px_is_not_too_large(tmp_path, monkeypatch):
+  decoding.check([16384, 16384], 8)
+  # Pillow refuses a picture of twice as many pixels as this; 16,384 x 16,384 are more.
+  assert Image.MAX_IMAGE_PIXELS * 2 < 16384**2
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+  Image.fromarray(np.ones([30, 30], np.uint8)).save(tmp_path / "image.png")
+  assert readers.read(tmp_path / "image.png").image.shape == (30, 30)
+  assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_an_old_library_that_runs_code_is_not_used(tmp_path, monkeypatch):
+  library = pytest.importorskip("rsciio")
+  monkeypatch.setattr(library, "__version__", "0.10.2")
+  (tmp_path / "image.prz").write_bytes(b"")
+  with pytest.raises(microscope_files.MissingReaderError, match="may run code.*rosettasciio>=0.11"):
+    readers.read(tmp_path / "image.prz")
