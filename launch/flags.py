@@ -29,7 +29,7 @@ _OPTIONAL = {
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
   "--fields."
 }
-_MISTAKES = (
+MISTAKES = (
   ValueError,
   FileNotFoundError,
   FloatingPointError,
@@ -116,7 +116,7 @@ def run(main: Callable[[], None]) -> None:
       if flags.FLAGS.traceback or error.name not in _OPTIONAL:
         raise
       sys.exit(f"error: {_OPTIONAL[error.name]}")
-    except _MISTAKES as error:
+    except MISTAKES as error:
       if flags.FLAGS.traceback:
         raise
       sys.exit(as_called(f"error: {error}"))

@@ -204,6 +204,7 @@ def _scan_field(stop: stop_lib.Stop) -> None:
     "contiguous": settings.contiguous,
     "plan_ahead": settings.plan_ahead,
     "dwell_us": subject.scope.dwell,
+    "beam_on_us": subject.scope.lit,
     "scan_us": took,
     "beam_waited_us": took - len(scanned.positions) * subject.scope.dwell,
     "ended_by": scanned.ended_by,
@@ -256,6 +257,7 @@ def _write(
     "late_rule": rules.late,
     "stop_below": rules.stop_below,
     "dwell_us": subject.scope.dwell,
+    "beam_on_us": subject.scope.lit,
     **subject.about,
   }
   result = report.result_of(

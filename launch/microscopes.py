@@ -31,7 +31,15 @@ _OF_FILE = (
   "real_time",
   *_SYSTEM,
 )
-_OF_BEAM = ("full_field_nm", "field_centre_nm", "sample_bits", "timeout_s")
+_OF_BEAM = (
+  "full_field_nm",
+  "field_centre_nm",
+  "sample_bits",
+  "timeout_s",
+  "blanker",
+  "settle_us",
+  "blanker_us",
+)
 _OF_BOTH = ("microscope", "dwell_us", "pixel_size_nm", "normalise")
 
 
@@ -54,7 +62,10 @@ def define() -> None:
     "which intensities become [-1, 1]: measured, LOW,HIGH, or image (file: only)",
   )
   real: dict[str, tuple[float | None, str]] = {
-    "dwell_us": (10.0, "time at each probing position, us"),
+    "dwell_us": (
+      10.0,
+      "time at each probing position, us; obi: at most, since it dwells powers of two of 0.125 us",
+    ),
     "pixel_size_nm": (
       None,
       "side of a network px on the specimen, nm; of a px of the file, if the file does not say it",
@@ -73,6 +84,14 @@ def define() -> None:
       "obi: width that the scan generator's whole range covers at the present magnification, nm",
     ),
     "timeout_s": (2.0, "obi: how long an answer may be overdue, s"),
+    "settle_us": (
+      0.0,
+      "obi: time that the blanked beam waits at the first position of a segment, us",
+    ),
+    "blanker_us": (
+      0.0,
+      "obi: time until an unblanked beam is whole, us: it is dose, but not measured",
+    ),
   }
   for name, (default, text) in real.items():
     flags.DEFINE_float(name, default, text, lower_bound=0.0)
@@ -95,6 +114,12 @@ def define() -> None:
   flags.DEFINE_integer("twin_seed", 0, "file: seed of noise and jitter", lower_bound=0)
   flags.DEFINE_boolean("real_time", False, "file: let time pass as on a microscope")
   flags.DEFINE_enum("sample_bits", "16", ["16", "8"], "obi: bits of a sample")
+  flags.DEFINE_enum(
+    "blanker",
+    "pin",
+    ["pin", "none"],
+    "obi: whether the interface has a pin that blanks; none parks the beam instead",
+  )
   launch_flags.define(microscope_config.ScanSystem)
   for name in (*_OF_BOTH, *_OF_FILE, *_OF_BEAM):
     launch_flags.show(name)
@@ -231,8 +256,13 @@ def _beam(place: str, size: int) -> Subject:
     )
   where = field.Field(size, FLAGS.pixel_size_nm, FLAGS.full_field_nm, _pair("field_centre_nm"))
   bits = open_beam.SIXTEEN_BIT if FLAGS.sample_bits == "16" else open_beam.EIGHT_BIT
-  scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s)
+  beam = open_beam.Beam(FLAGS.settle_us, FLAGS.blanker_us, FLAGS.blanker == "pin")
+  scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s, beam)
   about = {
+    "dwell_us_asked": FLAGS.dwell_us,
+    "settle_us": beam.settle,
+    "blanker_us": beam.rise,
+    "blanker": FLAGS.blanker,
     "full_field_nm": FLAGS.full_field_nm,
     "first_code": where.first.tolist(),
     "last_code": where.last.tolist(),

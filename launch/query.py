@@ -20,7 +20,7 @@ from absl import flags
 
 from adaptive_stem_tf import input_pipeline, specimens
 from adaptive_stem_tf.evaluation import figures, metrics, style
-from adaptive_stem_tf.serving import client, stepping
+from adaptive_stem_tf.serving import client, stepping, transport
 from launch import flags as launch_flags
 
 _SERVER = flags.DEFINE_string(
@@ -54,6 +54,16 @@ _ATTEMPTS = flags.DEFINE_integer(
   "attempts", 5, "tries while the server is unavailable, with growing pauses", lower_bound=1
 )
 _BATCH = flags.DEFINE_integer("batch", 32, "most scans in one call", lower_bound=1)
+_CA = flags.DEFINE_string(
+  "ca", None, "grpcs:, https: file of authorities (PEM) of the server's certificate; the system's"
+)
+_CERTIFICATE = flags.DEFINE_string(
+  "certificate", None, "grpcs:, https: file of the client's certificate (PEM), with --key"
+)
+_KEY = flags.DEFINE_string("key", None, "grpcs:, https: file of its private key (PEM)")
+_METADATA = flags.DEFINE_list(
+  "metadata", [], "NAME:VALUE,... that go with every request, such as authorization:Bearer TOKEN"
+)
 _EXAMPLES = 12
 
 
@@ -67,6 +77,7 @@ def main() -> None:
     _VERSION.value,
     _LABEL.value,
     client.Settings(_TIMEOUT.value, _ATTEMPTS.value, _BATCH.value),
+    transport.Security(_CA.value, _CERTIFICATE.value, _KEY.value, _metadata()),
   )
   if _STATUS.value:
     for state in server.status():
@@ -87,6 +98,14 @@ def main() -> None:
     f"{len(images)} scans of intensities scaled by each image's minimum and maximum, mean 10 MSE "
     f"{error:.4f} against the images without a filter. Written: {folder}/"
   )
+
+
+def _metadata():
+  pairs = [text.partition(":") for text in _METADATA.value]
+  for name, colon, _ in pairs:
+    if not name or not colon:
+      raise ValueError(f"metadata={','.join(_METADATA.value)} is malformed: give NAME:VALUE,...")
+  return tuple((name, value) for name, _, value in pairs)
 
 
 def _write(folder, scans, images):

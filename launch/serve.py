@@ -18,7 +18,7 @@ import threading
 
 from absl import flags
 
-from adaptive_stem_tf.serving import repository, server
+from adaptive_stem_tf.serving import repository, request_tensors, server
 from launch import flags as launch_flags
 
 _NAME = flags.DEFINE_string("model_name", "", "name of a single model")
@@ -50,6 +50,11 @@ _THREADS = flags.DEFINE_integer(
   "threads", 0, "threads for arithmetic; 0 takes all cores", lower_bound=0
 )
 
+_MAX_BATCH = flags.DEFINE_integer("max_batch", 1024, "most examples of a request", lower_bound=1)
+_MAX_BYTES = flags.DEFINE_integer(
+  "max_bytes", 1 << 26, "most bytes of a request, and of each of its tensors", lower_bound=1
+)
+
 
 def main() -> None:
   """Serves until told to stop."""
@@ -62,7 +67,13 @@ def main() -> None:
     signal.signal(number, lambda *_: stop.set())
   models = _models()
   serving = server.Server(
-    models, _ADDRESS.value, _PORT.value, _REST_PORT.value, _POLL.value, _models
+    models,
+    _ADDRESS.value,
+    _PORT.value,
+    _REST_PORT.value,
+    _POLL.value,
+    _models,
+    request_tensors.Limits(_MAX_BATCH.value, _MAX_BYTES.value),
   ).start()
   try:
     for name in sorted(models):

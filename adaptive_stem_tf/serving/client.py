@@ -22,6 +22,7 @@ from adaptive_stem_tf.serving.transport import ServingError, Unavailable
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # s, between attempts
 _STATE = "state_"
+_VERSION = "model_version"  # of the answers of `start` and `step`
 
 
 class Settings(NamedTuple):
@@ -51,29 +52,45 @@ def connect(
   version: int | None = None,
   label: str | None = None,
   settings: Settings = DEFAULTS,
+  security: transport.Security = transport.OPEN,
 ) -> "Client":
   """Connects to a model of a server.
 
   Args:
-    server: grpc://HOST:PORT or http://HOST:PORT.
+    server: grpc://HOST:PORT or http://HOST:PORT, with TLS grpcs:// or https://.
     model: its name.
     version: its version; None for the newest, or what `label` names.
     label: of a version, such as `stable`; None for `version`.
     settings: timeouts and retries.
+    security: certificates, and metadata that go with every request.
 
   Raises:
-    ValueError: if the address is malformed, or both version and label are given.
+    ValueError: if the address is malformed, both version and label are given, or certificates are
+      missing or given for a server without TLS.
   """
   if version is not None and label is not None:
     raise ValueError(f"version={version} and label={label!r} disagree: give one of them.")
   url = urllib.parse.urlsplit(server)
-  if url.scheme not in ("grpc", "http", "https") or not url.netloc:
-    raise ValueError(f"server={server!r} is malformed: give grpc://HOST:PORT or http://HOST:PORT.")
+  if url.scheme not in ("grpc", "grpcs", "http", "https") or not url.netloc:
+    raise ValueError(
+      f"server={server!r} is malformed: give grpc://HOST:PORT or http://HOST:PORT, or grpcs:// or "
+      "https:// for TLS."
+    )
+  security.check()
+  encrypted = url.scheme in ("grpcs", "https")
+  if not encrypted and any(security[:3]):
+    raise ValueError(
+      f"server={server!r} has no TLS, and certificates are given: give grpcs:// or https://."
+    )
   which = transport.Which(model, version, label)
-  return Client(
-    transport.Grpc(url.netloc, which) if url.scheme == "grpc" else transport.Rest(server, which),
-    settings,
+  channel: transport.Transport = (
+    transport.Grpc(url.netloc, which, security if encrypted else None, security.metadata)
+    if url.scheme.startswith("grpc")
+    else transport.Rest(server, which, security)
   )
+  client = Client(channel, settings)
+  client.version = version
+  return client
 
 
 class Client:
@@ -83,6 +100,9 @@ class Client:
     channel: to the server.
     settings: timeouts and retries.
     sleep: waits, s.
+
+  Attributes:
+    version: of the model that it is pinned to; None if whichever is newest, or labelled, answers.
   """
 
   def __init__(
@@ -97,6 +117,8 @@ class Client:
       )
     self._channel, self._settings, self._sleep = channel, settings, sleep
     self._known: dict[str, contract.Signature] = {}
+    self._pinned: dict[int, Client] = {}
+    self.version: int | None = None
 
   def status(self) -> list[transport.Status]:
     """Returns the state of the model's versions, or of the one that is asked for."""
@@ -146,23 +168,58 @@ class Client:
     return self.predict("complete", partial_scan=partial_scans)["completion"]
 
   def start(self, count: int) -> dict[str, np.ndarray]:
-    """Starts scans: returns their state and the positions [count, n, 2] px of their first
-    segment.
+    """Starts scans.
+
+    Returns:
+      Their state, the positions [count, n, 2] px of their first segment, and the version of the
+      model [count], to which the state belongs.
     """
-    return self.predict("start", scan_id=np.arange(count, dtype=np.int64))
+    pinned = self.pinned()
+    answer = pinned.predict("start", scan_id=np.arange(count, dtype=np.int64))
+    return {**answer, _VERSION: np.full(count, pinned.version)}
 
   def step(self, observation: np.ndarray, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Requests the next segment.
+    """Requests the next segment, from the version of the model that answered `start`.
 
     Args:
       observation: [B, n], what was measured at the last answer's positions.
       answer: the last answer, whose state is handed back.
 
     Returns:
-      State, angles [B, 1] rad and positions [B, n, 2] px.
+      State, angles [B, 1] rad, positions [B, n, 2] px, and the version of the model [B].
+
+    Raises:
+      RequestError: if the answers of several versions are joined.
+      transport.NotFound: if that version is served no longer: start the scans again.
     """
     state = {name: value for name, value in answer.items() if name.startswith(_STATE)}
-    return self.predict("step", observation=observation, **state)
+    versions = np.unique(answer.get(_VERSION, np.empty(0, int)))
+    if len(versions) > 1:
+      raise RequestError(
+        f"The scans were started by versions {', '.join(map(str, versions))}: a state is of use to "
+        "the version that it came from alone; ask for each by itself."
+      )
+    pinned = self._at(int(versions[0])) if len(versions) else self.pinned()
+    stepped = pinned.predict("step", observation=observation, **state)
+    return {**stepped, _VERSION: np.full(len(observation), pinned.version)}
+
+  def pinned(self) -> "Client":
+    """Returns a client of the version that answers now, whichever takes over later.
+
+    What one version remembers of a scan means nothing to another.
+    """
+    if self.version is not None:
+      return self
+    return self._at(self._retry(lambda: self._channel.version(self._settings.timeout)))
+
+  def _at(self, version):
+    if version == self.version:
+      return self
+    if version not in self._pinned:
+      made = Client(self._channel.at(version), self._settings, self._sleep)
+      made.version = version
+      self._pinned = {version: made}  # one: what was served before is asked no more
+    return self._pinned[version]
 
   def scan(self, images: np.ndarray) -> dict[str, np.ndarray]:
     """Requests scans of whole images [B, S, S, 1]: path, partial_scan and completion."""
@@ -171,11 +228,14 @@ class Client:
   def drive(self, images: np.ndarray, normalise: str = "image") -> stepping.Scan:
     """Scans images [B, S, S, 1] here, asking the server after each segment, and has them completed.
 
+    One version of the model answers throughout.
+
     Args:
       images: in [-1, 1].
       normalise: as the model was trained (`stepping.scan_images`).
     """
-    return stepping.scan_images(self, images, self.geometry, normalise)
+    pinned = self.pinned()
+    return stepping.scan_images(pinned, images, pinned.geometry, normalise)
 
   def _checked(self, name, inputs):
     try:

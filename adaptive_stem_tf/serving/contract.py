@@ -56,8 +56,16 @@ def check_known(name: str, signatures: Mapping[str, Signature]) -> None:
     )
 
 
-def check(name: str, signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
+def check(
+  name: str, signature: Signature, inputs: Mapping[str, np.ndarray], empty: bool = False
+) -> None:
   """Compares the tensors of a request with a signature.
+
+  Args:
+    name: of the signature.
+    signature: what it takes.
+    inputs: of the request.
+    empty: whether a batch may be empty, as servers accept it.
 
   Raises:
     ContractError: for missing or unknown tensors, other types or shapes, batches that are empty or
@@ -79,7 +87,7 @@ def check(name: str, signature: Signature, inputs: Mapping[str, np.ndarray]) -> 
   if len(set(batches.values())) > 1:
     counts = ", ".join(f"{key} {batch}" for key, batch in sorted(batches.items()))
     raise ContractError(f"The tensors for {name} differ in their batch: {counts}.")
-  if not all(batches.values()):
+  if not empty and not all(batches.values()):
     raise ContractError(f"The batch for {name} is empty: give at least one example.")
 
 

@@ -76,18 +76,17 @@ class EdgeModel:
       State, angle [1, 1] rad and positions [1, n, 2] px.
 
     Raises:
-      ValueError: for other shapes, or intensities that are not finite.
+      ValueError: for other shapes, or intensities or states that are not finite.
     """
     if not np.isfinite(observation).all():
       raise ValueError(
         "observation has intensities that are not finite: measure again, or stop the scan."
       )
-    return self._step(
-      {
-        "observation": observation,
-        **{name: value for name, value in answer.items() if name.startswith(_STATE)},
-      }
-    )
+    state = {name: value for name, value in answer.items() if name.startswith(_STATE)}
+    for name, value in state.items():  # LiteRT has no assertions
+      if not np.isfinite(value).all():
+        raise ValueError(f"{name} is not finite: give the state_* of the last answer.")
+    return self._step({"observation": observation, **state})
 
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
     """Completes a partial scan [1, S, S, 2] float32; returns [1, S, S, 1].

@@ -20,7 +20,7 @@ completion of what has been measured so far. `serving_default` is `complete`.
 itself for models trained with normalise=measured: its image, partial_scan and completion may then
 have any unit.
 
-Intensities that are not finite, and tensors of other shapes or of batches that disagree,
+Intensities and states that are not finite, and tensors of other shapes or of batches that disagree,
 are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
 """
 
@@ -40,6 +40,7 @@ from adaptive_stem_tf.settings import Composite
 
 _POSITION, _DIRECTION = "state_position", "state_direction"
 _SEGMENT, _PENDING = "state_segment", "state_pending"
+_LAST = "give the state_* of the last answer"
 
 
 class ExportError(ValueError):
@@ -222,12 +223,9 @@ class ServedModel(tf.Module):
   def step(self, observation, **state):
     """Chooses the next segment, given what was measured along the last."""
     observation = finite(observation, "observation")
-    state = _of_batch(state, tf.shape(observation)[0])
+    state = _checked_state(state, tf.shape(observation)[0])
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
     action, error, recurrent = self.actor.decide(observation, state[_POSITION], recurrent)
-    action = tf.debugging.check_numerics(
-      action, "the state is not finite: give the state_* of the last answer"
-    )
     directions = [state[name] for name in self._directions]
     position, segment = state[_POSITION] + self._scan.probes * directions[0], state[_SEGMENT] + 1
     start = position
@@ -264,20 +262,28 @@ def finite(intensities, name):
   check shapes).
   """
   intensities = tf.ensure_shape(intensities, intensities.shape)
-  return tf.debugging.check_numerics(intensities, f"{name} has intensities that are not finite")
+  return tf.debugging.check_numerics(intensities, f"{name} has values that are not finite")
 
 
-def _of_batch(state, batch):
-  """Refuses parts of the state [B, ...] that have another shape or batch, and would be
-  broadcast.
+def _checked_state(state, batch):
+  """Refuses parts of the state [B, ...] that are not finite, have another shape, or another batch
+  and would be broadcast.
+
+  Networks hide what is not finite: tanh of infinity is 1.
   """
-  state = {name: tf.ensure_shape(part, part.shape) for name, part in state.items()}
+  state = {
+    name: tf.debugging.check_numerics(part, f"{name} is not finite: {_LAST}")
+    if part.dtype.is_floating
+    else part
+    for name, part in ((name, tf.ensure_shape(part, part.shape)) for name, part in state.items())
+  }
   batches = tf.stack([tf.shape(part)[0] for part in state.values()])
   with tf.control_dependencies(
     [
       tf.debugging.assert_equal(
         batches, batch, f"the batches of {', '.join(state)} are not the observation's"
-      )
+      ),
+      tf.debugging.assert_non_negative(state[_SEGMENT], f"{_SEGMENT} is negative: {_LAST}"),
     ]
   ):
     return {name: tf.identity(part) for name, part in state.items()}

@@ -6,7 +6,6 @@ takes one tensor); column format: `inputs`, one object of whole tensors. Errors 
 {"error": sentence} with the HTTP status that belongs to the code.
 """
 
-import http.server
 import json
 import re
 import urllib.parse
@@ -17,11 +16,12 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
-from adaptive_stem_tf.serving import contract
+from adaptive_stem_tf.serving import contract, request_tensors
 from adaptive_stem_tf.serving import servables as servables_lib
 
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
-_PREDICT, _STATUS = re.compile(_WHICH + r":(\w+)"), re.compile(_WHICH + r"(/metadata)?")
+_PREDICT = re.compile(_WHICH + r":(classify|regress|predict)", re.IGNORECASE)
+_STATUS = re.compile(_WHICH + r"(/metadata)?", re.IGNORECASE)
 _HTTP = {
   tf.errors.INVALID_ARGUMENT: 400,
   tf.errors.FAILED_PRECONDITION: 400,
@@ -32,20 +32,6 @@ _HTTP = {
   tf.errors.UNAVAILABLE: 503,
   tf.errors.DEADLINE_EXCEEDED: 504,
 }
-_LARGEST_VERSION = 2**63 - 1
-
-
-def make_server(
-  servables: servables_lib.Servables, address: str, port: int
-) -> http.server.ThreadingHTTPServer:
-  """Returns an HTTP server that answers, one thread a connection, once its `serve_forever` runs."""
-
-  class Handler(_Handler):
-    """Answers from these servables."""
-
-    served = servables
-
-  return http.server.ThreadingHTTPServer((address, port), Handler)
 
 
 def signatures_of(version: servables_lib.Version) -> get_model_metadata_pb2.SignatureDefMap:
@@ -56,53 +42,26 @@ def signatures_of(version: servables_lib.Version) -> get_model_metadata_pb2.Sign
   return described
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-  """Answers one connection."""
-
-  protocol_version = "HTTP/1.1"
-  disable_nagle_algorithm = True
-  served: servables_lib.Servables
-
-  def do_GET(self):
-    """Answers requests for status and metadata."""
-    self._answer(lambda: _get(self.served, self.path))
-
-  def do_POST(self):
-    """Answers requests for predictions."""
-    length = self.headers.get("Content-Length", "")
-    if not length.isdigit():
-      self.close_connection = True  # where the request ends is not known
-      self._send(411, {"error": "The request has no Content-Length."})
-      return
-    body = self.rfile.read(int(length))
-    self._answer(lambda: _post(self.served, self.path, body))
-
-  def log_message(self, *arguments):
-    """Keeps quiet."""
-
-  def _answer(self, function):
-    try:
-      self._send(200, function())
-    except contract.ContractError as error:
-      self._send(400, {"error": str(error)})
-    except tf.errors.OpError as error:
-      self._send(_HTTP.get(error.error_code, 500), {"error": error.message})
-    except Exception as error:  # an answer, rather than a connection that drops
-      self._send(500, {"error": f"{type(error).__name__}: {error}"})
-
-  def _send(self, status, answer):
-    content = json.dumps(answer).encode()
-    self.send_response(status)
-    self.send_header("Content-Type", "application/json")
-    self.send_header("Content-Length", str(len(content)))
-    self.end_headers()
-    self.wfile.write(content)
+def answer(
+  served: servables_lib.Servables, method: str, path: str, body: bytes
+) -> tuple[int, dict[str, Any]]:
+  """Returns the HTTP status and the JSON that answer a request; whatever it asks for, this does not
+  fail.
+  """
+  try:
+    return 200, _get(served, path) if method == "GET" else _post(served, method, path, body)
+  except contract.ContractError as error:
+    return 400, {"error": str(error)}
+  except tf.errors.OpError as error:
+    return _HTTP.get(error.error_code, 500), {"error": error.message}
+  except Exception as error:  # an answer, rather than a connection that drops
+    return 500, {"error": f"{type(error).__name__}: {error}"}
 
 
 def _get(served, path):
   match = _STATUS.fullmatch(path)
-  if not match:
-    raise servables_lib.invalid(
+  if not match or not match[1]:
+    raise request_tensors.invalid(
       f"GET {path} is malformed: GET /v1/models/NAME[/versions/N|/labels/L][/metadata]."
     )
   *which, metadata = match.groups()
@@ -124,25 +83,24 @@ def _json(message):
   )
 
 
-def _post(served, path, body):
+def _post(served, method, path, body):
   match = _PREDICT.fullmatch(path)
-  if not match:
-    raise servables_lib.invalid(
-      f"POST {path} is malformed: POST /v1/models/NAME[/versions/N|/labels/L]:predict."
+  if not match or method != "POST":
+    raise request_tensors.invalid(
+      f"{method} {path} is malformed: POST /v1/models/NAME[/versions/N|/labels/L]:predict."
     )
-  *which, method = match.groups()
-  if method != "predict":
-    raise tf.errors.UnimplementedError(
-      None, None, f"{method!r} is not offered by this server: only predict."
-    )
+  *which, verb = match.groups()
   version = served.find(_spec(*which))
+  if verb.lower() != "predict":
+    raise request_tensors.no_examples(verb)
   request = _parse(body)
   signature = request.get("signature_name", servables_lib.DEFAULT_SIGNATURE)
   if not isinstance(signature, str):
-    raise servables_lib.invalid(f"signature_name={signature!r} is no string.")
+    raise request_tensors.invalid(f"signature_name={signature!r} is no string.")
   contract.check_known(signature, version.signatures)
   known, in_rows = version.signatures[signature].inputs, "instances" in request
   tensors = _rows(request["instances"], known) if in_rows else _columns(request["inputs"], known)
+  served.limits.check(tensors)
   outputs = {name: value.tolist() for name, value in version.predict(signature, tensors).items()}
   if len(outputs) == 1:
     return {"predictions" if in_rows else "outputs": next(iter(outputs.values()))}
@@ -154,9 +112,9 @@ def _post(served, path, body):
 def _spec(name, version, label):
   spec = model_pb2.ModelSpec(name=urllib.parse.unquote(name))
   if version:
-    if int(version) > _LARGEST_VERSION:
-      raise servables_lib.invalid(
-        f"Version {version} is out of range: versions go up to {_LARGEST_VERSION}."
+    if len(version) > 19 or int(version) > servables_lib.LARGEST_VERSION:
+      raise request_tensors.invalid(
+        f"Version {version[:40]} is out of range: {servables_lib.LARGEST_VERSION} is the largest."
       )
     spec.version.value = int(version)
   elif label:
@@ -167,12 +125,12 @@ def _spec(name, version, label):
 def _parse(body) -> dict[str, Any]:
   try:
     request = json.loads(body)  # also reads NaN and Infinity, which TensorFlow Serving does too
-  except ValueError as error:
-    raise servables_lib.invalid(f"The request is not JSON: {error}.") from None
+  except (ValueError, RecursionError) as error:
+    raise request_tensors.invalid(f"The request is not JSON: {error}.") from None
   if not isinstance(request, dict):
-    raise servables_lib.invalid("The request is no JSON object.")
+    raise request_tensors.invalid("The request is no JSON object.")
   if ("instances" in request) == ("inputs" in request):
-    raise servables_lib.invalid(
+    raise request_tensors.invalid(
       "The request must have either 'instances' (rows) or 'inputs' (columns)."
     )
   return request
@@ -180,16 +138,16 @@ def _parse(body) -> dict[str, Any]:
 
 def _rows(rows, known):
   if not isinstance(rows, list) or not rows:
-    raise servables_lib.invalid("'instances' is no list of at least one example.")
+    raise request_tensors.invalid("'instances' is no list of at least one example.")
   if not all(isinstance(row, dict) for row in rows):
     if len(known) > 1:
-      raise servables_lib.invalid(
+      raise request_tensors.invalid(
         f"'instances' must be a list of objects with {', '.join(sorted(known))}."
       )
     return _columns(rows, known)
   for row in rows:
     if set(row) != set(known):
-      raise servables_lib.invalid(
+      raise request_tensors.invalid(
         f"Each example takes {', '.join(sorted(known))}, not {', '.join(sorted(row)) or 'nothing'}."
       )
   return _columns({name: [row[name] for row in rows] for name in known}, known)
@@ -198,25 +156,55 @@ def _rows(rows, known):
 def _columns(columns, known):
   if not isinstance(columns, dict):
     if len(known) > 1:
-      raise servables_lib.invalid(f"'inputs' must be an object with {', '.join(sorted(known))}.")
+      raise request_tensors.invalid(f"'inputs' must be an object with {', '.join(sorted(known))}.")
     columns = {next(iter(known)): columns}
-  unknown = sorted(set(columns) - set(known))
-  if unknown:
-    raise servables_lib.invalid(
-      f"{', '.join(unknown)} is unknown: the signature takes {', '.join(sorted(known))}."
-    )
-  return {
-    name: _tensor(name, value, known[name].dtype.as_numpy_dtype) for name, value in columns.items()
+  return {  # columns that the signature does not know are ignored
+    name: _tensor(name, value, known[name].dtype.as_numpy_dtype)
+    for name, value in columns.items()
+    if name in known
   }
 
 
 def _tensor(name, value, dtype):
-  try:
-    array = np.array(value)
-  except ValueError:
-    raise servables_lib.invalid(f"{name} is ragged: its lists differ in length.") from None
-  if array.dtype.kind not in "iuf" or array.dtype.kind == "f" and np.issubdtype(dtype, np.integer):
-    raise servables_lib.invalid(
+  """Returns nested lists of numbers as an array.
+
+  What the type cannot hold is refused: NumPy would wrap integers, and take true for 1.
+
+  Raises:
+    InvalidArgumentError: for ragged lists, values that are no numbers, integers beyond the type,
+      and numbers that are no integers where the type is.
+  """
+  values = np.array(value, object)  # lists that differ in length stay lists
+  kinds = {type(one) for one in values.flat}
+  if list in kinds:
+    raise request_tensors.invalid(f"{name} is ragged: its lists differ in length.")
+  integers = np.issubdtype(dtype, np.integer)
+  if kinds - ({int} if integers else {int, float}):
+    raise request_tensors.invalid(
       f"{name} holds something else than numbers of type {np.dtype(dtype).name}."
     )
-  return array.astype(dtype)
+  wrong = list(values.flat[_beyond(values, dtype)])
+  if wrong:
+    raise request_tensors.invalid(
+      f"{name} holds {str(wrong[0])[:40]}, which {np.dtype(dtype).name} cannot hold."
+    )
+  return values.astype(dtype)
+
+
+def _beyond(values, dtype):
+  """Returns the flat indices of numbers that a type cannot hold; integers are to stay exact."""
+  try:
+    sizes = np.abs(values.astype(np.float64)).ravel()
+  except OverflowError:
+    sizes = np.full(values.size, np.inf)
+  if np.issubdtype(dtype, np.integer):
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return [i for i, one in enumerate(values.flat) if not least <= one <= most]
+  limits = np.finfo(dtype)
+  exact = 2 ** (limits.nmant + 1)
+  suspects = np.flatnonzero(sizes > exact)
+  return [
+    i
+    for i in suspects
+    if (isinstance(values.flat[i], int) or np.isfinite(sizes[i]) and sizes[i] > limits.max)
+  ]

@@ -10,17 +10,17 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2, prediction_log_pb2
 
 from adaptive_stem_tf import integrity
-from adaptive_stem_tf.serving import contract, extra
+from adaptive_stem_tf.serving import contract, extra, request_tensors
+from adaptive_stem_tf.serving.request_tensors import Tensors
 
 DEFAULT_SIGNATURE = "serving_default"
-Tensors = dict[str, np.ndarray]
+LARGEST_VERSION = 2**63 - 1
 
 
 class Version:
@@ -32,6 +32,7 @@ class Version:
 
   def __init__(self, folder: pathlib.Path):
     self.number = int(folder.name)
+    self.files = _files(folder)  # a version that cannot be loaded is tried again if they change
     self.protos: dict[str, meta_graph_pb2.SignatureDef] = {}
     self.signatures: dict[str, contract.Signature] = {}
     self.error = ""
@@ -50,7 +51,7 @@ class Version:
     if requests.is_file():
       for record in tf.data.TFRecordDataset(str(requests)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        self.predict(request.model_spec.signature_name, arrays_of(request.inputs))
+        self.predict(request.model_spec.signature_name, request_tensors.arrays_of(request.inputs))
 
   def predict(self, name: str, inputs: Tensors) -> Tensors:
     """Runs a signature, `serving_default` if the name is empty.
@@ -66,35 +67,25 @@ class Version:
     except contract.ContractError as error:
       raise tf.errors.FailedPreconditionError(None, None, str(error)) from None
     try:
-      contract.check(name, self.signatures[name], inputs)
+      contract.check(name, self.signatures[name], inputs, empty=True)
+      request_tensors.check_state(inputs)
       outputs = self._loaded.signatures[name](
         **{key: tf.constant(value) for key, value in inputs.items()}
       )
     except contract.ContractError as error:
-      raise invalid(str(error)) from None
+      raise request_tensors.invalid(str(error)) from None
     except tf.errors.OpError as error:
       raise type(error)(None, None, _plain(error.message)) from None
     return {key: value.numpy() for key, value in outputs.items()}
 
 
-def arrays_of(protos: Mapping[str, Any]) -> Tensors:
-  """Decodes tensors.
-
-  Raises:
-    InvalidArgumentError: for one that is damaged.
-  """
-  arrays = {}
-  for name, proto in protos.items():
-    try:
-      arrays[name] = tf.make_ndarray(proto)
-    except (TypeError, ValueError) as error:
-      raise invalid(f"{name} is no valid tensor: {error}.") from None
-  return arrays
-
-
-def invalid(message: str) -> tf.errors.InvalidArgumentError:
-  """Returns the error of a request that is malformed."""
-  return tf.errors.InvalidArgumentError(None, None, message)
+def _files(folder):
+  """Returns names, sizes and times of what is in a folder."""
+  try:
+    stats = [(str(file), file.stat()) for file in sorted(folder.rglob("*"))]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+  except OSError:
+    return []
 
 
 def _plain(message):
@@ -114,9 +105,13 @@ class Servables:
 
   Args:
     models: configuration of each model by name, as from `repository`.
+    limits: of requests.
   """
 
-  def __init__(self, models: Mapping[str, Any]):
+  def __init__(
+    self, models: Mapping[str, Any], limits: request_tensors.Limits = request_tensors.DEFAULT_LIMITS
+  ):
+    self.limits = limits
     self._lock = threading.Lock()
     self._models = models
     self._versions: dict[str, dict[int, Version]] = {name: {} for name in models}
@@ -127,9 +122,15 @@ class Servables:
 
     Args:
       models: a new configuration; None keeps the one there is.
+
+    Raises:
+      ValueError: if it moves a label in use to a version that is not loaded: what was served before
+        is served on.
     """
     with self._lock:
       models = self._models if models is None else models
+      for name, model in models.items():
+        self._check_labels(name, model)
       loaded = {name: self._load(name, model) for name, model in models.items()}
       # at once: requests see the old versions or the new
       self._models, self._versions = (models, loaded)
@@ -138,13 +139,28 @@ class Servables:
     known = self._versions.get(name, {})
     wanted = _wanted(model)
     new = {
-      number: known[number] if number in known else Version(folder)
+      number: known[number] if self._is_good(known.get(number), folder) else Version(folder)
       for number, folder in wanted.items()
     }
     # The newest that answers stays until another does.
     if not any(not version.error for version in new.values()):
       new |= {number: version for number, version in known.items() if not version.error}
     return new
+
+  def _is_good(self, version, folder):
+    """Returns whether a version is loaded, or would fail again: it may have been half copied."""
+    return version is not None and (not version.error or version.files == _files(folder))
+
+  def _check_labels(self, name, model):
+    before = self._models[name].version_labels if name in self._models else {}
+    for label, number in model.version_labels.items():
+      version = self._versions.get(name, {}).get(number)
+      moved = label in before and before[label] != number
+      if moved and (version is None or version.error):
+        raise ValueError(
+          f"label {label!r} of {name!r} was moved to version {number}, which is not loaded: list "
+          "the version first, and move the label once it is available."
+        )
 
   def find(self, spec: model_pb2.ModelSpec) -> Version:
     """Returns the version that a request asks for: by number, by label, or the newest.
@@ -154,7 +170,7 @@ class Servables:
       NotFoundError: for an unknown model or version, or one that could not be loaded.
     """
     if not spec.name:
-      raise invalid("The request names no model: set model_spec.name.")
+      raise request_tensors.invalid("The request names no model: set model_spec.name.")
     versions = self._versions.get(spec.name, {})
     number = self._number(spec)
     usable = {n: version for n, version in versions.items() if not version.error}
@@ -168,9 +184,11 @@ class Servables:
     """Returns the state of the version that is asked for, or of all versions of a model.
 
     Raises:
-      InvalidArgumentError, NotFoundError: as `find`.
+      NotFoundError: for an unknown model or version.
     """
-    versions, number = self._versions.get(spec.name, {}), self._number(spec)
+    versions = self._versions.get(spec.name, {})
+    # A label is ignored, as TensorFlow Serving does.
+    number = spec.version.value if spec.HasField("version") else None
     chosen = (
       versions.values() if number is None else [versions[number]] if number in versions else []
     )
@@ -186,7 +204,7 @@ class Servables:
       labels = self._models[spec.name].version_labels if spec.name in self._models else {}
       if spec.version_label not in labels:
         known = ", ".join(sorted(labels)) or "none"
-        raise invalid(
+        raise request_tensors.invalid(
           f"Version label {spec.version_label!r} of {spec.name!r} is unknown: there are {known}."
         )
       return labels[spec.version_label]
@@ -213,7 +231,7 @@ def _wanted(model):
   """
   base = pathlib.Path(model.base_path)
   folders = (
-    {int(entry.name): entry for entry in base.iterdir() if entry.name.isdigit() and entry.is_dir()}
+    {int(entry.name): entry for entry in base.iterdir() if _is_version(entry)}
     if base.is_dir()
     else {}
   )
@@ -223,6 +241,12 @@ def _wanted(model):
     return {number: folders[number] for number in policy.specific.versions if number in folders}
   count = len(folders) if choice == "all" else policy.latest.num_versions or 1
   return {number: folders[number] for number in sorted(folders)[-count:]}
+
+
+def _is_version(entry):
+  # isdigit alone also takes digits that are no numbers, such as a superscript 2.
+  digits = entry.name.isascii() and entry.name.isdigit()
+  return digits and int(entry.name) <= LARGEST_VERSION and entry.is_dir()
 
 
 def _state(version):

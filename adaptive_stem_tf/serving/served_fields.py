@@ -187,8 +187,10 @@ class ServedFields(tf.Module):
 
   def decide(self, features, gradient, uncertainty, valid, state_recurrent):
     """Returns log weights for what is seen of cells."""
-    cells = state.Cells(export.finite(features, "features"), gradient, uncertainty, valid)
-    log_weights, recurrent = self.model.policy(cells, state_recurrent)
+    named = {"features": features, "gradient": gradient, "uncertainty": uncertainty, "valid": valid}
+    cells = state.Cells(*(export.finite(value, name) for name, value in named.items()))
+    carried = export.finite(state_recurrent, "state_recurrent")
+    log_weights, recurrent = self.model.policy(cells, carried)
     return {"log_weights": log_weights, "state_recurrent": recurrent}
 
   def _known(self, partial_field, mask, carried, round_number, rounds, budget):
@@ -238,8 +240,11 @@ class ServedFields(tf.Module):
     ]
     with tf.control_dependencies(checks):
       state_mask = tf.identity(state_mask)
-    kept = _all_are(state_mask <= mask, "state_mask has positions that mask has not")
-    with tf.control_dependencies([kept]):
+    checks = [
+      _all_are((state_mask == 0) | (state_mask == 1), "state_mask has values other than 0 and 1"),
+      _all_are(state_mask <= mask, "state_mask has positions that mask has not"),
+    ]
+    with tf.control_dependencies(checks):
       return (
         state_mask,
         export.finite(state_mean, "state_mean"),

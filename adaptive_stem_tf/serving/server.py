@@ -22,17 +22,14 @@ from tensorflow_serving.apis import (
   prediction_service_pb2_grpc,
 )
 
-from adaptive_stem_tf.serving import rest
+from adaptive_stem_tf.serving import http_server, request_tensors, rest
 from adaptive_stem_tf.serving import servables as servables_lib
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SIGNATURES = "signature_def"
 _WORKERS = 8
-_UNLIMITED = [
-  ("grpc.max_receive_message_length", -1),
-  ("grpc.max_send_message_length", -1),
-  ("grpc.so_reuseport", 0),
-]
+_MOST_CALLS = 64  # at once, waiting ones included; others are told RESOURCE_EXHAUSTED
+_GRACE = 30.0  # s, for requests that are being answered when the server is stopped
 
 
 class AddressError(ValueError):
@@ -54,6 +51,7 @@ class Server:
     rest_port: for HTTP, likewise `rest_port`.
     poll_seconds: how often the folders are looked through for new versions.
     reread: returns the configuration anew at each look; None keeps it.
+    limits: of requests.
 
   Raises:
     AddressError: if a port cannot be had.
@@ -67,17 +65,28 @@ class Server:
     rest_port: int = 8501,
     poll_seconds: float = 1.0,
     reread: Callable[[], Mapping[str, Any]] | None = None,
+    limits: request_tensors.Limits = request_tensors.DEFAULT_LIMITS,
   ):
-    self.servables = servables_lib.Servables(models)
+    self.servables = servables_lib.Servables(models, limits)
     self._reread, self._poll_seconds, self._stopping = reread, poll_seconds, threading.Event()
-    self._grpc = grpc.server(futures.ThreadPoolExecutor(_WORKERS), options=_UNLIMITED)
+    self._failure = ""  # of the last look
+    self._grpc = grpc.server(
+      futures.ThreadPoolExecutor(_WORKERS),
+      options=[
+        ("grpc.max_receive_message_length", limits.max_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+      ],
+      maximum_concurrent_rpcs=_MOST_CALLS,
+    )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
       _Predictions(self.servables), self._grpc
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self.servables), self._grpc)
     try:
-      self.grpc_port = self._grpc.add_insecure_port(f"{address}:{grpc_port}")
-      self._rest = rest.make_server(self.servables, address, rest_port)
+      host = f"[{address}]" if ":" in address else address  # IPv6
+      self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
+      self._rest = http_server.HttpServer(self.servables, address, rest_port)
     except (OSError, RuntimeError) as error:
       raise AddressError(
         f"ports {grpc_port} (gRPC) and {rest_port} (HTTP) of {address} cannot be had: {error}. "
@@ -99,22 +108,26 @@ class Server:
   def stop(self) -> None:
     """Ends, after the requests that are being answered."""
     self._stopping.set()
-    self._rest.shutdown()
-    self._rest.server_close()
-    self._grpc.stop(grace=5).wait()
+    stopped = self._grpc.stop(grace=_GRACE)
+    self._rest.finish()
+    stopped.wait()
     for thread in self._threads:
       thread.join()
 
   def _poll(self):
     while not self._stopping.wait(self._poll_seconds):
+      failure = ""
       try:
         self.servables.refresh(self._reread and self._reread())
-      except (ValueError, OSError) as error:
-        logging.error("What was served before is served on: %s", error)
+      except Exception as error:  # whatever is wrong with a file, looking goes on
+        failure = f"{type(error).__name__}: {error}"
+      if failure and failure != self._failure:
+        logging.error("What was served before is served on: %s", failure)
+      self._failure = failure
 
 
 class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-  """PredictionService: Predict and GetModelMetadata; the rest answers UNIMPLEMENTED."""
+  """PredictionService; Classify, Regress and MultiInference say what they are for."""
 
   def __init__(self, servables: servables_lib.Servables):
     self._servables = servables
@@ -127,11 +140,36 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Answers with the signatures of a version."""
     return _answered(context, lambda: self._metadata(request))
 
+  def Classify(self, request, context):  # noqa: N802
+    """Says what it is for."""
+    return _answered(context, lambda: self._no_examples(request.model_spec, "classify"))
+
+  def Regress(self, request, context):  # noqa: N802
+    """Says what it is for."""
+    return _answered(context, lambda: self._no_examples(request.model_spec, "regress"))
+
+  def MultiInference(self, request, context):  # noqa: N802
+    """Says what it is for."""
+    tasks = request.tasks
+    spec = tasks[0].model_spec if tasks else model_pb2.ModelSpec()
+    return _answered(context, lambda: self._no_examples(spec, "multi-inference"))
+
+  def _no_examples(self, spec, method):
+    self._servables.find(spec)
+    raise request_tensors.no_examples(method)
+
   def _predict(self, request):
     version = self._servables.find(request.model_spec)
     signature = request.model_spec.signature_name or servables_lib.DEFAULT_SIGNATURE
-    outputs = version.predict(signature, servables_lib.arrays_of(request.inputs))
-    wanted = list(request.output_filter) or list(outputs)
+    wanted = list(request.output_filter)
+    twice = sorted({name for name in wanted if wanted.count(name) > 1})
+    if twice:
+      raise request_tensors.invalid(
+        f"output_filter names {', '.join(twice)} twice: name each once."
+      )
+    tensors = request_tensors.arrays_of(request.inputs, self._servables.limits)
+    outputs = version.predict(signature, tensors)
+    wanted = wanted or list(outputs)
     unknown = sorted(set(wanted) - set(outputs))
     if unknown:
       raise tf.errors.InvalidArgumentError(
@@ -181,7 +219,10 @@ def _answered(context, function):
   try:
     return function()
   except tf.errors.OpError as error:
-    return context.abort(_CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message)
+    code, said = _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message
+  except Exception as error:
+    code, said = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+  return context.abort(code, said)
 
 
 def _fill(spec, name, number, signature=""):

@@ -3,6 +3,8 @@
 Whatever goes wrong is a ServingError that says what, with the server's own words.
 """
 
+import copy
+import pathlib
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -51,6 +53,42 @@ class Timeout(ServingError):
   """The server did not answer in time."""
 
 
+class Security(NamedTuple):
+  """How a client and a server know each other, over grpcs:// and https://.
+
+  Attributes:
+    ca: file of the authorities, PEM, whose signature a server's certificate has to bear; None for
+      those of the system.
+    certificate: file of the client's own, PEM; None for none.
+    key: file of its private key, PEM.
+    metadata: names and values that go with every request, such as a token of authorisation:
+      metadata of gRPC, headers of HTTP.
+  """
+
+  ca: str | None = None
+  certificate: str | None = None
+  key: str | None = None
+  metadata: tuple[tuple[str, str], ...] = ()
+
+  def check(self) -> None:
+    """Refuses half a certificate, and files that are not there.
+
+    Raises:
+      ValueError: naming them.
+    """
+    if bool(self.certificate) != bool(self.key):
+      raise ValueError(
+        f"certificate={self.certificate} and key={self.key}: a certificate and its private key go "
+        "together; give both, or neither."
+      )
+    for name, file in (("ca", self.ca), ("certificate", self.certificate), ("key", self.key)):
+      if file and not pathlib.Path(file).is_file():
+        raise ValueError(f"{name}={file} is no file: give a certificate or key in PEM.")
+
+
+OPEN = Security()
+
+
 class Which(NamedTuple):
   """The model that is asked."""
 
@@ -88,6 +126,12 @@ class Transport(Protocol):
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
     """Returns what the model offers."""
 
+  def version(self, timeout: float) -> int:
+    """Returns the version that answers."""
+
+  def at(self, version: int) -> "Transport":
+    """Returns a way to one version of the model, over the same connection."""
+
   def status(self, timeout: float) -> list[Status]:
     """Returns the state of the model's versions."""
 
@@ -98,11 +142,24 @@ class Grpc:
   Args:
     target: HOST:PORT.
     which: the model.
+    security: None to send everything as it is, without encryption.
+    metadata: that goes with every call.
   """
 
-  def __init__(self, target: str, which: Which):
+  def __init__(
+    self,
+    target: str,
+    which: Which,
+    security: Security | None = None,
+    metadata: tuple[tuple[str, str], ...] = (),
+  ):
     self._target, self._which = target, which
-    channel = grpc.insecure_channel(target, options=_UNLIMITED)
+    self._metadata_sent = [(name.lower(), value) for name, value in metadata]
+    channel = (
+      grpc.insecure_channel(target, options=_UNLIMITED)
+      if security is None
+      else grpc.secure_channel(target, _credentials(security), options=_UNLIMITED)
+    )
     self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     self._models = model_service_pb2_grpc.ModelServiceStub(channel)
 
@@ -118,13 +175,20 @@ class Grpc:
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
     """Returns what the model offers."""
-    request = get_model_metadata_pb2.GetModelMetadataRequest(
-      model_spec=self._spec(), metadata_field=["signature_def"]
-    )
-    response = self._call(self._predictions.GetModelMetadata, request, timeout)
+    response = self._metadata(timeout)
     described = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(described)
     return contract.of_protos(described.signature_def)
+
+  def version(self, timeout: float) -> int:
+    """Returns the version that answers."""
+    return int(self._metadata(timeout).model_spec.version.value)
+
+  def at(self, version: int) -> "Grpc":
+    """Returns a way to one version of the model, over the same connection."""
+    pinned = copy.copy(self)
+    pinned._which = Which(self._which.name, version)
+    return pinned
 
   def status(self, timeout: float) -> list[Status]:
     """Returns the state of the model's versions."""
@@ -135,6 +199,12 @@ class Grpc:
       Status(s.version, states.Name(s.state), s.status.error_message)
       for s in response.model_version_status
     ]
+
+  def _metadata(self, timeout):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(
+      model_spec=self._spec(), metadata_field=["signature_def"]
+    )
+    return self._call(self._predictions.GetModelMetadata, request, timeout)
 
   def _spec(self, signature=""):
     name, version, label = self._which
@@ -147,7 +217,7 @@ class Grpc:
 
   def _call(self, method, request, timeout):
     try:
-      return method(request, timeout=timeout)
+      return method(request, timeout=timeout, metadata=self._metadata_sent)
     except grpc.RpcError as error:
       raise self._failure(error.code(), error.details(), timeout) from None
 
@@ -174,21 +244,26 @@ class Rest:
   Args:
     server: http://HOST:PORT.
     which: the model.
+    security: certificates, and headers that go with every request.
   """
 
-  def __init__(self, server: str, which: Which):
+  def __init__(self, server: str, which: Which, security: Security = OPEN):
     self._server, self._which = server.rstrip("/"), which
-    quoted = urllib.parse.quote(which.name, safe="")
-    chosen = (
-      f"/versions/{which.version}"
-      if which.version is not None
-      else f"/labels/{urllib.parse.quote(which.label, safe='')}"
-      if which.label
-      else ""
-    )
-    self._url = f"{self._server}/v1/models/{quoted}{chosen}"
     self._session = requests.Session()
+    self._session.headers.update(security.metadata)
+    self._session.verify = security.ca or True
+    if security.certificate and security.key:
+      self._session.cert = (security.certificate, security.key)
     self._known: dict[str, contract.Signature] = {}
+
+  @property
+  def _url(self) -> str:
+    quote = lambda text: urllib.parse.quote(text, safe="")
+    name, version, label = self._which
+    chosen = (
+      f"/versions/{version}" if version is not None else f"/labels/{quote(label)}" if label else ""
+    )
+    return f"{self._server}/v1/models/{quote(name)}{chosen}"
 
   def predict(
     self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
@@ -209,9 +284,7 @@ class Rest:
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
     """Returns what the model offers."""
-    described = self._call("GET", f"{self._url}/metadata", timeout)["metadata"]["signature_def"][
-      "signature_def"
-    ]
+    described = self._metadata(timeout)["metadata"]["signature_def"]["signature_def"]
     return contract.of_protos(
       {
         name: json_format.ParseDict(
@@ -221,12 +294,25 @@ class Rest:
       }
     )
 
+  def version(self, timeout: float) -> int:
+    """Returns the version that answers."""
+    return int(self._metadata(timeout)["model_spec"]["version"])
+
+  def at(self, version: int) -> "Rest":
+    """Returns a way to one version of the model, over the same connection."""
+    pinned = copy.copy(self)
+    pinned._which, pinned._known = Which(self._which.name, version), {}
+    return pinned
+
   def status(self, timeout: float) -> list[Status]:
     """Returns the state of the model's versions."""
     states = self._call("GET", self._url, timeout)["model_version_status"]
     return [
       Status(int(s["version"]), s["state"], s["status"].get("error_message", "")) for s in states
     ]
+
+  def _metadata(self, timeout):
+    return self._call("GET", f"{self._url}/metadata", timeout)
 
   def _call(self, method, url, timeout, body=None) -> Any:
     try:
@@ -239,6 +325,8 @@ class Rest:
       ) from None
     except requests.ConnectionError as error:
       raise Unavailable(f"{self._server} is unavailable: {error}.") from None
+    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+      raise Unavailable(f"{self._server} broke off its answer.") from None
     except ValueError:
       raise ServingError(
         f"{url} did not answer in JSON (HTTP {response.status_code}): is it a model server?"
@@ -252,3 +340,10 @@ class Rest:
     raise kinds.get(response.status_code, ServingError)(
       f"{self._server}, {self._which}: {said} (HTTP {response.status_code})"
     )
+
+
+def _credentials(security):
+  read = lambda file: pathlib.Path(file).read_bytes() if file else None
+  return grpc.ssl_channel_credentials(
+    read(security.ca), read(security.key), read(security.certificate)
+  )

@@ -190,6 +190,8 @@ def test_an_open_beam_interface_is_driven(tmp_path, models):
   assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked
   told = json.loads((tmp_path / "scan.json").read_text())
   assert told["first_code"] == [6144, 6144] and told["segments"] == 4 and "ten_mse" not in told
+  assert told["dwell_us_asked"] == 10 and told["dwell_us"] == 8 and told["beam_on_us"] == 16 * 8
+  assert (told["settle_us"], told["blanker_us"], told["blanker"]) == (0, 0, "pin")
   measured = [float(row["intensity"]) for row in rows(tmp_path / "path.csv")]
   assert measured == [peer.sample(pixel.x, pixel.y) for pixel in other.pixels if not pixel.blanked]
 

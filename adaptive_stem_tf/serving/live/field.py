@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from adaptive_stem_tf.serving.live import microscope
+
 CODES = 1 << 14  # of each axis of an Open Beam Interface
 
 
@@ -65,12 +67,9 @@ class Field:
     border.
 
     Raises:
-      ValueError: for positions that are NaN.
+      ValueError: for positions that are not finite.
     """
-    positions = np.asarray(positions, np.float64)
-    if np.isnan(positions).any():
-      raise ValueError("a position is NaN: nothing is sent to the microscope.")
-    inside = np.clip(positions, 0.0, self.size)
+    inside = np.clip(microscope.finite(positions), 0.0, self.size)
     codes = np.rint(self._centre() + (inside - self.size / 2) * self.codes_per_px).astype(int)
     return np.clip(codes, self.first, self.last)
 

@@ -11,7 +11,8 @@ from adaptive_stem_tf.serving.live import microscope
 
 # A scan generator's server buffers commands and samples. More under way than it has room for would
 # block both ends: each would wait for the other to read.
-SEGMENT, UNDER_WAY = 4096, 16_384  # positions
+SEGMENT, UNDER_WAY = 4096, 16_384  # positions, at most
+_SEGMENT_US = 1e5  # at most: what is under way is scanned even if the scan is stopped
 
 
 class FieldBeam(field_scan.Beam):
@@ -41,7 +42,8 @@ class FieldBeam(field_scan.Beam):
       took = self._decision_us or 1e6 * (time.perf_counter() - self._thinking)
       self._scope.clock.wait_until(self._scope.clock.now() + took)
     self._thinking = None
-    segments = np.split(positions + 0.5, range(SEGMENT, len(positions), SEGMENT))
+    length = int(np.clip(_SEGMENT_US / self._scope.dwell, 1, SEGMENT))
+    segments = np.split(positions + 0.5, range(length, len(positions), length))
     self._counts.append(len(segments))
     self._waiting.extend(segments)
     self._send()
@@ -69,7 +71,8 @@ class FieldBeam(field_scan.Beam):
       self._sent.append(len(self._waiting.popleft()))
 
   def _has_room(self):
-    return sum(self._sent) + len(self._waiting[0]) <= UNDER_WAY
+    most = len(self._sent) < UNDER_WAY // SEGMENT
+    return most and sum(self._sent) + len(self._waiting[0]) <= UNDER_WAY
 
   def _guarded(self, act):
     """Acts; blanks the beam, and keeps the failure, if that fails."""

@@ -76,8 +76,17 @@ class _Path:
     return np.where((end < 0) | (end > self._scan.image_size), -step, step)
 
   def go(self, direction: np.ndarray) -> np.ndarray:
-    """Returns the next segment's positions [n, 2] px, held inside the field."""
+    """Returns the next segment's positions [n, 2] px, held inside the field.
+
+    Raises:
+      ValueError: for a direction that is not finite: nothing is sent to the microscope.
+    """
     direction = np.asarray(direction, np.float32)
+    if not np.isfinite(direction).all():
+      raise ValueError(
+        f"the model decided on the direction {direction.tolist()}, which is not finite: nothing is "
+        "sent to the microscope; export the model again, or take another."
+      )
     segment = self._start + np.arange(self._scan.probes, dtype=np.float32)[:, None] * direction
     self._start = self._start + np.float32(self._scan.probes) * direction
     self.directions.append(direction)

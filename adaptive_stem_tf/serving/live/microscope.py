@@ -66,10 +66,12 @@ class Microscope(abc.ABC):
   Attributes:
     clock: that the microscope's segments are timed by.
     dwell: us at each position.
+    lit: us that the beam has been on, of what was submitted; 0 if the microscope does not count.
   """
 
   clock: Clock
   dwell: float
+  lit = 0.0
 
   @abc.abstractmethod
   def probe(self, positions: np.ndarray) -> np.ndarray:
@@ -96,8 +98,11 @@ class Microscope(abc.ABC):
   def submit(self, positions: np.ndarray) -> None:
     """Queues a segment, to be scanned as soon as those before it are. By default `collect` scans
     it.
+
+    Raises:
+      ValueError: for positions that are not finite.
     """
-    self._queue().append(positions)
+    self._queue().append(finite(positions))
 
   def collect(self) -> np.ndarray:
     """Returns the intensities of the oldest segment submitted, once it is scanned.
@@ -117,6 +122,18 @@ class Microscope(abc.ABC):
 
   def __exit__(self, *_):
     self.close()
+
+
+def finite(positions: np.ndarray) -> np.ndarray:
+  """Returns positions [n, 2] px as float64.
+
+  Raises:
+    ValueError: for positions that are not finite: no beam is to be sent there.
+  """
+  positions = np.asarray(positions, np.float64)
+  if not np.isfinite(positions).all():
+    raise ValueError("a position is not finite: nothing is sent to the microscope.")
+  return positions
 
 
 def secure(scope: Microscope) -> None:

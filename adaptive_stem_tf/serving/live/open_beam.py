@@ -1,80 +1,67 @@
-"""Speaks to an Open Beam Interface, nanographs' open-hardware scan generator, over TCP.
+"""Drives a microscope by an Open Beam Interface, nanographs' open-hardware scan generator, over
+TCP (`open_beam_commands` has the protocol).
 
-Written from the protocol that github.com/nanographs/Open-Beam-Interface publishes:
-`software/obi/commands/structs.py` and `low_level_commands.py` (encoding), `software/obi/
-transfer/abc.py` (synchronising), `software/obi/applet/open_beam_interface` (what the
-gateware does), `Docs/Cordinate System.md`. All numbers are big-endian. A command is one
-byte, its type in the high and its bits in the low half, and its payload:
-
-  Synchronize  0x0  bit 0 raster, bits 1-2 output; cookie u16     answers FFFF, cookie
-  Flush        0x2                                                sends what is buffered
-  ExternalCtrl 0x3  bit 0: the interface, not the microscope, steers the beam
-  BeamSelect   0x4  1: electrons
-  Blank        0x5  bit 0 enable, bit 1 inline: with the next pixel, not at once
-  VectorPixel  0xE  bit 0 output; x, y u16 (14 bits), dwell u16   answers one sample
-
-x runs to the right, y down, from (0, 0) to (16383, 16383); a dwell is in units of 125 ns;
-a sample is u16 or, in 8-bit output, its high byte.
-
-Every segment is sent with the command that unblanks its first pixel and one that blanks a
-last, extra pixel on the spot: whatever becomes of this computer or the network, the beam
-is off when the segment is over.
+A segment goes in packets that fit one of the network's, so that they arrive whole or not at all. A
+packet unblanks its first pixel, blanks a last, extra pixel on the spot, and ends in a cookie: when
+it comes back where it should, samples and positions are in step and the beam is off. If this
+computer or the network dies between packets, the beam is off when the last one is over.
 """
 
-import secrets
-import socket
-import struct
-import time
+import dataclasses
 from typing import NoReturn
 
 import numpy as np
 
 from adaptive_stem_tf.serving.live import microscope
+from adaptive_stem_tf.serving.live import open_beam_commands as commands
 from adaptive_stem_tf.serving.live.field import Field
+from adaptive_stem_tf.serving.live.open_beam_connection import Connection, Cookie, WireError
 
-UNIT_US = 0.125  # of dwell times
-_MOST_UNITS = 0xFFFF
-_STALE = 1 << 20  # bytes of a former client that are skipped before giving up
-
-SIXTEEN_BIT, EIGHT_BIT = 0, 1
-_SYNCHRONIZE, _FLUSH, _EXTERNAL, _BEAM, _BLANK, _VECTOR = 0x0, 0x2, 0x3, 0x4, 0x5, 0xE
+# Positions of a packet: with what surrounds them 1,427 bytes, where Ethernet carries 1,448.
+PACKET = 200
+SIXTEEN_BIT, EIGHT_BIT = commands.SIXTEEN_BIT, commands.EIGHT_BIT
 
 
-def synchronize(cookie: int, output: int) -> bytes:
-  """Encodes Synchronize, for vectors."""
-  return struct.pack(">BH", _SYNCHRONIZE << 4 | output << 1, cookie)
+@dataclasses.dataclass(frozen=True)
+class Beam:
+  """How an instrument's beam behaves.
+
+  Raises:
+    ValueError: for values out of range.
+  """
+
+  settle: float = 0.0  # us that the blanked beam waits at a segment's first position
+  rise: float = 0.0  # us until an unblanked beam is whole; they are not measured, but are dose
+  # Whether the instrument has a blanker; else the beam is parked after each segment.
+  blanker: bool = True
+
+  def __post_init__(self):
+    for name in ("settle", "rise"):
+      value, most = getattr(self, name), commands.MOST_CYCLES * commands.CYCLE_US
+      if not 0 <= value <= most:
+        raise ValueError(f"{name}={value:g} is out of range: it must be 0 to {most:g} us.")
 
 
-def flush() -> bytes:
-  """Encodes Flush."""
-  return bytes([_FLUSH << 4])
+_BEAM = Beam()
 
 
-def external_control(enable: bool) -> bytes:
-  """Encodes ExternalCtrl."""
-  return bytes([_EXTERNAL << 4 | enable])
+@dataclasses.dataclass(frozen=True)
+class _Packet:
+  """What is expected of a packet."""
 
-
-def select_electrons() -> bytes:
-  """Encodes BeamSelect for electrons."""
-  return bytes([_BEAM << 4 | 1])
-
-
-def blank(enable: bool, inline: bool) -> bytes:
-  """Encodes Blank: at once, or inline with the next pixel."""
-  return bytes([_BLANK << 4 | inline << 1 | enable])
-
-
-def vectors(codes: np.ndarray, dwell: int) -> bytes:
-  """Encodes a VectorPixel for each of codes [n, 2], (row, column), of `dwell` units."""
-  table = np.empty(len(codes), [("head", "u1"), ("x", ">u2"), ("y", ">u2"), ("dwell", ">u2")])
-  table["head"], table["dwell"] = _VECTOR << 4 | 1, dwell
-  table["y"], table["x"] = codes[:, 0], codes[:, 1]
-  return table.tobytes()
+  before: int  # samples that are not of the segment
+  count: int  # samples that are
+  cookie: Cookie
+  last: bool  # of its segment
+  duration: float  # s
 
 
 class OpenBeam(microscope.Microscope):
-  """A microscope whose beam an Open Beam Interface steers."""
+  """A microscope whose beam an Open Beam Interface steers.
+
+  Attributes:
+    dwell: us at each position, as it is: a power of two of 125 ns, no longer than asked.
+  """
 
   def __init__(
     self,
@@ -84,6 +71,7 @@ class OpenBeam(microscope.Microscope):
     dwell: float = 10.0,
     output: int = SIXTEEN_BIT,
     timeout: float = 2.0,
+    beam: Beam = _BEAM,
   ):
     """Connects, synchronises, takes control of the beam and blanks it.
 
@@ -91,45 +79,38 @@ class OpenBeam(microscope.Microscope):
       host: of the interface's server.
       port: of it.
       field: where the network's pixels are.
-      dwell: us at each position.
+      dwell: us at each position, at most.
       output: SIXTEEN_BIT or EIGHT_BIT samples.
       timeout: s that an answer may take beyond the time that its scan takes.
+      beam: how the instrument's beam behaves.
 
     Raises:
       ValueError: for a dwell time that cannot be encoded.
       MicroscopeError: if nobody answers, or not as the protocol says.
     """
-    units = round(dwell / UNIT_US)
-    if not 1 <= units <= _MOST_UNITS:
-      raise ValueError(
-        f"dwell_us={dwell:g} is out of range: the interface dwells {UNIT_US} to "
-        f"{_MOST_UNITS * UNIT_US:g} us."
-      )
-    self._field, self._units, self._output, self._timeout = field, units, output, timeout
-    self.dwell, self.clock = units * UNIT_US, microscope.WallClock()
-    self._expected: list[
-      int
-    ] = []  # positions of the segments that were submitted and not collected
+    self._cycles = commands.cycles_of(dwell)
+    self._field, self._output, self._beam = field, output, beam
+    self.dwell, self.clock = self._cycles * commands.CYCLE_US, microscope.WallClock()
+    self._expected: list[_Packet] = []  # that were submitted and not collected
     try:
-      self._socket = socket.create_connection((host, port), timeout)
+      self._connection = Connection(host, port, timeout)
     except OSError as error:
       raise microscope.MicroscopeError(
         f"no Open Beam Interface answers at {host}:{port} ({error}): is its server running there?"
       ) from error
-    # segments are small and urgent
-    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-      self._synchronize(skip=True)
-      self._send(
-        blank(True, False)
-        + external_control(True)
-        + select_electrons()
-        + blank(True, False)
-        + flush()
+      self._connection.synchronize(output)
+      self._connection.send(
+        commands.external_control(True)
+        + commands.select_electrons()
+        + commands.blank(True, False)
+        + commands.flush()
       )
-    except microscope.MicroscopeError:
-      self._socket.close()
-      raise
+    except WireError as error:
+      self._fail(error)
+    if not beam.blanker:
+      self.park()
+      self.collect()
 
   def probe(self, positions: np.ndarray) -> np.ndarray:
     """Measures intensities [n], in ADC units, at positions [n, 2] px."""
@@ -137,108 +118,102 @@ class OpenBeam(microscope.Microscope):
     return self.collect()
 
   def submit(self, positions: np.ndarray) -> None:
-    """Sends a segment: unblank, its positions, blank on the spot."""
+    """Sends a segment."""
     codes = self._field.codes(positions)
-    self._send(
-      blank(False, True)
-      + vectors(codes, self._units)
-      + blank(True, True)
-      + vectors(codes[-1:], 1)
-      + flush()
-    )
-    self._expected.append(len(codes))
+    for first in range(0, len(codes), PACKET):
+      part = codes[first : first + PACKET]
+      self._submit(part, first + PACKET >= len(codes))
 
   def collect(self) -> np.ndarray:
     """Receives the samples of the oldest segment submitted."""
-    count = self._expected.pop(0)
-    waiting = (count + sum(self._expected)) * self.dwell / 1e6
-    # the last is the blanked pixel's
-    return self._samples(self._receive(count + 1, waiting))[:-1].astype(np.float64)
+    parts = [np.empty(0)]
+    while True:
+      packet = self._expected.pop(0)
+      parts.append(self._collect(packet))
+      if packet.last:
+        return np.concatenate(parts)
 
   def blank(self) -> None:
-    """Blanks the beam, after what was submitted."""
-    self._send(blank(True, False) + flush())
+    """Blanks the beam, after what was submitted; parks it where there is no blanker."""
+    if not self._beam.blanker:
+      self.park()
+      return
+    self._act(lambda: self._connection.send(commands.blank(True, False) + commands.flush()))
 
   def park(self) -> None:
     """Moves the blanked beam to the field's corner."""
-    self._send(
-      blank(True, False) + blank(True, True) + vectors(self._field.first[None], 1) + flush()
+    cookie = Cookie()
+    message = commands.blank(True, False) + self._off(self._field.first[None])
+    self._act(
+      lambda: self._connection.send(message + cookie.request(self._output) + commands.flush())
     )
-    self._expected.append(0)  # its sample is the extra one
+    self._expected.append(_Packet(0, 0, cookie, True, 0.0))
 
   def close(self) -> None:
     """Parks the beam and disconnects. The interface keeps control: giving it back would unblank the
     beam.
 
     Raises:
-      MicroscopeError: if samples came that nobody asked for: those before may be out of step.
+      MicroscopeError: if what was submitted is not answered as it should be.
     """
-    if self._socket.fileno() < 0:
+    if self._connection.closed:
       return
     try:
       self.park()
       while self._expected:
         self.collect()
-      self._synchronize(skip=False)
     finally:
-      self._socket.close()
+      self._connection.close()
 
-  def _synchronize(self, skip):
-    """Exchanges a cookie; skips what a former client left, or takes it for an error."""
-    cookie = secrets.randbelow(1 << 16)
-    expected = struct.pack(">HH", 0xFFFF, cookie)
-    self._send(synchronize(cookie, self._output) + flush())
-    received = self._bytes(4, 0.0)
-    while skip and not received.endswith(expected) and len(received) < _STALE:
-      received += self._bytes(1, 0.0)
-    if not received.endswith(expected):
+  def _submit(self, codes, last):
+    beam, message, before = self._beam, b"", 0
+    cycles = lambda us: max(1, round(us / commands.CYCLE_US))
+    if beam.settle or not beam.blanker:  # at the first position, before it is measured
+      message += commands.vectors(codes[:1], cycles(beam.settle))
+      before += 1
+    message += commands.blank(False, True)
+    if beam.rise:
+      message += commands.vectors(codes[:1], cycles(beam.rise))
+      before += 1
+    cookie = Cookie()
+    message += commands.vectors(codes, self._cycles)
+    message += self._off(codes[-1:] if beam.blanker else self._field.first[None])
+    message += cookie.request(self._output) + commands.flush()
+    self._act(lambda: self._connection.send(message))
+    duration = (len(codes) * self.dwell + beam.settle + beam.rise) / 1e6
+    self._expected.append(_Packet(before, len(codes), cookie, last, duration))
+    self.lit += len(codes) * self.dwell + cycles(beam.rise) * commands.CYCLE_US * bool(beam.rise)
+
+  def _off(self, codes):
+    """Returns what blanks the beam at codes [1, 2], with a pixel whose sample is not used."""
+    return commands.blank(True, True) + commands.vectors(codes, 1)
+
+  def _collect(self, packet):
+    waiting = packet.duration + sum(other.duration for other in self._expected)
+    width = 2 if self._output == SIXTEEN_BIT else 1
+    answer = packet.cookie.answer
+    length = width * (packet.before + packet.count + 1)
+    received = self._act(lambda: self._connection.receive(length + len(answer), waiting))
+    if received[length:] != answer:
       self._fail(
-        f"answered {received[:4].hex()} where {expected.hex()} was expected: its samples are out "
-        "of step with the positions"
+        WireError(
+          f"answered {received[length:].hex()} where {answer.hex()} was expected: its samples are "
+          "out of step with the positions, and what it sent is not used"
+        )
       )
+    samples = np.frombuffer(received[:length], ">u2" if width == 2 else "u1").astype(np.float64)
+    return samples[packet.before : packet.before + packet.count]
 
-  def _send(self, message):
+  def _act(self, act):
+    """Acts; blanks the beam and disconnects if that fails."""
+    if self._connection.closed:
+      raise microscope.MicroscopeError("the connection to the Open Beam Interface is closed.")
     try:
-      self._socket.settimeout(self._timeout)
-      self._socket.sendall(message)
-    except OSError as error:
-      self._fail(f"takes no more commands ({error})")
+      return act()
+    except WireError as error:
+      self._fail(error)
 
-  def _receive(self, count, waiting):
-    return self._bytes(count * (2 if self._output == SIXTEEN_BIT else 1), waiting)
-
-  def _samples(self, received):
-    return np.frombuffer(received, ">u2" if self._output == SIXTEEN_BIT else "u1")
-
-  def _bytes(self, count, waiting):
-    """Receives `count` bytes of a scan that takes `waiting` seconds."""
-    received, deadline = b"", time.monotonic() + waiting + self._timeout
-    while len(received) < count:
-      try:
-        left = deadline - time.monotonic()
-        if left < -self._timeout:
-          raise TimeoutError("a byte now and then")
-        self._socket.settimeout(max(1e-3, left))
-        part = self._socket.recv(count - len(received))
-      except TimeoutError:
-        self._fail(f"sent {len(received)} of {count} bytes in {waiting + self._timeout:.3g} s")
-      except OSError as error:
-        self._fail(f"broke the connection ({error})")
-      if not part:
-        self._fail(f"closed the connection after {len(received)} of {count} bytes")
-      received += part
-    return received
-
-  def _fail(self, what) -> NoReturn:
+  def _fail(self, error) -> NoReturn:
     """Blanks the beam as far as that is still possible, disconnects, and raises."""
-    try:
-      self._socket.settimeout(self._timeout)
-      self._socket.sendall(blank(True, False) + flush())
-    except OSError:
-      pass  # segments end blanked: nothing is left on
-    finally:
-      self._socket.close()
-    raise microscope.MicroscopeError(
-      f"the Open Beam Interface {what}. The beam is blanked at the end of each segment, "
-      "and was told to be at once."
-    )
+    known = self._connection.rescue(self._output)
+    raise microscope.MicroscopeError(f"the Open Beam Interface {error}. {known}.") from error

@@ -93,10 +93,11 @@ class DigitalTwin(microscope.Microscope):
       )
     began = max(self.clock.now(), self._free)
     waited = distortion.rest(self.faults.system, self._scanning, began - self._free, self._resting)
-    path = np.clip(np.asarray(positions, np.float64), 0.0, len(self.image) - 1.0)
+    path = np.clip(microscope.finite(positions), 0.0, len(self.image) - 1.0)
     places, self._scanning = distortion.move(self.faults.system, waited, path[None], self.dwell)
     self._free = began + len(path) * self.dwell
     self._resting, self.blanked = None, False
+    self.lit += len(path) * self.dwell
     self._finished.append(
       (
         self._detect(places[0] + self._jitter.normal(0.0, self.faults.jitter, path.shape)),

@@ -48,8 +48,59 @@ def test_versions_are_chosen_and_their_state_told(connect):
   assert [(s.version, s.state, s.error) for s in connect(version=1).status()] == [
     (1, "AVAILABLE", "")
   ]
-  assert [s.version for s in connect(label="canary").status()] == [2]
+  # A label chooses who answers, but not whose status is told.
+  assert sorted(s.version for s in connect(label="canary").status()) == [1, 2]
   assert sorted(s.version for s in connect().status()) == [1, 2]
+
+
+def test_a_client_is_pinned_to_the_version_that_answers(connect):
+  for which, version in (({}, 2), ({"label": "stable"}, 1), ({"version": 1}, 1)):
+    pinned = connect(**which).pinned()
+    assert pinned.version == version and pinned.pinned() is pinned
+    assert [s.version for s in pinned.status()] == [version]
+  answer = connect(label="stable").start(2)
+  assert answer["model_version"].tolist() == [1, 1]
+  stepped = connect().step(np.zeros([2, tiny.PROBES], np.float32), answer)
+  assert stepped["model_version"].tolist() == [1, 1]  # though the newest is 2
+  mixed = {**answer, "model_version": np.array([1, 2])}
+  with pytest.raises(client.RequestError, match="started by versions 1, 2"):
+    connect().step(np.zeros([2, tiny.PROBES], np.float32), mixed)
+
+
+class Swapping:
+  """A server that has a new version as soon as a scan is started; states say whose they are."""
+
+  def __init__(self, offered, newest=None, version=None):
+    self._offered, self._version = offered, version
+    self.newest = [1] if newest is None else newest
+
+  def at(self, version):
+    return Swapping(self._offered, self.newest, version)
+
+  def version(self, _):
+    return self._version or self.newest[-1]
+
+  def signatures(self, _):
+    return self._offered
+
+  def predict(self, signature, inputs, _):
+    answers = self.version(0)
+    batch = len(next(iter(inputs.values())))
+    if signature == "start":
+      self.newest.append(2)
+    if signature == "step":
+      assert (inputs["state_cell_0"] == answers).all()  # else it is another version's
+    tensors = self._offered[signature].outputs
+    made = lambda tensor: np.full([batch, *tensor.shape[1:]], answers, tensor.dtype.as_numpy_dtype)
+    return {name: made(tensor) for name, tensor in tensors.items()}
+
+
+def test_a_scan_is_answered_by_one_version_though_another_takes_over(connect):
+  swapping = Swapping(connect().signatures())
+  asked = client.Client(swapping)
+  made = asked.drive(tiny.images(2))
+  assert swapping.newest == [1, 2] and (made.completion == 1).all()
+  assert asked.pinned().version == 2  # of scans that are started now
 
 
 def test_unknown_models_versions_and_labels_are_told(connect):

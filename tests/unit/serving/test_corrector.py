@@ -64,7 +64,7 @@ def test_its_signature_takes_any_batch_and_is_the_default(made, partial):
 def test_intensities_that_are_not_finite_are_refused(made, partial, value):
   partial[1, 3, 3, 0] = value
   with pytest.raises(
-    tf.errors.InvalidArgumentError, match="partial_scan has intensities that are not finite"
+    tf.errors.InvalidArgumentError, match="partial_scan has values that are not finite"
   ):
     corrector.Corrector(made[1], tiny.SIZE).complete(partial)
 

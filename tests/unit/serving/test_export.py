@@ -103,9 +103,28 @@ def test_intensities_that_are_not_finite_are_refused(exported):
     image = np.zeros([2, tiny.SIZE, tiny.SIZE, 1], np.float32)
     image[1, 3, 3] = value
     with pytest.raises(
-      tf.errors.InvalidArgumentError, match="image has intensities that are not finite"
+      tf.errors.InvalidArgumentError, match="image has values that are not finite"
     ):
       call(loaded, "scan", image=tf.constant(image))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "dnc", "stopping"])
+def test_every_state_that_is_not_finite_is_refused(exports, kind):
+  loaded = tf.saved_model.load(str(exports(kind)))
+  answer = call(loaded, "start", scan_id=tf.range(2, dtype=tf.int64))
+  state = {key: value for key, value in answer.items() if key.startswith("state_")}
+  observation = tf.zeros([2, tiny.PROBES])
+  assert call(loaded, "step", observation=observation, **state)
+  for name, part in state.items():
+    if not part.dtype.is_floating:
+      continue
+    for value in (np.nan, np.inf, -np.inf):
+      wrong = part.numpy()
+      wrong.flat[-1] = value  # of the second scan alone
+      with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} is not finite: give"):
+        call(loaded, "step", observation=observation, **{**state, name: tf.constant(wrong)})
+  with pytest.raises(tf.errors.InvalidArgumentError, match="state_segment is negative"):
+    call(loaded, "step", observation=observation, **{**state, "state_segment": [-1, 0]})
 
 
 def test_what_travels_along_describes_the_model(loaded_export):

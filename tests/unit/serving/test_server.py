@@ -1,5 +1,6 @@
 """The protocol of TensorFlow Serving, spoken with its own stubs and with plain HTTP."""
 
+import gzip
 import json
 import shutil
 
@@ -10,12 +11,14 @@ import requests
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_serving.apis import (
+  classification_pb2,
   get_model_metadata_pb2,
   get_model_status_pb2,
   model_pb2,
   model_service_pb2_grpc,
   predict_pb2,
   prediction_service_pb2_grpc,
+  regression_pb2,
 )
 
 from adaptive_stem_tf.serving import server, stepping
@@ -128,11 +131,12 @@ def test_requests_choose_a_version_by_number_and_label(served):
   ):
     response = predict(served, {"partial_scan": partial()}, **which)
     assert response.model_spec.version.value == version and response.model_spec.name == "lstm"
-    assert set(status(served, **which)) == ({1, 2} if not which else {version})
-  for path, version in (("lstm/versions/1", "1"), ("lstm/labels/canary", "2")):
+    # The status ignores labels.
+    assert set(status(served, **which)) == ({version} if "version" in which else {1, 2})
+  for path, versions in (("lstm/versions/1", ["1"]), ("lstm/labels/canary", ["2", "1"])):
     assert post(served, {"instances": partial().tolist()}, path).ok
     answer = requests.get(f"{served.rest}/v1/models/{path}", timeout=60).json()
-    assert [s["version"] for s in answer["model_version_status"]] == [version]
+    assert [s["version"] for s in answer["model_version_status"]] == versions
     assert answer["model_version_status"][0]["state"] == "AVAILABLE"
     assert answer["model_version_status"][0]["status"] == {"error_code": "OK", "error_message": ""}
 
@@ -166,8 +170,9 @@ def test_outputs_can_be_filtered(served):
   )
   request.inputs["scan_id"].CopyFrom(tf.make_tensor_proto(np.arange(2)))
   assert set(send(served, request).outputs) == {"positions"}
-  request.output_filter[:] = ["nothing"]
-  refused(INVALID, lambda: send(served, request))
+  for wrong in (["nothing"], ["positions", "positions"]):
+    request.output_filter[:] = wrong
+    refused(INVALID, lambda: send(served, request))
 
 
 def test_rows_and_columns_over_http_equal_grpc(served):
@@ -207,7 +212,7 @@ def test_several_tensors_travel_in_rows_and_columns(served):
 )
 def test_unknown_models_versions_labels_and_signatures_are_told(served, which, code):
   refused(code, lambda: predict(served, {"partial_scan": partial()}, **which))
-  if "signature" not in which and which.get("name") != "":
+  if not {"signature", "label"} & set(which) and which.get("name") != "":
     refused(code, lambda: status(served, **which))
   assert predict(served, {"partial_scan": partial()}).outputs
 
@@ -274,7 +279,8 @@ def test_bad_tensors_are_refused_and_the_server_stays_up(served, signature, inpu
     "signature_name": signature,
     "inputs": {name: value.tolist() for name, value in inputs.items()},
   }
-  if next(iter(inputs.values())).dtype == np.float32:  # JSON has no types
+  # JSON has no types, and columns that are not known are ignored.
+  if next(iter(inputs.values())).dtype == np.float32 and "more" not in inputs:
     response = post(served, bodies)
     assert response.status_code == 400 and response.json()["error"]
   assert predict(served, {"partial_scan": partial()}).outputs
@@ -304,11 +310,39 @@ def test_a_damaged_tensor_is_refused(served):
     b'{"signature_name": 1, "instances": [1]}',
     b'{"signature_name": "guess", "instances": [1]}',
     b'{"signature_name": "step", "instances": [1]}',
+    b'{"signature_name": "start", "instances": [9223372036854775808]}',
+    b'{"signature_name": "start", "instances": [true]}',
+    b'{"signature_name": "start", "instances": [1.0]}',
+    b'{"instances": ' + b"[" * 100_000,
   ],
 )
 def test_malformed_json_is_refused(served, body):
   response = requests.post(f"{served.rest}/v1/models/lstm:predict", data=body, timeout=60)
   assert response.status_code == 400 and response.json()["error"]
+
+
+@pytest.mark.parametrize(
+  "name, value",
+  [
+    ("observation", True),
+    ("observation", 2**24 + 1),
+    ("observation", 1e39),
+    ("observation", None),
+    ("observation", "0.5"),
+    ("state_segment", 2**32 + 1),
+    ("state_segment", -(2**31) - 1),
+    ("state_segment", False),
+    ("state_segment", 0.5),
+  ],
+)
+def test_numbers_that_a_type_cannot_hold_are_refused(served, name, value):
+  started = post(served, {"signature_name": "start", "inputs": [0]}).json()["outputs"]
+  columns = {"observation": [[0.25] * tiny.PROBES], **state_of(started)}
+  ask = lambda: post(served, {"signature_name": "step", "inputs": columns})
+  assert ask().ok
+  columns[name] = [[value] + [0.25] * (tiny.PROBES - 1)] if name == "observation" else [value]
+  refusal = ask()
+  assert refusal.status_code == 400 and refusal.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -322,11 +356,68 @@ def test_malformed_json_is_refused(served, body):
   ],
 )
 def test_http_says_what_is_unknown(served, path, code):
-  for response in (
-    requests.get(f"{served.rest}/v1/models/{path}", timeout=60),
-    post(served, {"instances": partial().tolist()}, path),
-  ):
+  response = post(served, {"instances": partial().tolist()}, path)
+  assert response.status_code == code and response.json()["error"]
+  if "labels" not in path:  # which the status ignores
+    response = requests.get(f"{served.rest}/v1/models/{path}", timeout=60)
     assert response.status_code == code and response.json()["error"]
+
+
+@pytest.mark.parametrize(
+  "method, path, code",
+  [
+    ("GET", "/", 404),
+    ("GET", "/v2/models/lstm", 404),
+    ("POST", "/models/lstm:predict", 404),
+    ("GET", "/v1/models", 400),
+    ("GET", "/v1/nothing", 400),
+    ("POST", "/v1/models/lstm:guess", 400),
+    ("POST", "/v1/models/lstm:classify", 400),
+    ("POST", "/v1/models/lstm:regress", 400),
+    ("POST", "/v1/models/lstm", 400),
+    ("PUT", "/v1/models/lstm:predict", 400),
+    ("DELETE", "/v1/models/lstm", 400),
+  ],
+)
+def test_paths_and_methods_that_there_are_not(served, method, path, code):
+  body = json.dumps({"instances": partial().tolist()})
+  response = requests.request(method, served.rest + path, data=body, timeout=60)
+  assert response.status_code == code
+
+
+def test_bodies_may_be_chunked_and_zipped(served):
+  url = f"{served.rest}/v1/models/lstm:predict"
+  body = json.dumps({"inputs": partial().tolist()}).encode()
+  expected = requests.post(url, data=body, timeout=60).json()
+  chunks = (body[i : i + 700] for i in range(0, len(body), 700))
+  assert requests.post(url, data=chunks, timeout=60).json() == expected
+  zipped = {"Content-Encoding": "gzip"}
+  answer = requests.post(url, data=gzip.compress(body), headers=zipped, timeout=60)
+  assert answer.json() == expected
+  for wrong in (b"no gzip", gzip.compress(body)[:-9]):
+    assert requests.post(url, data=wrong, headers=zipped, timeout=60).status_code == 400
+
+
+def test_columns_that_are_not_known_are_ignored(served):
+  body = {"inputs": {"partial_scan": partial().tolist(), "more": [1]}}
+  assert post(served, body).ok
+
+
+def test_an_empty_batch_has_an_empty_answer(served):
+  answer = arrays(predict(served, {"partial_scan": partial(2)[:0]}))
+  assert answer["completion"].shape == (0, tiny.SIZE, tiny.SIZE, 1)
+
+
+def test_methods_for_examples_say_what_they_are_for(served):
+  with grpc.insecure_channel(served.grpc) as channel:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    for call, request in (
+      (stub.Classify, classification_pb2.ClassificationRequest(model_spec=spec())),
+      (stub.Regress, regression_pb2.RegressionRequest(model_spec=spec())),
+    ):
+      with pytest.raises(grpc.RpcError) as error:
+        call(request, timeout=60)
+      assert error.value.code() == INVALID and error.value.details()
 
 
 def test_a_truncated_version_is_told_and_the_one_before_is_served_on(served):

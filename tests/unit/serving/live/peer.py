@@ -4,13 +4,16 @@ Decodes bytes one command at a time, as the gateware's parser does, and keeps th
 beam and blanker. Nothing here is shared with the client.
 """
 
+import contextlib
 import socket
+import struct
 import threading
 import time
 from typing import NamedTuple
 
 # bytes after the first, by type
 PAYLOAD = {0x0: 2, 0x1: 0, 0x2: 0, 0x3: 0, 0x4: 0, 0x5: 0, 0x6: 2, 0xE: 6, 0xF: 4}
+_ENDINGS = ("die", "gone", "reset", "half", "deaf")
 
 
 class Pixel(NamedTuple):
@@ -26,12 +29,17 @@ def sample(x, y):
 
 
 class Peer:
-  """Serves one client.
+  """Serves clients, one after another; beam, blanker and half a command stay as they were left.
 
   Args:
-    fault: None, or what goes wrong with the sample numbered `at`: die (the connection breaks),
-      silent (it and all later ones are never sent), slow (it comes `pause` seconds late), drop (it
-      alone is never sent), double (it is sent twice).
+    fault: None, or what goes wrong with the sample numbered `at`:
+      die: the connection is closed; gone: and nobody can connect again; reset: it is reset;
+      half: it is closed in one direction; deaf: nothing more is read;
+      silent: it and all later ones are never sent; mute: nor any cookie, to this client;
+      slow: it comes `pause` seconds late; trickle: it and what follows come byte by byte;
+      drop: it alone is never sent; short: half of it; double: it is sent twice;
+      extra, garbage: a byte, or 64, follow; scramble: its bits are flipped, and it comes twice;
+      cookie, nocookie: the next cookie is another, or is missing.
     at: number of the sample, from 0, extra pixels counted.
     pause: s.
     greeting: bytes left over from a former client.
@@ -56,45 +64,57 @@ class Peer:
       None,
     )
     self.ended = threading.Event()
-    self._pending = b""
+    self.clients = 0
+    self._pending, self._command = b"", b""
     self._listener = socket.create_server(("127.0.0.1", 0))
     self.port = self._listener.getsockname()[1]
     self._thread = threading.Thread(target=self._serve, daemon=True)
     self._thread.start()
 
   def close(self):
+    self._stop()
+    self._thread.join(10)
+
+  def _stop(self):
+    # Closing alone does not wake who waits in accept.
+    with contextlib.suppress(OSError):
+      self._listener.shutdown(socket.SHUT_RDWR)
     self._listener.close()
-    self.ended.wait(10)
 
   def _serve(self):
-    try:
-      connection, _ = self._listener.accept()
-      with connection:
-        connection.sendall(self.greeting)
-        while head := self._read(connection, 1):
-          self._execute(
-            connection, head[0] >> 4, head[0] & 0xF, self._read(connection, PAYLOAD[head[0] >> 4])
-          )
-    except OSError:
-      pass
-    finally:
-      self.ended.set()
+    with contextlib.suppress(OSError):
+      while True:
+        connection, _ = self._listener.accept()
+        self.clients += 1
+        self.ended.clear()
+        with connection, contextlib.suppress(OSError):
+          self._converse(connection)
+        self._pending = b""
+        if self.fault == "mute" and len(self.pixels) > self.at:
+          self.fault = None  # to this client
+        self.ended.set()
 
-  def _read(self, connection, count):
-    received = b""
-    while len(received) < count:
-      part = connection.recv(count - len(received))
-      if not part:
-        return b""
-      received += part
-    return received
+  def _converse(self, connection):
+    connection.sendall(self.greeting)
+    while part := connection.recv(1 << 16):
+      for byte in part:
+        self._command += bytes([byte])
+        head = self._command[0]
+        if len(self._command) == 1 + PAYLOAD[head >> 4]:
+          payload, self._command = self._command[1:], b""
+          self._execute(connection, head >> 4, head & 0xF, payload)
 
   def _execute(self, connection, kind, bits, payload):
     self.kinds.append(kind)
     numbers = [int.from_bytes(payload[i : i + 2], "big") for i in range(0, len(payload), 2)]
     if kind == 0x0:
       self.raster, self.output = bits & 1, bits >> 1
-      self._pending += b"\xff\xff" + ((numbers[0] + self.cookie_error) & 0xFFFF).to_bytes(2, "big")
+      wrong = self._due("cookie") or self._due("nocookie")
+      answer = (numbers[0] + self.cookie_error + wrong) & 0xFFFF
+      if not self._due("nocookie"):
+        self._pending += b"\xff\xff" + answer.to_bytes(2, "big")
+      if wrong:
+        self.fault = None  # once
     elif kind == 0x3:
       self.external = bool(bits & 1)
     elif kind == 0x4:
@@ -106,11 +126,38 @@ class Peer:
     elif kind == 0xE:
       self._pixel(*numbers)
     if kind in (0x0, 0x2) and self._pending:
-      connection.sendall(self._pending)
-      self._pending = b""
-    if self.fault == "die" and len(self.pixels) > self.at:
+      self._send(connection)
+    if self.fault in _ENDINGS and len(self.pixels) > self.at:
+      fault, self.fault = self.fault, None  # once
+      self._end(connection, fault)
+
+  def _send(self, connection):
+    sent, self._pending = self._pending, b""
+    if self._due("mute"):
+      return
+    if not self._due("trickle"):
+      connection.sendall(sent)
+      return
+    for byte in sent:
+      connection.sendall(bytes([byte]))
+
+  def _due(self, fault):
+    return self.fault == fault and len(self.pixels) > self.at
+
+  def _end(self, connection, fault):
+    if fault == "half":
+      connection.shutdown(socket.SHUT_WR)
+      return
+    if fault == "deaf":
+      time.sleep(self.pause)
+    if fault == "gone":
+      self._stop()
+    if fault == "reset":
+      connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+      connection.close()
+    else:
       connection.shutdown(socket.SHUT_RDWR)
-      raise OSError("pulled the plug")
+    raise OSError("pulled the plug")
 
   def _pixel(self, x, y, dwell):
     if self.inline is not None:
@@ -124,4 +171,11 @@ class Peer:
       self.fault == "drop" and number == self.at
     ):
       return
-    self._pending += value * (2 if self.fault == "double" and number == self.at else 1)
+    if self.fault == "scramble" and number == self.at:
+      value = bytes(255 - byte for byte in value)
+    twice = self.fault in ("double", "scramble") and number == self.at
+    self._pending += value * (2 if twice else 1)
+    if number == self.at:
+      self._pending += {"extra": b"\x07", "garbage": bytes(range(64))}.get(self.fault, b"")
+      if self.fault == "short":
+        self._pending = self._pending[:-1]

@@ -110,3 +110,12 @@ def test_what_a_beam_measured_before_it_broke_is_kept():
   assert str(beam.failure) == "the lens blew up" and scope.blanked
   np.testing.assert_array_equal(values, (positions[: len(values)] + 0.5) @ [1000.0, 1.0])
   assert len(values) > 0
+
+
+def test_slow_dwells_go_in_short_segments_so_that_a_stop_is_soon():
+  scope, stop = Counting(), stop_lib.Stop()
+  scope.dwell = 5000.0  # us
+  beam = field_beam.FieldBeam(scope, stop=stop)
+  beam.submit(np.argwhere(np.ones([20, 20], bool)))
+  stop.request("a person")
+  assert len(beam.collect()) * scope.dwell <= 0.4e6

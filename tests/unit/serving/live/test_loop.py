@@ -281,6 +281,16 @@ def test_a_model_that_fails_too_leaves_what_was_measured():
   assert len(kept.intensities) == 4 and np.isnan(kept.completion).all() and kept.timings == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_direction_that_is_not_finite_ends_the_scan_before_the_beam_goes_there(value):
+  follows, scope = Scripted(), twin.DigitalTwin(IMAGE, twin.Faults(dwell=10.0))
+  step = follows.step
+  follows.step = lambda *asked: {**step(*asked), "state_direction": np.full([1, 2], value)}
+  with pytest.raises(stop_lib.IncompleteScan, match="which is not finite: nothing is sent"):
+    scan(follows, scope=scope)
+  assert scope.blanked and scope.clock.now() == SEGMENT  # the first segment, decided by nobody
+
+
 @pytest.mark.parametrize("delay", [0, 1])
 def test_a_scan_is_stopped_on_request(delay):
   whole, _ = scan(Scripted(delay=delay))

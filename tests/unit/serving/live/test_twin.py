@@ -185,3 +185,9 @@ def test_a_microscope_with_probe_alone_can_be_queued():
     np.testing.assert_array_equal(simple.collect(), DOWN[:, 0])
     np.testing.assert_array_equal(simple.collect(), DOWN[:, 0] + 1)
   assert simple.calls[-1] == "blank"
+
+
+def test_positions_that_are_not_finite_are_refused():
+  for scope in (twin.DigitalTwin(np.eye(8)), ByProbeAlone()):
+    with pytest.raises(ValueError, match="a position is not finite"):
+      scope.submit(np.array([[1.0, np.nan]]))
