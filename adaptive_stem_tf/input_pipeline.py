@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def read_images(file: str | os.PathLike) -> np.ndarray:
     )
   try:
     stored = np.load(file, mmap_mode="r", allow_pickle=False)
-  except (ValueError, EOFError, OSError) as error:
+  except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile) as error:
     raise ValueError(
       f"images={file} cannot be read as a NumPy array ({error}): is the file complete?"
     ) from error

@@ -37,6 +37,7 @@ microscope or the model fails.
 
 from __future__ import annotations
 
+import pathlib
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -141,6 +142,9 @@ def _scan_crop(stop: stop_lib.Stop) -> None:
     for shown in drawn:
       shown.close()
     raise
+  if microscopes.FLAGS.dry_run:
+    print(subject.scope.told())
+    return
   _write(subject, follows, scanned, rules, drawn[0] if drawn else None)
   if failure:
     raise failure
@@ -155,6 +159,12 @@ def _measured(
     What was scanned, the scan, and what failed after something had been measured.
   """
   scanned: _Scan | None = None
+  written = pathlib.Path(_OUTPUT.value) / "scan.json"
+  if microscopes.FLAGS.microscope.startswith("obi:") and written.exists():
+    raise ValueError(
+      f"output_dir={_OUTPUT.value} holds a scan, and what a specimen was measured with cannot be "
+      "measured again: give another folder."
+    )
   opened = microscopes.Opened(side)
   try:
     with opened as subject:
@@ -195,6 +205,9 @@ def _scan_field(stop: stop_lib.Stop) -> None:
 
   stop.check()
   subject, scanned, failure = _measured(side, scan)
+  if microscopes.FLAGS.dry_run:
+    print(subject.scope.told())
+    return
   about = {
     "command": launch_flags.command(),
     "model": field_scans.model_folder(_MODEL.value),

@@ -11,7 +11,16 @@ from absl import flags
 from adaptive_stem_tf import intensities, microscope_config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving import image_scan
-from adaptive_stem_tf.serving.live import deciding, field, microscope, model, open_beam, twin
+from adaptive_stem_tf.serving.live import (
+  deciding,
+  field,
+  guard,
+  microscope,
+  model,
+  open_beam,
+  open_beam_commands,
+  twin,
+)
 from launch import flags as launch_flags
 from launch import micrograph_file
 
@@ -39,8 +48,18 @@ _OF_BEAM = (
   "blanker",
   "settle_us",
   "blanker_us",
+  "dry_run",
 )
-_OF_BOTH = ("microscope", "dwell_us", "pixel_size_nm", "normalise")
+_OF_BOTH = (
+  "microscope",
+  "dwell_us",
+  "pixel_size_nm",
+  "normalise",
+  "max_beam_us",
+  "max_us_per_px",
+  "max_seconds",
+  "segment_log",
+)
 
 
 class Subject(NamedTuple):
@@ -84,6 +103,9 @@ def define() -> None:
       "obi: width that the scan generator's whole range covers at the present magnification, nm",
     ),
     "timeout_s": (2.0, "obi: how long an answer may be overdue, s"),
+    "max_beam_us": (0.0, "most time that the beam is on, in all, us; 0: no limit"),
+    "max_us_per_px": (0.0, "most time that the beam is on within one pixel, us; 0: no limit"),
+    "max_seconds": (0.0, "most time from the first segment to the last, s; 0: no limit"),
     "settle_us": (
       0.0,
       "obi: time that the blanked beam waits at the first position of a segment, us",
@@ -114,6 +136,12 @@ def define() -> None:
   flags.DEFINE_integer("twin_seed", 0, "file: seed of noise and jitter", lower_bound=0)
   flags.DEFINE_boolean("real_time", False, "file: let time pass as on a microscope")
   flags.DEFINE_enum("sample_bits", "16", ["16", "8"], "obi: bits of a sample")
+  flags.DEFINE_string(
+    "segment_log", None, "file that receives a line when a segment is sent and when it is measured"
+  )
+  flags.DEFINE_boolean(
+    "dry_run", False, "obi: send nothing: tell codes, dose and time of a scan of nothing"
+  )
   flags.DEFINE_enum(
     "blanker",
     "pin",
@@ -149,7 +177,12 @@ class Opened:
         f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {other}: "
         "only; leave it out."
       )
-    self._subject = make(rest, size)
+    subject = make(rest, size)
+    if not FLAGS.dry_run:
+      limits = guard.Limits(FLAGS.max_beam_us, FLAGS.max_us_per_px, FLAGS.max_seconds)
+      scope = guard.Guarded(subject.scope, size, limits, FLAGS.segment_log)
+      subject = subject._replace(scope=scope)
+    self._subject = subject
 
   def __enter__(self) -> Subject:
     return self._subject
@@ -256,6 +289,9 @@ def _beam(place: str, size: int) -> Subject:
     )
   where = field.Field(size, FLAGS.pixel_size_nm, FLAGS.full_field_nm, _pair("field_centre_nm"))
   bits = open_beam.SIXTEEN_BIT if FLAGS.sample_bits == "16" else open_beam.EIGHT_BIT
+  if FLAGS.dry_run:
+    dwell = open_beam_commands.cycles_of(FLAGS.dwell_us) * open_beam_commands.CYCLE_US
+    return Subject(guard.DryRun(where, dwell), None, (0, 0), FLAGS.pixel_size_nm, {})
   beam = open_beam.Beam(FLAGS.settle_us, FLAGS.blanker_us, FLAGS.blanker == "pin")
   scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s, beam)
   about = {

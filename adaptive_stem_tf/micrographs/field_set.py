@@ -6,6 +6,8 @@ NAME.json  of each field, in the same order: file, split, stratum, ...
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ import numpy as np
 from etils import epath
 
 SPLITS = ("train", "test")
+_DAMAGES = (KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 class FieldSet(NamedTuple):
@@ -55,6 +58,20 @@ def load(path: str | os.PathLike, split: str | None = None) -> FieldSet:
       raise FileNotFoundError(
         f"{file} does not exist: python -m launch.prepare --fields writes it and its companion."
       )
+  try:
+    kept = _read(place, split)
+  except _DAMAGES as error:
+    raise ValueError(
+      f"{place} or its .json is damaged ({type(error).__name__}: {error}): write them again by "
+      "python -m launch.prepare --fields."
+    ) from error
+  if not kept:
+    raise ValueError(f"{place} has no field of the split {split}.")
+  return FieldSet([field for field, _ in kept], [entry for _, entry in kept])
+
+
+def _read(place, split):
+  """Returns the fields of a split with their entries."""
   entries = json.loads(place.with_suffix(".json").read_text())
   with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
     if len(archive.files) != len(entries):
@@ -62,14 +79,11 @@ def load(path: str | os.PathLike, split: str | None = None) -> FieldSet:
         f"{place} holds {len(archive.files)} fields and its .json {len(entries)} entries: keep "
         "together what launch.prepare wrote together."
       )
-    kept = [
+    return [
       (archive[name], entry)
       for name, entry in zip(sorted(archive.files), entries)
       if split in (None, entry["split"])
     ]
-  if not kept:
-    raise ValueError(f"{place} has no field of the split {split}.")
-  return FieldSet([field for field, _ in kept], [entry for _, entry in kept])
 
 
 def _checked(path):

@@ -48,7 +48,7 @@ _SUFFIXES = frozenset(
 )
 INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install 'rosettasciio>=0.11'"
 _SAFE = (0, 11)  # before, it ran what a .prz told it to
-_COMPRESSED = frozenset(("hspy", "zspy", "emd", "nxs", "h5", "hdf5"))  # larger than their files
+_COMPRESSED = frozenset(("hspy", "emd", "nxs", "h5", "hdf5"))  # larger than their files
 
 
 class MissingReaderError(RuntimeError):
@@ -109,11 +109,22 @@ def _check_version(library):
     )
 
 
-def _check_sizes(module, path):
+def _check_sizes(path):
   """Refuses arrays that are too large, before they are read, in formats that compress."""
-  if path.rpartition(".")[2].lower() in _COMPRESSED:
-    for signal in module.file_reader(path, lazy=True):
-      decoding.check(signal["data"].shape, signal["data"].dtype.itemsize)
+  if path.rpartition(".")[2].lower() not in _COMPRESSED:
+    return
+  library = importlib.import_module("h5py")
+
+  def check(_, item):
+    """Checks one array of a file."""
+    if isinstance(item, library.Dataset) and item.shape:
+      decoding.check(item.shape, item.dtype.itemsize)
+
+  try:
+    with library.File(path, "r") as file:
+      file.visititems(check)
+  except (OSError, RuntimeError, KeyError):
+    return  # it is no HDF5, or a damaged one: whoever reads it says so
 
 
 def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
@@ -121,9 +132,8 @@ def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
   errors, advice = [], "is it complete?"
   for name in readers:
     try:
-      module = importlib.import_module(name)
-      _check_sizes(module, path)
-      return module.file_reader(path)
+      _check_sizes(path)
+      return importlib.import_module(name).file_reader(path)
     except MicrographError:
       raise
     except Exception as error:  # each format has errors of its own

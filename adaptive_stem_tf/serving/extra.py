@@ -137,6 +137,8 @@ def read_protos(saved_model: pathlib.Path) -> dict[str, meta_graph_pb2.Signature
     raise integrity.DamagedModelError(
       f"{file} cannot be read ({error}): is it complete?"
     ) from error
+  if not proto.meta_graphs:
+    raise integrity.DamagedModelError(f"{file} has no graph: is it complete?")
   return dict(proto.meta_graphs[0].signature_def)
 
 

@@ -4,6 +4,7 @@ actors.
 
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 import tensorflow as tf
@@ -131,7 +132,7 @@ def _from_file(scan):
     )
   try:
     stored = np.load(file, allow_pickle=False)
-  except (ValueError, EOFError, OSError) as error:
+  except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile) as error:
     raise ValueError(f"path={scan.path} cannot be read as a NumPy array ({error}).") from error
   if stored.shape == (scan.segments,):
     return baselines.polygon_positions(stored, scan)

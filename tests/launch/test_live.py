@@ -196,6 +196,41 @@ def test_an_open_beam_interface_is_driven(tmp_path, models):
   assert measured == [peer.sample(pixel.x, pixel.y) for pixel in other.pixels if not pixel.blanked]
 
 
+def test_a_dry_run_sends_nothing(tmp_path, models):
+  ended = live(
+    models,
+    "obi:nowhere:1",
+    tmp_path / "out",
+    "--pixel_size_nm=2",
+    "--full_field_nm=128",
+    "--dry_run",
+  )
+  assert ended.code == 0 and "Nothing was sent. 16 positions at codes [" in ended.out, ended.err
+  assert "the beam on for 128 us in all" in ended.out and not (tmp_path / "out").exists()
+
+
+def test_limits_end_a_scan_and_a_scan_is_not_written_over(tmp_path, models):
+  other = peer.Peer()
+  arguments = [
+    f"obi:127.0.0.1:{other.port}",
+    tmp_path,
+    "--pixel_size_nm=2",
+    "--full_field_nm=128",
+    "--late=wait",
+    "--max_beam_us=100",
+    f"--segment_log={tmp_path / 'segments.csv'}",
+  ]
+  ended = live(models, *arguments)
+  assert ended.code == 1 and "beyond max_beam_us=100: it is not sent" in ended.err
+  assert json.loads((tmp_path / "scan.json").read_text())["segments"] == 3
+  lit = [pixel for pixel in other.pixels if not pixel.blanked]
+  assert sum(pixel.dwell + 1 for pixel in lit) / 8 <= 100 and other.blanked
+  assert [row["event"] for row in rows(tmp_path / "segments.csv")] == ["sent", "measured"] * 3
+  ended = live(models, *arguments)
+  assert ended.code == 1 and "holds a scan" in ended.err and len(lit) == 12
+  other.close()
+
+
 def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
   other = peer.Peer(fault="die", at=7)
   ended = live(
