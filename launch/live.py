@@ -142,8 +142,7 @@ def _scan_crop(stop: stop_lib.Stop) -> None:
     for shown in drawn:
       shown.close()
     raise
-  if microscopes.FLAGS.dry_run:
-    print(subject.scope.told())
+  if microscopes.told_dry_run(subject.scope):
     return
   _write(subject, follows, scanned, rules, drawn[0] if drawn else None)
   if failure:
@@ -205,8 +204,7 @@ def _scan_field(stop: stop_lib.Stop) -> None:
 
   stop.check()
   subject, scanned, failure = _measured(side, scan)
-  if microscopes.FLAGS.dry_run:
-    print(subject.scope.told())
+  if microscopes.told_dry_run(subject.scope):
     return
   about = {
     "command": launch_flags.command(),

@@ -195,6 +195,14 @@ class Opened:
         raise
 
 
+def told_dry_run(scope: microscope.Microscope) -> bool:
+  """Returns whether nothing was sent, and then tells what would have been."""
+  if not isinstance(scope, guard.DryRun):
+    return False
+  print(scope.told())
+  return True
+
+
 def settings() -> dict[str, Any]:
   """Returns what the summary says of the flags."""
   return {"microscope": FLAGS.microscope, "normalise": FLAGS.normalise}

@@ -64,11 +64,6 @@ class Guarded(microscope.Microscope):
     self._log = csv.writer(self._file) if self._file else None
     self._write(_COLUMNS)
 
-  @property
-  def lit(self) -> float:
-    """us that the beam has been on."""
-    return self._scope.lit
-
   def probe(self, positions: np.ndarray) -> np.ndarray:
     """Measures, as `submit` and `collect`."""
     self.submit(positions)
@@ -83,6 +78,7 @@ class Guarded(microscope.Microscope):
     positions = microscope.finite(positions)
     self._check(positions)
     self._scope.submit(positions)
+    self.lit = self._scope.lit
     self._sent.append(self._number)
     self._note(self._number, "sent", positions)
     self._number += 1
