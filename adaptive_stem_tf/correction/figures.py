@@ -58,7 +58,12 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   """
   ways = list(dict.fromkeys(way for result in results.values() for way in result["ways"]))
   greys = {UNDISTORTED: "0.7", UNCORRECTED: "0.3"}
-  colours = {way: greys.get(way, f"C{number - len(greys)}") for number, way in enumerate(ways)}
+  corrected = [way for way in ways if way not in greys]
+  looks = {way: {"facecolor": grey} for way, grey in greys.items()}
+  for number, way in enumerate(corrected):  # hatched where colours begin again
+    colour = style.COLOURS[number % len(style.COLOURS)]
+    hatch = "//" * (number // len(style.COLOURS))
+    looks[way] = {"facecolor": colour, "hatch": hatch, "edgecolor": "w"}
   widest = max(len(result["ways"]) for result in results.values())
   canvas = figure.Figure(
     figsize=(2.6 + 0.45 * (widest + 1) * len(results), 3.4), layout="constrained"
@@ -70,13 +75,13 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
     for number, (way, measured) in enumerate(result["ways"].items()):
       mean, (low, high) = measured["ten_mse"]["mean"], statistics.ends(measured["ten_mse"])
       at = place + (number - (len(result["ways"]) - 1) / 2) / (widest + 1)
-      axes.bar(at, mean, 0.9 / (widest + 1), color=colours[way])
+      axes.bar(at, mean, 0.9 / (widest + 1), linewidth=0, **looks[way])
       axes.errorbar(
         at, mean, [[mean - low], [high - mean]], fmt="none", ecolor="k", elinewidth=0.8, capsize=2
       )
   axes.set(xticks=range(len(results)), xticklabels=list(results), ylabel="10 MSE, filtered target")
   canvas.legend(
-    [patches.Patch(color=colour) for colour in colours.values()],
+    [patches.Patch(linewidth=0, **looks[way]) for way in ways],
     ways,
     loc="outside right upper",
     frameon=False,
