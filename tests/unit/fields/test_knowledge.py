@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf.api import policies
 from adaptive_stem_tf.fields import knowledge
-from adaptive_stem_tf.fields.state import FEATURES, Cells
+from adaptive_stem_tf.fields.state import FEATURES, Cells, Completion, FieldState, see
 
 ROWS, COLUMNS, CELL = 12, 24, 8
 
@@ -18,6 +18,31 @@ def known():
   gradient = tf.constant(np.broadcast_to([-1.0, 0.0, 1.0], shape)[..., None], tf.float32)
   cells = Cells(tf.zeros([*shape, FEATURES]), gradient, -2 * gradient, tf.ones([*shape, 1]))
   return knowledge.Known(level, level + 1, level, level > 0, level, 1, 2, 0.1, cells, CELL)
+
+
+def test_knowledge_is_the_state_of_one_field(rng):
+  size = [2, ROWS, COLUMNS, 1]
+  image = lambda: tf.constant(rng.normal(size=size), tf.float32)
+  mask = tf.constant(rng.integers(0, 2, size), tf.float32)
+  zeros, ones = tf.zeros(size), tf.ones(size)
+  completion = Completion(image(), image(), image(), image())
+  state = FieldState(
+    mask * image(), mask, ones, completion, zeros, zeros, tf.zeros([2]), tf.constant([0.1, 0.2])
+  )
+  fields, cells = knowledge.of_state(state, 1, 3, CELL), see(state, CELL)
+  assert len(fields) == 2
+  for i, field in enumerate(fields):
+    assert (field.round, field.rounds, field.cell) == (1, 3, CELL)
+    assert field.coverage == pytest.approx([0.1, 0.2][i])
+    part = lambda tensor, i=i: tensor.numpy()[i, ..., 0]
+    np.testing.assert_array_equal(field.completion, part(completion.mean))
+    np.testing.assert_allclose(field.uncertainty, np.exp(part(completion.log_variance) / 2))
+    np.testing.assert_array_equal(field.plain, part(completion.plain))
+    np.testing.assert_array_equal(field.mask, part(mask) == 1)
+    np.testing.assert_array_equal(field.intensities[field.mask], part(state.partial)[field.mask])
+    assert np.isnan(field.intensities[~field.mask]).all()
+    for mine, every in zip(field.cells, cells):
+      np.testing.assert_array_equal(mine, every[i : i + 1])
 
 
 def test_weights_of_pixels_are_relative():

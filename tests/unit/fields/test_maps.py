@@ -44,3 +44,44 @@ def test_the_squared_gradient_of_a_ramp():
   rows, columns = np.mgrid[:8, :8]
   energy = maps.squared_gradient(image(3 * rows - 2 * columns)).numpy()[0, 1:-1, 1:-1, 0]
   np.testing.assert_allclose(energy, 9 + 4, rtol=1e-5)
+
+
+def test_cells_of_several_images_and_channels_are_apart(rng):
+  for rows, columns in ((6, 9), (8, 4)):
+    images = rng.random([2, rows, columns, 3]).astype(np.float32)
+    cells = maps.to_cells(tf.constant(images), 4).numpy()
+    assert cells.shape == (2, -(-rows // 4), -(-columns // 4), 3)
+    for row, column in np.ndindex(cells.shape[1:3]):
+      part = images[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+      np.testing.assert_allclose(cells[:, row, column], part.mean((1, 2)), rtol=1e-5)
+
+
+def test_the_neighbourhood_weighs_cells_beside_by_half(rng):
+  cells = rng.random([5, 3])
+  field = np.kron(cells, np.ones([4, 4]))
+  padded = np.pad(cells, 1, "edge")
+  weights = np.outer([1, 2, 1], [1, 2, 1]) / 16
+  smooth = [[(padded[r : r + 3, c : c + 3] * weights).sum() for c in range(3)] for r in range(5)]
+  expected = maps.to_pixels(image(smooth), 4, 20, 12)
+  np.testing.assert_allclose(maps.neighbourhood(image(field)), expected, rtol=1e-5)
+
+
+def test_gradients_at_borders_are_halved(rng):
+  field = rng.random([5, 7])
+  padded = np.pad(field, 1, "edge")
+  rows = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
+  columns = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
+  energy = maps.squared_gradient(image(field))[0, ..., 0]
+  np.testing.assert_allclose(energy, rows**2 + columns**2, rtol=1e-4)
+
+
+def test_shapes_may_be_known_only_when_a_graph_runs(rng):
+  field = rng.random([2, 9, 14, 2]).astype(np.float32)
+  for function in (
+    lambda value: maps.to_cells(value, 4),
+    lambda value: maps.to_pixels(value, 3, 20, 30),
+    maps.neighbourhood,
+    maps.double,
+  ):
+    unknown = tf.function(function, input_signature=[tf.TensorSpec([None, None, None, 2])])
+    np.testing.assert_allclose(unknown(field), function(tf.constant(field)), rtol=1e-5)

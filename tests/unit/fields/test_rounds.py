@@ -84,6 +84,63 @@ def test_log_weights_are_about_their_mean_and_limited():
   assert limited[:3] == pytest.approx([-rounds.LIMIT, -rounds.LIMIT, rounds.LIMIT])
 
 
+def test_log_weights_are_less_their_mean_over_the_field_alone(rng):
+  log_weights, valid = rng.normal(size=[2, 3, 4, 1]), rng.uniform(0, 1, [2, 3, 4, 1])
+  valid[1, :, 2:] = 0
+  mean = (log_weights * valid).sum((1, 2)) / valid.sum((1, 2))
+  limited = rounds.limit(*(tf.constant(part, tf.float32) for part in (log_weights, valid)))
+  np.testing.assert_allclose(limited, log_weights - mean[:, None, None], atol=1e-5)
+  nothing = rounds.limit(tf.ones([1, 2, 2, 1]), tf.zeros([1, 2, 2, 1]))
+  np.testing.assert_array_equal(nothing, tf.ones([1, 2, 2, 1]))
+
+
+def test_a_round_is_placed_by_weights_of_cells_made_pixels(rng):
+  log_weights = tf.constant(rng.normal(size=[1, 8, 8, 1]), tf.float32)
+  valid = np.ones([1, SIZE, SIZE, 1])
+  valid[:, :, 50:] = 0
+  given, mask = plan((50, 100, 200), valid), np.zeros([1, SIZE, SIZE, 1], np.float32)
+  mask[0, 5, :20] = 1
+  pixels = np.exp(tf.image.resize(log_weights, [SIZE, SIZE])) * valid
+  score = (pixels / given.rank.numpy()[..., None]).ravel()
+  score[mask.ravel() > 0] = np.inf
+  expected = np.zeros(SIZE * SIZE)
+  expected[np.argsort(-score)[:200]] = 1
+  after = rounds.next_mask(log_weights, tf.constant(mask), given, 2, CELL)
+  np.testing.assert_array_equal(after.numpy().ravel(), expected)
+
+
+def test_states_tell_how_far_a_scan_is():
+  states = []
+
+  def watching(cells, state):
+    return tf.zeros_like(cells.gradient), state
+
+  def see(state, cell):
+    states.append(state)
+    return state_lib.see(state, cell)
+
+  valid = np.ones([1, SIZE, SIZE, 1])
+  valid[:, 32:] = 0
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(rounds, "see", see)
+    masks = scan(watching, (50, 100, 150, 200), valid).masks.numpy()
+  assert [float(state.progress[0]) for state in states] == pytest.approx([0, 1 / 3, 2 / 3])
+  for number, state in enumerate(states):
+    assert float(state.coverage[0]) == pytest.approx(200 / (32 * SIZE))
+    np.testing.assert_array_equal(state.mask, masks[number])
+    np.testing.assert_array_equal(state.partial, specimen() * masks[number])
+
+
+def test_what_lies_on_the_way_is_measured_instead():
+  def visit(before, wanted):
+    return tf.maximum(before, tf.roll(wanted, 1, 2))
+
+  given = plan((50, 100))
+  moved = rounds.scan(specimen(), given, policies.even, tf.constant(0), complete, CELL, visit)
+  np.testing.assert_array_equal(moved.masks[0], tf.roll(rounds.survey_mask(given), 1, 2))
+  assert moved.masks.shape[0] == 2
+
+
 def test_surprise_is_the_error_at_new_positions_alone():
   first = plan((50, 100))
   mask = placement.place(

@@ -1,5 +1,7 @@
 """Warnings of structure finer than the distance of positions, on lattices of known period."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from adaptive_stem_tf.networks import field_generator
 SIDE, SPACING = 192, 4.8  # px, of positions at 1/23
 
 
+@functools.cache
 def survey(seed=0, coverage=0.0434, pairs=0.02):
   offset = tf.constant(np.random.default_rng(seed).integers(placement.TILE, size=[1, 2]), tf.int32)
   counts = tf.constant([[round(coverage * SIDE**2)]])

@@ -38,6 +38,16 @@ def test_weights_of_whole_scans_keep_their_mean():
   np.testing.assert_allclose(final, [0.5, 0.25, 0.1, 0])
 
 
+def test_scans_that_are_not_whole_have_no_weight_however_many_they_are():
+  none = tf.zeros([7], tf.int32)
+  sample = ReplaySample(
+    tf.zeros([7, 4, 4]), tf.zeros([7, 4, 1]), Draw(none, none), none, tf.range(1.0, 8.0)
+  )
+  weighted, final = truncation.weighted(sample, tf.constant([0.5, 0.25]))
+  np.testing.assert_allclose(weighted.weights, [3.5, 7, 0, 0, 0, 0, 0], rtol=1e-6)
+  np.testing.assert_allclose(final, [0.5, 0.25, 0, 0, 0, 0, 0])
+
+
 def test_prediction_loss_by_hand():
   predicted = tf.constant([[[1.0], [2.0]], [[3.0], [5.0]]])
   loss = losses.prediction_loss(predicted, tf.constant([2, 1]), tf.constant([2.5, 4.0]))
