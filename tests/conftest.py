@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Commands on whole fields set this when they are imported, after TensorFlow is loaded: the
@@ -44,6 +45,23 @@ def eagerly():
   tf.config.run_functions_eagerly(True)
   yield
   tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_once():
+  """Loads each exported model once in a process: it takes seconds, and nothing changes it."""
+  load, loaded = tf.saved_model.load, {}
+
+  def once(folder, *arguments, **options):
+    files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    written = tuple((str(file), file.stat().st_mtime_ns) for file in files)
+    if arguments or options or written not in loaded:
+      loaded[written] = load(folder, *arguments, **options)
+    return loaded[written]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(tf.saved_model, "load", once)
+    yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["docs/API.md", "docs/MICROSCOPES.md", "docs/POLICIES.md"])
-def test_examples_give_what_is_written(name, monkeypatch, tmp_path):
+def test_examples_give_what_is_written(name, monkeypatch, tmp_path, eagerly):
   monkeypatch.chdir(tmp_path)
   failed, tried = doctest.testfile(str(ROOT / name), module_relative=False)
   assert tried > 5 and not failed

@@ -92,7 +92,7 @@ class FieldLearner(base.BaseLearner):
     self.replay = field_replay.FieldReplay(experiment.replay.capacity, self._empty_scans())
     # A scan completes R + 1 times: as functions of their own they are traced once.
     # Replicas do not share traces.
-    once = tf.function if replicas.count() == 1 else lambda function: function
+    once = lambda part: tf.function(part, autograph=False) if replicas.count() == 1 else part
     self._complete, self._plain = once(self.generator), once(self.generator.plain)
     # The first part of training has a step of its own: it scans one round, by the rule alone.
     jit = "all" if jit == "all" else "none"

@@ -45,7 +45,7 @@ def write(
   """
   served, size = ServedCorrector(corrector), experiment.scan.image_size
   spec = tf.TensorSpec([None, size, size, 2], tf.float32, "partial_scan")
-  signatures = {SIGNATURE: tf.function(served.correct).get_concrete_function(spec)}
+  signatures = {SIGNATURE: tf.function(served.correct, autograph=False).get_concrete_function(spec)}
   return export.write(served, signatures, SIGNATURE, output, experiment, iteration)
 
 

@@ -192,7 +192,7 @@ class ServedModel(tf.Module):
     # State goes by keyword: its names are not known beforehand.
     more = {"step": {part.name: part for part in state}}
     return {
-      name: tf.function(getattr(self, name)).get_concrete_function(
+      name: tf.function(getattr(self, name), autograph=False).get_concrete_function(
         *inputs[name], **more.get(name, {})
       )
       for name in names

@@ -4,9 +4,13 @@ import importlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import adaptive_stem_tf as stem
 from adaptive_stem_tf.api import comparison as comparison_lib
+
+# Tracing scans takes longer than measuring fields as small; test_comparison holds the graphs.
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 SCANS = ("farthest_points", "gradient")
 SIDE = 64
@@ -28,7 +32,8 @@ def right(known):
 @pytest.fixture(scope="module")
 def comparison():
   own = {"right": right, "own gradient": stem.policies.gradient(0.5), "own even": cells}
-  return stem.compare(
+  tf.config.run_functions_eagerly(True)
+  compared = stem.compare(
     {"one": field(), "two": field(1)},
     own,
     scans=SCANS,
@@ -37,6 +42,8 @@ def comparison():
     rounds=2,
     pairs=0.0,
   )
+  tf.config.run_functions_eagerly(False)
+  return compared
 
 
 def cells(known):

@@ -13,7 +13,7 @@ from tests import tiny
 SCAN = tiny.experiment().scan
 
 
-def scans(rng, batch=3, steps=SCAN.decisions):
+def scans(rng, batch=2, steps=SCAN.decisions):
   observations = tf.constant(rng.uniform(-1, 1, [batch, steps, SCAN.probes]), tf.float32)
   return observations, tf.constant(rng.uniform(0, SCAN.image_size, [batch, steps, 2]), tf.float32)
 
@@ -37,7 +37,7 @@ def test_unrolling_equals_scanning_step_by_step(rng, controller):
   actor = actor_lib.Actor(tiny.experiment(controller=controller))
   observations, positions = scans(rng)
   unrolled = actor.unroll(observations, positions)
-  assert unrolled.shape == [3, SCAN.decisions, 1]
+  assert unrolled.shape == [2, SCAN.decisions, 1]
   np.testing.assert_allclose(unrolled, step_by_step(actor, observations, positions), atol=1e-5)
 
 
@@ -53,9 +53,9 @@ def test_inputs_are_intensities_then_positions_in_segments(rng):
   actor = actor_lib.Actor(tiny.experiment())
   observations, positions = scans(rng)
   inputs = actor._inputs(observations[:, 0], positions[:, 0]).numpy()
-  assert inputs.shape == (3, 3 * SCAN.probes)
+  assert inputs.shape == (2, 3 * SCAN.probes)
   np.testing.assert_array_equal(inputs[:, : SCAN.probes], observations[:, 0])
-  tiled = inputs[:, SCAN.probes :].reshape(3, SCAN.probes, 2)  # r, c, r, c, ...
+  tiled = inputs[:, SCAN.probes :].reshape(2, SCAN.probes, 2)  # r, c, r, c, ...
   np.testing.assert_allclose(
     tiled, np.tile(positions[:, :1] / SCAN.probes, [1, SCAN.probes, 1]), rtol=1e-6
   )
@@ -85,4 +85,18 @@ def test_nothing_is_differentiated_into_the_inputs(rng):
 
 def test_an_actor_of_waypoints_starts_by_leaving_them_where_they_are(rng):
   actor = actor_lib.Actor(tiny.experiment(steering="waypoints"))
-  np.testing.assert_array_equal(actor.unroll(*scans(rng)), np.zeros([3, SCAN.decisions, 2]))
+  np.testing.assert_array_equal(actor.unroll(*scans(rng)), np.zeros([2, SCAN.decisions, 2]))
+
+
+def test_the_head_predicts_errors_of_every_segment_that_are_not_negative(rng):
+  actor = actor_lib.Actor(tiny.experiment(truncate=True))
+  observations, positions = scans(rng)
+  features = actor.features(observations, positions)
+  predicted = actor.predicted_error(features)
+  assert predicted.shape == [2, SCAN.decisions, 1] and (predicted.numpy() > 0).all()
+  state = actor.initial_state(2)
+  for t in range(SCAN.decisions):
+    action, alone, state = actor.decide(observations[:, t], positions[:, t], state)
+    np.testing.assert_allclose(alone, predicted[:, t], rtol=1e-4)
+    np.testing.assert_allclose(action, actor.action(features)[:, t], atol=1e-5)
+  assert actor_lib.Actor(tiny.experiment()).predicted_error(features) is None

@@ -144,7 +144,7 @@ def test_what_the_generator_sees_and_adds(partial, monkeypatch):
     np.log(missed / contrast + 1e-3) / 3, noisy, known * np.ones_like(base),
   ]  # fmt: skip
   assert float(known[0, 0, 0, 0]) > 0.5
-  np.testing.assert_allclose(seen[0], joined(*inputs), atol=1e-4)
+  np.testing.assert_allclose(seen[0], joined(*inputs), rtol=1e-4, atol=1e-4)
   features = features_of(seen[0])
   enlarged = lambda cells: tf.image.resize(cells, mask.shape[1:3], "bilinear")
   correction = enlarged(scale) * tf.nn.depth_to_space(generator.correction(features), 2)
@@ -157,7 +157,7 @@ def test_what_the_generator_sees_and_adds(partial, monkeypatch):
   )
   assert np.abs(correction).max() > 0.01 and np.ptp(spread) > 0.1
   for ours, theirs in zip(completion, expected, strict=True):
-    np.testing.assert_allclose(ours, theirs[:, :40, :56], atol=1e-4)
+    np.testing.assert_allclose(ours, theirs[:, :40, :56], rtol=1e-4, atol=1e-4)
 
 
 def test_the_generators_u_net(rng):

@@ -36,6 +36,21 @@ def test_drawing_and_reading_share_their_pixels(seed):
     np.testing.assert_array_equal(np.flatnonzero(mask), visited)
 
 
+def test_the_first_segments_of_each_scan_can_be_drawn_alone():
+  actions, _, observations = scanned(1)
+  count = np.array([4, 1, 3], np.int32)
+  partial = partial_scan.partial_scan(observations, actions, SCAN, tf.constant(count))
+  positions = partial_scan.scan_positions(actions, SCAN)
+  for number, segments in enumerate(count):
+    probes = segments * SCAN.probes
+    alone = partial_scan.draw_at(
+      tf.reshape(observations[number : number + 1], [1, -1])[:, :probes],
+      positions[number : number + 1, :probes],
+      SCAN.image_size,
+    )
+    np.testing.assert_array_equal(partial[number], alone[0])
+
+
 def test_the_last_visit_wins():
   positions = tf.constant([[[1.0, 2.0], [0.0, 0.0], [1.2, 2.9], [3.0, 3.0]], [[3.0, 0.0]] * 4])
   drawn = partial_scan.draw_at(

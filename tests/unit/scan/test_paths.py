@@ -115,3 +115,39 @@ def test_random_walks_are_walks_whatever_an_actor_would_steer(images):
   )
   for one, another in zip(plain.scan(images, None, SEED), other.scan(images, None, SEED)):
     np.testing.assert_array_equal(one, another)
+
+
+@pytest.mark.parametrize("name", [*path_names.MOVING, "spiral"])
+def test_the_number_of_specimens_may_be_known_only_when_a_graph_runs(name):
+  scan = dataclasses.replace(SCAN, path=name)
+  positions = None if name in path_names.MOVING else baselines.spiral(scan, 4.0)
+  path = path_names.make_path(scan, actor_lib.Actor(tiny.experiment()), positions)
+
+  def scanned(specimens):
+    trajectory = path.scan(specimens, None, SEED)
+    return *trajectory, path.draw(trajectory.observations, trajectory.actions)
+
+  specimens = tf.constant(tiny.images(5))
+  unknown = tf.function(
+    scanned, input_signature=[tf.TensorSpec([None, *specimens.shape[1:]])], autograph=False
+  )
+  for ours, theirs in zip(unknown(specimens), scanned(specimens), strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*path_names.MOVING, "spiral"])
+def test_the_first_segments_of_each_scan_are_drawn_as_they_were_measured(name):
+  scan = dataclasses.replace(SCAN, path=name)
+  positions = None if name in path_names.MOVING else baselines.spiral(scan, 4.0)
+  path = path_names.make_path(scan, actor_lib.Actor(tiny.experiment()), positions)
+  specimens = tf.constant(tiny.images(3))
+  trajectory, count = path.scan(specimens, None, SEED), np.array([1, 4, 2])
+  drawn = path.draw(trajectory.observations, trajectory.actions, tf.constant(count, tf.int32))
+  at = path.positions(trajectory.actions).numpy()
+  rows, columns = np.clip(np.floor(at), 0, scan.image_size - 1).astype(int).transpose(2, 0, 1)
+  for number, segments in enumerate(count):
+    mask = np.zeros([scan.image_size] * 2, np.float32)
+    first = segments * scan.probes
+    mask[rows[number, :first], columns[number, :first]] = 1
+    np.testing.assert_array_equal(drawn[number, ..., 1], mask)
+    np.testing.assert_array_equal(drawn[number, ..., 0], mask * specimens[number, ..., 0])

@@ -72,6 +72,57 @@ def test_a_rollout_records_what_lies_along_the_steered_path(rng):
   np.testing.assert_array_equal(partial[..., :1], measured * specimens)
 
 
+def by_hand(angles, delay):
+  """Returns starts and steps of one scan from its angles [T], of a tiny experiment."""
+  scan = tiny.experiment().scan
+  starts, steps = [np.full(2, scan.image_size / 2)], []
+  for k in range(scan.segments):
+    angle = np.pi / 4 if k <= delay else angles[k - 1]
+    steps.append(scan.spacing * np.array([np.cos(angle), np.sin(angle)]))
+    starts.append(starts[-1] + scan.probes * steps[-1])
+  return np.array(starts), np.array(steps)
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_segments_of_directions_by_hand(rng, delay):
+  scan = tiny.experiment(decision_delay=delay).scan
+  angles = rng.uniform(-np.pi, np.pi, [5, scan.segments]).astype(np.float32)
+  segments = steering.segments(tf.constant(angles[..., None]), scan)
+  over = steering.over_edge(tf.constant(angles[..., None]), scan)
+  assert over.shape == [5, scan.segments - 1]
+  for number, scanned in enumerate(angles):
+    starts, steps = by_hand(scanned, delay)
+    np.testing.assert_allclose(segments.starts[number], starts[:-1], atol=1e-4)
+    np.testing.assert_allclose(segments.steps[number], steps, atol=1e-5)
+    np.testing.assert_allclose(segments.ends(scan)[number], starts[1:], atol=1e-4)
+    outside = ((starts[2:] < 0) | (starts[2:] > scan.image_size)).any(1)
+    np.testing.assert_array_equal(over[number], outside)
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, np.pi, -np.pi / 2])
+def test_segments_beyond_each_edge_are_noticed(angle):
+  scan = config.Scan(segments=4, probes=30, spacing=1.5)  # 45 px each
+  actions = tf.constant([[[angle]] * 4])
+  ends = 48 + 45 / np.sqrt(2) + 45 * np.outer(np.arange(1, 4), [np.cos(angle), np.sin(angle)])
+  expected = ((ends < 0) | (ends > 96)).any(1)
+  assert expected.any()
+  np.testing.assert_array_equal(steering.over_edge(actions, scan)[0], expected)
+
+
+@pytest.mark.parametrize("kind", ["direction", "waypoints"])
+def test_the_number_of_scans_may_be_known_only_when_a_graph_runs(rng, kind):
+  scan = tiny.experiment(steering=kind, decision_delay=1).scan
+  actions = tf.constant(
+    rng.uniform(-1, 1, [5, scan.segments, 1 + (kind == "waypoints")]), tf.float32
+  )
+  unknown = tf.function(
+    lambda values: steering.segments(values, scan),
+    input_signature=[tf.TensorSpec([None, *actions.shape[1:]])],
+  )
+  for ours, theirs in zip(unknown(actions), steering.segments(actions, scan), strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 def test_noise_is_added_and_clipped_to_the_reach():
   steered = steering.make_steering(TINY)
   noisy = steered.perturb(tf.constant([[0.5, -0.9]]), tf.constant([[0.25, -0.4]]))

@@ -40,3 +40,14 @@ def test_a_grid_takes_longer_than_lines():
   grid = baselines.grid(SCAN)
   assert not travel.is_contiguous(grid, SCAN)
   assert time(grid) > 4000 + 399 * 30
+
+
+@pytest.mark.parametrize("spacing", [0.8, 1.0, 3.0])
+def test_moves_of_up_to_one_and_a_half_spacings_are_scanned_along(spacing):
+  scan = config.Scan(spacing=spacing)
+  along, jumping = (np.outer(np.arange(9), [0, factor * spacing]) for factor in (1.45, 1.55))
+  assert travel.is_contiguous(along, scan) and not travel.is_contiguous(jumping, scan)
+  assert not travel.is_contiguous(along[:1], scan)
+  assert travel.travel_time(along, scan, BEAM) == pytest.approx(90)  # the beam is fast enough
+  moved = 8 * 1.55 * spacing / 2 + 8 * 30
+  assert travel.travel_time(jumping, scan, BEAM) == pytest.approx(90 + moved)
