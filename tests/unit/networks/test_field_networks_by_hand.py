@@ -190,3 +190,13 @@ def test_the_interpolation_alone(partial):
   np.testing.assert_allclose(alone.log_variance, expected, atol=1e-5)
   smooth = estimate.smooth.numpy().repeat(2, 1).repeat(2, 2)[:, :40, :56]
   np.testing.assert_allclose(alone.smooth, smooth, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [-40.0, 15.0, 40.0])
+def test_the_least_error_is_found_whatever_the_scale_of_errors(rng, cells, shift):
+  image = lambda: rng.normal(size=[2, SIZE, SIZE, 1]).astype(np.float32)
+  law = field_critic.ErrorLaw(3 * image(), np.exp(image()), image())
+  found = field_critic.least_error(law, cells.valid)
+  shifted = field_critic.least_error(law._replace(scale=law.scale + np.float32(shift)), cells.valid)
+  np.testing.assert_allclose(shifted, found, atol=2e-4)
+  np.testing.assert_allclose(mean_over(np.exp(found), cells.valid), 1.0, rtol=1e-4)
