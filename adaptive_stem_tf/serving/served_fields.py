@@ -86,7 +86,8 @@ class ServedFields(tf.Module):
       ],
     }
     return {
-      name: tf.function(getattr(self, name), autograph=False).get_concrete_function(*inputs[name]) for name in names
+      name: tf.function(getattr(self, name), autograph=False).get_concrete_function(*inputs[name])
+      for name in names
     }
 
   def examples(self, side: int = 64) -> dict[str, dict[str, np.ndarray]]:

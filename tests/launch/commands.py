@@ -4,15 +4,19 @@ seconds.
 
 import contextlib
 import io
+import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import time
 from typing import NamedTuple
 
+import pytest
 from absl import app, flags
 
+from adaptive_stem_tf.training import metrics_writer
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -95,6 +99,21 @@ def kill_9(name: str, arguments: list[str], metrics: pathlib.Path, rows: int, ea
         time.sleep(0.01)
     finally:
       child.kill()
+
+
+@contextlib.contextmanager
+def terminated(iteration: int):
+  """Terminates trainings of this process (SIGTERM) once they have logged an iteration."""
+  write = metrics_writer.MetricsWriter.write
+
+  def written(self, number, values):
+    write(self, number, values)
+    if number == iteration:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(metrics_writer.MetricsWriter, "write", written)
+    yield
 
 
 def train(workdir, images, *more: object, **changes) -> Ended:

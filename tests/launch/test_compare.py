@@ -49,6 +49,13 @@ def models(tmp_path_factory, crops):
   return f"{folder / 'best-seed0'},{folder / 'best-seed1'}"
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+  """Draws neither trainings nor scans that unfold: it takes longer than comparing."""
+  monkeypatch.setattr(pictures.Refresher, "__call__", lambda *_: None)
+  monkeypatch.setattr(animation, "write", lambda *_: None)
+
+
 def compare(models, crops, output, *more):
   return commands.launch(
     "compare",
@@ -182,7 +189,7 @@ def test_pictures_show_something(compared):
     assert len(list(csv.DictReader(file))) > 500
 
 
-def test_what_is_trained_is_not_trained_again(compared, models, crops):
+def test_what_is_trained_is_not_trained_again(compared, models, crops, without_pictures):
   folder, _ = compared
   ended = compare(
     models, crops, folder, "--notrain", "--completions=own,all,nearest", "--scans=grid,spiral"
@@ -192,7 +199,7 @@ def test_what_is_trained_is_not_trained_again(compared, models, crops):
   assert set(read(folder)["scans"]) == {"adaptive", "spiral", "grid"}
 
 
-def test_classical_completions_need_no_training(tmp_path, models, crops):
+def test_classical_completions_need_no_training(tmp_path, models, crops, without_pictures):
   ended = compare(
     models,
     crops,
@@ -213,7 +220,7 @@ def test_classical_completions_need_no_training(tmp_path, models, crops):
   assert set(result["conditions"]) == {"image range"} and result["scans"]["spiral"]["pitch"] == 4
 
 
-def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops):
+def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops, without_pictures):
   ended = compare(
     models,
     crops,
@@ -235,10 +242,8 @@ def test_scans_of_equal_time_have_fewer_positions(tmp_path, models, crops):
 
 
 def test_models_of_fixed_paths_and_scans_of_ones_own_are_compared(
-  tmp_path, models, crops, rng, eagerly, monkeypatch
+  tmp_path, models, crops, rng, without_pictures
 ):
-  monkeypatch.setattr(pictures.Refresher, "__call__", lambda *_: None)
-  monkeypatch.setattr(animation, "write", lambda *_: None)
   ended = commands.train(
     tmp_path / "zigzag", crops, iterations=2, validation_fraction=0.25, path="zigzag"
   )

@@ -3,8 +3,6 @@ correction.
 """
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -90,23 +88,12 @@ def test_two_iterations_fill_the_workdir(runs, completer, images_file):
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_resuming_keeps_flags_not_given_and_equals_running_through(
-  tmp_path, completer, monkeypatch
-):
+def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, completer):
   straight, resumed = tmp_path / "straight", tmp_path / "resumed"
   given = {"completer": completer, "iterations": 3, "pickup_px": 1.0}
   done(train(straight, **given))
-  original = metrics_writer.MetricsWriter.write
-
-  def stop_at_2(self, iteration, values):
-    original(self, iteration, values)
-    if iteration == 2:
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  monkeypatch.setattr(metrics_writer.MetricsWriter, "write", stop_at_2)
-  assert "Stopped and saved" in done(train(resumed, **given)).out
-  monkeypatch.undo()
-  tf.config.run_functions_eagerly(True)
+  with commands.terminated(2):
+    assert "Stopped and saved" in done(train(resumed, **given)).out
   # Of the distortions only some are given again, at half strength of what is twice as bad.
   again = done(
     commands.launch(

@@ -1,8 +1,6 @@
 """python -m launch.train, from flags to a workdir."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -61,24 +59,13 @@ def test_two_iterations_fill_the_workdir(tmp_path, images_file, eagerly):
   }
 
 
-def test_resuming_keeps_flags_not_given_and_equals_running_through(
-  tmp_path, images_file, eagerly, monkeypatch
-):
+def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, images_file, eagerly):
   straight, resumed = tmp_path / "straight", tmp_path / "resumed"
   given = {**tiny.SMALLER, "iterations": 4}
   assert commands.train(straight, images_file, **given).code == 0
-  original = metrics_writer.MetricsWriter.write
-
-  def stop_at_3(self, iteration, values):
-    original(self, iteration, values)
-    if iteration == 3:
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  monkeypatch.setattr(metrics_writer.MetricsWriter, "write", stop_at_3)
-  stopped = commands.train(resumed, images_file, **given)
+  with commands.terminated(3):
+    stopped = commands.train(resumed, images_file, **given)
   assert stopped.code == 0 and "Stopped and saved" in stopped.out
-  monkeypatch.undo()
-  tf.config.run_functions_eagerly(True)
   again = commands.launch(
     "train",
     f"--workdir={resumed}",

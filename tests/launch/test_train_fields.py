@@ -44,26 +44,34 @@ def rows(workdir):
     return list(csv.DictReader(file))
 
 
-def test_a_run_is_trained_resumed_and_refused_on_other_fields(eagerly, tmp_path, fields):
-  ended = train(tmp_path / "run", fields, iterations=2)
+def test_a_run_is_stopped_resumed_as_if_it_had_not_been_and_refused_on_other_fields(
+  eagerly, tmp_path, fields
+):
+  """Stopped after the generator has learnt alone, before all that all learn is done."""
+  run, straight = tmp_path / "run", tmp_path / "straight"
+  with commands.terminated(3):
+    ended = train(run, fields, iterations=4)
   assert ended.code == 0, ended.err
   assert "3 fields of 2 files (1 smaller than 64 px are left out)" in ended.out
-  assert "Finished" in ended.out and "launch.compare_fields" in ended.out
-  logged = rows(tmp_path / "run")
-  assert [int(row["iteration"]) for row in logged] == [1, 2]
-  assert float(logged[0]["critic_loss"]) == 0 < float(logged[1]["critic_loss"])
-  assert json.loads((tmp_path / "run" / "config.json").read_text())["scan"]["rounds"] == 2
-  again = train(tmp_path / "run", fields)
-  assert "Resuming" in again.out and "at iteration 2" in again.out
+  assert "Stopped and saved" in ended.out
+  logged = rows(run)
+  assert [int(row["iteration"]) for row in logged] == [1, 2, 3]
+  assert float(logged[0]["critic_loss"]) == 0 < float(logged[2]["critic_loss"])
+  assert json.loads((run / "config.json").read_text())["scan"]["rounds"] == 2
+  again = train(run, fields)
+  assert f"Resuming {run} at iteration 3." in again.out and "Finished" in again.out
+  assert "launch.compare_fields" in again.out
+  assert train(straight, fields, iterations=4).code == 0
+  same_run(run, straight, 4)
   other = fields.with_name("other.npz")
   loaded = field_set.load(fields)
   field_set.write(other, [-field for field in loaded.fields], loaded.entries)
-  refused = train(tmp_path / "run", other)
+  refused = train(run, other)
   assert refused.code == 1 and "fields is" in refused.err
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_equals_running_through(eagerly, tmp_path, fields):
-  """Killed after the generator has learnt alone, before all that all learn is done."""
   killed, straight = tmp_path / "killed", tmp_path / "straight"
   iterations, metrics = 4, killed / "metrics.csv"
   commands.kill_9("train_fields", arguments(killed, fields, iterations=iterations), metrics, 3)

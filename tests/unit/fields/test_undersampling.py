@@ -106,6 +106,16 @@ def test_dense_rounds_are_judged_by_their_own_distance():
   assert not undersampling.check(np.where(adaptive, image, 0.0), adaptive).warning
 
 
+def test_the_warning_says_how_much_next_positions_share():
+  sampling = undersampling.Sampling(4.84, 0.8, 2.0, 8, np.zeros([1, 1], bool))
+  assert "4.8 px apart" in sampling.warning and "share 20% of its structure" in sampling.warning
+  assert "share 0% of its" in sampling._replace(unresolved=1.3).warning
+  for silent in ({"unresolved": 0.75}, {"structure_over_noise": 0.5}, {"pairs": 7}):
+    assert not sampling._replace(**silent).warning
+  for said in ({"unresolved": 0.76}, {"structure_over_noise": 0.51}):
+    assert sampling._replace(**said).warning
+
+
 def test_too_few_positions_are_refused():
   mask = np.zeros([32, 32], bool)
   mask[::8, ::12] = True

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 # in the replay, and in the second the averages' decay reaches its limit.
 CHANGES = {
   "seed": 3,
+  "rounds": 3,
   "generator_first": 0.1,
   "actor_from": 0.2,
   "capacity": 3,
@@ -70,7 +71,7 @@ class Reference:
     target = specimens.low_pass(specimen, self.e.data.target_sigma)
     measured = field_exploration.with_noise(specimen, self.e.data, self.stream(Purpose.DOSE))
     plan = field_exploration.draw_plan(
-      self.e.scan, 1 if alone else 2, specimen.shape, self.stream(Purpose.COVERAGE)
+      self.e.scan, 1 if alone else 3, specimen.shape, self.stream(Purpose.COVERAGE)
     )
     scanned = self.scan(measured, plan, alone)
     error = np.square(scanned.completion.mean - target)
@@ -145,7 +146,7 @@ class Reference:
     )
     with tf.GradientTape() as critic, tf.GradientTape() as actor:
       predicted, gains = field_decisions.evaluate(self.networks.actor, self.networks.critic, scans)
-      observed = tf.tile(scans.log_errors[:, None], [1, 2, 1, 1, 1])
+      observed = tf.tile(scans.log_errors[:, None], [1, 3, 1, 1, 1])
       critic_loss = tf.reduce_mean(field_losses.map_loss(predicted, observed))
       gain = tf.reduce_mean(gains)
     last = np.ravel(predicted[:, -1]), np.ravel(scans.log_errors)

@@ -45,6 +45,18 @@ def test_predictions_follow_replayed_actions_and_gains_do_not(networks, rng):
   np.testing.assert_array_equal(first[1], second[1])
 
 
+def test_the_first_round_is_the_same_whatever_follows(networks, rng):
+  replayed = scans(rng, 1.0)
+  alone = field_replay.FieldScans(
+    *(part[:, :1] for part in replayed[:4]), replayed.log_errors, replayed.log_coverage
+  )
+  every, one = (
+    field_decisions.evaluate(networks.actor, networks.critic, each) for each in (replayed, alone)
+  )
+  for whole, first in zip(every, one, strict=True):
+    np.testing.assert_allclose(first, whole[:, :1], rtol=1e-4, atol=1e-6)
+
+
 def test_gains_teach_the_actor_and_predictions_do_not(networks, rng):
   with tf.GradientTape(persistent=True) as tape:
     predicted, gains = field_decisions.evaluate(networks.actor, networks.critic, scans(rng, 1.0))

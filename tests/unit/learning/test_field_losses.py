@@ -27,6 +27,14 @@ def test_uncertainty_is_least_at_the_squared_error_and_teaches_the_completion_no
   assert tape.gradient(loss, squared) is None
 
 
+def test_errors_far_beyond_what_was_expected_count_a_hundredfold():
+  for squared, ratio in ((0.01, 1), (0.99, 99), (0.999, 99.9), (1.5, 100), (9.0, 100)):
+    loss = field_losses.uncertainty_loss(
+      tf.fill([1, 2, 2, 1], float(np.log(0.01))), tf.fill([1, 2, 2, 1], squared)
+    )
+    assert float(loss[0]) == pytest.approx(0.5 * (np.log(0.01) + ratio), rel=1e-3)
+
+
 def test_the_critics_loss_is_the_gamma_deviance_then_linear():
   observed = tf.constant([0.0, 1.0, -1.0, 5.0])
   loss = field_losses.map_loss(tf.zeros([4]), observed).numpy()

@@ -35,3 +35,11 @@ def test_targets_move_by_one_minus_rho():
   assert float(target.statistic) == pytest.approx(0.75 * 15 + 0.25 * 3)
   assert int(target.count) == 1  # counters are copied
   np.testing.assert_array_equal(network.w, [1, 2])
+
+
+def test_networks_of_other_sizes_are_no_targets():
+  small, large = Network(1.0), Network(5.0)
+  large.more = tf.Variable(0.0)
+  for move in (targets.copy, lambda *pair: targets.move(*pair, tf.constant(0.5))):
+    with pytest.raises(ValueError):
+      move(small, large)

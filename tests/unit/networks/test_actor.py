@@ -93,6 +93,7 @@ def test_the_head_predicts_errors_of_every_segment_that_are_not_negative(rng):
   observations, positions = scans(rng)
   features = actor.features(observations, positions)
   predicted = actor.predicted_error(features)
+  assert actor.error_head.hidden.w.shape == [2 * tiny.UNITS, 32]
   assert predicted.shape == [2, SCAN.decisions, 1] and (predicted.numpy() > 0).all()
   state = actor.initial_state(2)
   for t in range(SCAN.decisions):

@@ -198,6 +198,16 @@ def test_mains_are_picked_up_with_their_amplitude_and_period():
   )
 
 
+def test_pickup_is_a_wave_in_the_microscopes_direction_and_phase():
+  system = ScanSystem(pickup_px=2.0, line_hz=50.0, microscope_seed=7)
+  angle, phase = np.random.default_rng(7).uniform(0, 2 * np.pi, 2)
+  middles = (np.arange(40) + 0.5) * 10e-6  # s
+  damped = math.sin(math.pi * 50 * 10e-6) / (math.pi * 50 * 10e-6)
+  wave = 2 * damped * np.sin(2 * np.pi * 50 * middles + phase)
+  actual = moved(system, np.full([40, 2], 48.0)) - 48
+  np.testing.assert_allclose(actual, np.outer(wave, [np.cos(angle), np.sin(angle)]), atol=1e-9)
+
+
 def test_every_microscope_picks_up_its_own_way_and_keeps_it():
   one, same, other = (
     moved(ScanSystem(pickup_px=1.0, microscope_seed=seed), np.zeros([50, 2])) for seed in (1, 1, 2)
