@@ -114,6 +114,7 @@ def test_offsets_are_those_of_farthest_points():
   assert offset.shape == (2,) and offset.dtype == np.int32 and offset[0] != offset[1]
   np.testing.assert_array_equal(offset, stream().integers(placement.TILE, size=2))
   even = placement.even(SHAPE, 60, offset)
+  assert len(even) == 60
   assert set(scan("farthest_points", 60)) == {tuple(map(int, at)) for at in even}
 
 
