@@ -39,7 +39,7 @@ def test_targets_move_by_one_minus_rho():
 
 def test_networks_of_other_sizes_are_no_targets():
   small, large = Network(1.0), Network(5.0)
-  large.more = tf.Variable(0.0)
+  large.z = tf.Variable(0.0)  # after all others, as variables are sorted
   for move in (targets.copy, lambda *pair: targets.move(*pair, tf.constant(0.5))):
     with pytest.raises(ValueError):
       move(small, large)
