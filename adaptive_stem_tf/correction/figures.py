@@ -1,6 +1,7 @@
 """Pictures of distorted scans and their corrections."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import figure, patches
@@ -59,7 +60,7 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
   ways = list(dict.fromkeys(way for result in results.values() for way in result["ways"]))
   greys = {UNDISTORTED: "0.7", UNCORRECTED: "0.3"}
   corrected = [way for way in ways if way not in greys]
-  looks = {way: {"facecolor": grey} for way, grey in greys.items()}
+  looks: dict[str, dict[str, Any]] = {way: {"facecolor": grey} for way, grey in greys.items()}
   for number, way in enumerate(corrected):  # hatched where colours begin again
     colour = style.COLOURS[number % len(style.COLOURS)]
     hatch = "//" * (number // len(style.COLOURS))
