@@ -14,6 +14,7 @@ setuptools.setup(
   packages=[*library, *(f"{FOLDER}.{name}" for name in beside)],
   package_dir={f"{FOLDER}.{name}": name.replace(".", "/") for name in beside},
   package_data={
+    "adaptive_stem_tf.serving.live": ["page.html"],
     f"{FOLDER}.launch": ["flagfiles/**/*.cfg"],
     f"{FOLDER}.savedmodels": ["*.config", "*.md", "adaptive_*/**/*"],
     **{

@@ -15,14 +15,18 @@ import tempfile
 from collections.abc import Iterator
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_LOGGED = re.compile(rb"([IWE]\d{4} |WARNING: All log messages before absl::InitializeLog)")
+_LOGGED = re.compile(
+  rb"([IWE]\d{4} |WARNING: All log messages before absl::InitializeLog|"
+  rb"INFO: Created TensorFlow Lite)"
+)
+_QUIET = "3"  # errors that matter are exceptions in Python
 _STDERR = 2  # its file descriptor
 
 
 def install() -> None:
   """Makes the first import of TensorFlow in this process a quiet one."""
   if "tensorflow" not in sys.modules and _LEVEL not in os.environ:
-    os.environ[_LEVEL] = "3"  # errors that matter are exceptions in Python
+    os.environ[_LEVEL] = _QUIET
     sys.meta_path.insert(0, _Finder())
 
 
@@ -38,6 +42,14 @@ class _Finder(importlib.abc.MetaPathFinder):
     if spec is not None and spec.loader is not None:
       setattr(spec.loader, "exec_module", captured()(spec.loader.exec_module))  # noqa: B010
     return spec
+
+
+def hushed() -> contextlib.AbstractContextManager[None]:
+  """Keeps lines that TensorFlow and LiteRT log meanwhile from the terminal, as `install` wants.
+
+  Processes that are started by a quiet one are quiet, too.
+  """
+  return captured() if os.environ.get(_LEVEL) == _QUIET else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -20,19 +20,23 @@ never waits.
 first segment; LOW,HIGH, a calibration of black and white; `image` (file: only) the window's
 own range, as in training, which a microscope cannot know.
 
---engine=litert runs the model's fast path (launch.export --litert) instead of TensorFlow: a
-decision takes a small part of the time, and the directions are the same but for rounding.
+The model's fast path (launch.export --litert) runs in LiteRT where that is installed: a decision
+takes a small part of the time that it takes TensorFlow, and the directions are the same but for
+rounding. The first line says which is used; --engine=tensorflow asks for the other.
 
 --fields scans a field of --field_size px in rounds, with a model of launch.train_fields: the
 positions of each round in serpentine order, the next decided from everything measured before.
 The folder then receives what launch.scan --fields writes.
 
+--browser serves a page on 127.0.0.1 while the scan goes on: specimen, where the beam went,
+completion, uncertainty (of whole fields), how long decisions took, and a button that stops it.
+
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
 timings.csv (one row a decision) and live.png, which is refreshed during the scan.
 
-Ctrl-C or SIGTERM ends the scan: the segment under way is the last, the beam is blanked and parked,
-and what was measured is completed and written (scan.json says so: `ended_by`). So it is if the
-microscope or the model fails.
+Ctrl-C, SIGTERM or that button ends the scan: the segment under way is the last, the beam is blanked
+and parked, and what was measured is completed and written (scan.json says so: `ended_by`). So it is
+if the microscope or the model fails.
 """
 
 from __future__ import annotations
@@ -46,10 +50,18 @@ from absl import flags
 
 from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, outputs
 from adaptive_stem_tf.serving import stop as stop_lib
-from adaptive_stem_tf.serving.live import field_beam, loop, microscope, model, picture, report
+from adaptive_stem_tf.serving.live import (
+  drawing,
+  field_beam,
+  field_watching,
+  loop,
+  microscope,
+  model,
+  report,
+)
 from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
-from launch import field_scans, microscopes
+from launch import field_scans, live_views, microscopes
 from launch import flags as launch_flags
 
 _MODEL = flags.DEFINE_string(
@@ -82,12 +94,11 @@ _CORRECTOR = flags.DEFINE_string(
 )
 _ENGINE = flags.DEFINE_enum(
   "engine",
-  "savedmodel",
+  live_rules.AUTO,
   list(live_rules.ENGINES),
-  "what decides and completes: TensorFlow, or LiteRT, for models exported with --litert: faster",
+  "what decides and completes: LiteRT is faster and needs a model exported with --litert; auto: "
+  "LiteRT where it can be had, else TensorFlow",
 )
-_PICTURE = flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
-_SHOW = flags.DEFINE_boolean("show", False, "show the picture in a window, too")
 _FIELD_SIZE = flags.DEFINE_integer(
   "field_size", 512, "fields: side of the field, px", lower_bound=32
 )
@@ -98,7 +109,7 @@ _Scan = TypeVar("_Scan")
 
 def main() -> None:
   """Connects, scans, writes."""
-  field_scans.check(("late", "deadline_us", "stop_below", "corrector", "engine", "show"))
+  field_scans.check(("late", "deadline_us", "stop_below", "corrector", "engine"))
   with stop_lib.Stop() as stop:
     (_scan_field if field_scans.FLAGS.fields else _scan_crop)(stop)
   if stop:
@@ -109,10 +120,7 @@ def main() -> None:
 def _scan_crop(stop: stop_lib.Stop) -> None:
   """Scans a field of the model's size, segment by segment."""
   follows, normalisation = _model(), microscopes.normalisation()
-  if _SHOW.value and not _PICTURE.value:
-    raise ValueError(
-      "show=True and picture=False disagree: the window shows the picture; leave one out."
-    )
+  print(f"Engine: {follows.engine.words}.", flush=True)
   rules = live_rules.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
   if rules.stop_below and not follows.scan.truncate:
     raise ValueError(
@@ -121,30 +129,24 @@ def _scan_crop(stop: stop_lib.Stop) -> None:
       "stopping now (the critic predicts the loss after all segments); train with --truncate, or "
       "leave --stop_below out."
     )
-  drawn: list[picture.LivePicture] = []
+  with live_views.opened(f"{_OUTPUT.value}/live.png", _completer(), stop) as shown:
 
-  def scan(subject):
-    truth = None if subject.truth is None else subject.truth[None]
-    decides = microscopes.decisions(follows, subject.scope)
-    if _PICTURE.value:
-      drawn.append(picture.LivePicture(f"{_OUTPUT.value}/live.png", _SHOW.value))
-    watch = _watcher(drawn[0], follows, subject) if drawn else None
-    intensities = normalisation.start(1, truth)
-    try:
-      return loop.run(subject.scope, follows, decides, intensities, rules, watch, stop)
-    finally:
-      decides.close()
+    def scan(subject):
+      truth = None if subject.truth is None else subject.truth[None]
+      decides = microscopes.decisions(follows, subject.scope)
+      watch = _watcher(shown, follows, subject, rules) if shown else None
+      intensities = normalisation.start(1, truth)
+      live_views.wait(shown)
+      try:
+        return loop.run(subject.scope, follows, decides, intensities, rules, watch, stop)
+      finally:
+        decides.close()
 
-  try:
     stop.check()
     subject, scanned, failure = _measured(follows.scan.image_size, scan)
-  except BaseException:
-    for shown in drawn:
-      shown.close()
-    raise
-  if microscopes.told_dry_run(subject.scope):
-    return
-  _write(subject, follows, scanned, rules, drawn[0] if drawn else None)
+    if microscopes.told_dry_run(subject.scope):
+      return
+    _write(subject, follows, scanned, rules, shown)
   if failure:
     raise failure
 
@@ -181,29 +183,41 @@ def _scan_field(stop: stop_lib.Stop) -> None:
   """Scans a field in rounds."""
   normalisation = microscopes.normalisation()
   model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
+  print("Engine: TensorFlow.", flush=True)
   if field_scans.FLAGS.electrons_per_pixel:
     raise ValueError("electrons_per_pixel is for launch.scan: give --dose, and --coverage.")
   side = _FIELD_SIZE.value
   settings = field_scans.settings(model, (side, side))
   took = 0.0
+  with live_views.opened(None, None, stop) as shown:
 
-  def scan(subject):
-    nonlocal took
-    clock = subject.scope.clock
-    began = clock.now()
-    try:
-      return field_scan.scan(
-        model,
-        settings,
-        field_request.intensity_range(normalisation, subject.truth),
-        field_beam.FieldBeam(subject.scope, microscopes.FLAGS.decision_us, stop),
+    def scan(subject):
+      nonlocal took
+      live_views.wait(shown)
+      watching = field_watching.Watching(
+        shown.show if shown else lambda _: None, settings, subject.truth, subject.pixel_size_nm
       )
-    finally:
-      took = clock.now() - began
-      microscope.secure(subject.scope)
+      clock = subject.scope.clock
+      began = clock.now()
+      try:
+        scanned = field_scan.scan(
+          model,
+          settings,
+          field_request.intensity_range(normalisation, subject.truth),
+          field_beam.FieldBeam(
+            subject.scope, microscopes.FLAGS.decision_us, stop, watching.measured
+          ),
+          watching.planned,
+        )
+      finally:
+        took = clock.now() - began
+        microscope.secure(subject.scope)
+      if shown:
+        shown.finish(watching.ended(scanned))
+      return scanned
 
-  stop.check()
-  subject, scanned, failure = _measured(side, scan)
+    stop.check()
+    subject, scanned, failure = _measured(side, scan)
   if microscopes.told_dry_run(subject.scope):
     return
   about = {
@@ -234,21 +248,19 @@ def _model() -> model.ExportedModel:
   return model.ExportedModel(folder, _ENGINE.value, _CORRECTOR.value or None)
 
 
+def _completer() -> drawing.Completer:
+  folder = field_scans.model_folder(_MODEL.value)
+  return drawing.Completer(folder, _ENGINE.value, _CORRECTOR.value or None)
+
+
 def _watcher(
-  shown: picture.LivePicture, follows: model.ExportedModel, subject: microscopes.Subject
+  shown: drawing.Drawing,
+  follows: model.ExportedModel,
+  subject: microscopes.Subject,
+  rules: live_rules.Rules,
 ) -> loop.Watcher:
-  scan = follows.scan
-  return lambda positions, intensities: shown.show(
-    picture.Frame(
-      scan.image_size,
-      positions,
-      intensities,
-      scan.probes,
-      scan.segments,
-      truth=subject.truth,
-      pixel_size_nm=subject.pixel_size_nm,
-    )
-  )
+  about = follows.scan, rules, subject.truth, subject.pixel_size_nm
+  return lambda progress: shown.show(lambda: report.frame_so_far(progress, *about))
 
 
 def _write(
@@ -256,17 +268,18 @@ def _write(
   follows: model.ExportedModel,
   scanned: loop.LiveScan,
   rules: live_rules.Rules,
-  shown: picture.LivePicture | None,
+  shown: drawing.Drawing | None,
 ) -> None:
   scan = follows.scan
   about = {
     "model": field_scans.model_folder(_MODEL.value),
-    "engine": _ENGINE.value,
+    "engine": follows.engine.name,
     "corrector": _CORRECTOR.value,
     **microscopes.settings(),
     "decision_delay": scan.decision_delay,
     "late_rule": rules.late,
     "stop_below": rules.stop_below,
+    "warning": report.warning(scanned.timings, rules, follows.engine, scan.probes),
     "dwell_us": subject.scope.dwell,
     "beam_on_us": subject.scope.lit,
     **subject.about,
@@ -288,7 +301,7 @@ def _write(
   print(_told(result, scan.segments))
   print(
     f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, "
-    f"timings.csv{' and live.png' if drawn else ''}."
+    f"timings.csv{' and live.png' if drawn and live_views.FLAGS.picture else ''}."
   )
 
 
@@ -306,6 +319,8 @@ def _told(result: ScanResult, segments: int) -> str:
       f"{about['late']} later than {about['deadline_us']:g} us (--late={about['late_rule']}); the "
       f"beam waited {about['beam_waited_us']:.0f} us."
     )
+  if about["warning"]:
+    lines.append(f"Warning: {about['warning']}")
   if result.errors is not None:
     filtered, raw = (result.errors[name][0] for name in ("filtered", "raw"))
     lines.append(f"10 MSE {filtered:.3f} on the filtered specimen, {raw:.3f} on the raw one.")
@@ -314,5 +329,6 @@ def _told(result: ScanResult, segments: int) -> str:
 
 if __name__ == "__main__":
   microscopes.define()
+  live_views.define()
   field_scans.define()
   launch_flags.run(main)

@@ -5,6 +5,7 @@ maps of one quantity get brighter throughout. Whoever draws is decorated with `l
 importing this library leaves other people's matplotlib as it was.
 """
 
+import io
 import os
 import pathlib
 from collections.abc import Sequence
@@ -110,6 +111,14 @@ def save(
     if vector:
       # Without the date, the same figure is the same file.
       _write(canvas, file.with_suffix(".pdf"), "pdf", dpi, metadata={"CreationDate": None})
+
+
+def png(canvas: figure.Figure, dpi: int = 150) -> bytes:
+  """Returns a figure as a PNG."""
+  stream = io.BytesIO()
+  with look():
+    canvas.savefig(stream, format="png", dpi=dpi)
+  return stream.getvalue()
 
 
 def save_animation(

@@ -9,7 +9,7 @@ import pathlib
 
 import numpy as np
 
-from adaptive_stem_tf import integrity
+from adaptive_stem_tf import integrity, quiet
 from adaptive_stem_tf.serving.geometry import Geometry
 
 try:
@@ -17,6 +17,7 @@ try:
 except ImportError:  # the extra `edge` is optional: EdgeModel says what is missing
   Interpreter = None
 
+FOLDER = "litert"  # in assets.extra of an exported model
 _STATE = "state_"
 
 
@@ -103,8 +104,9 @@ class _Function:
   """One signature of one model."""
 
   def __init__(self, file, signature, threads):
-    self._interpreter = Interpreter(model_path=str(file), num_threads=threads)
-    self._interpreter.allocate_tensors()
+    with quiet.hushed():
+      self._interpreter = Interpreter(model_path=str(file), num_threads=threads)
+      self._interpreter.allocate_tensors()
     runner = self._interpreter.get_signature_runner(signature)
     # By index: a signature runner looks every name up at every call.
     self._inputs = {

@@ -15,9 +15,10 @@ from adaptive_stem_tf.fields import routes
 from adaptive_stem_tf.intensities import IntensityRange
 from adaptive_stem_tf.serving import contract, extra, local, served_fields
 from adaptive_stem_tf.serving import stop as stop_lib
+from adaptive_stem_tf.serving.scan_result import FieldProgress
 
 Measure = Callable[[np.ndarray], np.ndarray]  # positions [N, 2] px in order -> intensities [N]
-Watcher = Callable[[np.ndarray, int], None]  # completion [H, W] in [-1, 1], rounds done
+Watcher = Callable[[FieldProgress], None]
 
 
 class FieldSettings(NamedTuple):
@@ -141,7 +142,7 @@ def scan(
     intensities: how the detector's are mapped, those of one specimen; the survey's count (its
       first part, with `plan_ahead`) where the range has to be measured.
     beam: visits positions.
-    watch: called with the completion before each round.
+    watch: called when a round is planned.
     progress: wraps the numbers of survey and rounds, to show how far the scan is.
 
   A beam that was stopped has measured less than the budget: that is completed, and `ended_by` says
@@ -191,7 +192,7 @@ def _rounds(model, settings, known, beam, seconds, watch, progress):
       parts = _parts(settings, wanted, known.mask, number + 1)
       _submit(beam, parts)
       if watch:
-        watch(answer["completion"][0, ..., 0], number)
+        watch(known.progress(answer, list(seconds)))
     if len(rest):
       known.add(number, rest, beam.collect())
     if beam.ended:
@@ -293,10 +294,19 @@ class _Known:
     unit = self._intensities.to_unit(self._partial[None, ..., None])
     return {"partial_field": unit * mask, "mask": mask}
 
+  def progress(self, answer, seconds) -> FieldProgress:
+    """Returns what an answer of `plan` or `complete` says of the field."""
+    low, high = (float(end[0]) for end in (self._intensities.low, self._intensities.high))
+    return FieldProgress(
+      self._back(answer, "completion"),
+      answer["standard_deviation"][0, ..., 0] * np.float32((high - low) / 2),
+      (low, high),
+      seconds,
+    )
+
   def result(self, answer, seconds, ended_by) -> FieldScan:
     """Returns the scan, completed by an answer of `complete`."""
-    low, high = (float(end[0]) for end in (self._intensities.low, self._intensities.high))
-    back = lambda name: self._intensities.from_unit(answer[name])[0, ..., 0]
+    progress = self.progress(answer, seconds)
     positions, intensities, numbers = (np.concatenate(parts) for parts in zip(*self._route))
     return FieldScan(
       positions,
@@ -304,13 +314,16 @@ class _Known:
       numbers,
       self._partial.astype(np.float32),
       self.mask,
-      back("completion"),
-      answer["standard_deviation"][0, ..., 0] * np.float32((high - low) / 2),
-      back("interpolation"),
-      (low, high),
+      progress.completion,
+      progress.uncertainty,
+      self._back(answer, "interpolation"),
+      progress.black_and_white,
       seconds,
       ended_by,
     )
+
+  def _back(self, answer, name):
+    return self._intensities.from_unit(answer[name])[0, ..., 0]
 
 
 def _timed(seconds, model, name, **inputs):

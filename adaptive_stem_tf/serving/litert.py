@@ -22,9 +22,9 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf.evaluation.model import Model
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving import edge, export
 
-FOLDER = "litert"  # in assets.extra
+FOLDER = edge.FOLDER
 PRECISIONS = ("float16", "int8")
 
 

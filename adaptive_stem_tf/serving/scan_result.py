@@ -24,3 +24,12 @@ class ScanResult(NamedTuple):
   errors: dict[str, np.ndarray] | None
   about: dict[str, Any]  # for the summary: the model, how intensities were mapped, seconds, ...
   filter_sigma: float = 0.0  # px, of the filter of targets; 0 for none
+
+
+class FieldProgress(NamedTuple):
+  """What is known of a whole field when a round is planned, in the detector's units."""
+
+  completion: np.ndarray  # [H, W]
+  uncertainty: np.ndarray  # [H, W]
+  black_and_white: tuple[float, float]
+  seconds: list[float]  # of computing: the survey, and each round that is planned

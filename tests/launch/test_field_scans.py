@@ -2,6 +2,7 @@
 
 import csv
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests import exports as exports_lib
 from tests import tiny
 from tests.launch import commands
-from tests.unit.serving.live import peer
+from tests.unit.serving.live import peer, visitor
 
 IMAGES = ("mask", "partial_scan", "completion", "uncertainty", "interpolation")
 
@@ -90,6 +91,27 @@ def test_a_digital_twin_is_scanned_in_rounds(tmp_path, fields, micrograph):
   told = summary(ended, tmp_path)
   assert told["distinct_pixels"] == 230 and told["twin"]["dose"] == 100
   assert told["beam_waited_us"] == pytest.approx(2 * 1000)
+
+
+def test_a_page_shows_a_field_until_somebody_stops_it(tmp_path, fields, micrograph):
+  with socket.create_server(("127.0.0.1", 0)) as found:
+    port = found.getsockname()[1]
+  visits = visitor.Visitor(port, stops=1)
+  ended = commands.launch(
+    "live", "--fields", f"--model={fields}", f"--microscope=file:{micrograph}",
+    f"--output_dir={tmp_path}", "--field_size=48", "--coverage=0.1", "--real_time",
+    "--dwell_us=60000", "--browser", f"--browser_port={port}", "--browser_wait_s=60",
+  )  # fmt: skip
+  told = summary(ended, tmp_path)
+  assert told["ended_by"] == "Stop in the browser" and 0 < told["probing_positions"] < 230
+  assert [words["state"] for words in visits.left().words[-2:]] == ["scanning", "stopped"]
+  assert visits.words[-1]["text"].startswith(f"{told['probing_positions']} of 230 positions")
+  mask = np.load(tmp_path / "mask.npy")
+  assert (
+    mask.sum() == told["distinct_pixels"]
+    and np.isfinite(np.load(tmp_path / "completion.npy")).all()
+  )
+  assert "ended by Stop in the browser" in ended.out
 
 
 def test_a_scan_generator_scans_a_field_in_rounds(tmp_path, fields):

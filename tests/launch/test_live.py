@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from tests import exports as exports_lib
 from tests import tiny
 from tests.launch import commands
-from tests.unit.serving.live import peer
+from tests.unit.serving.live import peer, visitor
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 MICROGRAPHS = pathlib.Path(__file__).parents[2].parent / "shared" / "data" / "micrographs"
@@ -76,6 +77,7 @@ def test_a_digital_twin_is_scanned(tmp_path, models, micrograph):
     "--pixel_size_nm=0.5",
     "--drift_nm_per_s=100,0",
   )
+  assert "Engine: TensorFlow (the model has no fast path" in ended.out
   assert ended.code == 0, ended.err
   assert {path.name for path in tmp_path.iterdir()} == FILES
   told = json.loads((tmp_path / "scan.json").read_text())
@@ -125,6 +127,8 @@ def test_late_decisions_are_counted(tmp_path, models, micrograph):
     ended = live(models, f"file:{micrograph}", tmp_path, "--decision_us=50", f"--late={rule}")
     assert ended.code == 0, ended.err
     told = json.loads((tmp_path / "scan.json").read_text())
+    assert ("the scan was not adaptive" in (told["warning"] or "")) == (rule == "repeat")
+    assert ("Warning: 3 of 3 decisions were late" in ended.out) == (rule == "repeat")
     assert told["late"] == 3 and told["late_rule"] == rule and told["beam_waited_us"] == waited
     assert [row["late"] for row in rows(tmp_path / "timings.csv")] == ["True"] * 3
 
@@ -144,7 +148,7 @@ def test_a_scan_stops_early_with_a_model_that_can(tmp_path, models, micrograph):
 
 def test_engines_scan_alike(tmp_path, models, micrograph):
   paths = {}
-  for engine in ("savedmodel", "litert"):
+  for engine in ("tensorflow", "litert", "auto"):
     ended = live(
       models,
       f"file:{micrograph}",
@@ -155,14 +159,17 @@ def test_engines_scan_alike(tmp_path, models, micrograph):
     )
     assert ended.code == 0, ended.err
     told = json.loads((tmp_path / engine / "scan.json").read_text())
-    assert told["engine"] == engine and told["segments"] == 4 and told["decisions"] == 2
+    used = "litert" if engine == "auto" else engine
+    assert ended.out.splitlines()[0] == f"Engine: {'LiteRT' if used == 'litert' else 'TensorFlow'}."
+    assert told["engine"] == used and told["segments"] == 4 and told["decisions"] == 2
     paths[engine] = [
       (float(row["row_px"]), float(row["column_px"]))
       for row in rows(tmp_path / engine / "path.csv")
     ]
-  np.testing.assert_allclose(paths["litert"], paths["savedmodel"], atol=1e-3)
+  np.testing.assert_allclose(paths["litert"], paths["tensorflow"], atol=1e-3)
   completions = [np.load(tmp_path / engine / "completion.npy") for engine in paths]
-  np.testing.assert_allclose(*completions, rtol=1e-4)
+  np.testing.assert_allclose(*completions[:2], rtol=1e-4)
+  np.testing.assert_array_equal(*completions[1:])
 
 
 def test_in_real_time(tmp_path, models, micrograph):
@@ -172,6 +179,49 @@ def test_in_real_time(tmp_path, models, micrograph):
   assert ended.code == 0, ended.err
   told = json.loads((tmp_path / "scan.json").read_text())
   assert told["late"] == 0 and 0 < told["decision_us"]["p50"] < 80000
+
+
+def free_port():
+  """Returns a port that is free."""
+  with socket.create_server(("127.0.0.1", 0)) as found:
+    return found.getsockname()[1]
+
+
+def test_a_page_shows_a_scan_until_somebody_stops_it(tmp_path, models, micrograph):
+  port = free_port()
+  visits = visitor.Visitor(port, stops=1)
+  ended = live(
+    models,
+    f"file:{micrograph}",
+    tmp_path,
+    "--real_time",
+    "--dwell_us=500000",  # a segment lasts 2 s
+    "--browser",
+    f"--browser_port={port}",
+    "--browser_wait_s=60",
+  )
+  assert ended.code == 0, ended.err
+  visits.left()
+  assert f"Page: http://127.0.0.1:{port}/" in ended.out and visits.code == 1000
+  assert [words["state"] for words in visits.words[-2:]] == ["scanning", "stopped"]
+  told = json.loads((tmp_path / "scan.json").read_text())
+  assert told["ended_by"] == "Stop in the browser" and told["segments"] < 4
+  assert "The scan was ended by Stop in the browser" in ended.out
+  assert len(rows(tmp_path / "path.csv")) == 4 * told["segments"]
+  assert np.isfinite(np.load(tmp_path / "completion.npy")).all()
+  assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"}
+
+
+def test_a_page_ends_with_the_scan(tmp_path, models, micrograph):
+  port = free_port()
+  visits = visitor.Visitor(port)
+  more = ["--decision_us=10", "--browser", f"--browser_port={port}", "--browser_wait_s=60"]
+  ended = live(models, f"file:{micrograph}", tmp_path, *more)
+  assert ended.code == 0, ended.err
+  last = visits.left().words[-1]
+  assert last["state"] == "over" and last["text"].startswith("4 of 4 segments") and visits.pictures
+  with pytest.raises(OSError):
+    socket.create_connection(("127.0.0.1", port))
 
 
 def test_an_open_beam_interface_is_driven(tmp_path, models):
@@ -343,6 +393,7 @@ def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
       "litert/start.npz is missing: launch.export --litert writes it",
     ),
     ("file:FILE", ["--dwell_us=0"], "dwell=0 is out of range"),
+    ("file:FILE", ["--browser_port=0"], "browser_port=0 and browser=False disagree"),
   ],
 )
 def test_mistakes_are_sentences(tmp_path, models, micrograph, microscope, flags, said):

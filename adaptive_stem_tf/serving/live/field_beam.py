@@ -2,6 +2,7 @@
 
 import collections
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from adaptive_stem_tf.serving.live import microscope
 
 # A scan generator's server buffers commands and samples. More under way than it has room for would
 # block both ends: each would wait for the other to read.
-SEGMENT, UNDER_WAY = 4096, 16_384  # positions, at most
-_SEGMENT_US = 1e5  # at most: what is under way is scanned even if the scan is stopped
+SEGMENT, UNDER_WAY = 4096, 16_384  # positions
+# Nor may more be under way than somebody who stops the scan is ready to wait for.
+_SEGMENT_US, _UNDER_WAY_US = 1e5, 4e5
+
+Watcher = Callable[[np.ndarray, np.ndarray], None]  # positions [n, 2] px, intensities [n]
 
 
 class FieldBeam(field_scan.Beam):
@@ -23,17 +27,24 @@ class FieldBeam(field_scan.Beam):
     decision_us: that planning a round takes by a simulated clock, us; 0 for what it takes here.
     stop: sends no more segments when that is requested, and parks the beam when those under way are
       measured.
+    watch: called after every segment.
   """
 
   def __init__(
-    self, scope: microscope.Microscope, decision_us: float = 0.0, stop: stop_lib.Stop | None = None
+    self,
+    scope: microscope.Microscope,
+    decision_us: float = 0.0,
+    stop: stop_lib.Stop | None = None,
+    watch: Watcher | None = None,
   ):
     super().__init__(scope.probe)
-    self._scope, self._decision_us = scope, decision_us
+    self._scope, self._decision_us, self._watch = scope, decision_us, watch
+    self._segment = int(np.clip(_SEGMENT_US / scope.dwell, 1, SEGMENT))
+    self._most = int(np.clip(_UNDER_WAY_US / scope.dwell, self._segment, UNDER_WAY))
     self.stop = self.stop if stop is None else stop
     self._counts: collections.deque[int] = collections.deque()  # segments of what was submitted
     self._waiting: collections.deque[np.ndarray] = collections.deque()  # segments not sent yet
-    self._sent: collections.deque[int] = collections.deque()  # positions of segments under way
+    self._sent: collections.deque[np.ndarray] = collections.deque()  # segments under way
     self._thinking: float | None = None  # s, since when nothing is asked of the beam
 
   def submit(self, positions: np.ndarray) -> None:
@@ -42,8 +53,7 @@ class FieldBeam(field_scan.Beam):
       took = self._decision_us or 1e6 * (time.perf_counter() - self._thinking)
       self._scope.clock.wait_until(self._scope.clock.now() + took)
     self._thinking = None
-    length = int(np.clip(_SEGMENT_US / self._scope.dwell, 1, SEGMENT))
-    segments = np.split(positions + 0.5, range(length, len(positions), length))
+    segments = np.split(positions, range(self._segment, len(positions), self._segment))
     self._counts.append(len(segments))
     self._waiting.extend(segments)
     self._send()
@@ -58,7 +68,9 @@ class FieldBeam(field_scan.Beam):
       if not self._sent:  # stopped, or broken, before this segment was sent
         break
       self._guarded(lambda: values.append(self._scope.collect()))
-      self._sent.popleft()
+      positions = self._sent.popleft()
+      if self._watch and not self.failure:
+        self._watch(positions, values[-1])
       self._send()
     if self.stop and not self._sent:
       self._guarded(self._scope.park)
@@ -67,12 +79,11 @@ class FieldBeam(field_scan.Beam):
 
   def _send(self):
     while self._waiting and not self.ended and self._has_room():
-      self._guarded(lambda: self._scope.submit(self._waiting[0]))
-      self._sent.append(len(self._waiting.popleft()))
+      self._guarded(lambda: self._scope.submit(self._waiting[0] + 0.5))
+      self._sent.append(self._waiting.popleft())
 
   def _has_room(self):
-    most = len(self._sent) < UNDER_WAY // SEGMENT
-    return most and sum(self._sent) + len(self._waiting[0]) <= UNDER_WAY
+    return sum(map(len, self._sent)) + len(self._waiting[0]) <= self._most
 
   def _guarded(self, act):
     """Acts; blanks the beam, and keeps the failure, if that fails."""

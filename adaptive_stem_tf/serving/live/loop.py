@@ -24,12 +24,12 @@ class Timing(NamedTuple):
   segment: int  # that was seen, from 0
   directs: int  # the segment that it should direct
   asked_us: float  # when the segment's intensities came, since the scan began
-  took_us: float  # from then to the decision, waiting for the one before included
-  busy_us: float  # that the model was at it
+  took_us: float | None  # from then to the decision, waiting for the one before included
+  busy_us: float | None  # that the model was at it; None, as took_us, if it was left out
   deadline_us: float  # how long it might take
   late: bool
   idle_us: float  # that the beam stood blanked before the segment it directs
-  angle: float  # rad, as decided
+  angle: float | None  # rad, as decided
   flown: float  # rad, as scanned
   predicted_error: float | None
 
@@ -50,7 +50,16 @@ class LiveScan(NamedTuple):
   ended_by: str | None = None
 
 
-Watcher = Callable[[np.ndarray, np.ndarray], None]  # positions [N, 2], intensities [N]
+class Progress(NamedTuple):
+  """What is known of a scan that goes on, for whoever shows it."""
+
+  positions: list[np.ndarray]  # [n, 2] px of each segment that is measured
+  intensities: list[np.ndarray]  # [n] of each, in the detector's units
+  ranges: IntensityRange  # by which they are mapped so far
+  timings: Callable[[], list[Timing]]  # of the decisions that are made when it is called
+
+
+Watcher = Callable[[Progress], None]
 
 
 class _Path:
@@ -127,13 +136,14 @@ def run(
   done = _Done(_Path(model.scan), ranges)
   began, allowed = scope.clock.now(), rules.deadline or model.scan.probes * scope.dwell
   stop = stop_lib.Stop() if stop is None else stop
-  finish = lambda decisions: _completed(
-    model,
-    done,
-    [_timing(seen, made, began, allowed, done.path) for seen, made in zip(done.moments, decisions)],
-  )
+  timings = lambda decisions: [
+    _timing(seen, made, began, allowed, done.path)
+    for seen, made in zip(list(done.moments), decisions)
+  ]
+  finish = lambda decisions: _completed(model, done, timings(decisions))
+  look = watch and (lambda: watch(done.progress(lambda: timings(deciding.made()))))
   try:
-    _scan(scope, model.scan, deciding, done, rules, watch, stop)
+    _scan(scope, model.scan, deciding, done, rules, look, stop)
     (scope.park if stop else scope.blank)()
   except BaseException as error:
     microscope.secure(scope)
@@ -167,10 +177,16 @@ class _Done:
   stopped: bool = False
   ended_by: str | None = None
 
+  def progress(self, timings: Callable[[], list[Timing]]) -> Progress:
+    """Returns what is known so far."""
+    count = len(self.measured)
+    return Progress(self.path.positions[:count], list(self.measured), self.ranges, timings)
 
-def _scan(scope, scan, deciding, done, rules, watch, stop):
+
+def _scan(scope, scan, deciding, done, rules, look, stop):
   """Runs the loop."""
   ahead, duration = 1 + scan.decision_delay, scan.probes * scope.dwell
+  allowed = rules.deadline or duration
   path, measured = done.path, done.measured
   flown = None
   stop.check()
@@ -182,12 +198,13 @@ def _scan(scope, scan, deciding, done, rules, watch, stop):
     done.ranges = done.ranges.update(measured[-1][None])
     more = not (done.stopped or stop) and len(path.positions) < scan.segments
     if more:
-      deciding.ask(done.ranges.to_unit(measured[-1][None])[0], flown)
-    if watch:  # while the actor decides
-      watch(np.concatenate(path.positions[: len(measured)]), np.concatenate(measured))
+      useless = None if rules.late == "wait" else collected + allowed
+      deciding.ask(done.ranges.to_unit(measured[-1][None])[0], flown, useless)
+    if look:  # while the actor decides
+      look()
     if not more:
       continue
-    decision = deciding.answer(collected + (rules.deadline or duration))
+    decision = deciding.answer(collected + allowed)
     late = decision is None
     if late and rules.late == "wait":
       decision = deciding.answer(None)
@@ -261,18 +278,18 @@ def _completed(model, done, timings):
 
 
 def _timing(moment, decision, began, allowed, path):
-  """Joins what the loop saw of a decision with the decision, which may have come later."""
+  """Joins what the loop saw of a decision with the decision, which may have come later or never."""
   flown = path.directions[moment.directs]
   return Timing(
     moment.segment,
     moment.directs,
     moment.collected - began,
-    decision.ready - moment.collected,
-    decision.busy,
+    decision and decision.ready - moment.collected,
+    decision and decision.busy,
     allowed,
     moment.late,
     moment.idle,
-    decision.angle,
+    decision and decision.angle,
     float(np.arctan2(flown[1], flown[0])),
-    decision.predicted_error,
+    decision and decision.predicted_error,
   )

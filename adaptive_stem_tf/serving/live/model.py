@@ -8,9 +8,11 @@ import numpy as np
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.serving import corrector as corrector_lib
-from adaptive_stem_tf.serving import edge, extra, litert, local, stepping
-from adaptive_stem_tf.serving.live.rules import ENGINES
+from adaptive_stem_tf.serving import edge, extra, local, stepping
+from adaptive_stem_tf.serving.live import engines, rules
 from adaptive_stem_tf.serving.stepping import Answer
+
+_WARM = 20  # decisions
 
 
 class Decider(Protocol):
@@ -35,20 +37,21 @@ class ExportedModel:
   Attributes:
     scan: its geometry; `scan.truncate` says whether `step` returns predicted_error.
     filter_sigma: px, of the targets it was trained on.
+    engine: what runs it.
   """
 
   def __init__(
     self,
     folder: str | os.PathLike,
-    engine: str = "savedmodel",
+    engine: str = rules.TENSORFLOW,
     corrector: str | os.PathLike | None = None,
   ):
-    """Reads NAME/VERSION, and calls it once, so that the first decision is no slower than the
-    others.
+    """Reads NAME/VERSION, and calls it a few times, so that the first decisions are no slower than
+    the others.
 
     Args:
       folder: of the SavedModel.
-      engine: what runs it: `savedmodel`, TensorFlow in this process, or `litert`, its fast path.
+      engine: what runs it, as `engines.choose` takes it.
       corrector: folder of a SavedModel that completes distorted scans in place of its generator;
         None for none.
 
@@ -71,12 +74,14 @@ class ExportedModel:
       raise ValueError(
         f"model={folder} follows a fixed path ({experiment.scan.path}): a live scan needs an actor."
       )
-    self._engine = _engine(folder, engine)
+    self.engine = engines.choose(folder, engine)
+    self._engine = _load(folder, self.engine.name)
     self.scan, self.filter_sigma = experiment.scan, experiment.data.filter_sigma
     self._complete = (
       corrector_lib.Corrector(corrector, self.scan.image_size) if corrector else self._engine
     ).complete
-    self.step(np.zeros(self.scan.probes), self.start())
+    for _ in range(_WARM):
+      self.step(np.zeros(self.scan.probes), self.start())
     self.complete(np.zeros([self.scan.image_size, self.scan.image_size, 2]))
 
   def start(self) -> Answer:
@@ -92,9 +97,7 @@ class ExportedModel:
     return self._complete(np.asarray(partial_scan, np.float32)[None])[0, ..., 0]
 
 
-def _engine(folder: pathlib.Path, name: str) -> stepping.Scanner:
-  if name not in ENGINES:
-    raise ValueError(f"engine={name!r} is unknown: choose {' or '.join(ENGINES)}.")
-  if name == "savedmodel":
-    return local.LocalModel(folder)
-  return edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)
+def _load(folder: pathlib.Path, name: str) -> stepping.Scanner:
+  if name == rules.LITERT:
+    return edge.EdgeModel(engines.litert_folder(folder))
+  return local.LocalModel(folder)

@@ -1,25 +1,17 @@
-"""The live picture: a PNG that is refreshed, or a window, drawn by a process of its own.
+"""What is shown of a scan along a path while it goes on, and at its end."""
 
-Drawing takes a hundred times as long as a decision: it must not happen where decisions are made.
-"""
-
-import contextlib
-import os
-import pathlib
-import pickle
-import subprocess
-import sys
-import threading
-from typing import IO, NamedTuple
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib import axes as axes_lib
 from matplotlib import collections, figure, ticker
 
 from adaptive_stem_tf.evaluation import figures, style
 
-_SERVE = "from adaptive_stem_tf.serving.live import picture; picture.serve()"
-_PATIENCE = 60.0  # s, for the last picture
 _TIME_UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
+_PANEL = (3.4, 3.6)  # inches
 
 
 class Frame(NamedTuple):
@@ -30,135 +22,117 @@ class Frame(NamedTuple):
   intensities: np.ndarray  # [N]
   probes: int  # per segment
   segments: int  # of a whole scan
-  completion: np.ndarray | None = None  # [S, S]; None while scanning
-  took: np.ndarray | None = None  # [K] us, decision times; None while scanning
-  late: np.ndarray | None = None  # [K] bool
+  completion: np.ndarray | None = None  # [S, S]; None while it is not known
+  took: np.ndarray = np.zeros(0)  # [K] us, decision times; NaN for those left out
+  late: np.ndarray = np.zeros(0, bool)  # [K]
   deadline: float = 0.0  # us
   predicted: np.ndarray | None = (
     None  # [K], predicted 10 MSE; None if the model does not predict it
   )
   truth: np.ndarray | None = None  # [S, S], what was scanned; None if it is not known
   pixel_size_nm: float | None = None  # None if unknown
+  # [S, S, 2] in [-1, 1], what a model would complete; None at the end
+  partial: np.ndarray | None = None
+  black_and_white: tuple[float, float] = (-1.0, 1.0)  # the intensities that are -1 and 1 in it
+  state: str = "scanning"  # over, stopped
+
+  def completed(self, completes: Callable[[np.ndarray], np.ndarray]) -> "Frame":
+    """Returns the frame with a completion of what was measured so far, unless it has one."""
+    if self.completion is not None or self.partial is None:
+      return self
+    low, high = self.black_and_white
+    return self._replace(completion=low + (completes(self.partial) + 1) / 2 * (high - low))
+
+  def draw(self, columns: int | None = None) -> figure.Figure:
+    """Draws it in rows of `columns` panels; None: in one row."""
+    return draw(self, columns)
+
+  def words(self) -> dict[str, str]:
+    """Returns `state` and `text`, for a page."""
+    count, text = len(self.took), _progress(self)
+    if count:
+      late = "none late" if not self.late.any() else f"{self.late.sum()} late"
+      text += f"; {count} decisions, {late}"
+    if not np.isnan(self.took).all():
+      median, unit = _in_units(float(np.nanmedian(self.took)))
+      text += f", median {median:.3g} {unit}"
+    return {"state": self.state, "text": f"{text}."}
 
 
 @style.look()
-def draw(frame: Frame) -> figure.Figure:
-  """Draws the partial scan with the beam's path and, at the end, the completion and how long
-  decisions took.
+def draw(frame: Frame, columns: int | None = None) -> figure.Figure:
+  """Draws the partial scan with the beam's path, the completion and how long decisions took.
 
   Where the specimen is known, it comes first.
+
+  Args:
+    frame: what is drawn.
+    columns: panels in a row, or fewer where rows would have gaps; None: all.
   """
-  images = {
-    name: image
-    for name, image in (("specimen", frame.truth), ("completion", frame.completion))
-    if image is not None
-  }
-  done = frame.completion is not None
-  panels = 1 + len(images)
-  canvas = figure.Figure(figsize=(3.2 * panels + 3.8 * done, 3.4), layout="constrained")
-  axes = list(
-    canvas.subplots(1, panels + done, squeeze=False, width_ratios=[1.0] * panels + [1.25] * done)[0]
-  )
-  if done:
-    _draw_times(axes.pop(), frame)
-  _draw_partial(axes.pop(1 if frame.truth is not None else 0), frame)
-  for panel, (name, image) in zip(axes, images.items()):
-    panel.imshow(_unit(frame, image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    panel.set_title(name, fontsize=9)
-    style.bare(panel)
-    style.scale_bar(panel, image.shape, frame.pixel_size_nm)
+  image = lambda name, values: lambda axes: _draw_image(axes, frame, name, values)
+  panels = [
+    lambda axes: _draw_partial(axes, frame),
+    image("completion" if frame.state != "scanning" else "completion so far", frame.completion),
+    lambda axes: _draw_times(axes, frame),
+  ]
+  if frame.truth is not None:
+    panels.insert(0, image("specimen", frame.truth))
+  return compose(panels, columns)
+
+
+def compose(
+  panels: Sequence[Callable[[axes_lib.Axes], None]], columns: int | None
+) -> figure.Figure:
+  """Draws panels in as few rows as have at most `columns` of them; None: in one row."""
+  rows = -(-len(panels) // (columns or len(panels)))
+  columns = -(-len(panels) // rows)
+  canvas = figure.Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
+  for axes, panel in itertools.zip_longest(
+    canvas.subplots(rows, columns, squeeze=False).flat, panels
+  ):
+    if panel:
+      panel(axes)
+    else:
+      axes.remove()
   return canvas
 
 
-def serve() -> None:
-  """Draws frames that come on standard input; answers a byte for each. Started by `LivePicture`."""
-  path, window = pickle.load(sys.stdin.buffer)
-  show = _window() if window else None
-  while True:
-    try:
-      frame = pickle.load(sys.stdin.buffer)
-    except EOFError:
-      return
-    canvas = draw(frame)
-    style.save(canvas, path, dpi=130)
-    if show:
-      show(figures.pixels(canvas, dpi=130))
-    sys.stdout.buffer.write(b".")
-    sys.stdout.buffer.flush()
+def missing(axes: axes_lib.Axes, name: str) -> None:
+  """Draws that something is not known yet."""
+  axes.set_title(name, fontsize=9)
+  axes.text(0.5, 0.5, "not yet", ha="center", va="center", color="0.5")
+  axes.set(aspect="equal", xlim=(0, 1), ylim=(0, 1))
+  style.bare(axes)
 
 
-class LivePicture:
-  """Shows a scan while it goes on; pictures that would come faster than they are drawn are left
-  out.
-
-  Args:
-    file: of the PNG.
-    window: whether it is shown in a window as well.
-  """
-
-  def __init__(self, file: str | os.PathLike, window: bool = False):
-    pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
-    search = os.pathsep.join(entry for entry in sys.path if entry)
-    self._process = subprocess.Popen(
-      [sys.executable, "-c", _SERVE],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      env={**os.environ, "PYTHONPATH": search},
-      start_new_session=True,
-    )
-    self._input: IO[bytes] = self._process.stdin  # type: ignore[assignment]
-    self._idle = threading.Event()
-    threading.Thread(target=self._listen, daemon=True).start()
-    self._write((str(file), window))
-    self._idle.set()
-
-  def show(self, frame: Frame) -> None:
-    """Has a frame drawn, unless one is being drawn or the process that draws has ended."""
-    if self._idle.is_set() and self._process.poll() is None:  # else nobody would set it again
-      self._idle.clear()
-      self._write(frame)
-
-  def finish(self, frame: Frame) -> bool:
-    """Draws the last frame and ends the process; returns whether it could draw."""
-    self._idle.wait(_PATIENCE)
-    self._write(frame)
-    with contextlib.suppress(OSError):
-      self._input.close()
-    return self._process.wait(_PATIENCE) == 0
-
-  def close(self) -> None:
-    """Ends the process."""
-    self._process.kill()
-    self._process.wait()
-
-  def _write(self, what):
-    with contextlib.suppress(OSError):  # if it died, the scan goes on without a picture
-      self._input.write(pickle.dumps(what))
-      self._input.flush()
-
-  def _listen(self):
-    while self._process.stdout and self._process.stdout.read(1):
-      self._idle.set()
-    self._idle.set()
+def _progress(frame):
+  done = len(frame.positions) // frame.probes
+  share = drawn(frame, frame.intensities)[..., 1].mean()
+  return f"{done} of {frame.segments} segments, {share:.1%} of pixels"
 
 
-def _window():
-  """Opens a window; returns what shows pixels in it."""
-  from matplotlib import pyplot  # needs a display
+def _in_units(microseconds):
+  """Returns a time in the unit that suits it, and the unit."""
+  scale, unit = next((entry for entry in _TIME_UNITS if microseconds >= entry[0]), _TIME_UNITS[-1])
+  return microseconds / scale, unit
 
-  pyplot.switch_backend("TkAgg")
-  shown = pyplot.figure("live scan", layout="constrained")
 
-  def show(pixels):
-    """Shows an image [H, W, 4] in the window."""
-    shown.clear()
-    shown.set_size_inches(pixels.shape[1] / shown.dpi, pixels.shape[0] / shown.dpi)
-    axes = shown.add_axes((0, 0, 1, 1))
-    axes.imshow(pixels)
-    axes.axis("off")
-    pyplot.pause(0.001)
+def drawn(frame: Frame, values: np.ndarray) -> np.ndarray:
+  """Returns values [N] at the positions of a frame as a partial scan [S, S, 2]."""
+  partial = np.zeros([frame.size, frame.size, 2], np.float32)
+  rows, columns = np.floor(np.clip(frame.positions, 0, frame.size - 1)).astype(int).T
+  partial[rows, columns] = np.stack([values, np.ones(len(rows))], -1)
+  return partial
 
-  return show
+
+def _draw_image(axes, frame, name, values):
+  if values is None:
+    missing(axes, name)
+    return
+  axes.imshow(_unit(frame, values), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+  axes.set_title(name, fontsize=9)
+  style.bare(axes)
+  style.scale_bar(axes, values.shape, frame.pixel_size_nm)
 
 
 def _unit(frame, values):
@@ -168,9 +142,7 @@ def _unit(frame, values):
 
 
 def _draw_partial(axes, frame):
-  partial = np.zeros([frame.size, frame.size, 2])
-  rows, columns = np.floor(np.clip(frame.positions, 0, frame.size - 1)).astype(int).T
-  partial[rows, columns] = np.stack([_unit(frame, frame.intensities), np.ones(len(rows))], -1)
+  partial = drawn(frame, _unit(frame, frame.intensities))
   axes.imshow(figures.partial_picture(partial), interpolation="nearest")
   path = frame.positions[:, ::-1] - 0.5  # imshow's first pixel is centred on 0
   lines = collections.LineCollection(
@@ -184,23 +156,23 @@ def _draw_partial(axes, frame):
   )
   style.bare(axes)
   style.scale_bar(axes, partial.shape, frame.pixel_size_nm)
-  done = len(path) // frame.probes
-  axes.set_title(
-    f"{done} of {frame.segments} segments, {partial[..., 1].mean():.1%} of pixels\n"
-    "path from first (dark) to last (bright)",
-    fontsize=9,
-  )
+  axes.set_title(f"{_progress(frame)}\npath from first (dark) to last (bright)", fontsize=9)
 
 
 def _draw_times(axes, frame):
   """Draws how long each decision took, and what the model predicted."""
-  longest = max(frame.deadline, *frame.took) if len(frame.took) else frame.deadline
+  longest = float(np.nanmax([frame.deadline, *frame.took]))
   scale, unit = next((entry for entry in _TIME_UNITS if longest >= entry[0]), _TIME_UNITS[-1])
   decisions, late = np.arange(1, len(frame.took) + 1), np.asarray(frame.late, bool)
-  kinds = ((~late, "o", style.COLOURS[0], "in time"), (late, "X", style.LATE, "late"))
+  left_out = np.isnan(frame.took)
+  kinds = (
+    (~late, "o", style.COLOURS[0], "in time"),
+    (late & ~left_out, "X", style.LATE, "late"),
+    (left_out, "|", style.LATE, "left out"),
+  )
   for chosen, mark, colour, label in kinds:
     if chosen.any():
-      took = frame.took[chosen] / scale
+      took = np.where(left_out, frame.deadline, frame.took)[chosen] / scale
       axes.plot(decisions[chosen], took, mark, color=colour, markersize=5, label=label)
   deadline = frame.deadline / scale
   axes.axhline(deadline, color="0.3", linestyle="--", linewidth=1)

@@ -10,26 +10,60 @@ import numpy as np
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.serving import image_scan
-from adaptive_stem_tf.serving.live.loop import LiveScan, Rules, Timing
+from adaptive_stem_tf.serving.live import picture
+from adaptive_stem_tf.serving.live.engines import Engine
+from adaptive_stem_tf.serving.live.loop import LiveScan, Progress, Rules, Timing
 from adaptive_stem_tf.serving.live.picture import Frame
+from adaptive_stem_tf.serving.live.rules import TENSORFLOW
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
 
 def decision_times(timings: Sequence[Timing]) -> dict[str, Any]:
   """Returns how long decisions took, how many were late, and how long the beam waited.
 
-  `decision_us` is the model's own time, `latency_us` counts from a segment's last intensity,
-  waiting for the decision before included; of each the median, the 99th percentile and the
-  greatest.
+  `late` counts those that were left out, too. `decision_us` is the model's own time, `latency_us`
+  counts from a segment's last intensity, waiting for the decision before included; of each the
+  median, the 99th percentile and the greatest.
   """
   return {
     "decisions": len(timings),
     "late": sum(t.late for t in timings),
-    "decision_us": _quantiles([t.busy_us for t in timings]),
-    "latency_us": _quantiles([t.took_us for t in timings]),
+    "left_out": sum(t.busy_us is None for t in timings),
+    "decision_us": _quantiles([t.busy_us for t in timings if t.busy_us is not None]),
+    "latency_us": _quantiles([t.took_us for t in timings if t.took_us is not None]),
     "deadline_us": float(timings[0].deadline_us) if timings else None,
     "beam_waited_us": float(sum(t.idle_us for t in timings)),
   }
+
+
+def warning(timings: Sequence[Timing], rules: Rules, engine: Engine, probes: int) -> str | None:
+  """Returns that a scan was hardly adaptive, and what to do; None if at most half was late.
+
+  Args:
+    timings: of the scan.
+    rules: of lateness.
+    engine: what decided.
+    probes: per segment.
+  """
+  told = decision_times(timings)
+  if rules.late == "wait" or 2 * told["late"] <= told["decisions"]:
+    return None
+  how = "not" if told["late"] == told["decisions"] else "hardly"
+  words = (
+    f"{told['late']} of {told['decisions']} decisions were late and the beam went on without them: "
+    f"the scan was {how} adaptive. "
+  )
+  times = told["decision_us"]
+  if not times:
+    return words
+  allowed = told["deadline_us"]
+  words += f"A decision took {times['p50']:.0f} us (p99 {times['p99']:.0f}), of {allowed:.0f} us. "
+  remedies = [f"--dwell_us={np.ceil(1.25 * times['p99'] / probes):.0f} or more", "--late=wait"]
+  if rules.deadline:
+    remedies[0] = f"--deadline_us={np.ceil(1.25 * times['p99']):.0f} or more"
+  if engine.name == TENSORFLOW:
+    remedies.insert(0, f"LiteRT instead of {engine.words}")
+  return f"{words}Choose {', '.join(remedies[:-1])}, or {remedies[-1]}."
 
 
 def _quantiles(times):
@@ -114,19 +148,47 @@ def last_frame(
   pixel_size_nm: float | None = None,
 ) -> Frame:
   """Returns the picture at the end of a scan."""
-  timings = scanned.timings
+  known = frame_of(
+    (scanned.positions, scanned.intensities), scanned.timings, scan, rules, truth, pixel_size_nm
+  )
+  state = "stopped" if scanned.ended_by else "over"
+  return known._replace(completion=scanned.completion, state=state)
+
+
+def frame_of(
+  measured: tuple[np.ndarray, np.ndarray],
+  timings: Sequence[Timing],
+  scan: config.Scan,
+  rules: Rules,
+  truth: np.ndarray | None,
+  pixel_size_nm: float | None = None,
+) -> Frame:
+  """Returns the picture of what was measured, positions [N, 2] px and intensities [N]."""
   predicted = [timing.predicted_error for timing in timings if timing.predicted_error is not None]
   return Frame(
     scan.image_size,
-    scanned.positions,
-    scanned.intensities,
+    *measured,
     scan.probes,
     scan.segments,
-    scanned.completion,
-    np.array([timing.took_us for timing in timings]),
-    np.array([timing.late for timing in timings], bool),
-    timings[0].deadline_us if timings else rules.deadline,
-    np.array(predicted) if predicted else None,
-    truth,
-    pixel_size_nm,
+    took=np.array([timing.took_us for timing in timings], np.float64),  # NaN if left out
+    late=np.array([timing.late for timing in timings], bool),
+    deadline=timings[0].deadline_us if timings else rules.deadline,
+    predicted=np.array(predicted) if predicted else None,
+    truth=truth,
+    pixel_size_nm=pixel_size_nm,
   )
+
+
+def frame_so_far(
+  progress: Progress,
+  scan: config.Scan,
+  rules: Rules,
+  truth: np.ndarray | None,
+  pixel_size_nm: float | None = None,
+) -> Frame:
+  """Returns the picture of a scan that goes on."""
+  measured = np.concatenate(progress.positions), np.concatenate(progress.intensities)
+  known = frame_of(measured, progress.timings(), scan, rules, truth, pixel_size_nm)
+  low, high = (float(end[0]) for end in (progress.ranges.low, progress.ranges.high))
+  unit = progress.ranges.to_unit(known.intensities[None])[0]
+  return known._replace(partial=picture.drawn(known, unit), black_and_white=(low, high))

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-ENGINES = ("savedmodel", "litert")  # what decides and completes
+AUTO, TENSORFLOW, LITERT = ENGINES = ("auto", "tensorflow", "litert")  # what decides and completes
 LATE = ("repeat", "wait")
 
 

@@ -25,15 +25,16 @@ class Ranking:
     measured = inputs["mask"][0, ..., 0] > 0
     unit = (IMAGE / 1919 * 2 - 1) * measured
     np.testing.assert_allclose(inputs["partial_field"][0, ..., 0], unit, atol=1e-6)
+    images = ("completion", "standard_deviation", "interpolation")
+    completed = dict.fromkeys(images, np.zeros([1, *SHAPE, 1]))
     if name == "complete":
-      image = np.zeros([1, *SHAPE, 1])
-      return dict.fromkeys(("completion", "standard_deviation", "interpolation"), image)
+      return completed
     number = int(inputs["round_number"][0])
     assert (inputs["state_mask"] <= inputs["mask"]).all()
     assert measured.sum() <= COUNTS[number]
     self.plans.append(int(measured.sum()))
     self._rank = 0.5 * self._rank + 0.5 * np.random.default_rng(number).random(SHAPE)
-    return {**self._chosen(measured, COUNTS[number]), "state_mask": inputs["mask"]}
+    return {**completed, **self._chosen(measured, COUNTS[number]), "state_mask": inputs["mask"]}
 
   def _chosen(self, measured, count):
     order = np.argsort(np.where(measured, -1.0, self._rank), axis=None)[:count]

@@ -119,3 +119,21 @@ def test_slow_dwells_go_in_short_segments_so_that_a_stop_is_soon():
   beam.submit(np.argwhere(np.ones([20, 20], bool)))
   stop.request("a person")
   assert len(beam.collect()) * scope.dwell <= 0.4e6
+
+
+def test_what_is_under_way_is_little_where_dwells_are_long():
+  scope = Counting()
+  scope.dwell = 1000.0
+  field_beam.FieldBeam(scope).submit(np.argwhere(np.ones([32, 32], bool)))
+  assert scope.lengths == [100] * 4  # a tenth of a second each
+
+
+def test_a_watcher_sees_every_segment():
+  scope, seen = Counting(), []
+  beam = field_beam.FieldBeam(scope, watch=lambda *part: seen.append(part))
+  positions = np.argwhere(np.ones([32, 256], bool))
+  beam.submit(positions)
+  values = beam.collect()
+  assert [len(at) for at, _ in seen] == [4096, 4096]
+  np.testing.assert_array_equal(np.concatenate([at for at, _ in seen]), positions)
+  np.testing.assert_array_equal(np.concatenate([part for _, part in seen]), values)

@@ -1,5 +1,6 @@
 """The live scan: order, lateness, stopping, failure."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf.intensities import Normalisation
+from adaptive_stem_tf.serving import edge
 from adaptive_stem_tf.serving import stop as stop_lib
-from adaptive_stem_tf.serving.live import deciding, loop, microscope, model, twin
+from adaptive_stem_tf.serving.live import deciding, engines, loop, microscope, model, twin
 from adaptive_stem_tf.serving.live.rules import Rules
 from tests import exports as exports_lib
 from tests import tiny
@@ -179,6 +181,86 @@ def test_with_a_delay_too_the_last_direction_is_repeated():
   assert scope.clock.now() == 4 * SEGMENT
 
 
+@pytest.mark.parametrize("delay", [0, 1])
+def test_one_slow_decision_does_not_make_all_later_ones_late(delay):
+  follows = Scripted(delay=delay)
+  follows.scan = dataclasses.replace(follows.scan, segments=14)
+  took = [36.0] * 14
+  took[2] = 150.0  # of 40 us
+  scanned, _ = scan(follows, took=took)
+  late = [timing.late for timing in scanned.timings]
+  behind = 3 if delay else 1
+  assert late == [False] * 2 + [True] * (1 + behind) + [False] * (10 - behind - delay)
+  times = [timing.took_us for timing in scanned.timings[3:]]
+  assert times[:behind] == [None] * behind and times[behind:] == [36] * (len(times) - behind)
+  # The actor goes on from where the beam is, after as many segments.
+  state = follows.states[3]
+  starts = np.concatenate([[[8.0, 8.0]], 8 + 4 * np.cumsum(_steps(scanned), 0)])
+  np.testing.assert_allclose(state["state_position"][0], starts[3 + behind], atol=1e-3)
+  assert state["state_segment"][0] == 3 + behind
+
+
+def _steps(scanned):
+  """Returns the steps [T, 2] px that were flown."""
+  flown = [DIAGONAL] * (14 - len(scanned.timings)) + [timing.flown for timing in scanned.timings]
+  return np.sqrt(2) * np.stack([np.cos(flown), np.sin(flown)], 1)
+
+
+def test_decisions_that_are_always_too_slow_are_made_all_the_same():
+  follows = Scripted(delay=1)
+  follows.scan = dataclasses.replace(follows.scan, segments=14)
+  scanned, _ = scan(follows, took=60.0)
+  made = [timing.busy_us is not None for timing in scanned.timings]
+  assert all(timing.late for timing in scanned.timings) and 7 <= sum(made) < 12
+
+
+class Hand:
+  """A clock that is set by hand."""
+
+  time = 0.0
+
+  def now(self):
+    return self.time
+
+  def wait_until(self, when):
+    self.time = max(self.time, when)
+
+
+class Blocked(Scripted):
+  """Decides when it is let."""
+
+  def __init__(self):
+    super().__init__(delay=1)
+    self.let = threading.Semaphore(0)
+    self.begun = threading.Semaphore(0)
+
+  def step(self, observation, answer):
+    self.begun.release()
+    assert self.let.acquire(timeout=20)
+    return super().step(observation, answer)
+
+
+def test_in_real_time_too_decisions_that_are_behind_are_left_out():
+  follows, clock, flown = Blocked(), Hand(), np.ones(2)
+  decides = deciding.Threaded(follows, clock)
+  decides.ask(np.zeros(4), None, 100.0)
+  follows.begun.acquire(timeout=20)
+  clock.time = 40.0
+  follows.let.release()  # took 40
+  assert decides.answer(None).busy == 40
+  decides.ask(np.zeros(4), None, 200.0)
+  follows.begun.acquire(timeout=20)
+  for time in (200.0, 300.0, 400.0):
+    clock.time = time
+    decides.ask(np.full(4, time), flown, time + 100.0)
+  clock.time = 410.0
+  follows.let.release(3)  # two of three that wait fit into the 90 us that are left
+  seen = [decision is not None for decision in decides.every()]
+  assert seen == [True, True, False, True, True] and decides.made() == decides.every()
+  assert [int(values[0]) for values in follows.seen] == [0, 0, 300, 400]
+  decides.close()
+
+
 def test_a_deadline_can_be_given():
   scanned, _ = scan(Scripted(), took=30.0, deadline=25.0)
   assert all(timing.late and timing.deadline_us == 25 for timing in scanned.timings)
@@ -202,11 +284,16 @@ def test_a_scan_stops_when_its_predicted_error_is_low():
 
 
 def test_a_watcher_sees_every_segment():
-  seen = []
-  scan(
-    Scripted(), watch=lambda positions, intensities: seen.append((len(positions), len(intensities)))
-  )
-  assert seen == [(4, 4), (8, 8), (12, 12), (16, 16)]
+  seen, known = [], []
+
+  def watch(progress):
+    seen.append((len(progress.positions), sum(map(len, progress.intensities))))
+    known.append([timing.late for timing in progress.timings()])
+    assert progress.ranges.low == -1
+
+  scanned, _ = scan(Scripted(), took=[10.0, 60.0, 10.0], watch=watch)
+  assert seen == [(1, 4), (2, 8), (3, 12), (4, 16)]
+  assert known == [[], [False], [False, True], [False, True, False]]
 
 
 class Failing(twin.DigitalTwin):
@@ -296,7 +383,7 @@ def test_a_scan_is_stopped_on_request(delay):
   whole, _ = scan(Scripted(delay=delay))
   stop, scope = stop_lib.Stop(), Failing(lambda values: values)
   follows = Scripted(delay=delay)
-  watch = lambda positions, _: len(positions) == 8 and stop.request("a person")
+  watch = lambda progress: len(progress.positions) == 2 and stop.request("a person")
   decides = deciding.Simulated(follows, scope.clock, lambda _: 10.0)
   scanned = loop.run(scope, follows, decides, mapping((-1, 1)), Rules(), watch, stop)
   measured = 8 + 4 * delay  # what is under way is measured
@@ -380,7 +467,7 @@ def exported(exports):
   return {0: exports(exports_lib.PLAIN), 1: exports("stopping")}
 
 
-@pytest.mark.parametrize("delay, engine", [(0, "savedmodel"), (1, "savedmodel"), (1, "litert")])
+@pytest.mark.parametrize("delay, engine", [(0, "tensorflow"), (1, "tensorflow"), (1, "litert")])
 def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay, engine):
   follows = model.ExportedModel(exported[delay], engine)
   assert follows.scan.truncate == bool(delay)
@@ -394,13 +481,25 @@ def test_an_exported_model_scans_a_perfect_twin_as_in_training(exported, delay, 
   assert all((timing.predicted_error is not None) == bool(delay) for timing in scanned.timings)
 
 
+def test_the_fast_path_is_taken_where_there_is_one(exported, monkeypatch):
+  fast, slow = exported[1], exported[0]
+  assert (
+    engines.choose(fast).name == "litert" and engines.choose(fast, "tensorflow").name != "litert"
+  )
+  assert engines.choose(slow).name == "tensorflow" and "no fast path" in engines.choose(slow).words
+  monkeypatch.setattr(edge, "Interpreter", None)
+  assert engines.choose(fast).name == "tensorflow" and "`edge`" in engines.choose(fast).words
+
+
 def test_folders_without_a_model_are_refused(tmp_path, exported):
   with pytest.raises(ValueError, match="holds no saved_model.pb: give a folder NAME/VERSION"):
     model.ExportedModel(tmp_path)
   (tmp_path / "saved_model.pb").write_bytes(b"")
   with pytest.raises(ValueError, match="has no configuration of ours"):
     model.ExportedModel(tmp_path)
-  with pytest.raises(ValueError, match="engine='gpu' is unknown: choose savedmodel or litert"):
+  with pytest.raises(
+    ValueError, match="engine='gpu' is unknown: choose auto, tensorflow or litert"
+  ):
     model.ExportedModel(exported[0], "gpu")
   with pytest.raises(
     FileNotFoundError, match="litert/start.npz is missing: launch.export --litert writes it"

@@ -1,0 +1,259 @@
+"""A process of its own that draws a scan while it goes on: to a file, a window, or a page.
+
+Drawing takes a hundred times as long as a decision: it must not happen where decisions are made.
+"""
+
+import contextlib
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, NamedTuple, Protocol
+
+import numpy as np
+from matplotlib import figure
+
+from adaptive_stem_tf import quiet
+from adaptive_stem_tf.evaluation import figures, style
+from adaptive_stem_tf.serving import edge
+from adaptive_stem_tf.serving import stop as stop_lib
+from adaptive_stem_tf.serving.live import browser, engines, rules
+
+_SERVE = "from adaptive_stem_tf.serving.live import drawing; drawing.serve()"
+_PATIENCE = 60.0  # s, for the process to start and to draw the last picture
+_APART = 0.5  # s between pictures: more of them would take what decisions need of the computer
+_DPI, _PAGE_DPI = 130, 110
+
+Completes = Callable[[np.ndarray], np.ndarray]  # a partial scan [S, S, 2] -> [S, S]
+
+
+class Completer(NamedTuple):
+  """The model that completes scans while they go on: arguments of `model.ExportedModel`."""
+
+  folder: str
+  engine: str
+  corrector: str | None
+
+  def load(self) -> Completes:
+    """Loads it, in the process that draws."""
+    if not self.corrector and engines.choose(self.folder, self.engine).name == rules.LITERT:
+      fast = edge.EdgeModel(engines.litert_folder(self.folder))
+      return lambda partial: fast.complete(np.asarray(partial, np.float32)[None])[0, ..., 0]
+    with quiet.hushed():
+      from adaptive_stem_tf.serving.live import model  # imports TensorFlow, which takes seconds
+
+      return model.ExportedModel(*self).complete
+
+
+class Frame(Protocol):
+  """What is known of a scan at one moment."""
+
+  def completed(self, completes: Completes) -> "Frame":
+    """Returns the frame with a completion of what was measured so far, unless it has one."""
+
+  def draw(self, columns: int | None = None) -> figure.Figure:
+    """Draws it in rows of `columns` panels; None: in one row."""
+
+  def words(self) -> dict[str, str]:
+    """Returns `state` (scanning, over, stopped) and `text`, for a page."""
+
+
+class Views(NamedTuple):
+  """Where pictures are shown."""
+
+  file: str | None  # a PNG that is refreshed
+  window: bool = False
+  port: int | None = None  # of a page for browsers on this computer; 0 for any that is free
+
+  def any(self) -> bool:
+    """Returns whether there is anything to draw for."""
+    return self != Views(None)
+
+
+class Drawing:
+  """Shows a scan while it goes on; pictures that would come faster than they are drawn are left
+  out.
+
+  Args:
+    views: where.
+    completer: what completes scans that go on; None: completions come with their ends.
+    stop: of the scan; somebody who presses Stop on the page requests it.
+
+  Raises:
+    browser.BrowserError: if a page is wanted and cannot be served.
+  """
+
+  def __init__(
+    self, views: Views, completer: Completer | None = None, stop: stop_lib.Stop | None = None
+  ):
+    self._stop = stop_lib.Stop() if stop is None else stop
+    if views.port is not None:
+      browser.check()
+    search = os.pathsep.join(entry for entry in sys.path if entry)
+    self._process = subprocess.Popen(
+      [sys.executable, "-c", _SERVE],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      env={**os.environ, "PYTHONPATH": search},
+      start_new_session=True,
+    )
+    self._input: IO[bytes] = self._process.stdin  # type: ignore[assignment]
+    self._changed = threading.Condition()
+    self._said: dict[str, str] = {}  # by the process, by kind
+    self._newest: Callable[[], Frame] | None = None  # waits to be drawn
+    self._idle = self._ended = False
+    self._write((views, completer))
+    for work in (self._listen, self._feed):
+      threading.Thread(target=work, daemon=True).start()
+
+  def page(self) -> str:
+    """Waits until the page is served; returns its address.
+
+    Raises:
+      browser.BrowserError: if it cannot be.
+    """
+    self._wait(lambda: "page" in self._said or "error" in self._said, _PATIENCE)
+    if "page" not in self._said:
+      self.close()
+      raise browser.BrowserError(self._said.get("error", "the process that serves it ended."))
+    return self._said["page"]
+
+  def opened(self, seconds: float) -> bool:
+    """Waits until somebody opens the page; returns whether somebody did in so many seconds."""
+    self._wait(lambda: "opened" in self._said or self._stop, seconds)
+    return "opened" in self._said
+
+  def show(self, make: Callable[[], Frame]) -> None:
+    """Has a frame drawn as soon as the one before is, unless a newer one comes; returns at once.
+
+    Args:
+      make: makes it, in a thread of its own.
+    """
+    with self._changed:
+      self._newest = make
+      self._changed.notify_all()
+
+  def finish(self, frame: Frame) -> bool:
+    """Draws the last frame and ends the process; returns whether it could draw."""
+    self._wait(lambda: self._idle, _PATIENCE)
+    self._end()
+    self._write(frame)
+    with contextlib.suppress(OSError):
+      self._input.close()
+    return self._process.wait(_PATIENCE) == 0
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._end()
+    self._process.kill()
+    self._process.wait()
+
+  def _end(self):
+    with self._changed:
+      self._ended = True
+      self._changed.notify_all()
+
+  def _wait(self, reached, seconds):
+    with self._changed:
+      self._changed.wait_for(lambda: reached() or self._ended, seconds)
+      return reached()
+
+  def _feed(self):
+    """Hands the newest frame over whenever the process has drawn the one before."""
+    while True:
+      with self._changed:
+        self._changed.wait_for(lambda: self._ended or (self._idle and self._newest))
+        make, self._newest = self._newest, None
+        if self._ended or make is None:
+          return
+        self._idle = False
+      self._write(make())
+
+  def _write(self, what):
+    with contextlib.suppress(OSError, ValueError):  # if it died, the scan goes on without a picture
+      self._input.write(pickle.dumps(what))
+      self._input.flush()
+
+  def _listen(self):
+    """Takes down what the process says, a line each."""
+    for line in self._process.stdout or ():
+      kind, _, text = line.decode().strip().partition(" ")
+      if kind == "stop":
+        self._stop.request("Stop in the browser")
+      with self._changed:
+        self._said[kind] = text
+        self._idle |= kind == "drawn"
+        self._changed.notify_all()
+    self._end()
+
+
+def serve() -> None:
+  """Draws frames that come on standard input, and says what happens. Started by `Drawing`."""
+  with contextlib.suppress(OSError, AttributeError):
+    os.nice(10)  # decisions come first
+  views, completer = pickle.load(sys.stdin.buffer)
+  answers, sys.stdout = sys.stdout, sys.stderr  # nothing else may write there
+
+  def say(text: str) -> None:
+    answers.write(f"{text}\n")
+    answers.flush()
+
+  completes = completer.load() if completer else None
+  try:
+    page = None if views.port is None else browser.Page(views.port, say)
+  except browser.BrowserError as error:
+    say(f"error {error}")
+    return
+  show = _window() if views.window else None
+  say("drawn nothing yet")
+  for frame in _frames():
+    began = time.monotonic()
+    _draw(frame.completed(completes) if completes else frame, views.file, show, page)
+    if frame.words()["state"] == "scanning":
+      time.sleep(max(0.0, began + _APART - time.monotonic()))
+    say("drawn")
+  if page:
+    page.close()
+
+
+def _frames():
+  while True:
+    try:
+      yield pickle.load(sys.stdin.buffer)
+    except EOFError:
+      return
+
+
+def _draw(frame, file, show, page):
+  """Draws a frame wherever it is shown."""
+  if file or show:
+    canvas = frame.draw()
+    if file:
+      style.save(canvas, pathlib.Path(file), dpi=_DPI)
+    if show:
+      show(figures.pixels(canvas, dpi=_DPI))
+  if page:
+    page.show(frame.words(), style.png(frame.draw(page.COLUMNS), _PAGE_DPI))
+
+
+def _window():
+  """Opens a window; returns what shows pixels in it."""
+  from matplotlib import pyplot  # needs a display
+
+  pyplot.switch_backend("TkAgg")
+  shown = pyplot.figure("live scan", layout="constrained")
+
+  def show(pixels):
+    """Shows an image [H, W, 4] in the window."""
+    shown.clear()
+    shown.set_size_inches(pixels.shape[1] / shown.dpi, pixels.shape[0] / shown.dpi)
+    axes = shown.add_axes((0, 0, 1, 1))
+    axes.imshow(pixels)
+    axes.axis("off")
+    pyplot.pause(0.001)
+
+  return show

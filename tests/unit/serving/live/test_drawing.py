@@ -1,0 +1,108 @@
+"""The process that draws: files and pages, what comes too fast, stops, and failures."""
+
+import importlib.util
+import io
+import socket
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from matplotlib import image
+from tornado import httpclient, ioloop, websocket
+
+from adaptive_stem_tf.serving import stop as stop_lib
+from adaptive_stem_tf.serving.live import browser, drawing, picture
+from tests.unit.serving.live import visitor
+
+POSITIONS = np.stack([np.linspace(0, 15, 16), np.linspace(3, 12, 16)], 1)
+
+
+def frame(**more):
+  return picture.Frame(16, POSITIONS, np.linspace(5, 9, 16), 4, 4, **more)
+
+
+LAST = frame(
+  completion=np.full([16, 16], 7.0), took=np.ones(3), late=np.zeros(3, bool), state="over"
+)
+
+
+def test_another_process_draws_and_skips_what_comes_too_fast(tmp_path):
+  made = []
+  shown = drawing.Drawing(drawing.Views(str(tmp_path / "live.png")))
+  for number in range(50):
+    shown.show(lambda number=number: made.append(number) or frame())  # returns at once
+  assert shown.finish(LAST)
+  assert made in ([], [49])  # the newest, if there was time
+  pixels = image.imread(tmp_path / "live.png")
+  assert pixels.shape[1] > 2 * pixels.shape[0] and pixels[..., :3].std() > 0.05  # the last one
+
+
+def test_a_scan_goes_on_without_its_picture(tmp_path):
+  shown = drawing.Drawing(drawing.Views(str(tmp_path / "live.png")))
+  shown.close()
+  shown.show(frame)
+  shown.show(frame)
+  assert not shown.finish(LAST)
+  with pytest.raises(browser.BrowserError, match="the process that serves it ended"):
+    shown.page()
+
+
+def test_a_page_shows_a_scan_and_stops_it():
+  stop = stop_lib.Stop()
+  shown = drawing.Drawing(drawing.Views(None, port=0), stop=stop)
+  address = shown.page()
+  visits = visitor.Visitor(int(address.rstrip("/").rpartition(":")[2]), stops=1)
+  assert shown.opened(20) and not stop
+  shown.show(frame)
+  shown._wait(lambda: stop, 20)
+  assert stop.reason == "Stop in the browser" and stop.exit_code == 0
+  assert shown.finish(LAST)
+  visits.left()
+  assert visits.html == browser.PAGE.read_text() and visits.code == 1000
+  assert [words["state"] for words in visits.words] == ["scanning", "over"]
+  first, last = (image.imread(io.BytesIO(png)) for png in visits.pictures)
+  assert first.shape == last.shape and not np.array_equal(first, last)
+
+
+def test_who_comes_late_sees_the_latest():
+  said = []
+  page = browser.Page(0, said.append)
+  page.show({"state": "scanning", "text": "a"}, b"1")
+  page.show({"state": "scanning", "text": "b"}, b"2")
+  visits = visitor.Visitor(int(said[0].rstrip("/").rpartition(":")[2]), stops=1)
+  while "stop" not in said:
+    pass
+  page.close()
+  assert visits.left().pictures == [b"2"] and [words["text"] for words in visits.words] == ["b"]
+  assert said[1:] == ["opened", "stop"]
+
+
+def test_other_sites_neither_read_nor_stop():
+  said = []
+  page = browser.Page(0, said.append)
+  address = said[0].removeprefix("page ")
+  asked = urllib.request.Request(address, headers={"Host": "elsewhere.example"})
+  with pytest.raises(urllib.error.HTTPError) as refused:
+    urllib.request.urlopen(asked)
+  assert refused.value.code == 404
+  for headers in ({"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}):
+    asked = httpclient.HTTPRequest(f"{address.replace('http', 'ws')}live", headers=headers)
+    with pytest.raises(httpclient.HTTPClientError):
+      ioloop.IOLoop().run_sync(lambda asked=asked: websocket.websocket_connect(asked))
+  page.close()
+  assert len(said) == 1
+
+
+def test_a_port_that_is_taken_is_a_sentence():
+  with socket.create_server(("127.0.0.1", 0)) as taken:
+    number = taken.getsockname()[1]
+    shown = drawing.Drawing(drawing.Views(None, port=number))
+    with pytest.raises(browser.BrowserError, match=f"browser_port={number} cannot be had"):
+      shown.page()
+
+
+def test_what_is_missing_is_named(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(browser.BrowserError, match="pip install tornado .extra `browser`."):
+    drawing.Drawing(drawing.Views(None, port=0))
