@@ -284,6 +284,7 @@ def _write(
     "beam_on_us": subject.scope.lit,
     **subject.about,
   }
+  about |= report.sampling(scanned, scan, follows.complete)
   result = report.result_of(
     scanned,
     scan.probes,
@@ -319,8 +320,7 @@ def _told(result: ScanResult, segments: int) -> str:
       f"{about['late']} later than {about['deadline_us']:g} us (--late={about['late_rule']}); the "
       f"beam waited {about['beam_waited_us']:.0f} us."
     )
-  if about["warning"]:
-    lines.append(f"Warning: {about['warning']}")
+  lines += [f"Warning: {about[name]}" for name in ("warning", "sampling_warning") if about[name]]
   if result.errors is not None:
     filtered, raw = (result.errors[name][0] for name in ("filtered", "raw"))
     lines.append(f"10 MSE {filtered:.3f} on the filtered specimen, {raw:.3f} on the raw one.")

@@ -3,13 +3,13 @@
 import csv
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from adaptive_stem_tf import config
-from adaptive_stem_tf.serving import image_scan
+from adaptive_stem_tf.serving import image_scan, path_sampling
 from adaptive_stem_tf.serving.live import picture
 from adaptive_stem_tf.serving.live.engines import Engine
 from adaptive_stem_tf.serving.live.loop import LiveScan, Progress, Rules, Timing
@@ -64,6 +64,25 @@ def warning(timings: Sequence[Timing], rules: Rules, engine: Engine, probes: int
   if engine.name == TENSORFLOW:
     remedies.insert(0, f"LiteRT instead of {engine.words}")
   return f"{words}Choose {', '.join(remedies[:-1])}, or {remedies[-1]}."
+
+
+def sampling(
+  scanned: LiveScan, scan: config.Scan, complete: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Any]:
+  """Returns whether a scan was dense enough, for JSON: `path_sampling.unforeseen`, and a warning.
+
+  Args:
+    scanned: the scan.
+    scan: its geometry.
+    complete: completes a partial scan [S, S, 2] in [-1, 1].
+  """
+  (low, high), share = scanned.black_and_white, None
+  if np.isfinite(scanned.completion).all() and high > low:  # else the model failed, or saw nothing
+    unit = 2 * (scanned.intensities - low) / (high - low) - 1
+    share = path_sampling.unforeseen(
+      scanned.positions, unit, scan.probes, scan.image_size, complete
+    )
+  return {"unforeseen_share": share, "sampling_warning": path_sampling.warning(share)}
 
 
 def _quantiles(times):
