@@ -4,6 +4,7 @@ Drawing takes a hundred times as long as a decision: it must not happen where de
 """
 
 import contextlib
+import importlib
 import os
 import pathlib
 import pickle
@@ -24,7 +25,8 @@ from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import browser, engines, rules
 
 _SERVE = "from adaptive_stem_tf.serving.live import drawing; drawing.serve()"
-_PATIENCE = 60.0  # s, for the process to start and to draw the last picture
+_START = 300.0  # s, for the process to start, TensorFlow included, on a busy computer
+_PATIENCE = 60.0  # s, for the last picture
 _APART = 0.5  # s between pictures: more of them would take what decisions need of the computer
 _DPI, _PAGE_DPI = 130, 110
 
@@ -43,9 +45,8 @@ class Completer(NamedTuple):
     if not self.corrector and engines.choose(self.folder, self.engine).name == rules.LITERT:
       fast = edge.EdgeModel(engines.litert_folder(self.folder))
       return lambda partial: fast.complete(np.asarray(partial, np.float32)[None])[0, ..., 0]
-    with quiet.hushed():
-      from adaptive_stem_tf.serving.live import model  # imports TensorFlow, which takes seconds
-
+    with quiet.hushed():  # the module imports TensorFlow, which whoever draws else does without
+      model = importlib.import_module("adaptive_stem_tf.serving.live.model")
       return model.ExportedModel(*self).complete
 
 
@@ -116,10 +117,12 @@ class Drawing:
     Raises:
       browser.BrowserError: if it cannot be.
     """
-    self._wait(lambda: "page" in self._said or "error" in self._said, _PATIENCE)
+    self._wait(lambda: "page" in self._said or "error" in self._said, _START)
     if "page" not in self._said:
       self.close()
-      raise browser.BrowserError(self._said.get("error", "the process that serves it ended."))
+      raise browser.BrowserError(
+        self._said.get("error", "the process that serves the page ended, or did not begin.")
+      )
     return self._said["page"]
 
   def opened(self, seconds: float) -> bool:

@@ -141,7 +141,11 @@ def run(
     for seen, made in zip(list(done.moments), decisions)
   ]
   finish = lambda decisions: _completed(model, done, timings(decisions))
-  look = watch and (lambda: watch(done.progress(lambda: timings(deciding.made()))))
+
+  def look() -> None:
+    if watch:
+      watch(done.progress(lambda: timings(deciding.made())))
+
   try:
     _scan(scope, model.scan, deciding, done, rules, look, stop)
     (scope.park if stop else scope.blank)()
@@ -200,8 +204,7 @@ def _scan(scope, scan, deciding, done, rules, look, stop):
     if more:
       useless = None if rules.late == "wait" else collected + allowed
       deciding.ask(done.ranges.to_unit(measured[-1][None])[0], flown, useless)
-    if look:  # while the actor decides
-      look()
+    look()  # while the actor decides
     if not more:
       continue
     decision = deciding.answer(collected + allowed)

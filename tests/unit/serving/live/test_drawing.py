@@ -44,7 +44,7 @@ def test_a_scan_goes_on_without_its_picture(tmp_path):
   shown.show(frame)
   shown.show(frame)
   assert not shown.finish(LAST)
-  with pytest.raises(browser.BrowserError, match="the process that serves it ended"):
+  with pytest.raises(browser.BrowserError, match="the process that serves the page ended"):
     shown.page()
 
 
