@@ -68,12 +68,15 @@ class Chromium:
 
   def close(self) -> None:
     """Ends the browser."""
-    self._socket.close()
+    self._loop.run_until_complete(self._disconnected())
     self._process.terminate()
     self._process.wait(_PATIENCE)
 
   async def _connected(self, address):
     return await websocket.websocket_connect(address, max_message_size=1 << 26)
+
+  async def _disconnected(self):
+    self._socket.close()
 
   def _ask(self, method, **parameters):
     return self._loop.run_until_complete(self._answer(method, parameters))

@@ -116,7 +116,7 @@ def _draw_times(axes, frame):
   axes.bar(range(len(seconds)), seconds, color=style.COLOURS[0], width=0.7)
   names = ["survey", *map(str, range(1, frame.rounds + 1)), "last completion"]
   if frame.state != "scanning" and len(seconds) <= frame.rounds + 1:  # stopped
-    names[len(seconds) - 1] = names[-1]
+    names = [*names[: max(len(seconds) - 1, 0)], names[-1]]
   every = -(-len(names) // 9)  # names of more rounds would overlap
   axes.set_xticks(range(0, len(names), every), names[::every], rotation=45, ha="right", fontsize=7)
   axes.yaxis.set_major_locator(ticker.MaxNLocator(5))

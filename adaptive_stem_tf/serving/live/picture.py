@@ -188,7 +188,10 @@ def _draw_times(axes, frame):
       set_formatter(figures.PlainLog())
   axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
   if len(decisions):
-    axes.legend(loc="upper right", fontsize=7, ncols=2, frameon=False)
+    # Above the axes, where no mark of it passes for a decision's.
+    axes.legend(
+      loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=7, ncols=3, frameon=False, borderpad=0
+    )
   if frame.predicted is not None and len(frame.predicted):
     beside = axes.twinx()
     beside.plot(decisions, frame.predicted, "o-", color="C1", markersize=3)
