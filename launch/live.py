@@ -188,6 +188,7 @@ def _scan_field(stop: stop_lib.Stop) -> None:
     raise ValueError("electrons_per_pixel is for launch.scan: give --dose, and --coverage.")
   side = _FIELD_SIZE.value
   settings = field_scans.settings(model, (side, side))
+  field_scan.rehearse(model, settings)
   took = 0.0
   with live_views.opened(None, None, stop) as shown:
 

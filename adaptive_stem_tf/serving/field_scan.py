@@ -165,6 +165,18 @@ def scan(
   return _completed(model, settings, known, failure or beam.failure, beam, seconds)
 
 
+def rehearse(model: ExportedFields, settings: FieldSettings) -> None:
+  """Scans a field that is not there, so that a beam does not wait for the model's first answers.
+
+  TensorFlow prepares each signature when it is called first, which takes seconds.
+
+  Raises:
+    ValueError: for a budget beyond the field's pixels, or settings that disagree.
+  """
+  ramp = Beam(lambda positions: positions.sum(1) / sum(settings.shape))
+  scan(model, settings, IntensityRange(np.zeros(1), np.ones(1)), ramp)
+
+
 def _rounds(model, settings, known, beam, seconds, watch, progress):
   """Measures the survey and the rounds, until the beam ends."""
   numbers = {

@@ -120,5 +120,6 @@ def _draw_times(axes, frame):
   every = -(-len(names) // 9)  # names of more rounds would overlap
   axes.set_xticks(range(0, len(names), every), names[::every], rotation=45, ha="right", fontsize=7)
   axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
+  axes.set_ylim(0, 1.05 * max(seconds, default=1.0))
   axes.set(xlim=(-0.6, len(names) - 0.4), ylabel="computing time, s", xlabel="round")
   axes.set_title("time that decisions took", fontsize=9)

@@ -15,15 +15,16 @@ COUNTS = [96, 192, 288, 384]  # a quarter each
 class Ranking:
   """Measures pixels in the order of a random rank, which each round changes."""
 
-  def __init__(self):
+  def __init__(self, unit=IMAGE / 1919 * 2 - 1):
     self.plans = []
+    self._unit = unit  # what it should be shown, in [-1, 1]
     self._rank = np.random.default_rng(0).random(SHAPE)
 
   def call(self, name, **inputs):
     if name == "survey":
       return self._chosen(np.zeros(SHAPE, bool), COUNTS[0])
     measured = inputs["mask"][0, ..., 0] > 0
-    unit = (IMAGE / 1919 * 2 - 1) * measured
+    unit = self._unit * measured
     np.testing.assert_allclose(inputs["partial_field"][0, ..., 0], unit, atol=1e-6)
     images = ("completion", "standard_deviation", "interpolation")
     completed = dict.fromkeys(images, np.zeros([1, *SHAPE, 1]))
@@ -83,6 +84,12 @@ def test_rounds_are_measured_before_the_next_is_planned():
   assert model.plans == COUNTS[:-1]
   assert beam.events == [96, "collect"] * 4
   assert (np.diff(scanned.numbers) >= 0).all()
+
+
+def test_a_rehearsal_plans_every_round():
+  model = Ranking(np.indices(SHAPE).sum(0) / sum(SHAPE) * 2 - 1)
+  field_scan.rehearse(model, field_scan.FieldSettings(SHAPE, BUDGET, ROUNDS))
+  assert model.plans == COUNTS[:-1]
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
