@@ -42,6 +42,7 @@ def share(values: Any, axis: int = 0) -> Any:
     return values
 
   def part(value):
+    """Returns the rows that are this replica's."""
     size = share_of(value.shape[axis])
     rows = context.replica_id_in_sync_group * size + tf.range(size)
     return tf.gather(value, rows, axis=axis)
@@ -56,6 +57,7 @@ def gather(values: Any) -> Any:
     return values
 
   def whole(value):
+    """Returns the shares of all replicas, one after the other."""
     # A sum with zeros is exact, keeps shapes static and, unlike a gathering, can run eagerly.
     plain = tf.cast(value, tf.int32) if value.dtype == tf.bool else value
     place = tf.one_hot(context.replica_id_in_sync_group, count(), dtype=plain.dtype)

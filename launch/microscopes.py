@@ -60,6 +60,54 @@ _OF_BOTH = (
   "max_seconds",
   "segment_log",
 )
+# Flags of numbers and of lists: their defaults and what they say.
+_NUMBERS: dict[str, tuple[float | None, str]] = {
+  "dwell_us": (
+    10.0,
+    "time at each probing position, us; obi: at most, since it dwells powers of two of 0.125 us",
+  ),
+  "pixel_size_nm": (
+    None,
+    "side of a network px on the specimen, nm; of a px of the file, if the file does not say it",
+  ),
+  "dose": (
+    0.0,
+    "file: electrons per probing position where the window is white; 0 for no shot noise",
+  ),
+  "jitter_px": (0.0, "file: standard deviation of positions, px"),
+  "decision_us": (
+    0.0,
+    "file: time that every decision takes by the simulated clock, us; 0 for what it takes here",
+  ),
+  "full_field_nm": (
+    None,
+    "obi: width that the scan generator's whole range covers at the present magnification, nm",
+  ),
+  "timeout_s": (2.0, "obi: how long an answer may be overdue, s"),
+  "max_beam_us": (0.0, "most time that the beam is on, in all, us; 0: no limit"),
+  "max_us_per_px": (0.0, "most time that the beam is on within one pixel, us; 0: no limit"),
+  "max_seconds": (0.0, "most time from the first segment to the last, s; 0: no limit"),
+  "settle_us": (
+    0.0,
+    "obi: time that the blanked beam waits at the first position of a segment, us",
+  ),
+  "blanker_us": (
+    0.0,
+    "obi: time until an unblanked beam is whole, us: it is dose, but not measured",
+  ),
+}
+_LISTS: dict[str, tuple[list[str], str]] = {
+  "window": (
+    [],
+    "file: first row and column of the field, in px after binning: 120,64. Default: the centre",
+  ),
+  "drift_px_per_ms": ([], "file: --drift_row and --drift_column together"),
+  "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
+  "field_centre_nm": (
+    ["0", "0"],
+    "obi: row and column of the field's centre, nm from the centre of the range",
+  ),
+}
 
 
 class Subject(NamedTuple):
@@ -80,56 +128,9 @@ def define() -> None:
     "measured",
     "which intensities become [-1, 1]: measured, LOW,HIGH, or image (file: only)",
   )
-  real: dict[str, tuple[float | None, str]] = {
-    "dwell_us": (
-      10.0,
-      "time at each probing position, us; obi: at most, since it dwells powers of two of 0.125 us",
-    ),
-    "pixel_size_nm": (
-      None,
-      "side of a network px on the specimen, nm; of a px of the file, if the file does not say it",
-    ),
-    "dose": (
-      0.0,
-      "file: electrons per probing position where the window is white; 0 for no shot noise",
-    ),
-    "jitter_px": (0.0, "file: standard deviation of positions, px"),
-    "decision_us": (
-      0.0,
-      "file: time that every decision takes by the simulated clock, us; 0 for what it takes here",
-    ),
-    "full_field_nm": (
-      None,
-      "obi: width that the scan generator's whole range covers at the present magnification, nm",
-    ),
-    "timeout_s": (2.0, "obi: how long an answer may be overdue, s"),
-    "max_beam_us": (0.0, "most time that the beam is on, in all, us; 0: no limit"),
-    "max_us_per_px": (0.0, "most time that the beam is on within one pixel, us; 0: no limit"),
-    "max_seconds": (0.0, "most time from the first segment to the last, s; 0: no limit"),
-    "settle_us": (
-      0.0,
-      "obi: time that the blanked beam waits at the first position of a segment, us",
-    ),
-    "blanker_us": (
-      0.0,
-      "obi: time until an unblanked beam is whole, us: it is dose, but not measured",
-    ),
-  }
-  for name, (default, text) in real.items():
+  for name, (default, text) in _NUMBERS.items():
     flags.DEFINE_float(name, default, text, lower_bound=0.0)
-  lists: dict[str, tuple[list[str], str]] = {
-    "window": (
-      [],
-      "file: first row and column of the field, in px after binning: 120,64. Default: the centre",
-    ),
-    "drift_px_per_ms": ([], "file: --drift_row and --drift_column together"),
-    "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
-    "field_centre_nm": (
-      ["0", "0"],
-      "obi: row and column of the field's centre, nm from the centre of the range",
-    ),
-  }
-  for name, (pair, text) in lists.items():
+  for name, (pair, text) in _LISTS.items():
     flags.DEFINE_list(name, pair, text)
   flags.DEFINE_integer("binning", 1, "file: px per side that are averaged into one", lower_bound=1)
   flags.DEFINE_integer("frame", 0, "file: which frame of a stack, from 0", lower_bound=0)

@@ -141,15 +141,15 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     return _answered(context, lambda: self._metadata(request))
 
   def Classify(self, request, context):  # noqa: N802
-    """Says what it is for."""
+    """Refuses the request: the models that are served are for Predict."""
     return _answered(context, lambda: self._no_examples(request.model_spec, "classify"))
 
   def Regress(self, request, context):  # noqa: N802
-    """Says what it is for."""
+    """Refuses the request: the models that are served are for Predict."""
     return _answered(context, lambda: self._no_examples(request.model_spec, "regress"))
 
   def MultiInference(self, request, context):  # noqa: N802
-    """Says what it is for."""
+    """Refuses the request: the models that are served are for Predict."""
     tasks = request.tasks
     spec = tasks[0].model_spec if tasks else model_pb2.ModelSpec()
     return _answered(context, lambda: self._no_examples(spec, "multi-inference"))

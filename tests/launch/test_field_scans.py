@@ -7,6 +7,8 @@ import socket
 import numpy as np
 import pytest
 
+from adaptive_stem_tf.serving import field_scan
+from launch import microscopes
 from tests import exports as exports_lib
 from tests import tiny
 from tests.launch import commands
@@ -91,6 +93,24 @@ def test_a_digital_twin_is_scanned_in_rounds(tmp_path, fields, micrograph):
   told = summary(ended, tmp_path)
   assert told["distinct_pixels"] == 230 and told["twin"]["dose"] == 100
   assert told["beam_waited_us"] == pytest.approx(2 * 1000)
+
+
+def test_a_field_is_rehearsed_before_the_microscope_is_opened(
+  tmp_path, fields, micrograph, monkeypatch
+):
+  done, opened = [], microscopes.Opened
+  rehearse = field_scan.rehearse
+  monkeypatch.setattr(
+    field_scan, "rehearse", lambda *given: done.append("rehearsed") or rehearse(*given)
+  )
+  monkeypatch.setattr(
+    microscopes, "Opened", lambda side: done.append(f"opened {side}") or opened(side)
+  )
+  ended = commands.launch(
+    "live", "--fields", f"--model={fields}", f"--microscope=file:{micrograph}",
+    f"--output_dir={tmp_path}", "--field_size=48", "--coverage=0.1",
+  )  # fmt: skip
+  assert ended.code == 0 and done == ["rehearsed", "opened 48"]
 
 
 def test_a_page_shows_a_field_until_somebody_stops_it(tmp_path, fields, micrograph):

@@ -103,6 +103,8 @@ def test_messages_that_are_too_large_are_refused(running):
   url = f"http://localhost:{running.rest_port}/v1/models/lstm:predict"
   assert requests.post(url, data=body, timeout=60).status_code == 413
   assert requests.post(url, data=iter([body]), timeout=60).status_code == 413
+  pieces = iter([body[:50_000]] * 4)  # none is too large by itself
+  assert requests.post(url, data=pieces, timeout=60).status_code == 413
   zipped = gzip.compress(b"0" * 10**7)
   answer = requests.post(url, data=zipped, headers={"Content-Encoding": "gzip"}, timeout=60)
   assert len(zipped) < 20_000 and answer.status_code == 413
