@@ -54,7 +54,7 @@ class Data(Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Scan(Section):
+class ScanGeometry(Section):
   """Scan geometry (METHOD section 3)."""
 
   image_size: int = field(96, "side of a specimen, px; SSIM takes 11 or more", minimum=12)
@@ -181,7 +181,17 @@ class Generator(Section):
   )
 
 
-SECTIONS = (Data, Scan, Controller, Memory, Generator, Exploration, Replay, Loss, Optimisation)
+SECTIONS = (
+  Data,
+  ScanGeometry,
+  Controller,
+  Memory,
+  Generator,
+  Exploration,
+  Replay,
+  Loss,
+  Optimisation,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +199,7 @@ class Experiment(Composite):
   """Everything that defines a model and its training; two runs of one Experiment are equal."""
 
   data: Data = Data()
-  scan: Scan = Scan()
+  scan: ScanGeometry = ScanGeometry()
   controller: Controller = Controller()
   memory: Memory = Memory()
   generator: Generator = Generator()

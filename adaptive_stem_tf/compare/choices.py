@@ -49,13 +49,13 @@ def pitch(
   )
 
 
-def mean_time(paths: np.ndarray, scan: config.Scan, beam: microscope_config.Beam) -> float:
+def mean_time(paths: np.ndarray, scan: config.ScanGeometry, beam: microscope_config.Beam) -> float:
   """Returns the mean time of scans [N, P, 2] px in us."""
   return float(np.mean([travel.travel_time(path, scan, beam) for path in paths]))
 
 
 def equal_time(
-  names: Sequence[str], scan: config.Scan, beam: microscope_config.Beam, budget: float
+  names: Sequence[str], scan: config.ScanGeometry, beam: microscope_config.Beam, budget: float
 ) -> Mapping[str, int]:
   """Returns the segments of scans that take longer than a budget in us: as many as do not exceed
   it.
@@ -84,7 +84,9 @@ def equal_time(
   return segments
 
 
-def _time(name: str, scan: config.Scan, beam: microscope_config.Beam, segments: int) -> float:
+def _time(
+  name: str, scan: config.ScanGeometry, beam: microscope_config.Beam, segments: int
+) -> float:
   shortened = dataclasses.replace(scan, path=name, segments=segments)
   blank = np.zeros([8, scan.image_size, scan.image_size, 1], np.float32)
   return mean_time(

@@ -32,7 +32,7 @@ class Contender(NamedTuple):
   name: str
   label: str
   adaptive: bool
-  scan: config.Scan
+  scan: config.ScanGeometry
   entries: tuple[Entry, ...]
 
 

@@ -68,7 +68,7 @@ class Plan:
     """Returns how a scan is called in tables and pictures."""
     return SCANS.get(name, name)
 
-  def scan(self, name: str, pitches: Mapping[str, float]) -> config.Scan:
+  def scan(self, name: str, pitches: Mapping[str, float]) -> config.ScanGeometry:
     """Returns the geometry of a scan, with the pitch in px of a spiral."""
     changes: dict[str, Any] = {"path": self.files.get(name, name)}
     changes |= {"pitch": pitches[name]} if name in SPIRALS else {}
@@ -106,7 +106,7 @@ class Plan:
       for pitch in baselines.PITCHES
     }
 
-  def _experiment(self, scan: config.Scan, seed: int) -> config.Experiment:
+  def _experiment(self, scan: config.ScanGeometry, seed: int) -> config.Experiment:
     return dataclasses.replace(self.base, scan=scan, seed=seed)
 
   def _job(self, label: str, experiment: config.Experiment) -> Job:

@@ -58,7 +58,7 @@ def conditions(electrons: tuple[float, ...], normalise: str = "image") -> list[C
   ]
 
 
-def baseline(scan: config.Scan) -> paths.Path:
+def baseline(scan: config.ScanGeometry) -> paths.Path:
   """Returns the path of a scan that no actor makes.
 
   Raises:

@@ -15,7 +15,7 @@ from adaptive_stem_tf.fields import knowledge, static_scans
 from adaptive_stem_tf.scan import travel
 from adaptive_stem_tf.training.field_model import FieldModel
 
-_PIXEL = config.Scan(spacing=1.0)  # a move to the next pixel is no jump
+_PIXEL = config.ScanGeometry(spacing=1.0)  # a move to the next pixel is no jump
 _NOISE_SEED = 4099
 
 

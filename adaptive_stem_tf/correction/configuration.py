@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from adaptive_stem_tf.config import Data, Generator, Scan
+from adaptive_stem_tf.config import Data, Generator, ScanGeometry
 from adaptive_stem_tf.microscope_config import Beam, ScanSystem
 from adaptive_stem_tf.settings import Composite, Section, field
 
@@ -87,7 +87,7 @@ class CycleOptimisation(Section):
   )
 
 
-SECTIONS = (Data, Scan, Generator, ScanSystem, Beam, Cycle, CycleOptimisation)
+SECTIONS = (Data, ScanGeometry, Generator, ScanSystem, Beam, Cycle, CycleOptimisation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Correction(Composite):
   """
 
   data: Data = Data()
-  scan: Scan = Scan()
+  scan: ScanGeometry = ScanGeometry()
   generator: Generator = Generator()
   system: ScanSystem = ScanSystem()
   beam: Beam = Beam()

@@ -28,7 +28,11 @@ class Replay(snt.Module):
   """A fixed number of scans, sampled uniformly or by priority."""
 
   def __init__(
-    self, settings: config.Replay, scan: config.Scan, action_size: int = 1, name: str = "replay"
+    self,
+    settings: config.Replay,
+    scan: config.ScanGeometry,
+    action_size: int = 1,
+    name: str = "replay",
   ):
     super().__init__(name=name)
     self._settings = settings

@@ -17,7 +17,7 @@ KINDS = ("spiral", "spiral_polygon", "wide_spiral", "zigzag", "raster", "grid")
 PITCHES = (10.0, 11.0, 12.0, 12.8, 14.0, 15.0, 16.3, 18.0)  # px between the turns of a spiral
 
 
-def spiral(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
+def spiral(scan: config.ScanGeometry, pitch: float = 12.8) -> np.ndarray:
   """Returns an Archimedean spiral of probing positions [T * n, 2] px, `spacing` px apart along it.
 
   Args:
@@ -37,7 +37,7 @@ def spiral(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
   return (geometry.start_position(scan) + offsets).astype(np.float32)
 
 
-def wide_spiral(scan: config.Scan) -> np.ndarray:
+def wide_spiral(scan: config.ScanGeometry) -> np.ndarray:
   """Returns an Archimedean spiral [T * n, 2] px as wide as the image's area.
 
   Its probing positions are as far apart along it as its turns are: the spiral of equal
@@ -47,7 +47,7 @@ def wide_spiral(scan: config.Scan) -> np.ndarray:
   return spiral(dataclasses.replace(scan, spacing=apart), apart)
 
 
-def spiral_polygon(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
+def spiral_polygon(scan: config.ScanGeometry, pitch: float = 12.8) -> np.ndarray:
   """Returns the angles [T] rad of a spiral of straight segments: what an actor could imitate.
 
   Each chord's ends lie on an Archimedean spiral; the first runs along the diagonal,
@@ -67,7 +67,7 @@ def spiral_polygon(scan: config.Scan, pitch: float = 12.8) -> np.ndarray:
   return np.arctan2(moves[:, 1], moves[:, 0]).astype(np.float32)
 
 
-def raster(scan: config.Scan) -> np.ndarray:
+def raster(scan: config.ScanGeometry) -> np.ndarray:
   """Returns raster lines [T * n, 2] px, each scanned from left to right, evenly apart.
 
   There are as many lines as leave neighbours on a line about `spacing` apart.
@@ -75,17 +75,17 @@ def raster(scan: config.Scan) -> np.ndarray:
   return lattice(scan, max(1, round(scan.segments * scan.probes * scan.spacing / scan.image_size)))
 
 
-def grid(scan: config.Scan) -> np.ndarray:
+def grid(scan: config.ScanGeometry) -> np.ndarray:
   """Returns a uniform grid [T * n, 2] px: 20 x 20 at the defaults (see `lattice`), row by row."""
   return lattice(scan, grid_rows(scan))
 
 
-def grid_rows(scan: config.Scan) -> int:
+def grid_rows(scan: config.ScanGeometry) -> int:
   """Returns the number of rows of the grid whose cells are closest to squares."""
   return max(1, round(math.sqrt(scan.segments * scan.probes)))
 
 
-def lattice(scan: config.Scan, rows: int) -> np.ndarray:
+def lattice(scan: config.ScanGeometry, rows: int) -> np.ndarray:
   """Returns exactly T * n positions [T * n, 2] px in the centres of the cells of a lattice.
 
   Where the number of rows does not divide them, some rows have one position more than
@@ -99,7 +99,7 @@ def lattice(scan: config.Scan, rows: int) -> np.ndarray:
   return (corners + sizes / 2).astype(np.float32)
 
 
-def cells(scan: config.Scan, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def cells(scan: config.ScanGeometry, rows: int) -> tuple[np.ndarray, np.ndarray]:
   """Returns corners and sizes of a lattice's cells, both [T * n, 2] px: one a probing position (see
   `lattice`).
   """
@@ -113,7 +113,7 @@ def cells(scan: config.Scan, rows: int) -> tuple[np.ndarray, np.ndarray]:
   return np.concatenate(corners), np.concatenate(sizes)
 
 
-def positions_of(kind: str, scan: config.Scan, pitch: float) -> np.ndarray:
+def positions_of(kind: str, scan: config.ScanGeometry, pitch: float) -> np.ndarray:
   """Returns the probing positions [T * n, 2] px of a path of `KINDS`, spirals with their pitch in
   px.
   """
@@ -124,7 +124,7 @@ def positions_of(kind: str, scan: config.Scan, pitch: float) -> np.ndarray:
   return {"wide_spiral": wide_spiral, "zigzag": zigzag, "raster": raster, "grid": grid}[kind](scan)
 
 
-def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
+def polygon_positions(angles: np.ndarray, scan: config.ScanGeometry) -> np.ndarray:
   """Returns the probing positions [T * n, 2] px of straight segments at `angles` [T] rad."""
   moves = scan.spacing * np.stack([np.cos(angles), np.sin(angles)], -1)
   starts = geometry.start_position(scan) + scan.probes * np.concatenate(
@@ -134,7 +134,7 @@ def polygon_positions(angles: np.ndarray, scan: config.Scan) -> np.ndarray:
   return (starts[:, None, :] + steps).reshape(-1, 2).astype(np.float32)
 
 
-def zigzag_corners(scan: config.Scan) -> np.ndarray:
+def zigzag_corners(scan: config.ScanGeometry) -> np.ndarray:
   """Returns the corners [T + 1, 2] px of T straight lines from side to side, down the whole image.
 
   Probing positions are then about as far apart along the lines as the lines are: nearly
@@ -146,12 +146,12 @@ def zigzag_corners(scan: config.Scan) -> np.ndarray:
   return np.stack([rows, columns], -1).astype(np.float32)
 
 
-def zigzag(scan: config.Scan) -> np.ndarray:
+def zigzag(scan: config.ScanGeometry) -> np.ndarray:
   """Returns the probing positions [T * n, 2] px of the zigzag."""
   return polyline(zigzag_corners(scan), scan)
 
 
-def polyline(vertices: np.ndarray, scan: config.Scan) -> np.ndarray:
+def polyline(vertices: np.ndarray, scan: config.ScanGeometry) -> np.ndarray:
   """Returns the probing positions [T * n, 2] px of straight segments between vertices [T + 1, 2]
   px.
   """

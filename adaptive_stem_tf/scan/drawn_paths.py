@@ -22,7 +22,7 @@ class _Drawn:
 
   learns = False
 
-  def __init__(self, scan: config.Scan):
+  def __init__(self, scan: config.ScanGeometry):
     self._scan = scan
     self.action_size = scan.probes
 
@@ -71,7 +71,7 @@ class _Distinct(_Drawn):
 
   name: str
 
-  def __init__(self, scan: config.Scan):
+  def __init__(self, scan: config.ScanGeometry):
     """Makes the path.
 
     Raises:
@@ -125,7 +125,7 @@ class FarthestPoints(_Distinct):
 class JitteredGrid(_Drawn):
   """One position at random in every cell of the uniform grid, visited row by row."""
 
-  def __init__(self, scan: config.Scan):
+  def __init__(self, scan: config.ScanGeometry):
     super().__init__(scan)
     self._corners, self._sizes = (
       tf.constant(part, tf.float32) for part in baselines.cells(scan, baselines.grid_rows(scan))
@@ -146,7 +146,7 @@ class Mixed(_Drawn):
   actor made.
   """
 
-  def __init__(self, scan: config.Scan, actor_paths: np.ndarray | None = None):
+  def __init__(self, scan: config.ScanGeometry, actor_paths: np.ndarray | None = None):
     """Makes the path.
 
     Args:

@@ -18,12 +18,12 @@ from adaptive_stem_tf import config
 FIRST_ANGLE = math.pi / 4  # phi_0, rad
 
 
-def start_position(scan: config.Scan) -> float:
+def start_position(scan: config.ScanGeometry) -> float:
   """Returns p_0's row and column, the centre of the specimen, in px."""
   return scan.image_size / 2
 
 
-def first_direction(scan: config.Scan) -> np.ndarray:
+def first_direction(scan: config.ScanGeometry) -> np.ndarray:
   """Returns u_0 [2] in px: exactly (1, 1) at the defaults, as float64 rounds to it."""
   return (scan.spacing * np.array([math.cos(FIRST_ANGLE), math.sin(FIRST_ANGLE)])).astype(
     np.float32
@@ -36,12 +36,14 @@ def wrap_angle(angle: tf.Tensor) -> tf.Tensor:
   return tf.where(angle <= -math.pi, angle + 2 * math.pi, angle)
 
 
-def direction(angle: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+def direction(angle: tf.Tensor, scan: config.ScanGeometry) -> tf.Tensor:
   """Returns steps u between probing positions [..., 2] px for angles [..., 1] rad."""
   return scan.spacing * tf.concat([tf.cos(angle), tf.sin(angle)], -1)
 
 
-def probe_positions(starts: tf.Tensor, directions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+def probe_positions(
+  starts: tf.Tensor, directions: tf.Tensor, scan: config.ScanGeometry
+) -> tf.Tensor:
   """Returns x_{k,i} [..., n, 2] px from p_k and u_k, both [..., 2] px."""
   steps = tf.range(scan.probes, dtype=starts.dtype)[:, None]
   return starts[..., None, :] + steps * directions[..., None, :]

@@ -6,14 +6,17 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry, steering
 
 
-def scan_positions(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+def scan_positions(actions: tf.Tensor, scan: config.ScanGeometry) -> tf.Tensor:
   """Returns every probing position [B, T * n, 2] px, from actions [B, T, A]."""
   positions = geometry.probe_positions(*steering.segments(actions, scan), scan)
   return tf.reshape(positions, [-1, scan.segments * scan.probes, 2])
 
 
 def partial_scan(
-  observations: tf.Tensor, actions: tf.Tensor, scan: config.Scan, measured: tf.Tensor | None = None
+  observations: tf.Tensor,
+  actions: tf.Tensor,
+  scan: config.ScanGeometry,
+  measured: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Draws a scan: the generator's input.
 

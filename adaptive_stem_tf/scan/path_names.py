@@ -18,7 +18,7 @@ _DRAWN = {
 MOVING = ("adaptive", "random_walk", *_DRAWN, MIXED)
 
 
-def make_path(scan: config.Scan, actor: Any, positions: np.ndarray | None) -> paths.Path:
+def make_path(scan: config.ScanGeometry, actor: Any, positions: np.ndarray | None) -> paths.Path:
   """Returns the path that `scan.path` names.
 
   Args:

@@ -48,7 +48,7 @@ class Path(Protocol):
 class _Segmented:
   """What paths of straight segments share."""
 
-  _scan: config.Scan
+  _scan: config.ScanGeometry
 
   @property
   def action_size(self) -> int:
@@ -73,7 +73,7 @@ class Adaptive(_Segmented):
 
   learns = True
 
-  def __init__(self, actor, scan: config.Scan):
+  def __init__(self, actor, scan: config.ScanGeometry):
     self._actor, self._scan = actor, scan
 
   def with_policy(self, wrap: Callable) -> "Adaptive":
@@ -106,7 +106,7 @@ class RandomWalk(_Segmented):
 
   learns = False
 
-  def __init__(self, scan: config.Scan):
+  def __init__(self, scan: config.ScanGeometry):
     self._scan = dataclasses.replace(scan, steering="direction")  # whatever an actor would steer
 
   def scan(
@@ -152,7 +152,7 @@ class Fixed:
 
   learns, action_size = False, 1
 
-  def __init__(self, positions: np.ndarray, scan: config.Scan):
+  def __init__(self, positions: np.ndarray, scan: config.ScanGeometry):
     """Takes positions [T * n, 2] px in order of time.
 
     Raises:

@@ -16,7 +16,7 @@ def rollout(
   policy: Policy,
   state: Nest,
   specimens: tf.Tensor,
-  scan: config.Scan,
+  scan: config.ScanGeometry,
   noise: tf.Tensor | None = None,
   read: environment.Reader = environment.read,
 ) -> Trajectory:

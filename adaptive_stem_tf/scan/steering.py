@@ -22,7 +22,7 @@ class Segments(NamedTuple):
   starts: tf.Tensor  # [B, T, 2] px, p_k
   steps: tf.Tensor  # [B, T, 2] px, u_k, from one probing position to the next
 
-  def ends(self, scan: config.Scan) -> tf.Tensor:
+  def ends(self, scan: config.ScanGeometry) -> tf.Tensor:
     """Returns where the segments end [B, T, 2] px: where the next ones start."""
     return self.starts + scan.probes * self.steps
 
@@ -61,7 +61,7 @@ class Directions:
 
   width = 1
 
-  def __init__(self, scan: config.Scan):
+  def __init__(self, scan: config.ScanGeometry):
     self._scan = scan
     self.start = np.full([2], geometry.start_position(scan), np.float32)
     self.first_step = geometry.first_direction(scan)
@@ -104,7 +104,7 @@ class Waypoints:
 
   width = 2
 
-  def __init__(self, scan: config.Scan):
+  def __init__(self, scan: config.ScanGeometry):
     self._scan = scan
     self.corners = baselines.zigzag_corners(scan)  # [T + 1, 2] px
     self.start = self.corners[0]
@@ -143,17 +143,17 @@ class Waypoints:
     return Segments(tf.stack(starts, 1), tf.stack(steps, 1))
 
 
-def make_steering(scan: config.Scan) -> Steering:
+def make_steering(scan: config.ScanGeometry) -> Steering:
   """Returns the steering that `scan.steering` names."""
   return Directions(scan) if scan.steering == "direction" else Waypoints(scan)
 
 
-def segments(actions: tf.Tensor, scan: config.Scan) -> Segments:
+def segments(actions: tf.Tensor, scan: config.ScanGeometry) -> Segments:
   """Returns the segments of scans from their actions [B, T, A]; the last action is unused."""
   return make_steering(scan).segments(actions)
 
 
-def over_edge(actions: tf.Tensor, scan: config.Scan) -> tf.Tensor:
+def over_edge(actions: tf.Tensor, scan: config.ScanGeometry) -> tf.Tensor:
   """Returns [B, T-1] whether the segment of each action [B, T, A] ends outside [0, S]^2."""
   ends = segments(actions, scan).ends(scan)
   if scan.steering == "waypoints":  # they are held inside, up to rounding

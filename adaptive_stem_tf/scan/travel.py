@@ -7,7 +7,9 @@ from adaptive_stem_tf import config, microscope_config
 _JUMP = 1.5  # spacings; longer moves are not scanned along
 
 
-def travel_time(positions: np.ndarray, scan: config.Scan, beam: microscope_config.Beam) -> float:
+def travel_time(
+  positions: np.ndarray, scan: config.ScanGeometry, beam: microscope_config.Beam
+) -> float:
   """Returns the time of a scan in us.
 
   Every probing position takes the dwell time. A beam that moves on by about the scan's
@@ -31,7 +33,7 @@ def travel_time(positions: np.ndarray, scan: config.Scan, beam: microscope_confi
   return float(len(positions) * beam.dwell_us + swept + jumped)
 
 
-def is_contiguous(positions: np.ndarray, scan: config.Scan) -> bool:
+def is_contiguous(positions: np.ndarray, scan: config.ScanGeometry) -> bool:
   """Returns whether most moves between probing positions [N, 2] px are about as long as the scan's
   spacing.
   """

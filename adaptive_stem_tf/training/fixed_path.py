@@ -22,7 +22,9 @@ _POOL = 16384  # most scans of an actor that are mixed in: 26 MB of pixels
 _BATCH = 32
 
 
-def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -> np.ndarray | None:
+def resolve(
+  scan: config.ScanGeometry, workdir: str | os.PathLike, images: np.ndarray
+) -> np.ndarray | None:
   """Returns the probing positions of a run's fixed path, and keeps them in its workdir.
 
   What the workdir holds wins, so that a run is resumed and evaluated on the path that
@@ -46,7 +48,7 @@ def resolve(scan: config.Scan, workdir: str | os.PathLike, images: np.ndarray) -
   return workdir_lib.read_path(scan, workdir)
 
 
-def positions_of(scan: config.Scan) -> np.ndarray | None:
+def positions_of(scan: config.ScanGeometry) -> np.ndarray | None:
   """Returns the positions [T * n, 2] px of a spiral, lines, a grid or a file; None if they move.
 
   Raises:
@@ -110,7 +112,7 @@ def _taken_by(scan, workdir, images):
   )
 
 
-def geometry_of(scan: config.Scan) -> tuple[float, ...]:
+def geometry_of(scan: config.ScanGeometry) -> tuple[float, ...]:
   """Returns what two scans must share for one to follow the other's path."""
   return scan.image_size, scan.segments, scan.probes, scan.spacing
 

@@ -138,7 +138,7 @@ def holds_path(workdir: str | os.PathLike) -> bool:
   return (pathlib.Path(workdir) / _PATH).is_file()
 
 
-def read_path(scan: config.Scan, workdir: str | os.PathLike) -> np.ndarray | None:
+def read_path(scan: config.ScanGeometry, workdir: str | os.PathLike) -> np.ndarray | None:
   """Returns the probing positions that `keep_path` kept; None if the path moves.
 
   Raises:

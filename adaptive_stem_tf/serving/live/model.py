@@ -18,7 +18,7 @@ _WARM = 20  # decisions
 class Decider(Protocol):
   """What decides and completes, one scan at a time."""
 
-  scan: config.Scan
+  scan: config.ScanGeometry
   filter_sigma: float  # px, of the targets it was trained on
 
   def start(self) -> Answer:

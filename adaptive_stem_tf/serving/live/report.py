@@ -67,7 +67,7 @@ def warning(timings: Sequence[Timing], rules: Rules, engine: Engine, probes: int
 
 
 def sampling(
-  scanned: LiveScan, scan: config.Scan, complete: Callable[[np.ndarray], np.ndarray]
+  scanned: LiveScan, scan: config.ScanGeometry, complete: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, Any]:
   """Returns whether a scan was dense enough, for JSON: `path_sampling.unforeseen`, and a warning.
 
@@ -161,7 +161,7 @@ def write_timings(file: str | os.PathLike, timings: Sequence[Timing]) -> None:
 
 def last_frame(
   scanned: LiveScan,
-  scan: config.Scan,
+  scan: config.ScanGeometry,
   rules: Rules,
   truth: np.ndarray | None,
   pixel_size_nm: float | None = None,
@@ -177,7 +177,7 @@ def last_frame(
 def frame_of(
   measured: tuple[np.ndarray, np.ndarray],
   timings: Sequence[Timing],
-  scan: config.Scan,
+  scan: config.ScanGeometry,
   rules: Rules,
   truth: np.ndarray | None,
   pixel_size_nm: float | None = None,
@@ -200,7 +200,7 @@ def frame_of(
 
 def frame_so_far(
   progress: Progress,
-  scan: config.Scan,
+  scan: config.ScanGeometry,
   rules: Rules,
   truth: np.ndarray | None,
   pixel_size_nm: float | None = None,

@@ -46,7 +46,7 @@ def test_the_pitch_of_least_error_is_chosen():
 
 
 def test_slower_scans_get_as_many_whole_segments_as_fit():
-  scan = config.Scan()
+  scan = config.ScanGeometry()
   segments = choices.equal_time(("spiral", "raster", "grid"), scan, BEAM, 4000.0)
   assert set(segments) == {"raster", "grid"}
   for name, count in segments.items():
@@ -59,7 +59,7 @@ def test_a_scan_that_is_too_slow_is_refused():
   with pytest.raises(
     ValueError, match="scan grid takes longer than the 0.50 ms of the adaptive scan even with 60"
   ):
-    choices.equal_time(("grid",), config.Scan(), BEAM, 500.0)
+    choices.equal_time(("grid",), config.ScanGeometry(), BEAM, 500.0)
 
 
 def test_the_baselines_share_the_models_configuration():

@@ -56,7 +56,7 @@ def compared():
       name,
       name,
       name == "adaptive",
-      config.Scan(),
+      config.ScanGeometry(),
       (measure.Entry(0, None, None), measure.Entry(1, None, None)),
     )
     for name in scans
@@ -150,7 +150,7 @@ def test_without_spirals_there_are_no_differences():
   assert summary.better_spiral(scans) is None
   made = measure.Measurements({scanning.CLEAN.name: {"own": scans}}, {"grid": {}}, {})
   result = summary.build(
-    made, [measure.Contender("grid", "grid", False, config.Scan(), ())], None, None
+    made, [measure.Contender("grid", "grid", False, config.ScanGeometry(), ())], None, None
   )
   assert "by_kind" not in result and not {"minus_better_spiral", "minus_adaptive"} & set(
     own(result, "grid")

@@ -29,8 +29,8 @@ def test_metrics_by_hand():
 
 def test_the_smallest_images_are_measured(rng):
   with pytest.raises(ValueError, match="image_size=8 is out of range: it must be at least 12"):
-    config.Scan(image_size=8)  # SSIM's window would not fit
-  size = config.Scan(image_size=12).image_size
+    config.ScanGeometry(image_size=8)  # SSIM's window would not fit
+  size = config.ScanGeometry(image_size=12).image_size
   images = np.float32(rng.uniform(-1, 1, [2, size, size, 1]))
   metrics = metrics_lib.image_metrics(images, images)
   np.testing.assert_allclose(metrics["ms_ssim"], 1, atol=1e-5)

@@ -97,7 +97,7 @@ class Clipper:
 class Replay:
   """Rows of scans (METHOD section 5)."""
 
-  def __init__(self, settings: config.Replay, scan: config.Scan, width: int):
+  def __init__(self, settings: config.Replay, scan: config.ScanGeometry, width: int):
     self.settings, self.added = settings, 0
     rows = settings.capacity
     self.observations = np.zeros([rows, scan.segments, scan.probes], np.float32)

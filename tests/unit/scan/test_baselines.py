@@ -11,7 +11,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import baselines, geometry, partial_scan
 from tests import tiny
 
-PAPER = config.Scan()
+PAPER = config.ScanGeometry()
 
 
 def polar(positions):
@@ -95,7 +95,7 @@ def test_raster_lines_are_evenly_apart_and_about_a_spacing_along():
 
 
 def test_a_lattice_by_hand():
-  scan = config.Scan(image_size=12, segments=7, probes=1)  # 7 positions in 3 rows: 2, 2, 3
+  scan = config.ScanGeometry(image_size=12, segments=7, probes=1)  # 7 positions in 3 rows: 2, 2, 3
   np.testing.assert_allclose(
     baselines.lattice(scan, 3), [[2, 3], [2, 9], [6, 3], [6, 9], [10, 2], [10, 6], [10, 10]]
   )
@@ -105,7 +105,7 @@ def test_a_lattice_by_hand():
   segments=st.integers(3, 40), probes=st.integers(1, 40), quarter=st.integers(3, 60)
 )
 def test_lattices_have_exactly_the_positions_of_the_scan(segments, probes, quarter):
-  scan = config.Scan(image_size=4 * quarter, segments=segments, probes=probes)
+  scan = config.ScanGeometry(image_size=4 * quarter, segments=segments, probes=probes)
   for positions in (baselines.grid(scan), baselines.raster(scan)):
     assert positions.shape == (segments * probes, 2)
     assert positions.min() > 0 and positions.max() < scan.image_size
@@ -114,7 +114,7 @@ def test_lattices_have_exactly_the_positions_of_the_scan(segments, probes, quart
 
 @hypothesis.given(segments=st.integers(3, 40), probes=st.integers(1, 40))
 def test_cells_cover_the_specimen_once(segments, probes):
-  scan = config.Scan(segments=segments, probes=probes)
+  scan = config.ScanGeometry(segments=segments, probes=probes)
   corners, sizes = baselines.cells(scan, baselines.grid_rows(scan))
   assert sizes.prod(1).sum() == pytest.approx(96**2)
   assert (corners + sizes).max() == pytest.approx(96)

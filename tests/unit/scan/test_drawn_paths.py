@@ -10,7 +10,7 @@ from adaptive_stem_tf.scan import baselines, drawn_paths, geometry, path_names
 from tests import tiny
 
 SCAN = tiny.experiment().scan
-PAPER = config.Scan()
+PAPER = config.ScanGeometry()
 SEED = tf.constant([3, 4], tf.int64)
 KINDS = {
   "random_points": drawn_paths.RandomPoints,
@@ -55,7 +55,7 @@ def test_more_random_points_than_pixels_are_refused():
   with pytest.raises(
     ValueError, match="path=random_points has 400 different pixels and the specimen 256"
   ):
-    drawn_paths.RandomPoints(config.Scan(image_size=16))
+    drawn_paths.RandomPoints(config.ScanGeometry(image_size=16))
 
 
 def spacing(pixels):

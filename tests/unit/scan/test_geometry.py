@@ -12,7 +12,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry, partial_scan, steering
 from tests import tiny
 
-PAPER = config.Scan()
+PAPER = config.ScanGeometry()
 TINY = tiny.experiment().scan
 
 
@@ -76,7 +76,7 @@ def test_pixels_are_floors_of_clamped_positions():
 
 @pytest.mark.parametrize("angle", [0.0, 0.5, 1.5, math.pi, -2.0])
 def test_over_edge_against_a_loop(angle):
-  scan, expected = config.Scan(segments=4), []
+  scan, expected = config.ScanGeometry(segments=4), []
   # the first segment's end: 20 px per axis, not the 28.28 of the published code
   row = column = 48 + 20.0
   for _ in range(3):
@@ -89,7 +89,7 @@ def test_over_edge_against_a_loop(angle):
 
 
 def test_over_edge_starts_from_the_corrected_end_of_the_first_segment():
-  scan = config.Scan(segments=3)
+  scan = config.ScanGeometry(segments=3)
   # ends at row 95.9; at 104.2 with the published mistake
   allowed = math.acos(27.9 / (20 * scan.spacing))
   beyond = math.acos(28.1 / (20 * scan.spacing))  # ends at row 96.1
@@ -102,7 +102,9 @@ def test_over_edge_starts_from_the_corrected_end_of_the_first_segment():
 
 
 def test_over_edge_sees_all_four_sides():
-  scan = config.Scan(image_size=12, segments=3, probes=1, spacing=6.0)  # ends first at 6 + 4.24
+  scan = config.ScanGeometry(
+    image_size=12, segments=3, probes=1, spacing=6.0
+  )  # ends first at 6 + 4.24
   for angle, outside in ((0.0, True), (math.pi / 2, True), (math.pi, False), (-math.pi / 2, False)):
     assert bool(steering.over_edge(actions(scan, angle, angle), scan)[0, 0]) == outside
   for angle in (math.pi, -math.pi / 2):  # a second such step leaves at row or column 10.24 - 12
@@ -110,7 +112,7 @@ def test_over_edge_sees_all_four_sides():
 
 
 def test_a_scan_may_end_on_the_edge():
-  sides = config.Scan(image_size=12, segments=3, probes=3, spacing=1.5)
+  sides = config.ScanGeometry(image_size=12, segments=3, probes=3, spacing=1.5)
   end = 6 + 4.5 * math.sqrt(0.5)
   exact = math.acos((12 - end) / 4.5)
   assert not bool(steering.over_edge(actions(sides, -exact - 1e-4, math.pi), sides)[0, 0])

@@ -30,7 +30,7 @@ def walk_ends(scan, batch, seed=SEED):
   return steering.segments(actions, scan).ends(scan).numpy()
 
 
-@pytest.mark.parametrize("scan", [SCAN, config.Scan()])
+@pytest.mark.parametrize("scan", [SCAN, config.ScanGeometry()])
 def test_random_walks_stay_inside(scan):
   ends = walk_ends(scan, 3000)
   assert ends.min() >= 0 and ends.max() <= scan.image_size

@@ -10,7 +10,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import baselines, partial_scan, rollout, steering
 from tests import tiny
 
-PAPER = config.Scan(steering="waypoints")
+PAPER = config.ScanGeometry(steering="waypoints")
 TINY = tiny.experiment(steering="waypoints", reach=3.0).scan
 
 
@@ -48,7 +48,7 @@ def test_segments_join_and_their_probes_divide_them(rng):
 @hypothesis.given(strategies.integers(0, 2**31), strategies.sampled_from([1.0, 8.0, 200.0]))
 @hypothesis.settings(max_examples=20, deadline=None)
 def test_no_segment_leaves_the_image(seed, reach):
-  scan = config.Scan(steering="waypoints", reach=reach)
+  scan = config.ScanGeometry(steering="waypoints", reach=reach)
   actions = offsets(np.random.default_rng(seed), scan)
   ends = steering.segments(actions, scan).ends(scan).numpy()
   assert ends.min() >= -1e-4
@@ -101,7 +101,7 @@ def test_segments_of_directions_by_hand(rng, delay):
 
 @pytest.mark.parametrize("angle", [0.0, np.pi / 2, np.pi, -np.pi / 2])
 def test_segments_beyond_each_edge_are_noticed(angle):
-  scan = config.Scan(segments=4, probes=30, spacing=1.5)  # 45 px each
+  scan = config.ScanGeometry(segments=4, probes=30, spacing=1.5)  # 45 px each
   actions = tf.constant([[[angle]] * 4])
   ends = 48 + 45 / np.sqrt(2) + 45 * np.outer(np.arange(1, 4), [np.cos(angle), np.sin(angle)])
   expected = ((ends < 0) | (ends > 96)).any(1)
@@ -131,7 +131,7 @@ def test_noise_is_added_and_clipped_to_the_reach():
 
 @pytest.mark.parametrize("kind,width", [("direction", 1), ("waypoints", 2)])
 def test_squashed_features_are_bounded(kind, width):
-  steered = steering.make_steering(config.Scan(steering=kind))
+  steered = steering.make_steering(config.ScanGeometry(steering=kind))
   assert steered.width == width
   bound = steered.squash(tf.fill([1, width], 50.0)).numpy()
   np.testing.assert_allclose(bound, np.pi if kind == "direction" else 1.0, rtol=1e-6)

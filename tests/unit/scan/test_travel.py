@@ -6,7 +6,7 @@ import pytest
 from adaptive_stem_tf import config, microscope_config
 from adaptive_stem_tf.scan import baselines, travel
 
-SCAN = config.Scan()
+SCAN = config.ScanGeometry()
 BEAM = microscope_config.Beam(dwell_us=10.0, beam_speed=2.0, settling_us=30.0, flyback_us=300.0)
 
 
@@ -44,7 +44,7 @@ def test_a_grid_takes_longer_than_lines():
 
 @pytest.mark.parametrize("spacing", [0.8, 1.0, 3.0])
 def test_moves_of_up_to_one_and_a_half_spacings_are_scanned_along(spacing):
-  scan = config.Scan(spacing=spacing)
+  scan = config.ScanGeometry(spacing=spacing)
   along, jumping = (np.outer(np.arange(9), [0, factor * spacing]) for factor in (1.45, 1.55))
   assert travel.is_contiguous(along, scan) and not travel.is_contiguous(jumping, scan)
   assert not travel.is_contiguous(along[:1], scan)
