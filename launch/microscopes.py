@@ -17,9 +17,11 @@ from adaptive_stem_tf.serving.live import (
   guard,
   microscope,
   model,
+  nion_swift,
   open_beam,
   open_beam_commands,
   twin,
+  usim,
 )
 from launch import flags as launch_flags
 from launch import micrograph_file
@@ -50,7 +52,8 @@ _OF_BEAM = (
   "blanker_us",
   "dry_run",
 )
-_OF_BOTH = (
+_OF_SWIFT = ("field_centre_nm",)
+_OF_ALL = (
   "microscope",
   "dwell_us",
   "pixel_size_nm",
@@ -105,7 +108,7 @@ _LISTS: dict[str, tuple[list[str], str]] = {
   "drift_nm_per_s": ([], "file: the same in nm/s, where the size of a px is known"),
   "field_centre_nm": (
     ["0", "0"],
-    "obi: row and column of the field's centre, nm from the centre of the range",
+    "obi, swift: row and column of the field's centre, nm from the centre of the range",
   ),
 }
 
@@ -122,7 +125,7 @@ class Subject(NamedTuple):
 
 def define() -> None:
   """Defines the flags of microscopes, shown by --helpshort."""
-  flags.DEFINE_string("microscope", None, "file:FILE, or obi:HOST:PORT", required=True)
+  flags.DEFINE_string("microscope", None, "file:FILE, obi:HOST:PORT, or swift:usim", required=True)
   flags.DEFINE_string(
     "normalise",
     "measured",
@@ -150,7 +153,7 @@ def define() -> None:
     "obi: whether the interface has a pin that blanks; none parks the beam instead",
   )
   launch_flags.define(microscope_config.ScanSystem)
-  for name in (*_OF_BOTH, *_OF_FILE, *_OF_BEAM):
+  for name in (*_OF_ALL, *_OF_FILE, *_OF_BEAM):
     launch_flags.show(name)
 
 
@@ -167,15 +170,17 @@ class Opened:
 
   def __init__(self, size: int):
     kind, _, rest = FLAGS.microscope.partition(":")
-    makers = {"file": (_twin, _OF_BEAM, "obi"), "obi": (_beam, _OF_FILE, "file")}
+    makers = {"file": (_twin, _OF_FILE), "obi": (_beam, _OF_BEAM), "swift": (_swift, _OF_SWIFT)}
     if kind not in makers or not rest:
       raise ValueError(
-        f"microscope={FLAGS.microscope} is unknown: give file:FILE, or obi:HOST:PORT."
+        f"microscope={FLAGS.microscope} is unknown: give file:FILE, obi:HOST:PORT, or swift:usim."
       )
-    make, others, other = makers[kind]
-    for name, value in launch_flags.given(others).items():
+    make, own = makers[kind]
+    others = {name for _, names in makers.values() for name in names} - set(own)
+    for name, value in launch_flags.given(sorted(others)).items():
+      wanted = " and ".join(f"{other}:" for other, (_, names) in makers.items() if name in names)
       raise ValueError(
-        f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {other}: "
+        f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {wanted} "
         "only; leave it out."
       )
     subject = make(rest, size)
@@ -313,6 +318,21 @@ def _beam(place: str, size: int) -> Subject:
     "last_code": where.last.tolist(),
   }
   return Subject(scope, None, (0, 0), FLAGS.pixel_size_nm, about)
+
+
+def _swift(name: str, size: int) -> Subject:
+  if name != "usim":
+    raise ValueError(
+      f"microscope=swift:{name} is unknown: give swift:usim, Nion Swift's simulated microscope; an "
+      "instrument's scan device is handed over in Python (docs/MICROSCOPES.md)."
+    )
+  if FLAGS.pixel_size_nm is None:
+    raise ValueError("swift: needs --pixel_size_nm, the side of a network px.")
+  where = nion_swift.SwiftField(size, FLAGS.pixel_size_nm, _pair("field_centre_nm"))
+  simulated = usim.instrument()
+  scope = usim.scope(simulated, where, FLAGS.dwell_us)  # refuses fields that are too wide
+  specimen = usim.specimen(simulated, where, FLAGS.dwell_us)
+  return Subject(scope, specimen, (0, 0), FLAGS.pixel_size_nm, {"centre_nm": where.centre_nm})
 
 
 def _pair(name: str) -> tuple[float, float]:

@@ -86,6 +86,7 @@ class Guarded(microscope.Microscope):
   def collect(self) -> np.ndarray:
     """Returns the intensities of the oldest segment."""
     intensities = self._scope.collect()
+    self.lit = self._scope.lit  # some know only now
     self._note(self._sent.pop(0), "measured", np.empty([len(intensities), 0]))
     return intensities
 
