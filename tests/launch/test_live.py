@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import socket
+import sys
 
 import numpy as np
 import pytest
@@ -364,6 +365,11 @@ def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
       ["--pixel_size_nm=1", "--full_field_nm=100"],
       "no Open Beam Interface answers",
     ),
+    ("swift:usim", ["--pixel_size_nm=1"], "pip install nionswift-usim (extra `nionswift`)"),
+    ("swift:usim", [], "swift: needs --pixel_size_nm"),
+    ("swift:usim", ["--blanker=none"], "--blanker is for obi: only"),
+    ("swift:superscan", [], "swift:superscan is unknown: give swift:usim"),
+    ("file:FILE", ["--field_centre_nm=1,2"], "--field_centre_nm is for obi: and swift: only"),
     ("file:FILE", ["--window=30,4"], "window=30,4 leaves the image of 40 x 30 px"),
     ("file:FILE", ["--window=30"], "window=30 is no place"),
     ("file:FILE", ["--binning=2"], "give a larger one, or less --binning"),
@@ -396,7 +402,8 @@ def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
     ("file:FILE", ["--browser_port=0"], "browser_port=0 and browser=False disagree"),
   ],
 )
-def test_mistakes_are_sentences(tmp_path, models, micrograph, microscope, flags, said):
+def test_mistakes_are_sentences(tmp_path, models, micrograph, monkeypatch, microscope, flags, said):
+  monkeypatch.setitem(sys.modules, "nion.usim_device", None)  # as where it is not installed
   ended = live(
     models,
     microscope.replace("FILE", str(micrograph)) if microscope == "file:FILE" else microscope,

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from adaptive_stem_tf.serving.live import nion_swift
+from adaptive_stem_tf.serving.live import microscope, nion_swift
 
-# uSim draws what surrounds a line of n px as far as 0.21 n px, and answers 0 beyond: at the ends of
-# lines that are steeper than 24 degrees. Only lines of three positions are whole at every angle.
-_LINES = (3, 1)
+# uSim draws its flakes in whole px of the frame that is asked for, up and to the left: half a pitch
+# away in a line. And it draws what surrounds a line of n px as far as 0.21 n px and answers 0
+# beyond: at the ends of lines steeper than 24 degrees. Frames of one tiny px have neither fault.
+_HANDLING = nion_swift.Handling(lines=(1,))
 _RASTER = 1024  # px, of the frame that says what the specimen is
 
 
@@ -14,12 +15,12 @@ def instrument() -> nion_swift.Instrument:
   """Returns uSim without its windows and cameras; the cameras' threads would outlive a scan.
 
   Raises:
-    ImportError: if it is not installed.
+    MicroscopeError: if it is not installed.
   """
   try:
     from nion.usim_device import InstrumentDevice, ScanDevice
   except ImportError as error:
-    raise ImportError(
+    raise microscope.MicroscopeError(
       "Nion Swift's simulated microscope needs nionswift-usim, and that Python 3.11 or newer: pip "
       "install nionswift-usim (extra `nionswift`)."
     ) from error
@@ -43,8 +44,7 @@ def scope(
     ValueError: as `NionSwift`.
     MicroscopeError: as `NionSwift`.
   """
-  handling = nion_swift.Handling(lines=_LINES)
-  return nion_swift.NionSwift(simulated, field, dwell, handling)
+  return nion_swift.NionSwift(simulated, field, dwell, _HANDLING)
 
 
 def specimen(
