@@ -8,7 +8,7 @@
 microscope would: --dose, --jitter_px, --lag_us and --drift_px_per_ms say what is wrong with
 it. Its clock is simulated, so that the scan is as fast as the computer and a decision is
 late by arithmetic; --real_time lets time pass. `obi:HOST:PORT` is an Open Beam Interface,
-an open-hardware scan generator.
+an open-hardware scan generator. `swift:usim` is the simulated microscope of Nion Swift.
 
 A direction is due when a segment's time has passed since the last one was measured (or
 --deadline_us). If it is late, --late=repeat goes on in the last direction, mirrored where
