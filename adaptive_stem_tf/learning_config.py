@@ -86,10 +86,16 @@ class Loss(Section):
   alrc_deviations: float = field(
     3.0, "ALRC threshold, standard deviations above the mean", above=0.0
   )
+  alrc_decay: float = field(
+    0.999, "decay of the moments that ALRC clips by, per iteration", minimum=0.0, below=1.0
+  )
   generator_alrc: bool = field(
     False, "adaptive learning rate clipping of the generator's loss as well"
   )
   normalise_loss: bool = field(True, "divide the losses the critic learns by their running mean")
+  loss_mean_decay: float = field(
+    0.997, "decay of the running mean that losses are divided by", minimum=0.0, below=1.0
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,9 @@ INITIAL_MOMENTS = (1.0, 4.0)
 INITIAL_MEAN = 0.5
 
 
-def clip(losses: tf.Tensor, moments: Moments, deviations: float) -> tuple[tf.Tensor, Moments]:
+def clip(
+  losses: tf.Tensor, moments: Moments, deviations: float, decay: float = MOMENT_DECAY
+) -> tuple[tf.Tensor, Moments]:
   """Scales losses above m1 + k sqrt(m2 - m1^2 + 1e-8) down to it (Ede & Beanland 2020).
 
   The gradient of a clipped loss is scaled with it. The moments move after clipping.
@@ -31,6 +33,7 @@ def clip(losses: tf.Tensor, moments: Moments, deviations: float) -> tuple[tf.Ten
     losses: [B], one loss an example.
     moments: running moments m1, m2.
     deviations: k.
+    decay: of the moments, in (0, 1).
 
   Returns:
     Clipped losses [B] and the next moments.
@@ -43,18 +46,20 @@ def clip(losses: tf.Tensor, moments: Moments, deviations: float) -> tuple[tf.Ten
   clipped = scale * losses
   fixed = tf.stop_gradient(clipped)
   return clipped, Moments(
-    _move(moments.first, tf.reduce_mean(fixed), MOMENT_DECAY),
-    _move(moments.second, tf.reduce_mean(tf.square(fixed)), MOMENT_DECAY),
+    _move(moments.first, tf.reduce_mean(fixed), decay),
+    _move(moments.second, tf.reduce_mean(tf.square(fixed)), decay),
   )
 
 
-def normalise(losses: tf.Tensor, mean: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Divides losses [B] by their running mean, which moves first.
+def normalise(
+  losses: tf.Tensor, mean: tf.Tensor, decay: float = MEAN_DECAY
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Divides losses [B] by their running mean, which moves first, by a decay in (0, 1).
 
   Returns:
     Normalised losses [B] and the next running mean, a scalar.
   """
-  mean = _move(mean, tf.reduce_mean(losses), MEAN_DECAY)
+  mean = _move(mean, tf.reduce_mean(losses), decay)
   return losses / mean, mean
 
 

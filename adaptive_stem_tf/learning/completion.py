@@ -62,7 +62,9 @@ def complete(
       sobel = losses.sobel_loss(completions, example.target)
       per_example += settings.sobel_weight * losses.SCALE * sobel
     if settings.generator_alrc:
-      per_example, moments = alrc.clip(per_example, moments, settings.alrc_deviations)
+      per_example, moments = alrc.clip(
+        per_example, moments, settings.alrc_deviations, settings.alrc_decay
+      )
     total = tf.reduce_sum(per_example)
   gradients = replicas.total(tape.gradient(total, variables))
   valued = completions
@@ -91,7 +93,9 @@ def reinforcement_loss(
   """
   moments, mean = state
   if settings.alrc:
-    per_example, moments = alrc.clip(per_example, moments, settings.alrc_deviations)
+    per_example, moments = alrc.clip(
+      per_example, moments, settings.alrc_deviations, settings.alrc_decay
+    )
   if settings.normalise_loss:
-    per_example, mean = alrc.normalise(per_example, mean)
+    per_example, mean = alrc.normalise(per_example, mean, settings.loss_mean_decay)
   return tf.stop_gradient(per_example), LossState(moments, mean)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 AGREES, DISAGREES, UNRESOLVED, NOT_COMPARABLE, MISSING = (
   "agrees",
@@ -14,12 +15,13 @@ AGREES, DISAGREES, UNRESOLVED, NOT_COMPARABLE, MISSING = (
   "not comparable",
   "not run",
 )
-# Of equal pairs of runs, the rule below calls 22 % different with two seeds, 5 % with three
-# (python -m tests.check_intervals).
-_FEWEST_SEEDS = 3
-_SIMILAR = 0.1  # share of the smaller value within which two errors are similar
+FEWEST_SEEDS = 3
+LEVEL = 0.95
+# Final errors that the supplement calls similar are read off curves: a fifth apart is similar here.
+SIMILAR = 1.2  # ratio of two metrics within which they are similar
 _RATE_FACTOR = 10**0.5  # half a decade, the supplement's own step between rates
 _RATES = ("unstable_rate", "not_finite_rate", "rate")
+_SIGNED = ("overfitting",)  # metrics that may be negative: their difference is taken
 
 Values = Mapping[str, Mapping[str, Sequence[float]]]  # run -> metric -> one value a seed
 
@@ -47,46 +49,89 @@ class Printed(NamedTuple):
   value: float
 
 
+class Effect(NamedTuple):
+  """How the first run's metric compares with the second's, and its 95 % interval over seeds.
+
+  A ratio of geometric means over seeds, or, where `is_ratio` is false, a difference of means.
+  """
+
+  estimate: float
+  low: float
+  high: float
+  is_ratio: bool
+
+
 class Verdict(NamedTuple):
-  """What our numbers say."""
+  """What our numbers say; `effect` is None where there are too few of them, or none is finite."""
 
   first: list[float]
   second: list[float]
-  spread: float  # greatest range of either over seeds
+  effect: Effect | None
   agreement: str
 
 
 def judge(claim: Claim, values: Values) -> Verdict:
-  """Judges a claim by each seed's values; differences within the spread of seeds are unresolved.
+  """Judges a claim by each seed's values.
 
-  Fewer than three seeds resolve nothing: the spread of two is too often small by chance.
+  What the 95 % interval of the effect does not settle is unresolved, and so is everything with
+  fewer than three seeds. Where one run's seeds are all finite and none of the other's is, the
+  other's metric is greater.
   """
   metric, _, other = claim.metric.partition(":")
   first = list(values.get(claim.first, {}).get(metric, ()))
   second = list(values.get(claim.second, {}).get(other or metric, ()))
   if not first or not second:
-    return Verdict(first, second, float("nan"), MISSING)
-  spread = (
-    max(np.ptp(first), np.ptp(second)) if np.isfinite([*first, *second]).all() else float("nan")
-  )
+    return Verdict(first, second, None, MISSING)
   fewest = min(len(first), len(second))
-  if fewest < _FEWEST_SEEDS:
-    return Verdict(first, second, float(spread) if fewest > 1 else float("nan"), _too_few(fewest))
-  return Verdict(first, second, float(spread), _agreement(claim.kind, first, second, float(spread)))
+  if fewest < FEWEST_SEEDS:
+    return Verdict(first, second, None, _too_few(fewest))
+  finite = [np.isfinite(values) for values in (first, second)]
+  if not all(each.all() for each in finite):
+    settled = finite[0].all() != finite[1].all() and not all(each.any() for each in finite)
+    lower = bool(finite[0].all())
+    return Verdict(first, second, None, _ordered(claim.kind, lower) if settled else UNRESOLVED)
+  effect = compare(first, second, is_ratio=metric not in _SIGNED)
+  return Verdict(first, second, effect, _agreement(claim.kind, effect))
 
 
-def _agreement(kind: str, first: Sequence[float], second: Sequence[float], spread: float) -> str:
-  difference = float(np.mean(first) - np.mean(second))
-  if not np.isfinite(difference) or not np.isfinite(spread):
-    return UNRESOLVED
+def compare(first: Sequence[float], second: Sequence[float], is_ratio: bool = True) -> Effect:
+  """Compares two runs' metrics by Welch's t interval (Welch 1947), of logarithms for a ratio.
+
+  Args:
+    first: one finite value a seed, two or more; above zero for a ratio.
+    second: of the other run; seeds need not be as many, and are not paired.
+    is_ratio: whether they are compared by their ratio.
+  """
+  ours, theirs = (np.asarray(values, np.float64) for values in (first, second))
+  if is_ratio:
+    ours, theirs = np.log(ours), np.log(theirs)
+  difference = float(ours.mean() - theirs.mean())
+  shares = np.array([ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)])
+  half = 0.0
+  if shares.sum() > 0:
+    freedom = shares.sum() ** 2 / (shares**2 / [len(ours) - 1, len(theirs) - 1]).sum()
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(shares.sum()))
+  ends = (difference, difference - half, difference + half)
+  return Effect(*(float(np.exp(end)) if is_ratio else end for end in ends), is_ratio)
+
+
+def _agreement(kind: str, effect: Effect) -> str:
+  none = 1.0 if effect.is_ratio else 0.0
+  lower, higher = effect.high < none, effect.low > none
   if kind == "similar":
-    tolerated = _SIMILAR * min(abs(np.mean(first)), abs(np.mean(second)))
-    if abs(difference) <= tolerated:
-      return AGREES if spread <= tolerated else UNRESOLVED
-    return DISAGREES if abs(difference) > spread else UNRESOLVED
-  if abs(difference) <= spread:
-    return UNRESOLVED
-  lower = difference < 0
+    if effect.low >= 1 / SIMILAR and effect.high <= SIMILAR:
+      return AGREES
+    apart = effect.estimate < 1 / SIMILAR or effect.estimate > SIMILAR
+    return DISAGREES if apart and (lower or higher) else UNRESOLVED
+  if kind == "not_lower" and not lower and effect.low >= 1 / SIMILAR:
+    return AGREES  # at most a little lower, by what is seen
+  return _ordered(kind, lower) if lower or higher else UNRESOLVED
+
+
+def _ordered(kind: str, lower: bool) -> str:
+  """Returns what a resolved difference says of a claim."""
+  if kind == "similar":
+    return DISAGREES
   return AGREES if lower == (kind == "lower") else DISAGREES
 
 
@@ -112,7 +157,7 @@ def judge_printed(printed: Printed, values: Values, comparable: bool) -> tuple[l
   if printed.metric in _RATES:
     ratio = np.exp(abs(np.mean(np.log(ours)) - np.log(printed.value)))
     return ours, AGREES if ratio <= _RATE_FACTOR else DISAGREES
-  if len(ours) < _FEWEST_SEEDS:
+  if len(ours) < FEWEST_SEEDS:
     return ours, _too_few(len(ours))
   return ours, AGREES if min(ours) <= printed.value <= max(ours) else DISAGREES
 

@@ -68,7 +68,7 @@ def build(
         **claim._asdict(),
         "first_values": verdict.first,
         "second_values": verdict.second,
-        "spread": verdict.spread,
+        "effect": verdict.effect and verdict.effect._asdict(),
         "agreement": verdict.agreement,
       }
     )
@@ -132,15 +132,16 @@ def markdown(result: Mapping[str, Any]) -> str:
   if result["claims"]:
     lines += [
       "",
-      "| the supplement says | source | measured by | ours | spread of seeds | agrees? |",
+      "| the supplement says | source | measured by | ours | effect [95 %] | agrees? |",
       "|---|---|---|---|---|---|",
     ]
     lines += [_claim(result, row) for row in result["claims"]]
     lines += [
       "",
-      "Differences within the spread of seeds (the greater range of the two) are unresolved, and "
-      "so are all with fewer than three seeds; similar means within a tenth, with a spread within "
-      "it too.",
+      "Effects are ratios of geometric means over seeds, or differences of means (signed), with "
+      "Welch's 95 % interval. What an interval does not settle is unresolved, and so is all with "
+      f"fewer than {claims_lib.FEWEST_SEEDS} seeds; similar means that all of the interval is "
+      f"within a factor of {claims_lib.SIMILAR:g}.",
     ]
   return "\n".join(lines) + "\n"
 
@@ -166,8 +167,17 @@ def _claim(result: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     f"{_label(result, row['first'])} {_cell(row['first_values'])}, "
     f"{_label(result, row['second'])} {_cell(row['second_values'])}"
   )
-  spread = f"{row['spread']:.3g}" if np.isfinite(row["spread"]) else "-"
-  return f"| {row['text']} | {row['source']} | {measure} | {ours} | {spread} | {row['agreement']} |"
+  effect = effect_text(row["effect"])
+  return f"| {row['text']} | {row['source']} | {measure} | {ours} | {effect} | {row['agreement']} |"
+
+
+def effect_text(effect: Mapping[str, Any] | None) -> str:
+  """Returns an effect with its interval, signed where it is a difference; a dash for none."""
+  if effect is None:
+    return "-"
+  sign = "" if effect["is_ratio"] else "+"
+  estimate, low, high = (f"{effect[name]:{sign}.3g}" for name in ("estimate", "low", "high"))
+  return f"{estimate} [{low}, {high}]"
 
 
 def _label(result: Mapping[str, Any], run: str) -> str:

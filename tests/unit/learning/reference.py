@@ -273,7 +273,7 @@ class Reference:
       each += settings.sobel_weight * 10 * losses.sobel_loss(completed, target)
       if settings.generator_alrc:
         each, self.generator_moments = alrc.clip(
-          each, self.generator_moments, settings.alrc_deviations
+          each, self.generator_moments, settings.alrc_deviations, settings.alrc_decay
         )
       total = tf.reduce_sum(each)
     gradients = arrays_of(tape.gradient(total, twin.generator.trainable_variables))
@@ -292,7 +292,7 @@ class Reference:
     settings = self.e.loss
     if settings.alrc:
       given, self.loss_moments = alrc.clip(
-        tf.constant(given), self.loss_moments, settings.alrc_deviations
+        tf.constant(given), self.loss_moments, settings.alrc_deviations, settings.alrc_decay
       )
       given = given.numpy()
     if settings.normalise_loss:
