@@ -1,9 +1,11 @@
 """Reproduces a figure of the supplement: trains what is missing, measures, draws, compares.
 
   python -m launch.reproduce --figure=s2a --scale=small --images=FILE.npy --output_dir=reproduction
+  python -m launch.reproduce --figure=all --seeds=0,1,2,3,4 --parallel=2 --output_dir=reproduction
 
 Figures: s2a ... s2f, s3a, s3b, s4, s5, s6 of the supplement; controllers, clipping, replay
-and edge_penalty of the main paper. Runs live in DIR/runs/NAME-seedK, each with a flagfile
+and edge_penalty of the main paper; all of them, one after another, with a summary of what was
+claimed and what was found (DIR/summary.md). Runs live in DIR/runs/NAME-seedK, each with a flagfile
 NAME-seedK.cfg that launch.train takes; figures share them, finished ones are not repeated
 and interrupted ones resume. DIR receives FIGURE.png, FIGURE.md and FIGURE.json.
 """
@@ -18,13 +20,16 @@ from absl import flags
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
-from adaptive_stem_tf.reproduction import supplement
+from adaptive_stem_tf.reproduction import summary, supplement
 from adaptive_stem_tf.training import distribution
 from adaptive_stem_tf.training import job as job_lib
 from launch import flags as launch_flags
 from launch import presets, reproduce_figure, runner
 
-_FIGURE = flags.DEFINE_enum("figure", None, list(supplement.FIGURES), "which figure", required=True)
+_ALL = "all"
+_FIGURE = flags.DEFINE_enum(
+  "figure", None, [*supplement.FIGURES, _ALL], "which figure, or all of them", required=True
+)
 _SCALE = flags.DEFINE_enum(
   "scale",
   "small",
@@ -66,24 +71,41 @@ _DRAW = flags.DEFINE_boolean(
 def main() -> None:
   """Reproduces --figure."""
   _check_flags()
-  figure, plan = supplement.FIGURES[_FIGURE.value], _plan()
-  figure = figure._replace(lines=_chosen(figure))
+  names = list(supplement.FIGURES) if _FIGURE.value == _ALL else [_FIGURE.value]
+  figures = {name: _figure(name) for name in names}
   if _WRITE.value:
-    for job in plan.jobs(_runs(figure)):
+    plan = _plan(_seeds())
+    runs = dict.fromkeys(run for figure in figures.values() for run in _runs(figure))
+    for job in plan.jobs(list(runs)):
       print(job_lib.write_flagfile(job))
     return
-  _set_up(plan.settings)
+  _set_up(_plan(_seeds()).settings)
+  for name, figure in figures.items():
+    print(_reproduce(name, figure))
+  if _FIGURE.value == _ALL:
+    print(summary.write(pathlib.Path(_OUTPUT.value)))
+
+
+def _figure(name: str) -> supplement.Figure:
+  """Returns a figure of the table, with the runs that are asked for."""
+  figure = supplement.FIGURES[name]
+  return figure._replace(lines=_chosen(name, figure))
+
+
+def _reproduce(name: str, figure: supplement.Figure) -> str:
+  """Trains what is missing for a figure, and draws it; returns what to tell the user."""
+  # A sheet shows one run.
+  plan = _plan(_seeds()[:1] if figure.kind == "sheet" else _seeds())
+  if _DRAW.value and _FIGURE.value == _ALL and not reproduce_figure.any_finished(plan, figure):
+    return f"{name}: none of its runs has finished; left out."
   _train(plan, _runs(figure))
-  if _FIGURE.value == "s3b":
+  if name == "s3b":
     figure = reproduce_figure.rates_figure(plan)
     _train(plan, _runs(figure))
   request = reproduce_figure.Request(
-    _FIGURE.value,
-    _SCALE.value,
-    pathlib.Path(_OUTPUT.value),
-    presets.SCALES[_SCALE.value].test_images,
+    name, _SCALE.value, pathlib.Path(_OUTPUT.value), presets.SCALES[_SCALE.value].test_images
   )
-  print(reproduce_figure.make(request, plan, figure))
+  return reproduce_figure.make(request, plan, figure)
 
 
 def _runs(figure: supplement.Figure) -> list[str]:
@@ -113,7 +135,7 @@ def _set_up(settings: config.RunSettings) -> None:
     warnings.filterwarnings("ignore", message="Even though the .*run_functions_eagerly")
 
 
-def _plan() -> reproduction_plan.Plan:
+def _plan(seeds: tuple[int, ...]) -> reproduction_plan.Plan:
   scale = presets.SCALES[_SCALE.value]
   base, settings = presets.read(scale.flagfile)
   iterations = _ITERATIONS.value or scale.iterations
@@ -124,7 +146,7 @@ def _plan() -> reproduction_plan.Plan:
     presets.with_threads(settings, threads),
     _downsampled(),
     (pathlib.Path(_OUTPUT.value) / "runs").resolve(),
-    _seeds(),
+    seeds,
     max(1, round(iterations * scale.sweep_share)),
     max(1, round(iterations * scale.candidate_share)),
   )
@@ -155,13 +177,12 @@ def _seeds() -> tuple[int, ...]:
   return seeds
 
 
-def _chosen(figure: supplement.Figure) -> tuple[supplement.Line, ...]:
+def _chosen(name: str, figure: supplement.Figure) -> tuple[supplement.Line, ...]:
   known = [line.run for line in figure.lines]
   unknown = [name for name in _ONLY.value if name not in known]
   if unknown:
     raise ValueError(
-      f"only={','.join(unknown)} is no run of figure={_FIGURE.value}: choose among "
-      f"{', '.join(known)}."
+      f"only={','.join(unknown)} is no run of figure={name}: choose among {', '.join(known)}."
     )
   return tuple(line for line in figure.lines if not _ONLY.value or line.run in _ONLY.value)
 
@@ -169,6 +190,7 @@ def _chosen(figure: supplement.Figure) -> tuple[supplement.Line, ...]:
 def _check_flags() -> None:
   """Refuses flags that contradict each other."""
   figure = _FIGURE.value
+  of_s2c = figure in ("s2c", _ALL)
   if _IMAGES.value and _DATASET.value:
     raise ValueError(
       f"images={_IMAGES.value} and dataset={_DATASET.value} contradict each other: give one of "
@@ -181,7 +203,7 @@ def _check_flags() -> None:
       f"draw_only and parallel={_PARALLEL.value} contradict each other: nothing is trained; leave "
       "--parallel out."
     )
-  if _DOWNSAMPLED.value and figure != "s2c":
+  if _DOWNSAMPLED.value and not of_s2c:
     raise ValueError(
       f"downsampled_images={_DOWNSAMPLED.value} and figure={figure} contradict each other: only "
       "s2c compares crops with downsampled micrographs."
@@ -191,25 +213,25 @@ def _check_flags() -> None:
       f"downsampled_images={_DOWNSAMPLED.value} without images leaves the crops to a data set of "
       "other micrographs: give --images too."
     )
-  if figure == "s2c" and _IMAGES.value and not _DOWNSAMPLED.value:
+  if of_s2c and _IMAGES.value and not _DOWNSAMPLED.value:
     raise ValueError(
       f"figure=s2c compares crops with downsampled micrographs, and images={_IMAGES.value} names "
       "crops only: give --downsampled_images too, or --dataset=simulated_stem for both."
     )
-  if figure == "s2c" and "/" in _DATASET.value:
+  if of_s2c and "/" in _DATASET.value:
     raise ValueError(
       f"figure=s2c compares two configurations of a data set, and dataset={_DATASET.value} names "
       f"one: give --dataset={_DATASET.value.split('/')[0]}."
     )
-  if supplement.FIGURES[figure].kind == "sheet" and len(_SEEDS.value) > 1:
+  if figure != _ALL and supplement.FIGURES[figure].kind == "sheet" and len(_SEEDS.value) > 1:
     raise ValueError(
       f"seeds={','.join(_SEEDS.value)} and figure={figure} contradict each other: a sheet shows "
       "one run; give one seed."
     )
-  if figure == "s3b" and _ONLY.value:
+  if figure in ("s3b", _ALL) and _ONLY.value:
     raise ValueError(
-      f"only={','.join(_ONLY.value)} and figure=s3b contradict each other: its runs follow from a "
-      "sweep; leave --only out."
+      f"only={','.join(_ONLY.value)} and figure={figure} contradict each other: the runs of s3b "
+      "follow from a sweep; leave --only out."
     )
 
 

@@ -64,6 +64,15 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
   return "\n".join(([f"Not finished, left out: {', '.join(absent)}."] if absent else []) + lines)
 
 
+def any_finished(plan: Plan, figure: Figure) -> bool:
+  """Returns whether one of a figure's runs has finished with every seed."""
+  return any(_finished(plan, line) for line in figure.lines)
+
+
+def _finished(plan: Plan, line: Line) -> bool:
+  return all(workdir_lib.is_finished(plan.workdir(line.run, seed)) for seed in plan.seeds)
+
+
 def rates_figure(plan: Plan) -> Figure:
   """Returns s3b with its candidates, chosen by the finished sweep of the first seed.
 
@@ -94,9 +103,9 @@ def _measure(
   """Measures the runs that have finished with every seed."""
   measured = {}
   for line in figure.lines:
-    workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
-    if not all(workdir_lib.is_finished(workdir) for workdir in workdirs):
+    if not _finished(plan, line):
       continue
+    workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
     experiment = plan.experiment(line.run, plan.seeds[0])
     sweep = experiment.optimisation.schedule == "sweep"
     splits = None if sweep else runner.load_splits(experiment.data, experiment.scan.image_size)

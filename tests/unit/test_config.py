@@ -199,6 +199,8 @@ def test_published_values():
     "over_edge_penalty": 0.05,
     "discount": 0.97,
     "alrc_deviations": 3.0,
+    "alrc_decay": 0.999,
+    "loss_mean_decay": 0.997,
     "batch_size": 32,
     "iterations": 10**6,
     "actor_rate": 5e-4,

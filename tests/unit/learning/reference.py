@@ -296,7 +296,8 @@ class Reference:
       )
       given = given.numpy()
     if settings.normalise_loss:
-      self.loss_mean = 0.997 * self.loss_mean + 0.003 * given.mean()
+      decay = settings.loss_mean_decay
+      self.loss_mean = decay * self.loss_mean + (1 - decay) * given.mean()
       given = given / self.loss_mean
     return np.float32(given)
 

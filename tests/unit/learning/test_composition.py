@@ -26,6 +26,8 @@ CASES = {
     "sobel_weight": 0.1,
     "generator_alrc": True,
     "alrc_deviations": 1.2,
+    "alrc_decay": 0.9,
+    "loss_mean_decay": 0.8,
     "rl_loss": "max_region",
     "generator_loss": "quartic",
     "supervision": "start",
