@@ -111,8 +111,11 @@ def compare(first: Sequence[float], second: Sequence[float], is_ratio: bool = Tr
   if shares.sum() > 0:
     freedom = shares.sum() ** 2 / (shares**2 / [len(ours) - 1, len(theirs) - 1]).sum()
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(shares.sum()))
-  ends = (difference, difference - half, difference + half)
-  return Effect(*(float(np.exp(end)) if is_ratio else end for end in ends), is_ratio)
+  estimate, low, high = (
+    float(np.exp(end)) if is_ratio else end
+    for end in (difference, difference - half, difference + half)
+  )
+  return Effect(estimate, low, high, is_ratio)
 
 
 def _agreement(kind: str, effect: Effect) -> str:

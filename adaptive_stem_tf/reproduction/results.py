@@ -64,7 +64,7 @@ def measure(
       }
     )
   elif diverged is not None:
-    metrics.update(test=np.inf, test_sd=np.inf)
+    metrics.update(test=np.inf, test_sd=np.inf, instability=np.inf)
   elif splits is not None:
     errors = measure_errors(workdir, experiment, splits, most)
     metrics.update(_error_metrics(errors))

@@ -7,7 +7,7 @@ import pytest
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import figures
-from adaptive_stem_tf.reproduction import lr_range
+from adaptive_stem_tf.reproduction import lr_range, results
 from adaptive_stem_tf.training import metrics_writer, run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
 from tests import tiny
@@ -117,6 +117,8 @@ def test_another_run_that_is_not_finite_raises(tmp_path, eagerly):
     run.train(running(tmp_path, generator_rate=1e30, generator_optimiser="sgd", iterations=8))
   assert workdir_lib.diverged_at(tmp_path) == error.value.iteration
   assert f"iteration {error.value.iteration} " in str(error.value)
+  measured = results.measure(tmp_path, None, 0, 1)
+  assert measured.metrics["test"] == measured.metrics["instability"] == np.inf
 
 
 def test_a_milestone_is_kept_beside_the_newest(tmp_path, eagerly):
