@@ -237,7 +237,7 @@ def _scan_field(stop: stop_lib.Stop) -> None:
     **subject.about,
   }
   result = field_outputs.FieldResult(
-    scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about
+    scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about, subject.origin
   )
   field_scans.write(_OUTPUT.value, result, print)
   if failure:

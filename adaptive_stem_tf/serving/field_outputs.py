@@ -26,6 +26,7 @@ class FieldResult(NamedTuple):
   pixel_size_nm: float | None
   filter_sigma: float  # px, of targets
   about: dict[str, Any]  # for the summary
+  origin: tuple[int, int] = (0, 0)  # (row, column) of its first pixel in the image it is part of
 
 
 def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
 
   Images are mask, partial_scan, completion, uncertainty and interpolation; partial_scan.tif has
   NaN where nothing was measured. Others find the size of a pixel in the .tif files, and all that
-  scan.json says.
+  scan.json says. Positions in path.csv are those of the whole image (`origin` is added).
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
@@ -44,7 +45,7 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
   """
   folder, scan = pathlib.Path(output_dir), result.scan
   folder.mkdir(parents=True, exist_ok=True)
-  _write_path(folder / "path.csv", scan, result.pixel_size_nm)
+  _write_path(folder / "path.csv", result)
   about = summary(result)
   images = {
     "mask": scan.mask.astype(np.uint8),
@@ -57,7 +58,7 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
     np.save(folder / f"{name}.npy", image)
     if name == "partial_scan":
       image = np.where(scan.mask, image, np.float32(np.nan))
-    outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, about=about)
+    outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
   (folder / "scan.json").write_text(json.dumps(about, indent=1))
   style.save(draw(result), folder / "scan.png", dpi=150)
   return about
@@ -103,6 +104,7 @@ def summary(result: FieldResult) -> dict[str, Any]:
   return {
     "software": installation.software(),
     **result.about,
+    "origin_px": list(result.origin),
     "frame_px": list(scan.completion.shape),
     "pixel_size_nm": result.pixel_size_nm,
     "probing_positions": len(scan.positions),
@@ -132,12 +134,14 @@ def _sampling_summary(found):
   }
 
 
-def _write_path(file, scan, size):
+def _write_path(file, result):
+  scan, size = result.scan, result.pixel_size_nm
+  whole = scan.positions + np.asarray(result.origin)
   with file.open("w", newline="") as stream:
     writer = csv.writer(stream)
     nm = ["row_nm", "column_nm"] * (size is not None)
     writer.writerow(["round", "row_px", "column_px", *nm, "intensity"])
-    for number, (row, column), value in zip(scan.numbers, scan.positions, scan.intensities):
+    for number, (row, column), value in zip(scan.numbers, whole, scan.intensities):
       places = [f"{row * size:.7g}", f"{column * size:.7g}"] if size is not None else []
       writer.writerow([number, row, column, *places, f"{value:.7g}"])
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf import field_config
+from adaptive_stem_tf.compare_fields import slads
 from adaptive_stem_tf.learning import field_agent, field_learner
 from adaptive_stem_tf.training import checkpoint, workdir
 from tests.launch import commands
@@ -87,6 +88,27 @@ def test_fields_are_compared_with_a_model_and_validation_fields(folder, run, tmp
   assert {one["model"] for one in result["uncertainty"]} == {"a"}
   assert result["models"]["a"].endswith("iteration 1")
   assert "## Uncertainty" in (tmp_path / "compare_fields.md").read_text()
+
+
+def test_slads_is_trained_and_compared_where_it_is_named(folder, tmp_path, monkeypatch, eagerly):
+  train, taught = slads.train, []
+
+  def shorter(pairs, plain):
+    image, truth = next(iter(pairs))
+    taught.append(train([(image[:64, :64], truth[:64, :64])], plain))
+    return taught[-1]
+
+  monkeypatch.setattr(slads, "train", shorter)
+  ended = compare(
+    f"--fields={folder}", "--split=test", "--scans=farthest_points,slads", "--seeds=1",
+    "--completions=local_linear", f"--output_dir={tmp_path}", "--nopictures")  # fmt: skip
+  assert ended.code == 0, ended.err
+  assert len(taught) == 1 and np.isfinite(taught[0]).all() and taught[0].any()
+  rows = json.loads((tmp_path / "compare_fields.json").read_text())["per_field"]
+  assert {row["positions"] for row in rows} == {600} and len(rows) == 2
+  errors = {row["scan"]: row["ten_mse"] for row in rows}
+  assert 0 < errors["slads"] != errors["farthest_points"] > 0
+  assert "| slads " in (tmp_path / "compare_fields.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,13 @@ def test_a_digital_twin_is_scanned_in_rounds(tmp_path, fields, micrograph):
   faults = ["--dose=100", "--lag_us=5", "--decision_us=1000", "--dwell_us=2"]
   ended = commands.launch(
     "live", "--fields", f"--model={fields}", f"--microscope=file:{micrograph}",
-    f"--output_dir={tmp_path}", "--field_size=48", "--coverage=0.1", *faults,
+    f"--output_dir={tmp_path}", "--field_size=48", "--coverage=0.1", "--window=20,0", *faults,
   )  # fmt: skip
   told = summary(ended, tmp_path)
+  assert told["origin_px"] == [20, 0]
+  path = np.loadtxt(tmp_path / "path.csv", delimiter=",", skiprows=1)
+  rows, columns = np.nonzero(np.load(tmp_path / "mask.npy"))
+  assert sorted(map(tuple, path[:, 1:3])) == sorted(zip(rows + 20, columns))
   assert told["distinct_pixels"] == 230 and told["twin"]["dose"] == 100
   assert told["beam_waited_us"] == pytest.approx(2 * 1000)
 
