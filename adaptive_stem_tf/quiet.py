@@ -55,8 +55,13 @@ def hushed() -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def captured() -> Iterator[None]:
   """Keeps lines that TensorFlow logs meanwhile from the standard error; other lines follow."""
+  try:
+    kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+  except OSError:  # no room: what is logged is seen
+    yield
+    return
   terminal = os.dup(_STDERR)
-  with tempfile.TemporaryFile() as file:
+  with kept as file:
     sys.stderr.flush()
     os.dup2(file.fileno(), _STDERR)
     try:

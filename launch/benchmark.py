@@ -20,7 +20,7 @@ import sys
 
 from absl import flags
 
-from adaptive_stem_tf import config, field_config
+from adaptive_stem_tf import config, field_config, writing
 from adaptive_stem_tf.profiling import benchmark, field_benchmark
 from adaptive_stem_tf.training import distribution
 from launch import flags as launch_flags
@@ -49,8 +49,7 @@ def main() -> None:
     result = benchmark.measure(experiment, settings, _SPECIMENS.value, _REPEATS.value)
     print(_report(experiment, settings, result))
   if _JSON.value:
-    with open(_JSON.value, "w") as file:
-      json.dump(result, file, indent=1)
+    writing.text(_JSON.value, json.dumps(result, indent=1))
 
 
 def _of_fields() -> bool:

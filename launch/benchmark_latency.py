@@ -27,7 +27,7 @@ import tempfile
 
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import export, extra, field_latency, field_scan, latency, litert
 from launch import flags as launch_flags
@@ -108,7 +108,7 @@ def _write(result, table):
   print(table)
   if _OUTPUT.value:
     text = json.dumps(result, indent=1) if _OUTPUT.value.endswith(".json") else f"{table}\n"
-    pathlib.Path(_OUTPUT.value).write_text(text)
+    writing.text(_OUTPUT.value, text)
 
 
 def _scans_fields(path):

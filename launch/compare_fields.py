@@ -32,7 +32,7 @@ import sys
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config, microscope_config
+from adaptive_stem_tf import config, microscope_config, writing
 from adaptive_stem_tf.compare_fields import (
   animation,
   exported,
@@ -126,10 +126,10 @@ def main() -> None:
     report.measure(comparison, specimens, _bar("fields")), _validation(comparison), places
   )
   output = pathlib.Path(_OUTPUT.value)
-  output.mkdir(parents=True, exist_ok=True)
-  (output / "compare_fields.json").write_text(json.dumps(result, indent=1))
-  (output / "compare_fields.csv").write_text(tables.table(result["per_field"]))
-  (output / "compare_fields.md").write_text(tables.markdown(result))
+  with writing.together(output, last="compare_fields.json") as unfinished:
+    (unfinished / "compare_fields.json").write_text(json.dumps(result, indent=1))
+    (unfinished / "compare_fields.csv").write_text(tables.table(result["per_field"]))
+    (unfinished / "compare_fields.md").write_text(tables.markdown(result))
   if _PICTURES.value:
     _draw(comparison, result, specimens, output)
   print(tables.short(result))

@@ -16,7 +16,7 @@ import pathlib
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.evaluation import statistics
 from adaptive_stem_tf.serving import equivalence, extra
 from launch import data
@@ -59,7 +59,7 @@ def main() -> None:
   )
   print(_report(result))
   if _JSON.value:
-    pathlib.Path(_JSON.value).write_text(json.dumps(result, indent=1))
+    writing.text(_JSON.value, json.dumps(result, indent=1))
 
 
 def _report(result):

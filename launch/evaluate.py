@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.evaluation import figures, metrics, model, statistics, style
 from launch import data
 from launch import flags as launch_flags
@@ -53,8 +53,7 @@ def main() -> None:
     **result,
   }
   folder = pathlib.Path(_OUTPUT.value)
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / "evaluation.json").write_text(json.dumps(result, indent=1))
+  writing.text(folder / "evaluation.json", json.dumps(result, indent=1))
   _draw(folder, images, scans, settings.data)
   print(_table(result))
   print(f"Written: {folder}/evaluation.json, and a sheet of examples of each scan as PNG.")

@@ -26,6 +26,7 @@ import numpy as np
 import tqdm
 from absl import flags
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.correction import evaluation as correction_evaluation
 from adaptive_stem_tf.correction import figures as correction_figures
 from adaptive_stem_tf.correction import training as correction_training
@@ -71,7 +72,6 @@ def main() -> None:
   _check_labels([(one.microscope, one.method) for one in correctors])
   names = list(dict.fromkeys(one.microscope for one in correctors))
   folder = pathlib.Path(_OUTPUT.value)
-  folder.mkdir(parents=True, exist_ok=True)
   results = {}
   for name in tqdm.tqdm(names, "microscopes", disable=not _PROGRESS.value):
     own = [one for one in correctors if one.microscope == name]
@@ -82,8 +82,8 @@ def main() -> None:
     "units": "10 * MSE on [-1, 1], low-pass filtered target; px",
     "microscopes": results,
   }
-  (folder / "distortion.json").write_text(json.dumps(written, indent=1))
-  (folder / "distortion.md").write_text(_table(results))
+  writing.text(folder / "distortion.json", json.dumps(written, indent=1))
+  writing.text(folder / "distortion.md", _table(results))
   print(_table(results))
   print(
     f"Written: {folder}/distortion.json, distortion.md, recovery.png and {', '.join(names)}.png."

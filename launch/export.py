@@ -20,6 +20,7 @@ import pathlib
 
 from absl import flags
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import corrector, export, extra, field_export, field_litert, litert
@@ -136,7 +137,14 @@ def _label(output):
   from adaptive_stem_tf.serving import repository
 
   path = output.parent.parent / "models.config"
-  waiting = repository.add_labels(path, output.parent.name, int(output.name), _LABELS.value)
+  number, labels = int(output.name), _LABELS.value
+  try:
+    waiting = repository.add_labels(path, output.parent.name, number, labels)
+  except writing.WriteError as error:
+    raise writing.WriteError(
+      f"{error} {output} is whole: label it then by python -m launch.export --output={output} "
+      f"--labels={','.join(labels)}"
+    ) from error
   moved = [label for label in _LABELS.value if label not in waiting]
   if moved:
     print(f"{path}: {' and '.join(moved)} of {output.parent.name} is version {output.name} now.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from adaptive_stem_tf import config, installation
+from adaptive_stem_tf import config, installation, writing
 from launch import later
 
 _DEFINE: dict[type, Callable[..., Any]] = {
@@ -29,14 +29,7 @@ _OPTIONAL = {
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
   "--fields."
 }
-MISTAKES = (
-  ValueError,
-  FileNotFoundError,
-  FloatingPointError,
-  RuntimeError,
-  PermissionError,
-  ConnectionError,
-)
+MISTAKES = (ValueError, FloatingPointError, RuntimeError, OSError)
 
 
 def define(*sections: type) -> None:
@@ -119,24 +112,40 @@ def run(main: Callable[[], None]) -> None:
     except MISTAKES as error:
       if flags.FLAGS.traceback:
         raise
-      sys.exit(as_called(f"error: {error}"))
+      sys.exit(as_called(f"error: {_said(error)}"))
 
   flags.DEFINE_boolean("traceback", False, "show where an error arose, besides what it says")
   try:
     app.run(guarded)
-  except BrokenPipeError:
+  except OSError as error:
     if later.has_ended():  # in main, where it may be the pipe of something else
       raise
+    _leave(error)
   finally:
     _flush()
 
 
+def _said(error: Exception) -> str:
+  """Returns what an error says; those of the operating system name a file and say what to do."""
+  if isinstance(error, OSError) and error.errno is not None:
+    # What the library writes is named: this is what was printed.
+    return f"{error.filename or 'the standard output'}: {writing.told(error)}"
+  return str(error)
+
+
 def _flush() -> None:
-  """Writes what is left for the standard output, unless nobody reads it any more: `| head`."""
+  """Writes what is left for the standard output; `| head` reads no more than it wants."""
   try:
     sys.stdout.flush()
-  except BrokenPipeError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  except OSError as error:
+    _leave(error)
+
+
+def _leave(error: OSError) -> None:
+  """Writes no more to the standard output; that is an error unless nobody reads it any more."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  if not isinstance(error, BrokenPipeError):
+    sys.exit(f"error: {_said(error)}")
 
 
 def _define_field(field):

@@ -43,11 +43,13 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import TypeVar
 
 from absl import flags
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, outputs
 from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import (
@@ -105,6 +107,8 @@ _FIELD_SIZE = flags.DEFINE_integer(
 
 
 _Scan = TypeVar("_Scan")
+_Written = TypeVar("_Written")
+_ROOM = 1 << 21, 50  # bytes that files of a scan take, at most: of any, and of each px
 
 
 def main() -> None:
@@ -166,6 +170,8 @@ def _measured(
       f"output_dir={_OUTPUT.value} holds a scan, and what a specimen was measured with cannot be "
       "measured again: give another folder."
     )
+  if not microscopes.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
+    writing.check_room(_OUTPUT.value, _ROOM[0] + _ROOM[1] * side**2)
   opened = microscopes.Opened(side)
   try:
     with opened as subject:
@@ -239,9 +245,26 @@ def _scan_field(stop: stop_lib.Stop) -> None:
   result = field_outputs.FieldResult(
     scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about, subject.origin
   )
-  field_scans.write(_OUTPUT.value, result, print)
+  _kept(lambda folder: field_scans.write(folder, result, print))
   if failure:
     raise failure
+
+
+def _kept(write: Callable[[str], _Written]) -> _Written:
+  """Writes a scan to --output_dir; or elsewhere if that fails, since it cannot be measured again.
+
+  Raises:
+    WriteError: in either case, saying where it is.
+  """
+  try:
+    return write(_OUTPUT.value)
+  except writing.WriteError as error:
+    elsewhere = tempfile.mkdtemp(prefix="scan-")
+    try:
+      write(elsewhere)
+    except writing.WriteError as again:
+      raise writing.WriteError(f"{error} {again} The scan is lost.") from error
+    raise writing.WriteError(f"{error} The scan is in {elsewhere} instead.") from error
 
 
 def _model() -> model.ExportedModel:
@@ -295,8 +318,8 @@ def _write(
     subject.origin,
     subject.pixel_size_nm,
   )
-  folder = outputs.write_scan(_OUTPUT.value, result, picture=False)
-  report.write_timings(folder / "timings.csv", scanned.timings)
+  timings = lambda folder: report.write_timings(folder / "timings.csv", scanned.timings)
+  folder = _kept(lambda folder: outputs.write_scan(folder, result, False, timings))
   drawn = shown and shown.finish(
     report.last_frame(scanned, scan, rules, subject.truth, subject.pixel_size_nm)
   )

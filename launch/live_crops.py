@@ -18,7 +18,7 @@ import pathlib
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config, intensities, microscope_config
+from adaptive_stem_tf import config, intensities, microscope_config, writing
 from adaptive_stem_tf.evaluation import statistics, style
 from adaptive_stem_tf.serving.live import model, rules, study, twin
 from launch import data
@@ -83,7 +83,6 @@ def main() -> None:
   }
   rows = study.summarise(measured, sources)
   folder = pathlib.Path(_OUTPUT.value)
-  folder.mkdir(parents=True, exist_ok=True)
   told = {
     "images": _IMAGES.value,
     "split": _SPLIT.value,
@@ -95,8 +94,8 @@ def main() -> None:
     "rows": rows,
     "intervals": statistics.interval_method(sources),
   }
-  (folder / "live_crops.json").write_text(json.dumps(told, indent=1))
-  (folder / "live_crops.md").write_text(_table(rows))
+  writing.text(folder / "live_crops.json", json.dumps(told, indent=1))
+  writing.text(folder / "live_crops.md", _table(rows))
   style.save(study.draw(rows), folder / "live_crops.png", vector=True)
   print(_table(rows))
   print(f"Written: {folder}/live_crops.json, live_crops.md and live_crops.png.")

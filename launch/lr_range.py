@@ -18,7 +18,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range
@@ -155,7 +155,8 @@ def _conclude(
     ],
     "recommended_rate": best,
   }
-  (folder / "lr_range.json").write_text(json.dumps(reproduction_results.for_json(found), indent=1))
+  told = json.dumps(reproduction_results.for_json(found), indent=1)
+  writing.text(folder / "lr_range.json", told)
   for name, one in sweeps.items():
     print(
       f"{name}: unstable at {_rate(one['unstable_rate'])}, not finite at "

@@ -186,7 +186,11 @@ class Opened:
     subject = make(rest, size)
     if not FLAGS.dry_run:
       limits = guard.Limits(FLAGS.max_beam_us, FLAGS.max_us_per_px, FLAGS.max_seconds)
-      scope = guard.Guarded(subject.scope, size, limits, FLAGS.segment_log)
+      try:
+        scope = guard.Guarded(subject.scope, size, limits, FLAGS.segment_log)
+      except BaseException:
+        subject.scope.close()
+        raise
       subject = subject._replace(scope=scope)
     self._subject = subject
 

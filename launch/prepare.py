@@ -39,6 +39,7 @@ import numpy as np
 import tqdm
 from absl import flags
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.micrographs import (
   contact_sheet,
@@ -143,12 +144,14 @@ def _write_crops(files: list[str], output: pathlib.Path) -> None:
 
   _collect(files, collection, add)
   prepared = collection.prepare()
-  output.parent.mkdir(parents=True, exist_ok=True)
-  np.save(output, prepared.images)
-  output.with_suffix(".json").write_text(json.dumps(prepared.provenance, indent=0))
   sheet = contact_sheet.draw(collection.files, prepared, cutting)
+  with writing.together(output.parent, last=output.name) as folder:
+    np.save(folder / output.name, prepared.images)
+    companion = folder / output.with_suffix(".json").name
+    companion.write_text(json.dumps(prepared.provenance, indent=0))
+    _write_report(folder / output.name, prepared.report, sheet)
   print(_summary(prepared))
-  _write_report(output, prepared.report, sheet)
+  _tell(output)
 
 
 def _write_fields(files: list[str], output: pathlib.Path) -> None:
@@ -157,13 +160,14 @@ def _write_fields(files: list[str], output: pathlib.Path) -> None:
   collection = field_preparation.Collection(reading, index, _SEED.value)
   _collect(files, collection, lambda path: collection.add(path, _FRAME.value))
   prepared = collection.prepare()
-  output.parent.mkdir(parents=True, exist_ok=True)
-  field_set.write(output, *prepared)
+  report = {"reading": vars(reading), "copies": collection.copies, "failed": collection.failed}
+  with writing.together(output.parent, last=output.name) as folder:
+    field_set.write(folder / output.name, *prepared)
+    _write_report(folder / output.name, report, contact_sheet.draw_fields(prepared))
   for part in field_set.SPLITS:
     entries = [entry for entry in prepared.entries if entry["split"] == part]
     print(f"{len(entries)} fields of {len({entry['file'] for entry in entries})} files {part}.")
-  report = {"reading": vars(reading), "copies": collection.copies, "failed": collection.failed}
-  _write_report(output, report, contact_sheet.draw_fields(prepared))
+  _tell(output)
 
 
 def _collect(paths: list[str], collection, add: Callable[[str], str]) -> None:
@@ -190,13 +194,20 @@ def _collect(paths: list[str], collection, add: Callable[[str], str]) -> None:
 
 
 def _write_report(output: pathlib.Path, report: dict, sheet: Figure) -> None:
-  """Writes the report and the contact sheet beside the output, and names what was written."""
-  place = output.with_name(f"{output.stem}_report.json")
-  place.write_text(json.dumps(report, indent=1))
+  """Writes the report and the contact sheet beside the output."""
+  _report_of(output).write_text(json.dumps(report, indent=1))
   style.save(sheet, output.with_suffix(".png"))
+
+
+def _report_of(output: pathlib.Path) -> pathlib.Path:
+  return output.with_name(f"{output.stem}_report.json")
+
+
+def _tell(output: pathlib.Path) -> None:
+  """Names what was written."""
   print(
-    f"Written: {output}, {output.with_suffix('.json').name} (provenance), {place.name} and "
-    f"{output.with_suffix('.png').name} (contact sheet)."
+    f"Written: {output}, {output.with_suffix('.json').name} (provenance), "
+    f"{_report_of(output).name} and {output.with_suffix('.png').name} (contact sheet)."
   )
 
 

@@ -9,10 +9,9 @@ brightest, and the size of a pixel; of whole fields the Gini coefficient of thei
 
 from __future__ import annotations
 
-import pathlib
-
 from absl import flags
 
+from adaptive_stem_tf import writing
 from datasets.simulated_stem import preview
 from launch import flags as launch_flags
 
@@ -27,8 +26,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "seed of the examples", lower_bound=0)
 def main() -> None:
   """Draws and writes the contact sheet."""
   sheet = preview.contact_sheet(_CONFIG.value, _COLUMNS.value, _SEED.value)
-  pathlib.Path(_OUTPUT.value).parent.mkdir(parents=True, exist_ok=True)
-  sheet.savefig(_OUTPUT.value, format="png", dpi=160)
+  with writing.whole(_OUTPUT.value) as unfinished:
+    sheet.savefig(unfinished, format="png", dpi=160)
   print(f"Written: {_OUTPUT.value}.")
 
 

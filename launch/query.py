@@ -18,7 +18,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from adaptive_stem_tf import input_pipeline, specimens
+from adaptive_stem_tf import input_pipeline, specimens, writing
 from adaptive_stem_tf.evaluation import figures, metrics, style
 from adaptive_stem_tf.serving import client, stepping, transport
 from launch import flags as launch_flags
@@ -109,13 +109,6 @@ def _metadata():
 
 
 def _write(folder, scans, images):
-  folder.mkdir(parents=True, exist_ok=True)
-  for name, values in (
-    ("path", scans.path),
-    ("partial_scan", scans.partial),
-    ("completion", scans.completion),
-  ):
-    np.save(folder / f"{name}.npy", values)
   shown = slice(_EXAMPLES)
   errors = metrics.image_metrics(scans.completion[shown], images[shown])["ten_mse"]
   canvas = figures.sheet(
@@ -124,7 +117,14 @@ def _write(folder, scans, images):
     scans.completion[shown],
     [f"10 MSE {error:.3f}" for error in errors],
   )
-  style.save(canvas, folder / "examples.png")
+  with writing.together(folder, last="path.npy") as unfinished:
+    for name, values in (
+      ("path", scans.path),
+      ("partial_scan", scans.partial),
+      ("completion", scans.completion),
+    ):
+      np.save(unfinished / f"{name}.npy", values)
+    style.save(canvas, unfinished / "examples.png")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.micrographs import preparation
 
 Scan = Callable[[str, str], dict[str, Any]]  # file, folder -> what scan.json says
@@ -32,18 +33,25 @@ def each(image: str, output_dir: str, scan: Scan) -> None:
   Raises:
     FileNotFoundError: if a pattern or a folder matches no file.
     ValueError: if none of several files could be scanned.
+    writing.WriteError: if something cannot be written; SUMMARY has a line for each scan before.
   """
   if not os.path.isdir(image) and (os.path.exists(image) or not set(image) & set("*?[")):
     scan(image, output_dir)
     return
   files = [file for file in preparation.find([image]) if _suffix(file) not in _NOT_IMAGES]
-  rows = [_row(scan, file, folder) for file, folder in _folders(files, output_dir).items()]
+  rows, failure = [], None
+  try:
+    for file, folder in _folders(files, output_dir).items():
+      rows.append(_row(scan, file, folder))
+  except writing.WriteError as error:  # no file's own mistake: others would find no room, either
+    failure = error
   output = pathlib.Path(output_dir) / SUMMARY
-  output.parent.mkdir(parents=True, exist_ok=True)
-  with output.open("w", newline="") as stream:
+  with writing.whole(output) as unfinished, unfinished.open("w", newline="") as stream:
     writer = csv.DictWriter(stream, _COLUMNS, restval="")
     writer.writeheader()
     writer.writerows(rows)
+  if failure:
+    raise failure
   failed = [row["file"] for row in rows if row.get("error")]
   if len(failed) == len(rows):
     raise ValueError(f"none of the {len(rows)} files of {image} could be scanned: see {output}.")
@@ -67,6 +75,8 @@ def _row(scan, file, folder):
   row = {"file": file, "folder": folder}
   try:
     summary = scan(file, folder)
+  except writing.WriteError:
+    raise
   except _MISTAKES as error:
     print(f"{file} is left out: {error}")
     return {**row, "folder": "", "error": str(error)}

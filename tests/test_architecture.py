@@ -26,6 +26,7 @@ FOUNDATIONS = {
   "integrity",
   "quiet",
   "replicas",
+  "writing",
 }
 _DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
 _LEARNING = _DATA | {"networks", "learning"}
@@ -45,6 +46,7 @@ ALLOWED = {
   "integrity": set(),
   "quiet": set(),
   "replicas": set(),
+  "writing": set(),
   "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},
   "input_pipeline": FOUNDATIONS,

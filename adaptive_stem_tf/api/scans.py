@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import figure
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.serving import field_outputs, outputs, signals
 
@@ -91,6 +92,7 @@ class Scan:
     Raises:
       ValueError: for another suffix.
       microscope_files.MissingReaderError: if .hspy is asked for without RosettaSciIO.
+      writing.WriteError: if it cannot be written; what was there stays.
     """
     file = pathlib.Path(file)
     writers = {".tif": self._save_tiff, ".tiff": self._save_tiff, ".png": self._save_png}
@@ -100,12 +102,12 @@ class Scan:
         f"file={file} ends in {file.suffix}: choose .tif, .hspy, .png, .npz, or a folder without a "
         "suffix."
       )
-    file.parent.mkdir(parents=True, exist_ok=True)
     writers[file.suffix.lower()](file)
     return file
 
   def _save_tiff(self, file):
-    outputs.write_tiff(file, self.completion, self.pixel_size_nm, about=self.metadata)
+    with writing.whole(file) as unfinished:
+      outputs.write_tiff(unfinished, self.completion, self.pixel_size_nm, about=self.metadata)
 
   def _save_hspy(self, file):
     signals.write_hspy(file, self.to_signal())
@@ -118,7 +120,8 @@ class Scan:
     size = np.nan if self.pixel_size_nm is None else self.pixel_size_nm
     names = ("positions", "intensities", "rounds", "mask", "completion", "uncertainty")
     arrays = {name: getattr(self, name) for name in (*names, "plain")}
-    np.savez_compressed(file, partial_scan=scan.partial, pixel_size_nm=size, **arrays)
+    with writing.whole(file) as unfinished, open(unfinished, "wb") as stream:
+      np.savez_compressed(stream, partial_scan=scan.partial, pixel_size_nm=size, **arrays)
 
   def _save_folder(self, file):
     field_outputs.write(file, self._result)

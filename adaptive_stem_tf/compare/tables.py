@@ -3,10 +3,10 @@
 import csv
 import json
 import os
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.compare import classical
 from adaptive_stem_tf.compare.measure import FILTERED
 from adaptive_stem_tf.compare.plan import ALL, COMPLETIONS, OWN, shown_first
@@ -41,14 +41,13 @@ _HEADER = (
 
 def write(result: Mapping[str, Any], folder: str | os.PathLike) -> None:
   """Writes compare.json, compare.csv and compare.md."""
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / "compare.json").write_text(json.dumps(result, indent=1))
-  with open(folder / "compare.csv", "w", newline="") as file:
-    writer = csv.DictWriter(file, _HEADER)
-    writer.writeheader()
-    writer.writerows(rows(result))
-  (folder / "compare.md").write_text(markdown(result))
+  with writing.together(folder, last="compare.json") as unfinished:
+    (unfinished / "compare.json").write_text(json.dumps(result, indent=1))
+    with open(unfinished / "compare.csv", "w", newline="") as file:
+      writer = csv.DictWriter(file, _HEADER)
+      writer.writeheader()
+      writer.writerows(rows(result))
+    (unfinished / "compare.md").write_text(markdown(result))
 
 
 def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

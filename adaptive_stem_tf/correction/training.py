@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, input_pipeline, microscope_config, specimens
+from adaptive_stem_tf import config, input_pipeline, microscope_config, specimens, writing
 from adaptive_stem_tf.correction import cycle_learner
 from adaptive_stem_tf.correction.configuration import Correction
 from adaptive_stem_tf.correction.cycle_learner import CycleLearner, UnpairedScans
@@ -114,10 +114,9 @@ def _kept_scans(workdir, completer, images, experiment, bar):
   file = workdir / _SCANS
   if not file.exists():
     scans = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
-    with open(file.with_suffix(".tmp"), "wb") as stream:
+    with writing.whole(file) as unfinished, open(unfinished, "wb") as stream:
       arrays: dict[str, Any] = dict(zip(_PARTS, scans, strict=True))
       np.savez(stream, **arrays)
-    file.with_suffix(".tmp").rename(file)
   with np.load(file) as kept:
     return [kept[name] for name in _PARTS]
 

@@ -19,6 +19,8 @@ from matplotlib import figure
 from mpl_toolkits.axes_grid1 import anchored_artists
 from PIL import Image
 
+from adaptive_stem_tf import writing
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 PATH, LATE = COLOURS[1], COLOURS[3]
 ORDER = "plasma"  # map of what comes first and what last
@@ -105,7 +107,6 @@ def save(
     vector: whether to write a PDF beside it, for print.
   """
   file = pathlib.Path(file)
-  file.parent.mkdir(parents=True, exist_ok=True)
   with matplotlib.rc_context({**_PARAMETERS, **_VECTOR}):  # names such as C0 get their colour now
     _write(canvas, file, "png", dpi)
     if vector:
@@ -131,18 +132,14 @@ def save_animation(
     frames: [H, W, 3] uint8 each.
     seconds: how long it lasts; pictures that move for longer distract who reads beside them.
   """
-  file = pathlib.Path(file)
-  file.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = file.with_name(f"{file.name}.tmp")
   pictures = [Image.fromarray(frame) for frame in frames]
   each = round(1000 * seconds / len(frames))
-  pictures[0].save(
-    unfinished, format="GIF", save_all=True, append_images=pictures[1:], duration=each
-  )
-  unfinished.rename(file)
+  with writing.whole(file) as unfinished:
+    pictures[0].save(
+      unfinished, format="GIF", save_all=True, append_images=pictures[1:], duration=each
+    )
 
 
 def _write(canvas, file, kind, dpi, **options):
-  unfinished = file.with_name(f"{file.name}.tmp")
-  canvas.savefig(unfinished, format=kind, dpi=dpi, **options)
-  unfinished.rename(file)
+  with writing.whole(file) as unfinished:
+    canvas.savefig(unfinished, format=kind, dpi=dpi, **options)

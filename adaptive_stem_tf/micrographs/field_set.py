@@ -6,6 +6,7 @@ NAME.json  of each field, in the same order: file, split, stratum, ...
 
 import json
 import os
+import pathlib
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
+
+from adaptive_stem_tf import writing
 
 SPLITS = ("train", "test")
 _DAMAGES = (KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -31,12 +34,18 @@ class FieldSet(NamedTuple):
 
 
 def write(path: str | os.PathLike, fields: Sequence[np.ndarray], entries: Sequence[dict]) -> None:
-  """Writes a set of fields to PATH, a .npz file, and what is known of them to a .json beside it."""
-  place = _checked(path)
-  with place.open("wb") as file:
+  """Writes a set of fields to PATH, a .npz file, and what is known of them to a .json beside it.
+
+  Raises:
+    ValueError: for another suffix.
+    writing.WriteError: if they cannot be written; what was there stays.
+  """
+  place = pathlib.Path(_checked(path))
+  with writing.together(place.parent, last=place.name) as unfinished:
     arrays: dict[str, Any] = {f"field_{i:05d}": field for i, field in enumerate(fields)}
-    np.savez_compressed(file, **arrays)
-  place.with_suffix(".json").write_text(json.dumps(list(entries), indent=0))
+    np.savez_compressed(unfinished / place.name, **arrays)
+    companion = unfinished / place.with_suffix(".json").name
+    companion.write_text(json.dumps(list(entries), indent=0))
 
 
 def load(path: str | os.PathLike, split: str | None = None) -> FieldSet:

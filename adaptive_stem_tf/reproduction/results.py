@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf import config, input_pipeline
+from adaptive_stem_tf import config, input_pipeline, writing
 from adaptive_stem_tf.evaluation import figures, model
 from adaptive_stem_tf.evaluation import metrics as metrics_lib
 from adaptive_stem_tf.reproduction import lr_range, runs
@@ -131,7 +131,7 @@ def measure_errors(
   for place, step in steps.items():
     trained, _ = model.load(workdir, step)
     errors[place] = {name: _error(trained, spread(images, few)) for name, images in parts.items()}
-  kept.write_text(json.dumps(errors, indent=1))
+  writing.text(kept, json.dumps(errors, indent=1))
   return errors
 
 

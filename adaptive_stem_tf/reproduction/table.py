@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.reproduction import claims as claims_lib
 from adaptive_stem_tf.reproduction.results import for_json
 from adaptive_stem_tf.reproduction.supplement import Figure
@@ -100,9 +101,8 @@ def build(
 
 def write(result: Mapping[str, Any], stem: pathlib.Path) -> None:
   """Writes `stem`.json and `stem`.md."""
-  stem.parent.mkdir(parents=True, exist_ok=True)
-  stem.with_suffix(".json").write_text(json.dumps(for_json(result), indent=1))
-  stem.with_suffix(".md").write_text(markdown(result))
+  writing.text(stem.with_suffix(".json"), json.dumps(for_json(result), indent=1))
+  writing.text(stem.with_suffix(".md"), markdown(result))
 
 
 def markdown(result: Mapping[str, Any]) -> str:

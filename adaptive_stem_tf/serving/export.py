@@ -33,6 +33,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tree
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.evaluation.model import Model
 from adaptive_stem_tf.scan import geometry, steering
 from adaptive_stem_tf.serving import extra
@@ -94,20 +95,26 @@ def write(
     also: writes more into assets.extra, whose path it gets.
 
   Raises:
-    ExportError: if the version is not a positive integer, or exists already.
+    ExportError: if the version is not a positive integer, exists already, or cannot be written.
+    writing.WriteError: if it cannot be written.
   """
   output = check_output(output)
   # no integer: servers pass it over
   unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")
   try:
-    tf.saved_model.save(
-      served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]}
-    )
-    (unfinished / extra.FOLDER).mkdir()
-    if also:
-      also(unfinished / extra.FOLDER)
-    extra.write(unfinished, output, experiment, iteration)
+    with writing.explained(output):
+      tf.saved_model.save(
+        served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]}
+      )
+      (unfinished / extra.FOLDER).mkdir()
+      if also:
+        also(unfinished / extra.FOLDER)
+      extra.write(unfinished, output, experiment, iteration)
     _move(unfinished, output)
+  except tf.errors.OpError as error:  # TensorFlow's own of a full disk
+    raise ExportError(
+      f"{output} cannot be written: {error.message}. Free some space, or choose another folder."
+    ) from error
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
   return output

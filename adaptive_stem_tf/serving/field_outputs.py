@@ -3,14 +3,13 @@
 import csv
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from matplotlib import figure, patches
 
-from adaptive_stem_tf import installation, specimens
+from adaptive_stem_tf import installation, specimens, writing
 from adaptive_stem_tf.compare_fields import metrics
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.fields import routes, undersampling
@@ -42,10 +41,11 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
 
   Returns:
     What scan.json says.
+
+  Raises:
+    writing.WriteError: if a file cannot be written; what was there stays.
   """
-  folder, scan = pathlib.Path(output_dir), result.scan
-  folder.mkdir(parents=True, exist_ok=True)
-  _write_path(folder / "path.csv", result)
+  scan = result.scan
   about = summary(result)
   images = {
     "mask": scan.mask.astype(np.uint8),
@@ -54,13 +54,15 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
     "uncertainty": scan.uncertainty,
     "interpolation": scan.interpolation,
   }
-  for name, image in images.items():
-    np.save(folder / f"{name}.npy", image)
-    if name == "partial_scan":
-      image = np.where(scan.mask, image, np.float32(np.nan))
-    outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
-  (folder / "scan.json").write_text(json.dumps(about, indent=1))
-  style.save(draw(result), folder / "scan.png", dpi=150)
+  with writing.together(output_dir, last="scan.json") as folder:
+    _write_path(folder / "path.csv", result)
+    for name, image in images.items():
+      np.save(folder / f"{name}.npy", image)
+      if name == "partial_scan":
+        image = np.where(scan.mask, image, np.float32(np.nan))
+      outputs.write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
+    (folder / "scan.json").write_text(json.dumps(about, indent=1))
+    style.save(draw(result), folder / "scan.png", dpi=150)
   return about
 
 

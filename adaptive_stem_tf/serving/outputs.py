@@ -4,13 +4,13 @@ import csv
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from adaptive_stem_tf import installation
+from adaptive_stem_tf import installation, writing
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.serving import scan_picture
 from adaptive_stem_tf.serving.scan_result import ScanResult
@@ -20,7 +20,10 @@ _UNIT_TAGS, _ORIGIN_TAGS, _SIZE_TAGS = (65003, 65004), (65006, 65007), (65009, 6
 
 
 def write_scan(
-  output_dir: str | os.PathLike, result: ScanResult, picture: bool = True
+  output_dir: str | os.PathLike,
+  result: ScanResult,
+  picture: bool = True,
+  also: Callable[[pathlib.Path], None] | None = None,
 ) -> pathlib.Path:
   """Writes path.csv, partial_scan and completion (.npy and float32 .tif), scan.json and scan.png to
   a folder.
@@ -34,23 +37,28 @@ def write_scan(
     output_dir: made if it does not exist; files of those names are replaced.
     result: the scan.
     picture: whether scan.png is drawn.
+    also: writes more into the folder that it gets, whose files are moved there when all are whole.
 
   Returns:
     The folder.
+
+  Raises:
+    writing.WriteError: if a file cannot be written; what was there stays.
   """
-  folder = pathlib.Path(output_dir)
-  folder.mkdir(parents=True, exist_ok=True)
-  _write_path(folder / "path.csv", result)
-  np.save(folder / "partial_scan.npy", result.partial)
-  np.save(folder / "completion.npy", result.completion)
   measured = np.where(result.partial[..., 1] > 0, result.partial[..., 0], np.float32(np.nan))
   about = summary(result)
-  for name, image in (("partial_scan", measured), ("completion", result.completion)):
-    write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
-  (folder / "scan.json").write_text(json.dumps(about, indent=1))
-  if picture:
-    style.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
-  return folder
+  with writing.together(output_dir, last="scan.json") as folder:
+    _write_path(folder / "path.csv", result)
+    np.save(folder / "partial_scan.npy", result.partial)
+    np.save(folder / "completion.npy", result.completion)
+    for name, image in (("partial_scan", measured), ("completion", result.completion)):
+      write_tiff(folder / f"{name}.tif", image, result.pixel_size_nm, result.origin, about)
+    (folder / "scan.json").write_text(json.dumps(about, indent=1))
+    if also:
+      also(folder)
+    if picture:
+      style.save(scan_picture.draw(result), folder / "scan.png", dpi=180)
+  return pathlib.Path(output_dir)
 
 
 def summary(result: ScanResult) -> dict[str, Any]:

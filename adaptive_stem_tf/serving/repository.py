@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from adaptive_stem_tf import writing
+
 LABELS = ("stable", "canary")
 BASE_PATH = "/models"  # where the container image looks for models
 _HEADER = """\
@@ -131,6 +133,5 @@ def add_labels(
 
 
 def _write(file, config):
-  unfinished = file.with_name(f"{file.name}.tmp")
-  unfinished.write_text(_HEADER + text_format.MessageToString(config))
-  unfinished.replace(file)  # a server that polls the file never sees half of it
+  # A server that polls the file never sees half of it.
+  writing.text(file, _HEADER + text_format.MessageToString(config))

@@ -2,11 +2,13 @@
 
 import importlib
 import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.micrographs import microscope_files
 
 ABOUT = "adaptive_stem"  # what a signal's original metadata call those of a scan
@@ -52,4 +54,6 @@ def write_hspy(file: str | os.PathLike, signal: Mapping[str, Any]) -> None:
   empty: dict[str, Any] = {"learning_results": {}, "models": {}, "tmp_parameters": {}}
   package = {"package": "", "package_version": ""}
   whole = {**empty, "package_info": package, "attributes": {"_lazy": False}, **signal}
-  writer.file_writer(os.fspath(file), whole, show_progressbar=False)
+  path = pathlib.Path(file)
+  with writing.together(path.parent, last=path.name) as folder:
+    writer.file_writer(os.fspath(folder / path.name), whole, show_progressbar=False)

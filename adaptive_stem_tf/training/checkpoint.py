@@ -57,8 +57,8 @@ class Checkpoints:
     except (tf.errors.OpError, OSError) as error:
       shutil.rmtree(unfinished, ignore_errors=True)
       raise CheckpointError(
-        f"the checkpoint of iteration {step} could not be written to {self._directory} ({error}): "
-        "free some space; earlier checkpoints are whole."
+        f"the checkpoint of iteration {step} could not be written to {self._directory} "
+        f"({_said(error)}): free some space; earlier checkpoints are whole."
       ) from error
     self._prune(step)
     return final
@@ -137,6 +137,12 @@ def not_finite(module: tf.Module) -> list[str]:
   floating = [variable for variable in module.variables if variable.dtype.is_floating]
   finite = [tf.reduce_all(tf.math.is_finite(variable)) for variable in floating]
   return [variable.name for variable, good in zip(floating, finite) if not good]
+
+
+def _said(error):
+  """Returns what an error says, without TensorFlow's operations and names of temporary files."""
+  said = error.message if isinstance(error, tf.errors.OpError) else str(error)
+  return said.rpartition("; ")[2].partition(" [Op:")[0]
 
 
 def _flush(directory):

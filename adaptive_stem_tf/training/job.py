@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 
 
 class Job(NamedTuple):
@@ -19,9 +19,8 @@ class Job(NamedTuple):
 def write_flagfile(job: Job) -> pathlib.Path:
   """Writes a run as a flagfile beside its workdir; returns the file."""
   file = job.workdir.with_name(f"{job.workdir.name}.cfg")
-  file.parent.mkdir(parents=True, exist_ok=True)
   comment = f"# python -m launch.train --flagfile={file} --workdir={job.workdir}"
-  file.write_text("\n".join([comment, *_flags_of(job)]) + "\n")
+  writing.text(file, "\n".join([comment, *_flags_of(job)]) + "\n")
   return file
 
 

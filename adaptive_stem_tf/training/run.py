@@ -11,7 +11,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from adaptive_stem_tf import config, input_pipeline
+from adaptive_stem_tf import config, input_pipeline, writing
 from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer
 from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.types import Draw
@@ -105,6 +105,7 @@ class Run:
       NotFiniteError: if a loss, a gradient or what is to be saved is not finite; the last good
         checkpoint stays.
       checkpoint.CheckpointError: if the last checkpoint cannot be written.
+      writing.WriteError: if rows of metrics.csv cannot be written at the end.
       distribution.WorkerLostError: if another worker no longer answers.
     """
     iteration = self.started_at
@@ -191,6 +192,11 @@ class Run:
     if not self._saves:
       return
     try:
+      if self._writer.behind:  # whoever resumes there would miss its rows
+        raise checkpoint.CheckpointError(
+          f"the checkpoint of iteration {iteration} was not written: {workdir_lib.METRICS} in "
+          f"{self.workdir} waits for room. Free some space."
+        )
       self._checkpoints.save(iteration)
       self._saved_at = iteration
     except checkpoint.CheckpointError as error:
@@ -204,7 +210,9 @@ class Run:
       return
     try:
       picture(self, iteration)
-    except Exception:  # whatever a picture lacks, say space or a font, training does not need
+    except writing.WriteError as error:
+      logging.warning("Training goes on without the pictures of iteration %d: %s", iteration, error)
+    except Exception:  # whatever a picture lacks, say a font, training does not need
       logging.exception("The pictures of iteration %d failed; training goes on.", iteration)
 
   def _stop_at(self, names, iteration):

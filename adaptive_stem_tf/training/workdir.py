@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from absl import logging
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.scan import path_names
 from adaptive_stem_tf.settings import Composite
 
@@ -47,10 +47,7 @@ def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
         f"{workdir} holds another experiment: {fields}. Choose another workdir, or these values."
       )
     return
-  workdir.mkdir(parents=True, exist_ok=True)
-  unfinished = file.with_suffix(".tmp")
-  unfinished.write_text(experiment.to_json())
-  unfinished.rename(file)
+  writing.text(file, experiment.to_json())
 
 
 def read_experiment(workdir: str | os.PathLike) -> config.Experiment:
@@ -109,9 +106,7 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
       f"{workdir} was trained on something else: {'; '.join(differing)}. Give it what it began "
       "with, or choose another workdir."
     )
-  unfinished = file.with_suffix(".tmp")
-  unfinished.write_text(json.dumps({**kept, **given}, indent=1))
-  unfinished.rename(file)
+  writing.text(file, json.dumps({**kept, **given}, indent=1))
 
 
 def _digest(array):
@@ -128,9 +123,8 @@ def keep_path(workdir: str | os.PathLike, positions: np.ndarray) -> None:
     positions: [T * n, 2] px, or [K, T * n, 2] if several are drawn from.
   """
   file = pathlib.Path(workdir) / _PATH
-  with open(file.with_suffix(".tmp"), "wb") as stream:
+  with writing.whole(file) as unfinished, open(unfinished, "wb") as stream:
     np.save(stream, positions)
-  file.with_suffix(".tmp").rename(file)
 
 
 def holds_path(workdir: str | os.PathLike) -> bool:
@@ -156,7 +150,7 @@ def read_path(scan: config.ScanGeometry, workdir: str | os.PathLike) -> np.ndarr
 def record_divergence(workdir: str | os.PathLike, iteration: int, error: str) -> None:
   """Keeps the iteration at which a loss was no longer finite, and what was said of it."""
   file = pathlib.Path(workdir) / _DIVERGED
-  file.write_text(json.dumps({"iteration": iteration, "error": error}, indent=1))
+  writing.text(file, json.dumps({"iteration": iteration, "error": error}, indent=1))
 
 
 def forget_divergence(workdir: str | os.PathLike) -> None:

@@ -9,6 +9,7 @@ import urllib.request
 import numpy as np
 import tqdm
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.micrographs import readers
 from datasets.public_stem import manifest
 
@@ -33,7 +34,7 @@ def collect_fields(folder: pathlib.Path, server: str) -> None:
     }
     for file in chosen
   ]
-  (target / "fields.json").write_text(json.dumps(index, indent=1))
+  writing.text(target / "fields.json", json.dumps(index, indent=1))
 
 
 def collect_crops(folder: pathlib.Path, server: str) -> None:
@@ -48,13 +49,14 @@ def collect_crops(folder: pathlib.Path, server: str) -> None:
     next(substitutes) if crop.kind == manifest.FIGURE else crop for crop in manifest.crops()
   ]
   array = np.stack([manifest.cut(images[crop[:2]], crop) for crop in chosen])[..., None]
-  np.save(folder / "96x96_stem_crops.npy", array)
   about = [
     {"source": crop.repository, "file": crop.path, "kind": crop.kind, "y": crop.row,
      "x": crop.column, "bin": crop.binning, "licence": by_place[crop[:2]].licence}
     for crop in chosen
   ]  # fmt: skip
-  (folder / "96x96_stem_crops.json").write_text(json.dumps(about, indent=1))
+  with writing.together(folder, last="96x96_stem_crops.npy") as unfinished:
+    np.save(unfinished / "96x96_stem_crops.npy", array)
+    (unfinished / "96x96_stem_crops.json").write_text(json.dumps(about, indent=1))
 
 
 def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.Path:
@@ -77,8 +79,6 @@ def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.
     ) from error
   if not file.is_content(content):
     raise ValueError(f"{url} is not the file of the manifest: its Git blob is not {file.git_blob}.")
-  place.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = place.with_name(f"{place.name}.tmp")
-  unfinished.write_bytes(content)
-  unfinished.rename(place)
+  with writing.whole(place) as unfinished:
+    unfinished.write_bytes(content)
   return place

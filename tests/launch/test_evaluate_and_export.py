@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import disks
 from tests.launch import commands
 
 pytestmark = [
@@ -96,3 +97,15 @@ def test_a_run_is_exported_once(tmp_path, workdir, images_file):
   assert loaded.signatures["scan"](image=images)["completion"].shape == [2, 16, 16, 1]
   again = commands.launch("export", f"--workdir={workdir}", f"--output={tmp_path / 'model' / '1'}")
   assert again.code == 1 and "a version is never replaced in place" in again.err
+
+
+def test_a_label_that_finds_no_room_can_be_given_later(tmp_path):
+  version = tmp_path / "name" / "1"
+  version.mkdir(parents=True)
+  (version / "saved_model.pb").write_bytes(b"")
+  arguments = [f"--output={version}", "--labels=stable"]
+  with disks.full(10):
+    ended = commands.launch("export", *arguments)
+  assert ended.code == 1 and f"{tmp_path}/models.config cannot be written" in ended.err
+  assert ended.err.endswith(f"label it then by python -m launch.export {' '.join(arguments)}")
+  assert commands.launch("export", *arguments).code == 0

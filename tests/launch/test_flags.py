@@ -1,12 +1,16 @@
 """Flags made from the configuration, and what users get wrong."""
 
 import dataclasses
+import errno
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.micrographs import preparation
 from launch import flags as launch_flags
 from tests.launch import commands
 
@@ -122,3 +126,27 @@ def test_every_flag_reaches_the_configuration(monkeypatch):
     "augment": False,
   }
   assert seen["run"] == config.RunSettings(log_every=7, jit="all")
+
+
+def test_errors_of_the_operating_system_name_the_file_and_say_what_to_do(monkeypatch, tmp_path):
+  for number, said in ((errno.ENOSPC, "Free some space"), (errno.EROFS, "may write to")):
+
+    def fail(*_, number=number):
+      raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(preparation, "find", fail)
+    words = refused("--input=a", f"--output={tmp_path / 'a.npy'}", name="prepare")
+    assert f"error: some/file: {os.strerror(number)}. " in words and said in words
+
+
+def test_a_full_disk_behind_the_standard_output_is_told():
+  with open("/dev/full", "w") as full:
+    ended = subprocess.run(
+      [sys.executable, "-m", "launch.train", "--helpshort"],
+      cwd=commands.ROOT,
+      stdout=full,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+  assert ended.returncode == 1 and "Traceback" not in ended.stderr
+  assert "error: the standard output: No space left on device. Free some space" in ended.stderr

@@ -94,3 +94,13 @@ def test_whoever_sets_the_level_sees_every_line(monkeypatch, level):
   quiet.install()
   assert len(sys.meta_path) == (level is None)
   monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # what `install` set is forgotten afterwards
+
+
+def test_without_a_folder_for_temporary_files_log_lines_are_seen(monkeypatch, capfd):
+  def fail():
+    raise FileNotFoundError("no usable temporary directory found")
+
+  monkeypatch.setattr(quiet.tempfile, "TemporaryFile", fail)
+  with quiet.captured():
+    os.write(2, b"I0000 00:00:1 2 a.cc:3] seen\n")
+  assert "seen" in capfd.readouterr().err

@@ -1,5 +1,6 @@
 """python -m launch.live and launch.live_crops, from flags to files."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import signal
 import socket
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ import tifffile
 from matplotlib import image
 from PIL import Image
 
+from adaptive_stem_tf.serving import outputs
+from tests import disks, tiny
 from tests import exports as exports_lib
-from tests import tiny
 from tests.launch import commands
 from tests.unit.serving.live import peer, visitor
 
@@ -63,6 +66,35 @@ def live(models, microscope, output, *more, model="plain"):
 def rows(path):
   with open(path, newline="") as file:
     return list(csv.DictReader(file))
+
+
+def test_without_room_nothing_is_scanned(tmp_path, models, micrograph):
+  """The dose is not spent on what cannot be kept."""
+  with disks.full(1 << 20):
+    ended = live(models, f"file:{micrograph}", tmp_path / "out")
+  assert ended.code == 1 and f"{tmp_path}/out cannot be written: File too large." in ended.err
+  assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_scan_that_finds_no_room_is_written_elsewhere(tmp_path, models, micrograph, monkeypatch):
+  """The disk fills up while it goes on: what was measured cannot be measured again."""
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+  (tmp_path / "temporary").mkdir()
+  write, tried = outputs.write_scan, []
+
+  def first_fails(folder, *arguments):
+    tried.append(folder)
+    with disks.full(2000) if len(tried) == 1 else contextlib.nullcontext():
+      return write(folder, *arguments)
+
+  monkeypatch.setattr(outputs, "write_scan", first_fails)
+  ended = live(models, f"file:{micrograph}", tmp_path / "out")
+  assert ended.code == 1 and "Traceback" not in ended.err
+  assert f"{tmp_path}/out cannot be written: File too large." in ended.err
+  (place,) = (tmp_path / "temporary").iterdir()
+  assert f"The scan is in {place} instead." in ended.err and tried[1] == str(place)
+  assert {path.name for path in place.iterdir()} == FILES - {"live.png"}
+  assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_digital_twin_is_scanned(tmp_path, models, micrograph):

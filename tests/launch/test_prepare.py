@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from adaptive_stem_tf.micrographs import field_set
+from tests import disks
 from tests.launch import commands
 from tests.unit.micrographs import fields
 
@@ -152,3 +153,19 @@ def test_all_seven_real_files(tmp_path):
   assert len({entry["file"] for entry in entries}) == 7
   sizes = {entry["file"]: entry["pixel_size"] for entry in entries}
   assert sizes["oxide_survey.dm4"] == "0.05859 nm" and sizes["dysco3_uint8.png"] == "unknown"
+
+
+@pytest.mark.parametrize("room", [0, 1000, 20_000])
+def test_on_a_full_disk_what_was_there_stays(tmp_path, folder, room):
+  """The first file does not fit, or one of those that belong to it."""
+  output, names = tmp_path / "out", ("crops.npy", "crops.json", "crops_report.json", "crops.png")
+  output.mkdir()
+  for name in names:
+    (output / name).write_text("of before")
+  with disks.full(room):
+    ended = prepare(folder, output / "crops.npy", "--max_crops=2")
+  assert ended.code == 1 and "Traceback" not in ended.err
+  assert f"{output} cannot be written: " in ended.err and "Free some space" in ended.err
+  assert {path.name: path.read_text() for path in output.iterdir()} == dict.fromkeys(
+    names, "of before"
+  )

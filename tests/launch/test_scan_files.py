@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from adaptive_stem_tf import writing
 from launch import scan_files
 
 SUMMARY = {"frame_px": [4, 5], "probing_positions": 2, "pixel_size_nm": None, "warning": "few"}
@@ -52,6 +53,21 @@ def test_each_file_has_a_folder_and_a_line(files, pattern, capsys):
   out = capsys.readouterr().out
   assert "in/x.tif is left out: it is broken" in out
   assert f"{len(folders)} of {len(folders) + 1} files were scanned" in out
+
+
+def test_a_full_disk_ends_the_scan_of_several(files):
+  """It is no mistake of a file; those that were scanned before have their lines."""
+  scan = Scan()
+
+  def full(file, folder):
+    if file == "in/more/b.tif":
+      raise writing.WriteError(f"{folder} cannot be written")
+    return scan(file, folder)
+
+  with pytest.raises(writing.WriteError, match="out/more/b cannot be written"):
+    scan_files.each("in/**/*", "out", full)
+  with open("out/scans.csv", newline="") as stream:
+    assert [row["file"] for row in csv.DictReader(stream)] == ["in/a.png", "in/a.tif"]
 
 
 def test_one_file_is_scanned_into_the_folder_itself(files):

@@ -3,11 +3,13 @@
 import csv
 import dataclasses
 import datetime
+import io
 import os
 import pathlib
 
 import numpy as np
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.serving.live import microscope
 from adaptive_stem_tf.serving.live.field import Field
 
@@ -43,6 +45,7 @@ class Guarded(microscope.Microscope):
 
   Raises:
     ValueError: if the log exists.
+    writing.WriteError: if it cannot be written.
   """
 
   def __init__(
@@ -60,9 +63,16 @@ class Guarded(microscope.Microscope):
     self._number = 0
     if log and pathlib.Path(log).exists():
       raise ValueError(f"segment_log={log} exists: give another file.")
-    self._file = open(log, "w", newline="") if log else None  # noqa: SIM115 - closed by close
-    self._log = csv.writer(self._file) if self._file else None
-    self._write(_COLUMNS)
+    self._file: io.FileIO | None = None
+    self._unwritten: OSError | None = None  # why the log ended
+    if log:
+      with writing.explained(log):
+        self._file = open(log, "xb", buffering=0)  # noqa: SIM115 - closed by close
+        try:
+          self._write(_COLUMNS)
+        except OSError:
+          pathlib.Path(log).unlink()
+          raise
 
   def probe(self, positions: np.ndarray) -> np.ndarray:
     """Measures, as `submit` and `collect`."""
@@ -73,8 +83,12 @@ class Guarded(microscope.Microscope):
     """Sends a segment.
 
     Raises:
-      MicroscopeError: if it would go beyond a limit.
+      MicroscopeError: if it would go beyond a limit, or the log cannot be written any more.
     """
+    if self._unwritten:
+      raise microscope.MicroscopeError(
+        f"segment_log cannot be written: {writing.told(self._unwritten)} No more segments are sent."
+      )
     positions = microscope.finite(positions)
     self._check(positions)
     self._scope.submit(positions)
@@ -131,12 +145,24 @@ class Guarded(microscope.Microscope):
   def _note(self, number, event, positions):
     utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
     first = [f"{value:.4f}" for value in positions[0]] if positions.size else ["", ""]
-    self._write([number, event, utc, len(positions), *first, f"{self.lit:.7g}"])
+    try:
+      self._write([number, event, utc, len(positions), *first, f"{self.lit:.7g}"])
+    except OSError as error:  # what was measured is worth more than its log
+      self._unwritten = error
 
   def _write(self, row):
-    if self._log and self._file:
-      self._log.writerow(row)
-      self._file.flush()  # what a computer that dies has done is worth knowing
+    """Writes a line at once, since what a computer that dies has done is worth knowing; or none."""
+    if not self._file or self._unwritten:
+      return
+    line = io.StringIO()
+    csv.writer(line).writerow(row)
+    content, place = line.getvalue().encode(), self._file.tell()
+    try:
+      while content:  # a disk that fills up takes a part, and then says so
+        content = content[self._file.write(content) :]
+    except OSError:
+      self._file.truncate(place)
+      raise
 
 
 class DryRun(microscope.Microscope):

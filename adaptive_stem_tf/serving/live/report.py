@@ -2,13 +2,12 @@
 
 import csv
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.serving import image_scan, path_sampling
 from adaptive_stem_tf.serving.live import picture
 from adaptive_stem_tf.serving.live.engines import Engine
@@ -147,7 +146,7 @@ def result_of(
 
 def write_timings(file: str | os.PathLike, timings: Sequence[Timing]) -> None:
   """Writes one row a decision."""
-  with pathlib.Path(file).open("w", newline="") as stream:
+  with writing.whole(file) as unfinished, unfinished.open("w", newline="") as stream:
     writer = csv.writer(stream)
     writer.writerow(Timing._fields)
     for timing in timings:

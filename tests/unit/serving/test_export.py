@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from adaptive_stem_tf import config, integrity
+from adaptive_stem_tf import config, integrity, writing
 from adaptive_stem_tf.serving import contract, export, extra
 from tests import exports as exports_lib
 from tests import tiny
@@ -179,7 +179,19 @@ def test_an_export_that_fails_leaves_nothing(exported, tmp_path, monkeypatch):
     tf.saved_model, "save", lambda served, folder, signatures: pathlib.Path(folder).mkdir()
   )
   monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
-  with pytest.raises(OSError, match="no space left"):
+  with pytest.raises(writing.WriteError, match="cannot be written: no space left"):
+    export.export(exported["lstm"][0], tmp_path / "1")
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_for_tensorflow_is_told(exported, tmp_path, monkeypatch):
+  def fail(served, folder, signatures):
+    (pathlib.Path(folder) / "variables").mkdir(parents=True)
+    raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+  monkeypatch.setattr(tf.saved_model, "save", fail)
+  monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
+  with pytest.raises(export.ExportError, match=r"1 cannot be written: No space .* Free some"):
     export.export(exported["lstm"][0], tmp_path / "1")
   assert not list(tmp_path.iterdir())
 

@@ -1,10 +1,14 @@
 """metrics.csv and TensorBoard."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.training import metrics_writer
+from tests import disks
 
 
 def write(folder, iterations, resume_at=0):
@@ -90,3 +94,37 @@ def test_tensorboard_gets_the_same_values(tmp_path):
     found |= {value.tag: (event.step, value.tensor) for value in event.summary.value}
   assert found["loss"][0] == 7 and float(tf.make_ndarray(found["loss"][1])) == 2.5
   assert found["scan"][0] == 7
+
+
+@pytest.mark.parametrize("room", [0, 10, 30])
+def test_rows_wait_for_room(tmp_path, room, caplog):
+  writer = metrics_writer.MetricsWriter(tmp_path / "waiting")
+  for iteration in (1, 2, 3, 4):
+    with disks.full(room) if iteration < 4 else contextlib.nullcontext():
+      writer.write(iteration, {"loss": iteration / 7})
+      assert writer.behind == (iteration < 4)
+  writer.close()
+  assert caplog.text.count("waits for room: File too large. Free some space") == 1
+  straight = metrics_writer.MetricsWriter(tmp_path / "straight")
+  for iteration in (1, 2, 3, 4):
+    straight.write(iteration, {"loss": iteration / 7})
+  straight.close()
+  name = "metrics.csv"
+  assert (tmp_path / "waiting" / name).read_text() == (tmp_path / "straight" / name).read_text()
+
+
+def test_rows_that_find_no_room_to_the_end_are_told(tmp_path):
+  writer = metrics_writer.MetricsWriter(tmp_path)
+  with disks.full(20):
+    writer.write(1, {"loss": 0.5})
+    with pytest.raises(writing.WriteError, match="metrics.csv cannot be written: File too large"):
+      writer.close()
+  assert metrics_writer.read_rows(tmp_path / "metrics.csv") == []
+
+
+def test_rows_of_before_stay_if_there_is_no_room_to_copy_them(tmp_path):
+  path = write(tmp_path, [10, 20, 30])
+  before = path.read_text()
+  with disks.full(20), pytest.raises(writing.WriteError, match=r"metrics.csv cannot be written"):
+    metrics_writer.MetricsWriter(tmp_path, resume_at=20)
+  assert path.read_text() == before and not list(tmp_path.glob("*.tmp"))

@@ -1,5 +1,6 @@
 """The training run: loop, resuming, stopping, failing."""
 
+import contextlib
 import os
 import signal
 import time
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import config
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.training import checkpoint, metrics_writer, run, start
 from adaptive_stem_tf.training import workdir as workdir_lib
-from tests import tiny
+from tests import disks, tiny
 
 pytestmark = [
   pytest.mark.usefixtures("eagerly"),
@@ -293,6 +294,30 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, mon
   assert steps(tmp_path) == ["step_000000004", "step_000000006"]
 
 
+def test_no_checkpoint_is_written_whose_rows_are_not(tmp_path, caplog):
+  """Whoever resumed there would miss them. Space comes back, and training has gone on."""
+  running = make(tmp_path)
+  write = running._writer.write
+
+  def written(iteration, row):
+    with disks.full() if iteration < 6 else contextlib.nullcontext():
+      write(iteration, row)
+
+  running._writer.write = written
+  with caplog.at_level("WARNING"):
+    assert running.train()
+  assert "checkpoint of iteration 4 was not written: metrics.csv" in caplog.text
+  assert steps(tmp_path) == ["step_000000006"] and iterations(tmp_path) == [2, 4, 6]
+
+
+def test_a_disk_that_stays_full_ends_training_with_a_sentence(tmp_path):
+  with disks.full(), pytest.raises(writing.WriteError, match="config.json cannot be written"):
+    make(tmp_path / "not_begun")
+  running = make(tmp_path / "begun")
+  with disks.full(), pytest.raises(RuntimeError, match="Free some space"):
+    running.train()
+
+
 def test_a_milestone_is_kept(tmp_path):
   assert make(tmp_path, keep_checkpoints=1, milestone=3).train()
   assert steps(tmp_path) == ["step_000000003", "step_000000006"]
@@ -300,6 +325,16 @@ def test_a_milestone_is_kept(tmp_path):
 
 def fail(*_):
   raise OSError("no space left on the device")
+
+
+def test_pictures_that_do_not_fit_are_told_in_a_sentence(tmp_path, caplog):
+  def draw(*_):
+    with disks.full():
+      writing.text(tmp_path / "picture", "of training")
+
+  assert make(tmp_path, picture_every=3).train(draw)
+  assert "without the pictures of iteration 3: " in caplog.text and "Free some" in caplog.text
+  assert "Traceback" not in caplog.text
 
 
 def test_pictures_that_fail_cost_neither_training_nor_checkpoints(tmp_path, caplog):

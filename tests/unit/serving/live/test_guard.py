@@ -5,7 +5,9 @@ import csv
 import numpy as np
 import pytest
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.serving.live import field, guard, microscope, twin
+from tests import disks
 
 IMAGE = np.arange(64.0).reshape(8, 8)
 DOWN = np.stack([np.arange(4.0), np.zeros(4)], 1)
@@ -75,3 +77,29 @@ def test_a_dry_run_counts():
   np.testing.assert_array_equal(scope.probe(DOWN), np.zeros(4))
   assert scope.lit == scope.clock.now() == 32
   assert "4 positions at codes [6144, 6144] to [6912, 6144]" in scope.told()
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_what_was_measured_is_worth_more_than_its_log(tmp_path, lines):
+  """The segment under way is measured; then no more are sent, and the log has whole lines."""
+  log = tmp_path / "segments.csv"
+  scope, bare = guarded(log)
+  header = log.stat().st_size
+  scope.probe(DOWN)
+  line = (log.stat().st_size - header) // 2
+  with disks.full(log.stat().st_size + lines * line - 5):
+    measured = [scope.probe(DOWN) for _ in range((lines + 1) // 2)]
+    np.testing.assert_array_equal(measured[-1], IMAGE[:4, 0])
+    with pytest.raises(microscope.MicroscopeError, match="segment_log cannot be written: File too"):
+      scope.submit(DOWN)
+    scope.close()
+  assert bare.closed and not bare._finished
+  content = log.read_text()
+  assert content.endswith("\n") and len(content.splitlines()) in (2 + lines, 3 + lines)
+
+
+def test_a_log_that_cannot_be_begun_is_told(tmp_path):
+  log = tmp_path / "segments.csv"
+  with disks.full(10), pytest.raises(writing.WriteError, match="segments.csv cannot be written"):
+    guarded(log)
+  assert not log.exists()
