@@ -7,8 +7,16 @@ import tqdm
 
 from adaptive_stem_tf import installation
 from adaptive_stem_tf.api.scans import Scan
+from adaptive_stem_tf.fields import knowledge
 from adaptive_stem_tf.intensities import Normalisation
-from adaptive_stem_tf.serving import field_outputs, field_request, field_scan, subject
+from adaptive_stem_tf.serving import (
+  field_outputs,
+  field_policy,
+  field_request,
+  field_scan,
+  stop,
+  subject,
+)
 
 
 class Model:
@@ -39,6 +47,7 @@ class Model:
     x: Any,
     coverage: float = field_request.COVERAGE,
     *,
+    policy: knowledge.Weigh | None = None,
     electrons_per_pixel: float | None = None,
     rounds: int | None = None,
     seed: int = 0,
@@ -46,12 +55,13 @@ class Model:
     pixel_size_nm: float | None = None,
     progress: bool | None = None,
   ) -> Scan:
-    """Scans an image as a microscope would: a survey, then rounds that the model decides.
+    """Scans an image as a microscope would: a survey, then rounds that are decided.
 
     Args:
       x: what is scanned: an array [H, W], the name of a file that `launch.scan` reads, a signal of
         HyperSpy, or a dictionary as RosettaSciIO reads it. The size of its pixels is kept.
       coverage: share of the pixels that is measured.
+      policy: decides where the rounds measure, as in `stem.compare`; None for the model's actor.
       electrons_per_pixel: at a position where the image is white; brings shot noise. None for none.
       rounds: after the survey, 0 to 16; None for the model's.
       seed: of the pattern of even positions, and of the shot noise.
@@ -62,7 +72,7 @@ class Model:
 
     Raises:
       ValueError, FileNotFoundError, RuntimeError: if x is no micrograph, it is constant, or an
-        argument is out of range.
+        argument is out of range, or the policy returns no weights.
     """
     kind = Normalisation.parse(normalise)
     if rounds is not None and not 0 <= rounds <= field_request.MOST_ROUNDS:
@@ -74,19 +84,26 @@ class Model:
       self.rounds if rounds is None else rounds,
       seed,
     )
-    scanned = field_scan.scan(
-      self._exported,
-      settings,
-      field_request.intensity_range(kind, image),
-      field_request.reader(image, electrons_per_pixel, seed),
-      progress=lambda numbers: tqdm.tqdm(
-        numbers, "rounds", disable=None if progress is None else not progress
-      ),
-    )
+    name = "" if policy is None else getattr(policy, "__name__", type(policy).__name__)
+    decides = field_policy.WithPolicy(self._exported, policy, name) if policy else self._exported
+    try:
+      scanned = field_scan.scan(
+        decides,
+        settings,
+        field_request.intensity_range(kind, image),
+        field_request.reader(image, electrons_per_pixel, seed),
+        progress=lambda numbers: tqdm.tqdm(
+          numbers, "rounds", disable=None if progress is None else not progress
+        ),
+      )
+    except stop.IncompleteScan as error:  # what was measured of an image can be measured again
+      raise error.__cause__ or error from None
     about |= {
-      "command": f"model.scan(x, {coverage:g}, electrons_per_pixel={electrons_per_pixel}, "
-      f"rounds={rounds}, seed={seed}, normalise={normalise!r})",
+      "command": f"model.scan(x, {coverage:g}, policy={name or None}, "
+      f"electrons_per_pixel={electrons_per_pixel}, rounds={rounds}, seed={seed}, "
+      f"normalise={normalise!r})",
       "model": str(self.folder),
+      "policy": name or None,
       "normalise": normalise,
       "rounds": settings.rounds,
       "pattern_seed": seed,

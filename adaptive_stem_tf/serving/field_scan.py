@@ -6,7 +6,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -82,6 +82,13 @@ class Beam:
     return np.empty(0) if self.ended else self._measure(positions)
 
 
+class Fields(Protocol):
+  """What a scan asks of a model."""
+
+  def call(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Calls a signature with arrays."""
+
+
 class ExportedFields:
   """A SavedModel that scans whole fields.
 
@@ -104,7 +111,8 @@ class ExportedFields:
         "fields; export a run of launch.train_fields."
       )
     settings = json.loads((self.folder / extra.FOLDER / "config.json").read_text())
-    self.rounds = int(settings["scan"]["rounds"])
+    self.rounds, self.cell = (int(settings["scan"][name]) for name in ("rounds", "cell"))
+    self.survey = float(settings["scan"]["survey"])
     self.filter_sigma = float(settings["data"]["target_sigma"])
     self._loaded = tf.saved_model.load(str(self.folder))
 
@@ -123,7 +131,7 @@ class ExportedFields:
 
 
 def scan(
-  model: ExportedFields,
+  model: Fields,
   settings: FieldSettings,
   intensities: IntensityRange,
   beam: Beam,
@@ -165,7 +173,7 @@ def scan(
   return _completed(model, settings, known, failure or beam.failure, beam, seconds)
 
 
-def rehearse(model: ExportedFields, settings: FieldSettings) -> None:
+def rehearse(model: Fields, settings: FieldSettings) -> None:
   """Scans a field that is not there, so that a beam does not wait for the model's first answers.
 
   TensorFlow prepares each signature when it is called first, which takes seconds.

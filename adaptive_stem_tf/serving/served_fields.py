@@ -254,16 +254,45 @@ class ServedFields(tf.Module):
 
   def _rank(self, image, seed):
     """Returns relative ranks for padded images; a seed chooses one of 16,384 even patterns."""
-    offset = tf.math.floormod(
-      tf.stack([seed, seed // placement.TILE + 45 * seed], -1), placement.TILE
-    )
     rows, columns = (image.shape[axis] or tf.shape(image)[axis] for axis in (1, 2))
-    return placement.rank_map(rows, columns, offset)
+    return placement.rank_map(rows, columns, _offset(seed))
 
   def _pad(self, image):
     sides = tf.shape(image)[1:3]
     pads = tf.math.floormod(-sides, self._multiple)
     return tf.pad(image, [[0, 0], [0, pads[0]], [0, pads[1]], [0, 0]])
+
+
+def ranks(seed: np.ndarray, shape: Sequence[int], cell: int) -> tf.Tensor:
+  """Returns the relative ranks [B, H, W] by which `plan` places positions.
+
+  Args:
+    seed: [B] int32, of the even patterns.
+    shape: H and W, px.
+    cell: width of a cell, px.
+  """
+  multiple = math.lcm(interpolation.MULTIPLE, cell)
+  padded = (side + -side % multiple for side in shape)
+  offset = _offset(tf.constant(seed, tf.int32))
+  return placement.rank_map(*padded, offset)[:, : shape[0], : shape[1]]
+
+
+def count(budget: np.ndarray, number: int, rounds: int, survey: float) -> tf.Tensor:
+  """Returns the positions [B] int32 that are measured after a round; 0 is the survey.
+
+  Args:
+    budget: [B] positions in all.
+    number: of the round.
+    rounds: in all.
+    survey: share of the budget that it takes.
+  """
+  share = _shares(survey)[rounds, number]
+  return tf.cast(tf.maximum(tf.round(np.float32(budget) * share), 1.0), tf.int32)
+
+
+def _offset(seed):
+  """Returns the origins [B, 2] of the patterns of seeds [B]."""
+  return tf.math.floormod(tf.stack([seed, seed // placement.TILE + 45 * seed], -1), placement.TILE)
 
 
 def _shares(survey):

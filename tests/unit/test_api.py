@@ -168,6 +168,48 @@ def test_the_plain_completion_is_the_interpolation_filtered(model, scan, image):
   assert not np.array_equal(scan.plain, scan.completion)
 
 
+def test_a_policy_decides_the_rounds(model, image):
+  seen = []
+
+  def upper_half(known):
+    seen.append(known)
+    return np.float32(np.arange(SHAPE[0])[:, None] < 32) * np.ones(SHAPE)
+
+  scan = model.scan(image, coverage=0.1, rounds=2, policy=upper_half)
+  assert len(scan.positions) == 512 == scan.mask.sum() and scan.metadata["policy"] == "upper_half"
+  assert scan.positions[scan.rounds > 0][:, 0].max() < 32 < scan.positions[scan.rounds == 0].max()
+  assert [(known.round, known.rounds) for known in seen] == [(1, 2), (2, 2)]
+  survey = seen[0]
+  assert survey.mask.sum() == 128 and np.isnan(survey.intensities[~survey.mask]).all()
+  assert survey.coverage == pytest.approx(0.1) and np.abs(survey.plain).max() < 1.5
+  even = model.scan(image, coverage=0.1, rounds=2, policy=stem.policies.even)
+  assert len(set(map(tuple, even.positions))) == 512 and even.metadata["policy"] == "even"
+
+
+def test_the_actor_as_a_policy_measures_what_the_model_does(model):
+  rows, columns = np.ogrid[:64, :96]  # a size that is not padded, as the actor alone would see
+  image = np.exp(-((rows - 30) ** 2 + (columns - 50) ** 2) / 300) + 0.1 * np.sin(rows / 4)
+  one = {name: np.ones(1, np.int32) for name in ("budget", "rounds", "seed")}
+  sides = {name: np.array([side], np.int32) for name, side in (("rows", 64), ("columns", 96))}
+  carried = [model._exported.call("survey", **sides, **one)["state_recurrent"]]
+
+  def actor(known):
+    cells = {name: np.asarray(value) for name, value in known.cells._asdict().items()}
+    answer = model._exported.call("decide", **cells, state_recurrent=carried[-1])
+    carried.append(answer["state_recurrent"])
+    return np.exp(answer["log_weights"][0, ..., 0])
+
+  own, other = (model.scan(image, coverage=0.08, seed=5, policy=who) for who in (None, actor))
+  np.testing.assert_array_equal(other.positions, own.positions)
+  np.testing.assert_array_equal(other.completion, own.completion)
+  assert len(carried) == 5
+
+
+def test_a_policy_that_returns_no_weights_is_refused(model, image):
+  with pytest.raises(ValueError, match="<lambda> returned weights of shape"):
+    model.scan(image, policy=lambda known: known.mask[:9])
+
+
 @pytest.mark.parametrize("progress, lines", [(True, 1), (False, 0), (None, 0)])
 def test_a_bar_shows_the_rounds(model, image, progress, lines, capfd):
   model.scan(image, coverage=0.1, rounds=1, progress=progress)
