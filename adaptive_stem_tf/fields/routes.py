@@ -112,3 +112,8 @@ def of_rounds(masks: np.ndarray) -> np.ndarray:
 def length(positions: np.ndarray) -> float:
   """Returns the length of a route through positions [N, 2] px, in px."""
   return float(np.linalg.norm(np.diff(positions.astype(np.float64), axis=0), axis=1).sum())
+
+
+def among(positions: np.ndarray, others: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+  """Returns which positions [N, 2] px of a field [H, W] are among others, [N] bool."""
+  return np.isin(*(np.ravel_multi_index(tuple(at.T), shape) for at in (positions, others)))

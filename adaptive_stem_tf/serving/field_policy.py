@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf.fields import knowledge, placement
 from adaptive_stem_tf.fields import state as state_lib
-from adaptive_stem_tf.serving import field_scan, served_fields
+from adaptive_stem_tf.serving import field_placement, field_scan
 
 _TINY = 1e-12
 
@@ -49,17 +49,17 @@ class WithPolicy:
       completion,
       recent * np.square(partial_field - before["state_mean"]),
       recent,
-      np.float32([(number - 1) / count]),
-      np.float32([budget[0] / mask.size]),
+      np.array([(number - 1) / count], np.float32),
+      np.array([budget[0] / mask.size], np.float32),
     )
     arrays = tf.nest.map_structure(tf.convert_to_tensor, fields)
     (known,) = knowledge.of_state(arrays, number, count, self._model.cell)
     weights = knowledge.weights(self._policy, known, self._name)
     after = placement.place(
       tf.constant(weights[None]),
-      served_fields.ranks(seed, mask.shape[1:3], self._model.cell),
+      field_placement.ranks(seed, mask.shape[1], mask.shape[2], self._model.cell),
       tf.constant(mask[..., 0]),
-      served_fields.count(budget, number, count, self._model.survey),
+      field_placement.count(budget, number, count, self._model.survey),
     ).numpy()[..., None]
     return {
       "next_mask": after,

@@ -262,7 +262,7 @@ def _parts(settings, wanted, mask, number):
   share = settings.plan_ahead if number < settings.rounds else 0.0
   count = min(round(share * len(wanted)), len(wanted) - 1)
   rest = routes.thinned(wanted, settings.shape, count) if count else wanted[:0]
-  first = wanted[~_among(wanted, rest, settings.shape)]
+  first = wanted[~routes.among(wanted, rest, settings.shape)]
   return routes.serpentine(first, settings.shape), rest[::-1]
 
 
@@ -277,13 +277,8 @@ def _without(planned, coming, shape):
 
   What is under way counts as measured: where it was not planned again, as much is left out.
   """
-  wanted = planned[~_among(planned, coming, shape)]
+  wanted = planned[~routes.among(planned, coming, shape)]
   return routes.thinned(wanted, shape, len(planned) - len(coming))
-
-
-def _among(positions, others, shape):
-  """Returns which of the positions [N, 2] are among others, [N] bool."""
-  return np.isin(*(np.ravel_multi_index(tuple(at.T), shape) for at in (positions, others)))
 
 
 class _Known:

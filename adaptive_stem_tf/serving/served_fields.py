@@ -21,19 +21,17 @@ Shapes that disagree, masks that are not 0 or 1, intensities that are not finite
 the pixels are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf.fields import interpolation, placement, state
+from adaptive_stem_tf.fields import placement, state
 from adaptive_stem_tf.fields import rounds as rounds_lib
-from adaptive_stem_tf.serving import export
+from adaptive_stem_tf.serving import export, field_placement
 from adaptive_stem_tf.training.field_model import TrainedModel
 
 LEAST_SIDE = 32  # px
-MOST_ROUNDS = 16
 SIGNATURES = ("complete", "survey", "plan", "decide")
 _STATE = ("state_mask", "state_mean", "state_recurrent")
 _NUMBERS = ("budget", "rounds", "seed")
@@ -47,7 +45,7 @@ class ServedFields(tf.Module):
     self.model, self._cell, self._survey = model, model.cell, model.survey
     self._pairs = model.pairs
     self._channels = model.experiment.networks.policy_channels
-    self._multiple = math.lcm(interpolation.MULTIPLE, model.cell)
+    self._multiple = field_placement.multiple(model.cell)
 
   def signatures(
     self, batch: int | None = None, side: int | None = None, names: Sequence[str] = SIGNATURES
@@ -216,7 +214,10 @@ class ServedFields(tf.Module):
     checks = [
       _all_are(budget >= 1, "budget is below 1: measure at least one position"),
       _all_are(budget <= pixels, "budget is greater than the number of pixels of a field"),
-      _all_are((rounds >= 0) & (rounds <= MOST_ROUNDS), f"rounds is not among 0 to {MOST_ROUNDS}"),
+      _all_are(
+        (rounds >= 0) & (rounds <= field_placement.MOST_ROUNDS),
+        f"rounds is not among 0 to {field_placement.MOST_ROUNDS}",
+      ),
       _all_are(
         (round_number >= 0) & (round_number <= rounds),
         "round_number is not among the rounds: they count from 1 to `rounds`",
@@ -224,7 +225,7 @@ class ServedFields(tf.Module):
     ]
     with tf.control_dependencies(checks):
       round_number = tf.identity(round_number)
-    share = tf.gather_nd(_shares(self._survey), tf.stack([rounds, round_number], -1))
+    share = tf.gather_nd(field_placement.shares(self._survey), tf.stack([rounds, round_number], -1))
     counts = tf.round(tf.cast(budget, tf.float32) * share)
     return tf.cast(tf.maximum(counts, 1.0), tf.int32)
 
@@ -255,55 +256,12 @@ class ServedFields(tf.Module):
   def _rank(self, image, seed):
     """Returns relative ranks for padded images; a seed chooses one of 16,384 even patterns."""
     rows, columns = (image.shape[axis] or tf.shape(image)[axis] for axis in (1, 2))
-    return placement.rank_map(rows, columns, _offset(seed))
+    return placement.rank_map(rows, columns, field_placement.offset(seed))
 
   def _pad(self, image):
     sides = tf.shape(image)[1:3]
     pads = tf.math.floormod(-sides, self._multiple)
     return tf.pad(image, [[0, 0], [0, pads[0]], [0, pads[1]], [0, 0]])
-
-
-def ranks(seed: np.ndarray, shape: Sequence[int], cell: int) -> tf.Tensor:
-  """Returns the relative ranks [B, H, W] by which `plan` places positions.
-
-  Args:
-    seed: [B] int32, of the even patterns.
-    shape: H and W, px.
-    cell: width of a cell, px.
-  """
-  multiple = math.lcm(interpolation.MULTIPLE, cell)
-  padded = (side + -side % multiple for side in shape)
-  offset = _offset(tf.constant(seed, tf.int32))
-  return placement.rank_map(*padded, offset)[:, : shape[0], : shape[1]]
-
-
-def count(budget: np.ndarray, number: int, rounds: int, survey: float) -> tf.Tensor:
-  """Returns the positions [B] int32 that are measured after a round; 0 is the survey.
-
-  Args:
-    budget: [B] positions in all.
-    number: of the round.
-    rounds: in all.
-    survey: share of the budget that it takes.
-  """
-  share = _shares(survey)[rounds, number]
-  return tf.cast(tf.maximum(tf.round(np.float32(budget) * share), 1.0), tf.int32)
-
-
-def _offset(seed):
-  """Returns the origins [B, 2] of the patterns of seeds [B]."""
-  return tf.math.floormod(tf.stack([seed, seed // placement.TILE + 45 * seed], -1), placement.TILE)
-
-
-def _shares(survey):
-  """Returns the share of the budget that is measured after round r of R, [R, r].
-
-  A table, since LiteRT has no double precision, in which `rounds.budget` adds shares up.
-  """
-  shares = np.ones([MOST_ROUNDS + 1, MOST_ROUNDS + 1])
-  for rounds in range(1, MOST_ROUNDS + 1):
-    shares[rounds] = survey + (1 - survey) * np.arange(MOST_ROUNDS + 1) / rounds
-  return tf.constant(shares, tf.float32)
 
 
 def _checked_fields(partial_field, mask):
