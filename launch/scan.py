@@ -204,6 +204,8 @@ def _told(result: ScanResult) -> str:
     f"{summary['psnr_db']['filtered']:.1f} dB, SSIM {summary['ssim']['filtered']:.3f}), "
     f"{errors['raw']:.3f} on the raw one.",
   ]
+  if summary["sampling_warning"]:
+    lines.append(f"Warning: {summary['sampling_warning']}")
   if result.pixel_size_nm is None:
     lines.append("The size of a pixel is not known: --pixel_size_nm gives it.")
   if result.truth is not None and result.truth.max() == result.truth.min():

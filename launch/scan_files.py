@@ -81,7 +81,7 @@ def _row(scan, file, folder):
     print(f"{file} is left out: {error}")
     return {**row, "folder": "", "error": str(error)}
   row |= dict(zip(("rows_px", "columns_px"), summary["frame_px"]))
-  row |= {"positions": summary["probing_positions"], "warning": summary.get("warning", "")}
+  row |= {"positions": summary["probing_positions"], "warning": _warning(summary)}
   row["pixel_size_nm"] = "" if summary["pixel_size_nm"] is None else summary["pixel_size_nm"]
   if "errors" in summary:
     of = summary["errors"]["completion"]
@@ -94,3 +94,8 @@ _OF_FIELDS = {"ten_mse": "ten_mse_filtered", "psnr_db": "psnr_filtered_db", "ssi
 
 def _suffix(file):
   return os.path.splitext(file)[1].lower()
+
+
+def _warning(summary):
+  """Returns what a scan of a field, or along a path, is warned of."""
+  return summary.get("warning") or summary.get("sampling_warning") or ""

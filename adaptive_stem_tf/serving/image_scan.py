@@ -9,6 +9,7 @@ import tensorflow as tf
 from adaptive_stem_tf import specimens
 from adaptive_stem_tf.evaluation import metrics
 from adaptive_stem_tf.intensities import IntensityRange, Normalisation
+from adaptive_stem_tf.serving import path_sampling
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from adaptive_stem_tf.serving.scanner import Scanner
 
@@ -89,10 +90,12 @@ def scan(
   started, size = time.monotonic(), scanner.size
   canvas = _Canvas(corners, size)
   positions, intensities, measured = [], [], []
+  shares: list[float] = []
   for first in progress(range(0, len(corners), _TOGETHER)):
     chosen = corners[first : first + _TOGETHER]
     windows = np.stack([image[row : row + size, column : column + size] for row, column in chosen])
     scans = scanner.scan(windows, normalisation)
+    shares += scans.unforeseen.tolist()
     measured.append(measure(scans.completions, windows, scanner.filter_sigma))
     for i, corner in enumerate(chosen):
       canvas.add(corner, scans.partial[i], scans.completions[i])
@@ -122,6 +125,8 @@ def scan(
       "window_size_px": size,
       "psnr_db": mean("psnr"),
       "ssim": mean("ssim"),
+      "unforeseen_share_by_window": [None if np.isnan(share) else share for share in shares],
+      "sampling_warning": path_sampling.warning_of_windows(shares),
       "seconds": round(time.monotonic() - started, 3),
     },
     scanner.filter_sigma,

@@ -5,7 +5,7 @@ segments are apart, the completion says what those left out measured; where it i
 in noise, it knows nothing of them, and what the completion of all shows there is invented.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,10 +50,22 @@ def unforeseen(
 
 def warning(share: float | None) -> str:
   """Returns a sentence if segments say little of each other, else ""."""
-  if share is None or share <= WARNING:
+  if share is None or not share > WARNING:
     return ""
   return (
     f"segments of this scan say {max(0.0, 1 - share):.0%} of what their neighbours measured: "
     "structure is finer than they are apart, or hidden in noise. Details of the completion are "
     "invented; scan a smaller field, or one with more signal."
   )
+
+
+def warning_of_windows(shares: Sequence[float]) -> str:
+  """Returns a sentence if segments say little of each other in some windows, else "".
+
+  Args:
+    shares: of every window; NaN where nothing is known.
+  """
+  told = [warning(share) for share in shares if warning(share)]
+  if not told or len(shares) == 1:
+    return "".join(told)
+  return f"{len(told)} of {len(shares)} tiles: {warning(max(filter(warning, shares)))}"

@@ -15,7 +15,7 @@ from adaptive_stem_tf import specimens
 from adaptive_stem_tf.intensities import Normalisation
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.serving import corrector as corrector_lib
-from adaptive_stem_tf.serving import local, stepping
+from adaptive_stem_tf.serving import local, path_sampling, stepping
 
 _BATCH = 16
 
@@ -29,6 +29,7 @@ class Scans(NamedTuple):
   completions: np.ndarray  # [B, S, S]
   low: np.ndarray  # [B], the intensity that became -1
   high: np.ndarray  # [B], the intensity that became 1
+  unforeseen: np.ndarray  # [B], of path_sampling.unforeseen; NaN where it says nothing
 
 
 class Scanner:
@@ -84,7 +85,8 @@ class Scanner:
       ranges = ranges.update(values[-1])
       answer = self._step(answer, ranges.to_unit(values[-1]), segment)
     path, intensities = np.concatenate(positions, 1), np.concatenate(values, 1)
-    completed = self._complete(self._draw(ranges.to_unit(intensities), path))[..., 0]
+    unit = ranges.to_unit(intensities)
+    completed = self._complete(self._draw(unit, path))[..., 0]
     return (
       path,
       intensities,
@@ -92,7 +94,19 @@ class Scanner:
       ranges.from_unit(completed),
       ranges.low,
       ranges.high,
+      np.array([self._unforeseen(*window) for window in zip(path, unit)], np.float64),
     )
+
+  def _unforeseen(self, path, unit):
+    """Returns what segments of a window say of each other; of adaptive paths, where it is known
+    what that means.
+    """
+    if not self._adaptive:
+      return np.nan
+    share = path_sampling.unforeseen(
+      path, unit, self.probes, self.size, lambda partial: self._complete(partial[None])[0, ..., 0]
+    )
+    return np.nan if share is None else share
 
   def _draw(self, values, path):
     return partial_scan.draw_at(tf.constant(values), tf.constant(path), self.size).numpy()

@@ -52,6 +52,22 @@ def test_a_window_is_scanned(tmp_path, model, image):
   assert len(list((tmp_path / "out").iterdir())) == 7
 
 
+@pytest.mark.parametrize("more, count", [([], 1), (["--tiles", "--overlap=4"], 9)])
+def test_paths_that_see_too_little_are_warned_of(tmp_path, model, image, more, count):
+  rng = np.random.default_rng(0)
+  noise = tmp_path / "noise.npy"
+  np.save(noise, rng.normal(size=[40, 40]))  # segments say nothing of each other
+  told, out = summary(noise, model, tmp_path / "out", *more)
+  assert len(told["unforeseen_share_by_window"]) == count
+  assert min(told["unforeseen_share_by_window"]) > 0.7
+  assert f"Warning: {told['sampling_warning']}" in out
+  start = "9 of 9 tiles: segments of" if count > 1 else "segments of this scan say 0%"
+  assert told["sampling_warning"].startswith(start)
+  again, out = summary(image, model, tmp_path / "again")
+  shares = again["unforeseen_share_by_window"]
+  assert bool(again["sampling_warning"]) == (shares[0] > 0.7) == ("Warning" in out)
+
+
 def test_the_centre_is_scanned_after_binning(tmp_path, model, image):
   told, _ = summary(image, model, tmp_path / "out", "--binning=2")
   assert (

@@ -41,6 +41,7 @@ class Copier:
       windows,
       windows.min((1, 2)),
       windows.max((1, 2)),
+      np.full(len(windows), 0.5),
     )
 
 

@@ -89,3 +89,10 @@ def test_the_share_by_hand():
   assert share(None, intensities[:6], positions[:6]) is None
   assert path_sampling.warning(None) == path_sampling.warning(0.7) == ""
   assert "say 0% of what" in path_sampling.warning(1.2)
+
+
+def test_windows_are_counted():
+  warn = path_sampling.warning_of_windows
+  assert warn([0.2, float("nan")]) == warn([float("nan")]) == ""
+  assert warn([0.9]) == path_sampling.warning(0.9)
+  assert warn([0.9, 0.1, 0.8, float("nan")]) == f"2 of 4 tiles: {path_sampling.warning(0.9)}"
