@@ -107,10 +107,14 @@ def write(
   """Writes a scan, says what it was in a few sentences, and returns what its scan.json says."""
   summary = field_outputs.write(folder, result)
   height, width = summary["frame_px"]
+  how = (
+    "that were measured before"
+    if "partial" in summary
+    else f"in a survey and {len(summary['positions_by_round']) - 1} rounds"
+  )
   say(
     f"field of {height} x {width} px: {summary['probing_positions']} positions "
-    f"({summary['coverage']:.2%}) in a survey and {len(summary['positions_by_round']) - 1} rounds; "
-    f"computed in {summary['seconds_in_all']:.2f} s."
+    f"({summary['coverage']:.2%}) {how}; computed in {summary['seconds_in_all']:.2f} s."
   )
   if "errors" in summary:
     found, plain = summary["errors"]["completion"], summary["errors"]["interpolation"]

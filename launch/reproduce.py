@@ -19,8 +19,8 @@ import warnings
 from absl import flags
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.reproduction import entries, summary, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
-from adaptive_stem_tf.reproduction import summary, supplement
 from adaptive_stem_tf.training import distribution
 from adaptive_stem_tf.training import job as job_lib
 from launch import flags as launch_flags
@@ -86,13 +86,13 @@ def main() -> None:
     print(summary.write(pathlib.Path(_OUTPUT.value)))
 
 
-def _figure(name: str) -> supplement.Figure:
+def _figure(name: str) -> entries.Figure:
   """Returns a figure of the table, with the runs that are asked for."""
   figure = supplement.FIGURES[name]
   return figure._replace(lines=_chosen(name, figure))
 
 
-def _reproduce(name: str, figure: supplement.Figure) -> str:
+def _reproduce(name: str, figure: entries.Figure) -> str:
   """Trains what is missing for a figure, and draws it; returns what to tell the user."""
   # A sheet shows one run.
   plan = _plan(_seeds()[:1] if figure.kind == "sheet" else _seeds())
@@ -108,7 +108,7 @@ def _reproduce(name: str, figure: supplement.Figure) -> str:
   return reproduce_figure.make(request, plan, figure)
 
 
-def _runs(figure: supplement.Figure) -> list[str]:
+def _runs(figure: entries.Figure) -> list[str]:
   return [line.run for line in figure.lines]
 
 
@@ -177,7 +177,7 @@ def _seeds() -> tuple[int, ...]:
   return seeds
 
 
-def _chosen(name: str, figure: supplement.Figure) -> tuple[supplement.Line, ...]:
+def _chosen(name: str, figure: entries.Figure) -> tuple[entries.Line, ...]:
   known = [line.run for line in figure.lines]
   unknown = [name for name in _ONLY.value if name not in known]
   if unknown:

@@ -10,8 +10,8 @@ from adaptive_stem_tf.reproduction import figures as reproduction_figures
 from adaptive_stem_tf.reproduction import lr_range, supplement
 from adaptive_stem_tf.reproduction import results as reproduction_results
 from adaptive_stem_tf.reproduction import table as reproduction_table
+from adaptive_stem_tf.reproduction.entries import Figure, Line
 from adaptive_stem_tf.reproduction.plan import Plan
-from adaptive_stem_tf.reproduction.supplement import Figure, Line
 from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import runner
 

@@ -21,6 +21,11 @@ uncertainty and interpolation (.npy, .tif), and path.csv has the round of each p
 
   python -m launch.scan --fields --image=FILE --model=savedmodels/FIELDS/1 --output_dir=OUT
 
+What was measured before, by a scan that was stopped say, is completed with --partial: a file
+with NaN where it was not measured, such as partial_scan.tif.
+
+  python -m launch.scan --fields --partial=OUT/partial_scan.tif --output_dir=COMPLETED
+
 --image can also be a folder, or a pattern in quotes ('micrographs/*.dm4'): each file then has a
 folder of its own in --output_dir, and scans.csv there has a line for each. Files that cannot be
 scanned are named, and the others go on.
@@ -34,6 +39,7 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import tqdm
 from absl import flags
 
@@ -45,13 +51,20 @@ from adaptive_stem_tf.serving import (
   image_scan,
   outputs,
   scanner,
+  subject,
 )
 from adaptive_stem_tf.serving.scan_result import ScanResult
 from launch import field_scans, micrograph_file, scan_files
 from launch import flags as launch_flags
 
 _IMAGE = flags.DEFINE_string(
-  "image", None, "file of a micrograph, a folder, or a pattern in quotes", required=True
+  "image", None, "file of a micrograph, a folder, or a pattern in quotes"
+)
+_PARTIAL = flags.DEFINE_string(
+  "partial",
+  None,
+  "in place of --image: a file of a field that was measured in part, NaN elsewhere, to complete "
+  "it; a folder or a pattern of them",
 )
 _MODEL = flags.DEFINE_string(
   "model", None, "folder of a SavedModel, NAME/VERSION; by default one that comes with the project"
@@ -101,8 +114,33 @@ def main() -> None:
   """Reads, scans and writes."""
   field_scans.check(("window", "tiles", "overlap", "corrector"))
   normalisation = intensities.Normalisation.parse(_NORMALISE.value)
-  scan = (_field_scan if field_scans.FLAGS.fields else _window_scan)(normalisation)
-  scan_files.each(_IMAGE.value, _OUTPUT.value, scan)
+  _check_source()
+  if _PARTIAL.value:
+    scan = _completion(normalisation)
+  else:
+    scan = (_field_scan if field_scans.FLAGS.fields else _window_scan)(normalisation)
+  scan_files.each(_PARTIAL.value or _IMAGE.value or "", _OUTPUT.value, scan)
+
+
+def _check_source() -> None:
+  """Refuses flags that do not say what is scanned or completed."""
+  image, partial = _IMAGE.value, _PARTIAL.value
+  if not (image or partial):
+    raise ValueError("nothing to scan: give --image=FILE, or --partial=FILE to complete a scan.")
+  if image and partial:
+    raise ValueError(f"image={image} and partial={partial} disagree: give one of them.")
+  if partial and not field_scans.FLAGS.fields:
+    raise ValueError(
+      f"partial={partial} and fields=False disagree: only models of whole fields complete what was "
+      "measured in any order; give --fields."
+    )
+  names = ("coverage", "electrons", "electrons_per_pixel", "rounds", "contiguous", "plan_ahead")
+  unread = launch_flags.given((*names, "pattern_seed", "binning", "rows")) if partial else {}
+  for name, value in unread.items():
+    raise ValueError(
+      f"{name}={value} and partial={partial} disagree: nothing more is measured; leave --{name} "
+      "out."
+    )
 
 
 def _read(file):
@@ -175,6 +213,31 @@ def _field_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
     return field_scans.write(folder, result, print)
 
   return scan
+
+
+def _completion(normalisation: intensities.Normalisation) -> scan_files.Scan:
+  """Returns what completes a file of a field that was measured in part, into a folder."""
+  load = functools.cache(field_scan.ExportedFields)
+
+  def complete(file, folder):
+    """Completes a file, and returns what scan.json says."""
+    partial, size, about, notes = subject.partial_of_file(file, _FRAME.value, _PIXEL_SIZE.value)
+    for note in notes:
+      print(f"{file}: {note}")
+    model = load(field_scans.model_folder(_MODEL.value))
+    measured = partial[np.isfinite(partial)]
+    scanned = field_scan.complete(
+      model, partial, field_request.intensity_range(normalisation, measured)
+    )
+    about |= {
+      "command": launch_flags.command(),
+      "model": str(model.folder),
+      "normalise": _NORMALISE.value,
+    }
+    result = field_outputs.FieldResult(scanned, None, size, model.filter_sigma, about)
+    return field_scans.write(folder, result, print)
+
+  return complete
 
 
 def _window() -> tuple[int, int] | None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from adaptive_stem_tf.reproduction.entries import Claim, Printed
+
 AGREES, DISAGREES, UNRESOLVED, NOT_COMPARABLE, MISSING = (
   "agrees",
   "disagrees",
@@ -24,29 +26,6 @@ _RATES = ("unstable_rate", "not_finite_rate", "rate")
 _SIGNED = ("overfitting",)  # metrics that may be negative: their difference is taken
 
 Values = Mapping[str, Mapping[str, Sequence[float]]]  # run -> metric -> one value a seed
-
-
-class Claim(NamedTuple):
-  """A sentence of the supplement about two runs.
-
-  `kind` is lower (the first run's metric is), not_lower or similar; `metric` may be
-  `first's:second's` where they differ.
-  """
-
-  text: str
-  source: str
-  kind: str
-  first: str
-  second: str
-  metric: str
-
-
-class Printed(NamedTuple):
-  """A number that the supplement prints."""
-
-  run: str
-  metric: str
-  value: float
 
 
 class Effect(NamedTuple):

@@ -1,31 +1,11 @@
 """The one table of the supplement's figures: which runs each shows, and what is claimed of them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from adaptive_stem_tf.reproduction import runs
-from adaptive_stem_tf.reproduction.claims import Claim, Printed
+from adaptive_stem_tf.reproduction.entries import Claim, Figure, Line, Printed
 
 OF_MAIN_PAPER = ("controllers", "clipping", "replay", "edge_penalty")
-
-
-class Line(NamedTuple):
-  """A run in a figure; fields of its experiment may stand in its label, in braces."""
-
-  run: str
-  label: str
-
-
-class Figure(NamedTuple):
-  """What a figure shows and what is claimed of it."""
-
-  title: str
-  lines: tuple[Line, ...]
-  claims: tuple[Claim, ...] = ()
-  printed: tuple[Printed, ...] = ()
-  kind: str = "curves"  # or sweep, sheet
-  boxcar: int = 2500  # iterations
-  part: int = 0  # of the test images that a sheet shows
 
 
 def _lines(**labels: str) -> tuple[Line, ...]:

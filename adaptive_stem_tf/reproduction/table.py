@@ -9,8 +9,8 @@ import numpy as np
 
 from adaptive_stem_tf import writing
 from adaptive_stem_tf.reproduction import claims as claims_lib
+from adaptive_stem_tf.reproduction.entries import Figure
 from adaptive_stem_tf.reproduction.results import for_json
-from adaptive_stem_tf.reproduction.supplement import Figure
 
 METRICS = {
   "test": "test 10 MSE, mean",

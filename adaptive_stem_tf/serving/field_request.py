@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptive_stem_tf import intensities
 from adaptive_stem_tf.micrographs import whole_fields
-from adaptive_stem_tf.serving import field_scan
+from adaptive_stem_tf.serving import beam as beam_lib
 
 COVERAGE = 1 / 23  # share of the pixels, where no budget is given
 MOST_ROUNDS = 16  # after the survey
@@ -68,7 +68,7 @@ def intensity_range(
   return intensities.IntensityRange(np.array([low]), np.array([high]))
 
 
-def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> field_scan.Beam:
+def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> beam_lib.Beam:
   """Returns a beam over an image [H, W].
 
   Args:
@@ -88,4 +88,4 @@ def reader(image: np.ndarray, electrons_per_pixel: float | None, seed: int) -> f
     share = np.maximum((values - low) / (high - low), 0.0)
     return low + (high - low) * random.poisson(electrons_per_pixel * share) / electrons_per_pixel
 
-  return field_scan.Beam(measure)
+  return beam_lib.Beam(measure)

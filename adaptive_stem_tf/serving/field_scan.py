@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from adaptive_stem_tf.fields import routes
 from adaptive_stem_tf.intensities import IntensityRange
+from adaptive_stem_tf.serving import beam as beam_lib
 from adaptive_stem_tf.serving import contract, extra, local, served_fields
 from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.scan_result import FieldProgress
 
-Measure = Callable[[np.ndarray], np.ndarray]  # positions [N, 2] px in order -> intensities [N]
 Watcher = Callable[[FieldProgress], None]
 
 
@@ -46,40 +46,6 @@ class FieldScan(NamedTuple):
   black_and_white: tuple[float, float]  # the intensities that became -1 and 1
   seconds: list[float]  # of computing: the survey, each round, the last completion
   ended_by: str | None = None  # why positions are missing; None if none is
-
-
-class Beam:
-  """A beam that visits positions in the order in which they are submitted.
-
-  This one measures when it is asked for the intensities; others move on by themselves.
-
-  Attributes:
-    stop: whether it is to stop, and why: it then visits nothing more.
-    failure: what broke; None as long as nothing has.
-  """
-
-  def __init__(self, measure: Measure):
-    self._measure = measure
-    self.stop = stop_lib.Stop()
-    self.failure: Exception | None = None
-    self._submitted: collections.deque[np.ndarray] = collections.deque()
-
-  @property
-  def ended(self) -> bool:
-    """Whether it visits nothing more."""
-    return bool(self.stop or self.failure)
-
-  def submit(self, positions: np.ndarray) -> None:
-    """Queues positions [N, 2] px, to be visited as soon as those before them are."""
-    self._submitted.append(positions)
-
-  def collect(self) -> np.ndarray:
-    """Returns the intensities [N] of the oldest positions submitted, once they are measured.
-
-    They are fewer, those of the first positions, if the beam was stopped or failed meanwhile.
-    """
-    positions = self._submitted.popleft()
-    return np.empty(0) if self.ended else self._measure(positions)
 
 
 class Fields(Protocol):
@@ -134,7 +100,7 @@ def scan(
   model: Fields,
   settings: FieldSettings,
   intensities: IntensityRange,
-  beam: Beam,
+  beam: beam_lib.Beam,
   watch: Watcher | None = None,
   progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> FieldScan:
@@ -173,6 +139,31 @@ def scan(
   return _completed(model, settings, known, failure or beam.failure, beam, seconds)
 
 
+def complete(model: Fields, partial: np.ndarray, intensities: IntensityRange) -> FieldScan:
+  """Completes a field that was measured before, wherever and in whatever order.
+
+  Args:
+    model: completes.
+    partial: [H, W], NaN where it was not measured.
+    intensities: how the detector's are mapped; what was measured counts where it has to be.
+
+  Returns:
+    The scan, all of it in round 0, its positions row by row.
+
+  Raises:
+    ValueError: if nothing was measured, or intensities are infinite.
+  """
+  mask = ~np.isnan(partial)
+  if not mask.any():
+    raise ValueError("no pixel of the field was measured: there is nothing to complete.")
+  settings = FieldSettings((partial.shape[0], partial.shape[1]), int(mask.sum()), 0)
+  known = _Known(settings, intensities)
+  known.add(0, np.argwhere(mask), partial[mask])
+  return _completed(
+    model, settings, known, None, beam_lib.Beam(lambda positions: positions[:, 0]), []
+  )
+
+
 def rehearse(model: Fields, settings: FieldSettings) -> None:
   """Scans a field that is not there, so that a beam does not wait for the model's first answers.
 
@@ -181,7 +172,7 @@ def rehearse(model: Fields, settings: FieldSettings) -> None:
   Raises:
     ValueError: for a budget beyond the field's pixels, or settings that disagree.
   """
-  ramp = Beam(lambda positions: positions.sum(1) / sum(settings.shape))
+  ramp = beam_lib.Beam(lambda positions: positions.sum(1) / sum(settings.shape))
   scan(model, settings, IntensityRange(np.zeros(1), np.ones(1)), ramp)
 
 

@@ -45,6 +45,35 @@ def of_file(
   return _mended(_above(readers.read(file, frame), rows), about, binning, pixel_size_nm)
 
 
+def partial_of_file(
+  file: str | os.PathLike, frame: int = 0, pixel_size_nm: float | None = None
+) -> Subject:
+  """Reads a field of which only some pixels were measured, as partial_scan.tif of a scan.
+
+  Args:
+    file: of any type that `readers.read` knows and that can hold NaN.
+    frame: which frame of a stack, from 0.
+    pixel_size_nm: side of a px; None for what the file says.
+
+  Returns:
+    The field, NaN where it was not measured.
+
+  Raises:
+    ValueError, FileNotFoundError, RuntimeError: as `readers.read`; if no pixel was measured, or
+      every one.
+  """
+  stored = readers.read(file, frame)
+  measured = np.isfinite(stored.image)
+  if measured.all():
+    raise MicrographError(
+      f"{file} has no pixel that was not measured, which are NaN in it: give a partial_scan.tif of "
+      "a scan, or scan it as --image."
+    )
+  about = {"partial": str(file), "frame": frame}
+  size = stored.pixel_size_nm if pixel_size_nm is None else pixel_size_nm
+  return Subject(stored.image, size, about, stored.notes)
+
+
 def _above(stored: Micrograph, rows: int | None) -> Micrograph:
   """Cuts what is below some rows off, or notes what should be."""
   if rows is None:

@@ -60,6 +60,45 @@ def test_a_field_of_any_size_is_scanned(tmp_path, fields, micrograph):
   assert (output / "scan.png").is_file() and "PSNR" in ended.out
 
 
+def test_what_was_measured_before_is_completed(tmp_path, fields, micrograph):
+  """The same positions and the same range of intensities give the same completion."""
+  before, after = tmp_path / "before", tmp_path / "after"
+  same = ["--normalise=500,1500", "--pixel_size_nm=0.5"]
+  assert scan(fields, micrograph, before, "--coverage=0.1", *same).code == 0
+  partial = f"--partial={before / 'partial_scan.tif'}"
+  places = [f"--model={fields}", f"--output_dir={after}", "--normalise=500,1500"]
+  ended = commands.launch("scan", "--fields", partial, *places)
+  told = summary(ended, after)
+  assert "336 positions (10.00%) that were measured before" in ended.out
+  assert told["partial"] == str(before / "partial_scan.tif") and told["distinct_pixels"] == 336
+  assert told["pixel_size_nm"] == pytest.approx(0.5) and "errors" not in told
+  for name in IMAGES:
+    found, expected = (np.load(folder / f"{name}.npy") for folder in (after, before))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+  "more, words",
+  [
+    ([], "nothing to scan: give --image=FILE, or --partial=FILE"),
+    (["--image=a.tif", "--partial=b.tif"], "image=a.tif and partial=b.tif disagree"),
+    (["--partial=b.tif", "--nofields"], "partial=b.tif and fields=False disagree"),
+    (["--partial=b.tif", "--coverage=0.1"], "coverage=0.1 and partial=b.tif disagree"),
+    (["--partial=b.tif", "--rows=9"], "rows=9 and partial=b.tif disagree"),
+    (["--partial=b.tif"], "b.tif does not exist"),
+  ],
+)
+def test_partial_scans_that_mean_nothing_are_refused(tmp_path, more, words):
+  ended = commands.launch("scan", "--fields", f"--output_dir={tmp_path}", *more)
+  assert ended.code == 1 and words in ended.err
+
+
+def test_a_micrograph_is_no_partial_scan(tmp_path, fields, micrograph):
+  places = [f"--partial={micrograph}", f"--model={fields}", f"--output_dir={tmp_path}"]
+  ended = commands.launch("scan", "--fields", *places)
+  assert ended.code == 1 and "has no pixel that was not measured" in ended.err
+
+
 def test_electrons_are_a_budget_and_bring_noise(tmp_path, fields, micrograph):
   dose = ["--electrons=4000", "--electrons_per_pixel=20", "--contiguous"]
   told = summary(scan(fields, micrograph, tmp_path, *dose), tmp_path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from adaptive_stem_tf.serving import field_scan
+from adaptive_stem_tf.serving import beam as beam_lib
 from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import microscope
 
@@ -19,7 +19,7 @@ _SEGMENT_US, _UNDER_WAY_US = 1e5, 4e5
 Watcher = Callable[[np.ndarray, np.ndarray], None]  # positions [n, 2] px, intensities [n]
 
 
-class FieldBeam(field_scan.Beam):
+class FieldBeam(beam_lib.Beam):
   """Visits the middle of pixels, in segments; a simulated clock goes on while a model computes.
 
   Args:

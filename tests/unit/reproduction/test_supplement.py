@@ -10,7 +10,8 @@ from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.reproduction import lr_range, runs, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import results as reproduction_results
-from adaptive_stem_tf.reproduction.claims import Claim, Printed, compare, judge, judge_printed
+from adaptive_stem_tf.reproduction.claims import compare, judge, judge_printed
+from adaptive_stem_tf.reproduction.entries import Claim, Printed
 from adaptive_stem_tf.training import job as job_lib
 from launch import presets
 

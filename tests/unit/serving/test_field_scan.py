@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf import intensities
+from adaptive_stem_tf.serving import beam as beam_lib
 from adaptive_stem_tf.serving import field_scan
 from adaptive_stem_tf.serving import stop as stop_lib
 
@@ -47,7 +48,7 @@ class Ranking:
     }
 
 
-class Recording(field_scan.Beam):
+class Recording(beam_lib.Beam):
   """Keeps what is submitted and collected, in order."""
 
   def __init__(self):
@@ -187,3 +188,8 @@ def test_a_beam_that_is_stopped_before_it_begins_measures_nothing():
   with pytest.raises(stop_lib.NotBegunError):
     scan(beam)
   assert beam.events == []
+
+
+def test_a_field_of_which_nothing_was_measured_is_not_completed():
+  with pytest.raises(ValueError, match="no pixel of the field was measured"):
+    field_scan.complete(Ranking(), np.full([8, 8], np.nan), intensities.unknown_range(1))
