@@ -77,6 +77,16 @@ def test_what_was_measured_before_is_completed(tmp_path, fields, micrograph):
     np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
 
 
+def test_the_range_of_what_was_measured_before_counts(tmp_path, fields):
+  partial = np.full([40, 48], np.nan, np.float32)
+  partial[::4, ::3] = np.random.default_rng(0).lognormal(5, 1, [10, 16])
+  np.save(tmp_path / "partial.npy", partial)
+  places = [f"--partial={tmp_path / 'partial.npy'}", f"--model={fields}"]
+  told = summary(commands.launch("scan", "--fields", *places, f"--output_dir={tmp_path}"), tmp_path)
+  ends = np.percentile(partial[::4, ::3], [0.1, 99.9])
+  assert told["black_and_white"] == pytest.approx(ends, rel=1e-5)
+
+
 @pytest.mark.parametrize(
   "more, words",
   [

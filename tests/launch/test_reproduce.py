@@ -201,16 +201,21 @@ def test_lr_range_refuses_contradictions(tmp_path, flags, said):
 
 
 def test_all_figures_that_have_runs_are_drawn_and_summed_up(tmp_path, crops, eagerly):
-  small = [f"--downsampled_images={crops}", "--iterations=2"]
-  assert reproduce("s2a", tmp_path, "--iterations=2", crops=crops).code == 0
-  ended = reproduce("all", tmp_path, "--draw_only", *small, crops=crops)
+  small = ["--iterations=2", "--seeds=0,1"]
+  assert reproduce("s2a", tmp_path, *small, crops=crops).code == 0
+  of_s2c = f"--downsampled_images={crops}"
+  ended = reproduce("all", tmp_path, "--draw_only", of_s2c, *small, crops=crops)
   assert ended.code == 0, ended.err
   # The run with default options belongs to most figures, sweeps and spirals were not trained.
   assert drawn(tmp_path / "s4.png") and drawn(tmp_path / "edge_penalty.png")
   assert not (tmp_path / "s3a.png").exists() and not (tmp_path / "s6.png").exists()
   assert "s3a: none of its runs has finished" in ended.out
   rows = json.loads((tmp_path / "summary.json").read_text())
-  assert {row["agreement"] for row in rows} == {"unresolved (one seed)", "not run"}
+  assert {row["agreement"] for row in rows} == {"unresolved (2 seeds)", "not run"}
+  seeds = {
+    name: json.loads((tmp_path / f"{name}.json").read_text())["seeds"] for name in ("s2a", "s4")
+  }
+  assert seeds == {"s2a": [0, 1], "s4": [0]}  # a sheet shows one run
   said = (tmp_path / "summary.md").read_text()
   assert "Not drawn: s3a, s3b, s6." in said and "| s2a | a cyclic rate ends lower |" in said
 
