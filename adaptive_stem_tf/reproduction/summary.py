@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.reproduction import claims, supplement, table
 
 NAME = "summary"
@@ -24,6 +25,7 @@ def write(folder: pathlib.Path) -> str:
 
   Raises:
     ValueError: if there is no figure's result.
+    writing.WriteError: if it cannot be written.
   """
   results = {
     name: json.loads((folder / f"{name}.json").read_text())
@@ -33,8 +35,8 @@ def write(folder: pathlib.Path) -> str:
   if not results:
     raise ValueError(f"{folder} holds no result of a figure: draw some first.")
   rows = gather(results)
-  (folder / f"{NAME}.json").write_text(json.dumps(rows, indent=1))
-  (folder / f"{NAME}.md").write_text(markdown(rows, results))
+  writing.text(folder / f"{NAME}.json", json.dumps(rows, indent=1))
+  writing.text(folder / f"{NAME}.md", markdown(rows, results))
   return f"{count(rows)} Written: {folder / NAME}.md and .json."
 
 
