@@ -28,6 +28,7 @@ _SERVE = "from adaptive_stem_tf.serving.live import drawing; drawing.serve()"
 _START = 300.0  # s, for the process to start, TensorFlow included, on a busy computer
 _PATIENCE = 60.0  # s, for the last picture
 _APART = 0.5  # s between pictures: more of them would take what decisions need of the computer
+_NICE = 10  # of the process, and of its session
 _DPI, _PAGE_DPI = 130, 110
 
 Completes = Callable[[np.ndarray], np.ndarray]  # a partial scan [S, S, 2] -> [S, S]
@@ -196,8 +197,7 @@ class Drawing:
 
 def serve() -> None:
   """Draws frames that come on standard input, and says what happens. Started by `Drawing`."""
-  with contextlib.suppress(OSError, AttributeError):
-    os.nice(10)  # decisions come first
+  _step_back()
   views, completer = pickle.load(sys.stdin.buffer)
   answers, sys.stdout = sys.stdout, sys.stderr  # nothing else may write there
 
@@ -221,6 +221,18 @@ def serve() -> None:
     say("drawn")
   if page:
     page.close()
+
+
+def _step_back():
+  """Lets decisions come first.
+
+  Linux shares a computer among sessions before it looks at what is nice within one, and this
+  process has a session of its own, so that Ctrl-C is not for it.
+  """
+  with contextlib.suppress(OSError, AttributeError):
+    os.nice(_NICE)
+  with contextlib.suppress(OSError):  # other systems, or no such shares
+    pathlib.Path("/proc/self/autogroup").write_text(str(_NICE))
 
 
 def _frames():

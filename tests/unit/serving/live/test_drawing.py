@@ -2,6 +2,8 @@
 
 import importlib.util
 import io
+import os
+import pathlib
 import socket
 import urllib.error
 import urllib.request
@@ -36,6 +38,19 @@ def test_another_process_draws_and_skips_what_comes_too_fast(tmp_path):
   assert made in ([], [49])  # the newest, if there was time
   pixels = image.imread(tmp_path / "live.png")
   assert pixels.shape[1] > 2 * pixels.shape[0] and pixels[..., :3].std() > 0.05  # the last one
+
+
+def test_decisions_come_before_drawing_though_it_has_a_session_of_its_own(tmp_path):
+  shares = pathlib.Path("/proc/self")
+  if not (shares / "autogroup").exists():
+    pytest.skip("this system does not share itself among sessions")
+  shown = drawing.Drawing(drawing.Views(str(tmp_path / "live.png")))
+  assert shown._wait(lambda: shown._idle, 60)
+  number = shown._process.pid
+  own = os.getpriority(os.PRIO_PROCESS, number)
+  told = (shares.with_name(str(number)) / "autogroup").read_text()
+  shown.close()
+  assert own == 10 and told.split()[-1] == "10"
 
 
 def test_a_scan_goes_on_without_its_picture(tmp_path):
