@@ -162,7 +162,8 @@ class Trial:
 
   def _judged(self, ended, former):
     command, out, said = self._command, self._out, ended.err
-    failed = ended.code != 0 and command.together
+    group = [outputs.files(out).get(name) for name in command.together]
+    gone = None in group or outputs.OLD in group and {*group} != {outputs.OLD}
     faults = {
       "traceback": "Traceback" in said,
       "half": outputs.broken(out),
@@ -170,9 +171,7 @@ class Trial:
       "litter": outputs.left(out),
       "silent": ended.code == 0 and outputs.missing(command, out),
       "unnamed": ended.code != 0 and str(self._disk.folder) not in said,
-      "lost": former
-      and failed
-      and any(outputs.files(out).get(name) != outputs.OLD for name in command.together),
+      "lost": former and ended.code != 0 and gone,
     }
     found = " and ".join(name for name, fault in faults.items() if fault)
     return found or ("told" if ended.code else "whole")

@@ -32,10 +32,11 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from adaptive_stem_tf import writing
+from adaptive_stem_tf import config, writing
 from adaptive_stem_tf.learning import field_learner, learner
 from adaptive_stem_tf.serving import export
-from adaptive_stem_tf.training import checkpoint, metrics_writer, run
+from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer, run
+from tests import tiny
 from tests.campaigns import outputs, report
 
 BAD = ("half", "mixed", "stuck", "litter", "differs")
@@ -121,6 +122,7 @@ def forked(function: Callable[[], Any]) -> tuple[int, int]:
     return process, reading
   try:
     os.close(reading)
+    distribution.set_up_tensorflow(config.RunSettings(threads=tiny.THREADS))
     with open(writing_end, "wb") as stream:
       pickle.dump(function(), stream)
     os._exit(0)
@@ -216,7 +218,8 @@ class Killing:
   def _kill_once(self, out):
     """Returns what a call was doing when it was killed, or None, and what is wrong afterwards."""
     target = self._random.choice(sorted(self._lasts))
-    number = self._random.randint(1, math.ceil(self._begun[target] * self._share_to_come(out)))
+    to_come = math.ceil(self._begun[target] * self._share_to_come(out))
+    number = self._random.randint(1, max(1, to_come))
     delay = self._random.uniform(0, 1.2) * self._lasts[target]
     process, reading = self._begin(out)
     ended = lambda: os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -252,14 +255,15 @@ class Killing:
 
 def run_in(root: pathlib.Path, cases: int, seed: int, only: list[str]):
   """Kills every command, or some, by turns; returns the counts of each."""
-  in_fork(lambda: outputs.Inputs(root) and None)
+  in_fork(lambda: len(outputs.Inputs(root).commands()))  # whoever computes cannot be forked
   chosen = outputs.Inputs(root, made=True).commands()
   names = [name for name in chosen if not only or name in only]
   killing = {name: Killing(chosen[name], root / "out" / name, seed) for name in names}
   kills = 0
-  while kills < cases:
-    for name in names:
-      kills += killing[name].kill()
+  with contextlib.suppress(KeyboardInterrupt):  # counts so far are counts
+    while kills < cases:
+      for name in names:
+        kills += killing[name].kill()
   return {name: one.counts for name, one in killing.items()} | {"kills": kills}
 
 

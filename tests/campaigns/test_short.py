@@ -20,8 +20,9 @@ def test_a_beam_stays_in_its_field_whatever_the_peer_does():
 
 def test_malformed_requests_are_refused_and_valid_ones_answered():
   found = requests.run(150, seed=1)
-  assert not {"wrong", "internal", "dropped"} & set(found), found
-  assert found["refused"] > 50
+  bad = {"wrong", "accepted", "internal", "dropped"}
+  assert not bad & {result.removeprefix("nearly: ") for result in found}, found
+  assert found["refused"] > 50 and found["nearly: refused"] > 20
 
 
 def test_damaged_files_are_told(tmp_path):
