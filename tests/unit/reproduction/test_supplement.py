@@ -109,7 +109,7 @@ def test_replays_keep_their_ratios_at_smaller_scales():
     plan("small").experiment(name, 0).replay.capacity
     for name in ("replay_quarter", "lstm", "replay_double")
   ]
-  assert small == [500, 2000, 4000]
+  assert small == [75, 300, 600]
 
 
 def test_an_unknown_run_is_refused():
