@@ -26,8 +26,6 @@ are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
 
 import os
 import pathlib
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -36,7 +34,7 @@ import tree
 from adaptive_stem_tf import writing
 from adaptive_stem_tf.evaluation.model import Model
 from adaptive_stem_tf.scan import geometry, steering
-from adaptive_stem_tf.serving import extra
+from adaptive_stem_tf.serving import extra, unfinished
 from adaptive_stem_tf.settings import Composite
 
 _POSITION, _DIRECTION = "state_position", "state_direction"
@@ -99,24 +97,20 @@ def write(
     writing.WriteError: if it cannot be written.
   """
   output = check_output(output)
-  # no integer: servers pass it over
-  unfinished = output.with_name(f"{output.name}.{uuid.uuid4().hex}.tmp")
   try:
-    with writing.explained(output):
+    with writing.explained(output), unfinished.folder(output) as place:
       tf.saved_model.save(
-        served, str(unfinished), signatures={**signatures, "serving_default": signatures[default]}
+        served, str(place), signatures={**signatures, "serving_default": signatures[default]}
       )
-      (unfinished / extra.FOLDER).mkdir()
+      (place / extra.FOLDER).mkdir()
       if also:
-        also(unfinished / extra.FOLDER)
-      extra.write(unfinished, output, experiment, iteration)
-    _move(unfinished, output)
+        also(place / extra.FOLDER)
+      extra.write(place, output, experiment, iteration)
+      _move(place, output)
   except tf.errors.OpError as error:  # TensorFlow's own of a full disk
     raise ExportError(
       f"{output} cannot be written: {error.message}. Free some space, or choose another folder."
     ) from error
-  finally:
-    shutil.rmtree(unfinished, ignore_errors=True)
   return output
 
 
@@ -148,12 +142,12 @@ def check_version(output: pathlib.Path) -> None:
     )
 
 
-def _move(unfinished, output):
+def _move(place, output):
   """Renames a folder that is complete; fails, rather than replaces, if another process was
   faster.
   """
   try:
-    unfinished.rename(output)  # fails where a folder that is not empty exists
+    place.rename(output)  # fails where a folder that is not empty exists
   except OSError:
     raise ExportError(
       f"output={output} was written by another process meanwhile: choose the next number."

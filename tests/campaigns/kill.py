@@ -9,8 +9,7 @@ they write. Each call is a fork of a process that has imported TensorFlow and co
 Counts for each command what came of its kills by what it did when it was killed. What has to be 0:
 `half`, a file that was cut short under its final name; `mixed`, files of two times; `stuck`, the
 same call fails afterwards; `litter`, unfinished files that stay even then; `differs`, a training is
-not, bit for bit, one that ran through. `late` is what had ended before it was killed. Exports leave
-unfinished folders, each of another name, which servers pass over.
+not, bit for bit, one that ran through. `late` is what had ended before it was killed.
 """
 
 import collections
@@ -250,7 +249,7 @@ class Killing:
       return "stuck"
     if self._resumed and outputs.state(out) != self._expected:
       return "differs"
-    return "litter" if outputs.left(out) and self._command.name != "export" else ""
+    return "litter" if outputs.left(out) else ""
 
 
 def run_in(root: pathlib.Path, cases: int, seed: int, only: list[str]):

@@ -1,0 +1,96 @@
+"""Folders of exports that are being written; what a kill left of others is removed.
+
+Servers pass them over, since their names are no versions. Whoever writes one holds a lock on it
+until its process ends, however it ends: one that nobody holds is of an export that was killed. The
+name says on which computer, since not every file system shares locks among computers.
+"""
+
+import contextlib
+import os
+import pathlib
+import platform
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+
+try:
+  import fcntl
+except ImportError:  # Windows: what a kill leaves stays
+  fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def folder(output: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Makes a folder to write NAME/VERSION in, which the caller renames; removes it if it is left.
+
+  Those beside it that exports of this computer left when they were killed are removed, too.
+
+  Args:
+    output: NAME/VERSION.
+
+  Raises:
+    OSError: if it cannot be made.
+  """
+  output = pathlib.Path(output)
+  output.parent.mkdir(parents=True, exist_ok=True)
+  _remove_abandoned(output.parent)
+  place, lock = _locked(output)
+  try:
+    yield place
+  finally:
+    shutil.rmtree(place, ignore_errors=True)
+    if lock is not None:
+      os.close(lock)
+
+
+def _locked(output: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+  """Makes a folder and locks it; returns it, and the lock if the file system has any."""
+  while True:
+    place = output.with_name(f"{output.name}.{platform.node()}.{uuid.uuid4().hex}.tmp")
+    place.mkdir()
+    try:
+      lock = _lock(place)
+    except OSError:
+      return place, None
+    if lock is not None and place.is_dir():
+      return place, lock
+    # Another export took it for abandoned before it was locked.
+    if lock is not None:
+      os.close(lock)
+
+
+def _lock(place: pathlib.Path) -> int | None:
+  """Locks a folder; returns the lock, or None if somebody has it or it is gone.
+
+  Raises:
+    OSError: if it cannot be locked.
+  """
+  if fcntl is None:
+    raise OSError("this system locks no folders")
+  try:
+    opened = os.open(place, os.O_RDONLY)
+  except FileNotFoundError:
+    return None
+  try:
+    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    os.close(opened)
+    return None
+  except OSError:
+    os.close(opened)
+    raise
+  return opened
+
+
+def _remove_abandoned(name: pathlib.Path) -> None:
+  """Removes the folders of NAME that exports of this computer left when they were killed."""
+  ours = re.compile(rf"[0-9]+\.{re.escape(platform.node())}\.[0-9a-f]{{32}}\.tmp")
+  for place in name.iterdir():
+    if not ours.fullmatch(place.name) or place.is_symlink():
+      continue
+    with contextlib.suppress(OSError):  # no locks here: nobody knows whether it is written
+      lock = _lock(place)
+      if lock is not None:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(lock)
