@@ -50,6 +50,7 @@ _OF_BEAM = (
   "blanker",
   "settle_us",
   "blanker_us",
+  "heartbeat_ms",
   "dry_run",
 )
 _OF_SWIFT = ("field_centre_nm",)
@@ -97,6 +98,10 @@ _NUMBERS: dict[str, tuple[float | None, str]] = {
   "blanker_us": (
     0.0,
     "obi: time until an unblanked beam is whole, us: it is dose, but not measured",
+  ),
+  "heartbeat_ms": (
+    100.0,
+    "obi: how long the beam goes on at most if this computer stalls, or is told to blank now, ms",
   ),
 }
 _LISTS: dict[str, tuple[list[str], str]] = {
@@ -310,13 +315,16 @@ def _beam(place: str, size: int) -> Subject:
   if FLAGS.dry_run:
     dwell = open_beam_commands.cycles_of(FLAGS.dwell_us) * open_beam_commands.CYCLE_US
     return Subject(guard.DryRun(where, dwell), None, (0, 0), FLAGS.pixel_size_nm, {})
-  beam = open_beam.Beam(FLAGS.settle_us, FLAGS.blanker_us, FLAGS.blanker == "pin")
+  beam = open_beam.Beam(
+    FLAGS.settle_us, FLAGS.blanker_us, FLAGS.blanker == "pin", 1e3 * FLAGS.heartbeat_ms
+  )
   scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s, beam)
   about = {
     "dwell_us_asked": FLAGS.dwell_us,
     "settle_us": beam.settle,
     "blanker_us": beam.rise,
     "blanker": FLAGS.blanker,
+    "heartbeat_ms": FLAGS.heartbeat_ms,
     "full_field_nm": FLAGS.full_field_nm,
     "first_code": where.first.tolist(),
     "last_code": where.last.tolist(),

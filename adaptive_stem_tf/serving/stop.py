@@ -2,7 +2,11 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
+
+# Blanks at once; Windows has no such signal.
+_BLANK_NOW = getattr(signal, "SIGUSR1", None)
 
 
 class IncompleteScan(RuntimeError):
@@ -24,12 +28,15 @@ class NotBegunError(RuntimeError):
 class Stop:
   """A request to end a scan: no more segments are sent, and what was measured is completed.
 
-  Any thread may make it. As a context manager it takes SIGTERM and Ctrl-C for requests; the second
-  ends the command at once, blanked by whoever holds the microscope.
+  Any thread may make it. Segments under way are measured first, unless the beam is to be blanked at
+  once. As a context manager it takes SIGTERM and Ctrl-C for requests, of which the second ends the
+  command, blanked by whoever holds the microscope; and SIGUSR1 for one to blank at once.
   """
 
   def __init__(self):
     self._reason: str | None = None
+    self._at_once = False
+    self._blank: Callable[[], None] = lambda: None
     self._signal = 0
     self._previous: dict[int, Any] = {}
 
@@ -51,21 +58,41 @@ class Stop:
     if self:
       raise NotBegunError(f"the scan was stopped by {self.reason} before anything was measured.")
 
-  def request(self, reason: str) -> None:
-    """Requests the end; the first reason is kept."""
+  def request(self, reason: str, at_once: bool = False) -> None:
+    """Requests the end; the first reason is kept.
+
+    Args:
+      reason: who or what requests it.
+      at_once: whether not even what is under way is to be measured.
+    """
     self._reason = self._reason or reason
+    if at_once:
+      self._at_once = True
+      self._blank()
+
+  def on_blank(self, blank: Callable[[], None]) -> None:
+    """Says what has the beam blanked at once; any thread, or a handler of signals, calls it."""
+    self._blank = blank
+    if self._at_once:  # it was requested before
+      blank()
 
   def __enter__(self) -> "Stop":
     if threading.current_thread() is threading.main_thread():
       self._previous = {
         number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
       }
+      if _BLANK_NOW is not None:
+        self._previous[_BLANK_NOW] = signal.signal(_BLANK_NOW, self._on_blank_now)
     return self
 
   def __exit__(self, *_):
     for number, handler in self._previous.items():
       signal.signal(number, handler)
     self._previous = {}
+
+  def _on_blank_now(self, number, _):
+    self._signal = self._signal or number
+    self.request(signal.Signals(number).name, at_once=True)
 
   def _on_signal(self, number, _):
     if self:

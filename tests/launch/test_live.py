@@ -275,6 +275,7 @@ def test_an_open_beam_interface_is_driven(tmp_path, models):
   assert told["first_code"] == [6144, 6144] and told["segments"] == 4 and "ten_mse" not in told
   assert told["dwell_us_asked"] == 10 and told["dwell_us"] == 8 and told["beam_on_us"] == 16 * 8
   assert (told["settle_us"], told["blanker_us"], told["blanker"]) == (0, 0, "pin")
+  assert told["heartbeat_ms"] == 100
   measured = [float(row["intensity"]) for row in rows(tmp_path / "path.csv")]
   assert measured == [peer.sample(pixel.x, pixel.y) for pixel in other.pixels if not pixel.blanked]
 
@@ -350,7 +351,12 @@ class Signalling(peer.Peer):
 
 
 @pytest.mark.parametrize(
-  "number, name, code", [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "Ctrl-C", 130)]
+  "number, name, code",
+  [
+    (signal.SIGTERM, "SIGTERM", 143),
+    (signal.SIGINT, "Ctrl-C", 130),
+    (signal.SIGUSR1, "SIGUSR1", 128 + signal.SIGUSR1),
+  ],
 )
 def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
   tmp_path, models, number, name, code

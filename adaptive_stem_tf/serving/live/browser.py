@@ -1,7 +1,7 @@
-"""A page for browsers on this computer: pictures of a scan that goes on, and a Stop button.
+"""A page for browsers on this computer: pictures of a scan that goes on, and what ends it.
 
 Served by Tornado (extra `browser`) in the process that draws. Pictures and words go to browsers
-through WebSockets; `stop` comes back.
+through WebSockets; `stop` and `blank` come back.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ _HEADERS = {
   "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
   "script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'; frame-ancestors 'none'",
 }
+# What its buttons send.
+STOP, BLANK = "stop", "blank"
 _FAREWELL = 3.0  # s, in which browsers fetch the last picture
 
 
@@ -46,7 +48,7 @@ class Page:
 
   Args:
     port: on this computer; 0 for any that is free.
-    say: is told `page ADDRESS`, `opened` when a browser opens it, and `stop`.
+    say: is told `page ADDRESS`, `opened` when a browser opens it, and STOP or BLANK.
 
   Raises:
     BrowserError: if the port is taken.
@@ -117,9 +119,9 @@ class Page:
     """Counts a browser out."""
     self._sockets.discard(socket)
 
-  def stop(self) -> None:
-    """Hands on that somebody has pressed Stop."""
-    self._say("stop")
+  def press(self, button: str) -> None:
+    """Hands on that somebody has pressed a button."""
+    self._say(button)
 
   async def _close(self):
     self._server.stop()
@@ -153,8 +155,8 @@ def _handlers(page):
       await page.send(self)
 
     def on_message(self, message):
-      if message == "stop":
-        page.stop()
+      if message in (STOP, BLANK):
+        page.press(message)
 
     def on_close(self):
       page.leave(self)

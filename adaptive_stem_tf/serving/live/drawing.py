@@ -29,6 +29,7 @@ _START = 300.0  # s, for the process to start, TensorFlow included, on a busy co
 _PATIENCE = 60.0  # s, for the last picture
 _APART = 0.5  # s between pictures: more of them would take what decisions need of the computer
 _NICE = 10  # of the process, and of its session
+_BUTTONS = {browser.STOP: "Stop", browser.BLANK: "Blank now"}
 _DPI, _PAGE_DPI = 130, 110
 
 Completes = Callable[[np.ndarray], np.ndarray]  # a partial scan [S, S, 2] -> [S, S]
@@ -83,7 +84,7 @@ class Drawing:
   Args:
     views: where.
     completer: what completes scans that go on; None: completions come with their ends.
-    stop: of the scan; somebody who presses Stop on the page requests it.
+    stop: of the scan; somebody who presses Stop or Blank now on the page requests it.
 
   Raises:
     browser.BrowserError: if a page is wanted and cannot be served.
@@ -186,8 +187,8 @@ class Drawing:
     """Takes down what the process says, a line each."""
     for line in self._process.stdout or ():
       kind, _, text = line.decode().strip().partition(" ")
-      if kind == "stop":
-        self._stop.request("Stop in the browser")
+      if kind in _BUTTONS:
+        self._stop.request(f"{_BUTTONS[kind]} in the browser", at_once=kind == browser.BLANK)
       with self._changed:
         self._said[kind] = text
         self._idle |= kind == "drawn"

@@ -26,7 +26,7 @@ class FieldBeam(beam_lib.Beam):
     scope: the microscope.
     decision_us: that planning a round takes by a simulated clock, us; 0 for what it takes here.
     stop: sends no more segments when that is requested, and parks the beam when those under way are
-      measured.
+      measured, or at once if it says so.
     watch: called after every segment.
   """
 
@@ -42,6 +42,7 @@ class FieldBeam(beam_lib.Beam):
     self._segment = int(np.clip(_SEGMENT_US / scope.dwell, 1, SEGMENT))
     self._most = int(np.clip(_UNDER_WAY_US / scope.dwell, self._segment, UNDER_WAY))
     self.stop = self.stop if stop is None else stop
+    self.stop.on_blank(scope.withdraw)
     self._counts: collections.deque[int] = collections.deque()  # segments of what was submitted
     self._waiting: collections.deque[np.ndarray] = collections.deque()  # segments not sent yet
     self._sent: collections.deque[np.ndarray] = collections.deque()  # segments under way
@@ -67,15 +68,25 @@ class FieldBeam(beam_lib.Beam):
     for _ in range(self._counts.popleft()):
       if not self._sent:  # stopped, or broken, before this segment was sent
         break
-      self._guarded(lambda: values.append(self._scope.collect()))
+      self._guarded(lambda: values.append(self._collected()))
       positions = self._sent.popleft()
+      if self._scope.withdrawn and len(values[-1]) < len(positions):
+        self._sent.clear()
       if self._watch and not self.failure:
-        self._watch(positions, values[-1])
+        self._watch(positions[: len(values[-1])], values[-1])
       self._send()
     if self.stop and not self._sent:
       self._guarded(self._scope.park)
     self._thinking = time.perf_counter()
     return np.concatenate(values)
+
+  def _collected(self):
+    """Returns the intensities of the oldest segment under way: fewer if the beam was withdrawn."""
+    try:
+      return self._scope.collect()
+    except microscope.WithdrawnError as error:
+      self.stop.request(str(error))
+      return error.measured
 
   def _send(self):
     while self._waiting and not self.ended and self._has_room():

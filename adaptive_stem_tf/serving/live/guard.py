@@ -99,10 +99,18 @@ class Guarded(microscope.Microscope):
 
   def collect(self) -> np.ndarray:
     """Returns the intensities of the oldest segment."""
-    intensities = self._scope.collect()
-    self.lit = self._scope.lit  # some know only now
-    self._note(self._sent.pop(0), "measured", np.empty([len(intensities), 0]))
+    try:
+      intensities = self._scope.collect()
+    except microscope.WithdrawnError as error:
+      self._measured("withdrawn", len(error.measured))
+      raise
+    self._measured("measured", len(intensities))
     return intensities
+
+  def _measured(self, event, count):
+    """Notes how many positions of the oldest segment were measured."""
+    self.lit = self._scope.lit  # some know only now
+    self._note(self._sent.pop(0), event, np.empty([count, 0]))
 
   def blank(self) -> None:
     """Blanks the beam."""
@@ -111,6 +119,11 @@ class Guarded(microscope.Microscope):
   def park(self) -> None:
     """Parks the beam."""
     self._scope.park()
+
+  def withdraw(self) -> None:
+    """Has the beam blanked at once."""
+    super().withdraw()
+    self._scope.withdraw()
 
   def close(self) -> None:
     """Closes the microscope and the log."""

@@ -124,8 +124,8 @@ def run(
     ranges: by which the detector's intensities are mapped, those of one specimen.
     rules: of lateness and stopping.
     watch: called after every segment, for a live picture.
-    stop: ends the scan when that is requested: once the segments under way are measured, the beam
-      is blanked and parked, and what was measured is completed.
+    stop: ends the scan when that is requested: once the segments under way are measured, or at once
+      if it says so, the beam is blanked and parked, and what was measured is completed.
 
   Raises:
     stop.IncompleteScan: if anything fails after the first segment, the microscope or the model;
@@ -146,8 +146,14 @@ def run(
     if watch:
       watch(done.progress(lambda: timings(deciding.made())))
 
+  stop.on_blank(scope.withdraw)
   try:
-    _scan(scope, model.scan, deciding, done, rules, look, stop)
+    try:
+      _scan(scope, model.scan, deciding, done, rules, look, stop)
+    except microscope.WithdrawnError as error:
+      stop.request(str(error))
+      if not done.measured:
+        stop.check()
     (scope.park if stop else scope.blank)()
   except BaseException as error:
     microscope.secure(scope)

@@ -9,6 +9,7 @@ import abc
 import collections
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,18 @@ import numpy as np
 
 class MicroscopeError(RuntimeError):
   """A microscope failed in the middle of a scan."""
+
+
+class WithdrawnError(MicroscopeError):
+  """A segment was not measured to its end: the beam was to be blanked at once.
+
+  Attributes:
+    measured: intensities [k] of its first positions, which were measured.
+  """
+
+  def __init__(self, measured: Sequence[float] | np.ndarray = ()):
+    super().__init__("the beam was blanked at once, before a segment was measured to its end.")
+    self.measured = np.asarray(measured, np.float64)
 
 
 class Clock(Protocol):
@@ -67,11 +80,13 @@ class Microscope(abc.ABC):
     clock: that the microscope's segments are timed by.
     dwell: us at each position.
     lit: us that the beam has been on, of what was submitted; 0 if the microscope does not count.
+    withdrawn: whether `withdraw` was called.
   """
 
   clock: Clock
   dwell: float
   lit = 0.0
+  withdrawn = False
 
   @abc.abstractmethod
   def probe(self, positions: np.ndarray) -> np.ndarray:
@@ -108,9 +123,21 @@ class Microscope(abc.ABC):
     """Returns the intensities of the oldest segment submitted, once it is scanned.
 
     Raises:
+      WithdrawnError: if it was not measured to its end because of `withdraw`.
       MicroscopeError: as `probe`.
     """
+    if self.withdrawn:
+      raise WithdrawnError()
     return self.probe(self._queue().popleft())
+
+  def withdraw(self) -> None:
+    """Has the beam blanked as soon as the microscope can, for good; any thread may call it.
+
+    Nothing more is sent, and `collect` raises WithdrawnError for segments that are not measured to
+    their ends. By default that are those that have not begun; a microscope that can be stopped in
+    the middle of a segment looks at `withdrawn` meanwhile.
+    """
+    self.withdrawn = True
 
   def _queue(self) -> collections.deque:
     if "_submitted" not in self.__dict__:

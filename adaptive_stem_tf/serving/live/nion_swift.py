@@ -120,7 +120,13 @@ class NionSwift(microscope.Microscope):
 
   def collect(self) -> np.ndarray:
     """Scans the oldest segment submitted, and returns its intensities [n]."""
-    return self._measured(self._queue().popleft())
+    positions = self._queue().popleft()
+    try:
+      return self._measured(positions)
+    except microscope.WithdrawnError as error:
+      self.lit -= self.dwell * (len(positions) - len(error.measured) + sum(map(len, self._queue())))
+      self._queue().clear()
+      raise
 
   def probe(self, positions: np.ndarray) -> np.ndarray:
     """Measures intensities [n], in Swift's units, at positions [n, 2] px."""
@@ -159,13 +165,18 @@ class NionSwift(microscope.Microscope):
       raise microscope.MicroscopeError("Nion Swift's scan device was given back.")
     handling, field = self._handling, self._field
     inside = np.clip(positions, 0.0, field.size)
-    began = self.clock.now()
+    began, values = self.clock.now(), [np.empty(0)]
     try:
+      self._check_withdrawn()
       if handling.blanker is not None:
         self._set_blanker(0.0)
         time.sleep(handling.settle)
-      values = [self._line(inside[run]) for run in straight_runs(inside, handling.lines)]
+      for run in straight_runs(inside, handling.lines):
+        values.append(self._line(inside[run]))
       self.blank()
+    except microscope.WithdrawnError:
+      self.blank()
+      raise microscope.WithdrawnError(np.concatenate(values)) from None
     except Exception as error:
       microscope.secure(self)
       if isinstance(error, microscope.MicroscopeError):
@@ -175,7 +186,11 @@ class NionSwift(microscope.Microscope):
       ) from error
     finally:
       self.lit += max(0.0, self.clock.now() - began - len(positions) * self.dwell)
-    return np.concatenate([np.empty(0), *values])
+    return np.concatenate(values)
+
+  def _check_withdrawn(self):
+    if self.withdrawn:
+      raise microscope.WithdrawnError()
 
   def _line(self, positions):
     """Scans a straight run as a frame of 1 x n px."""
@@ -198,11 +213,15 @@ class NionSwift(microscope.Microscope):
   def _frame(self, count):
     """Acquires a frame of 1 x `count` px."""
     device = self._device
+    self._check_withdrawn()
     number, skip = device.start_frame(False), 0
     last = time.perf_counter() + count * self.dwell / 1e6 + self._handling.timeout
     complete = False
     while not complete:
       elements, complete, bad, _, number, skip = device.read_partial(number, skip)
+      if self.withdrawn and not complete:
+        device.cancel()
+        raise microscope.WithdrawnError()
       if bad or (not complete and time.perf_counter() > last):
         device.cancel()
         raise microscope.MicroscopeError(

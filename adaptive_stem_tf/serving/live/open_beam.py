@@ -5,8 +5,13 @@ A segment goes in packets that fit one of the network's, so that they arrive who
 packet unblanks its first pixel, blanks a last, extra pixel on the spot, and ends in a cookie: when
 it comes back where it should, samples and positions are in step and the beam is off. If this
 computer or the network dies between packets, the beam is off when the last one is over.
+
+The interface can neither be interrupted nor does it notice that nobody is there any more. So no
+more is sent than keeps the beam busy for a heartbeat: each packet that comes back lets the next one
+go. A process that stalls, and somebody who wants the beam blanked at once, wait no longer.
 """
 
+import collections
 import dataclasses
 from typing import NoReturn
 
@@ -34,8 +39,13 @@ class Beam:
   rise: float = 0.0  # us until an unblanked beam is whole; they are not measured, but are dose
   # Whether the instrument has a blanker; else the beam is parked after each segment.
   blanker: bool = True
+  heartbeat: float = 1e5  # us that what was sent keeps the beam busy, at most; or one position
 
   def __post_init__(self):
+    if not self.heartbeat > 0:
+      raise ValueError(
+        f"heartbeat_ms={self.heartbeat / 1e3:g} is out of range: it must be above 0."
+      )
     for name in ("settle", "rise"):
       value, most = getattr(self, name), commands.MOST_CYCLES * commands.CYCLE_US
       if not 0 <= value <= most:
@@ -47,13 +57,16 @@ _BEAM = Beam()
 
 @dataclasses.dataclass(frozen=True)
 class _Packet:
-  """What is expected of a packet."""
+  """A packet, and what is expected of it."""
 
+  segment: int | None  # None: it parks the beam
+  message: bytes
   before: int  # samples that are not of the segment
   count: int  # samples that are
   cookie: Cookie
   last: bool  # of its segment
   duration: float  # s
+  lit: float  # us
 
 
 class OpenBeam(microscope.Microscope):
@@ -91,7 +104,9 @@ class OpenBeam(microscope.Microscope):
     self._cycles = commands.cycles_of(dwell)
     self._field, self._output, self._beam = field, output, beam
     self.dwell, self.clock = self._cycles * commands.CYCLE_US, microscope.WallClock()
-    self._expected: list[_Packet] = []  # that were submitted and not collected
+    self._unsent: collections.deque[_Packet] = collections.deque()
+    self._expected: collections.deque[_Packet] = collections.deque()  # sent and not answered
+    self._submitted = self._collected = 0  # segments
     try:
       self._connection = Connection(host, port, timeout)
     except OSError as error:
@@ -110,7 +125,7 @@ class OpenBeam(microscope.Microscope):
       self._fail(error)
     if not beam.blanker:
       self.park()
-      self.collect()
+      self._await_all()
 
   def probe(self, positions: np.ndarray) -> np.ndarray:
     """Measures intensities [n], in ADC units, at positions [n, 2] px."""
@@ -118,36 +133,50 @@ class OpenBeam(microscope.Microscope):
     return self.collect()
 
   def submit(self, positions: np.ndarray) -> None:
-    """Sends a segment."""
-    codes = self._field.codes(positions)
-    for first in range(0, len(codes), PACKET):
-      part = codes[first : first + PACKET]
-      self._submit(part, first + PACKET >= len(codes))
+    """Sends a segment, or as much of it as may be under way; `collect` sends the rest."""
+    codes, most = self._field.codes(positions), self._most()
+    for first in range(0, len(codes), most):
+      packet = self._packet(codes[first : first + most], first + most >= len(codes))
+      self.lit += packet.lit
+      self._unsent.append(packet)
+    self._submitted += 1
+    self._send()
 
   def collect(self) -> np.ndarray:
     """Receives the samples of the oldest segment submitted."""
-    parts = [np.empty(0)]
+    number, parts = self._collected, [np.empty(0)]
+    self._collected += 1
     while True:
-      packet = self._expected.pop(0)
-      parts.append(self._collect(packet))
+      self._send()
+      self._act(lambda: None)
+      while self._expected and self._expected[0].segment is None:
+        self._receive(self._expected.popleft())
+      if not self._expected or self._expected[0].segment != number:  # the rest was not sent
+        raise microscope.WithdrawnError(np.concatenate(parts))
+      packet = self._expected.popleft()
+      parts.append(self._receive(packet))
       if packet.last:
         return np.concatenate(parts)
 
   def blank(self) -> None:
-    """Blanks the beam, after what was submitted; parks it where there is no blanker."""
+    """Blanks the beam, after what is under way; parks it where there is no blanker.
+
+    What was submitted and is not under way yet is not sent any more.
+    """
+    self._drop()
     if not self._beam.blanker:
       self.park()
       return
     self._act(lambda: self._connection.send(commands.blank(True, False) + commands.flush()))
 
   def park(self) -> None:
-    """Moves the blanked beam to the field's corner."""
+    """Moves the blanked beam to the field's corner, after what is under way, as `blank`."""
+    self._drop()
     cookie = Cookie()
     message = commands.blank(True, False) + self._off(self._field.first[None])
-    self._act(
-      lambda: self._connection.send(message + cookie.request(self._output) + commands.flush())
-    )
-    self._expected.append(_Packet(0, 0, cookie, True, 0.0))
+    message += cookie.request(self._output) + commands.flush()
+    self._act(lambda: self._connection.send(message))
+    self._expected.append(_Packet(None, message, 0, 0, cookie, True, 0.0, 0.0))
 
   def close(self) -> None:
     """Parks the beam and disconnects. The interface keeps control: giving it back would unblank the
@@ -160,12 +189,40 @@ class OpenBeam(microscope.Microscope):
       return
     try:
       self.park()
-      while self._expected:
-        self.collect()
+      self._await_all()
     finally:
       self._connection.close()
 
-  def _submit(self, codes, last):
+  def _most(self):
+    """Returns how many positions a packet has at most: two packets fit a heartbeat, so that the
+    beam need not wait for the next one.
+    """
+    beam = self._beam
+    fit = (beam.heartbeat / 2 - beam.settle - beam.rise) // self.dwell
+    return int(np.clip(fit, 1, PACKET))
+
+  def _send(self):
+    """Sends as many packets as may be under way; none if the beam is to be blanked."""
+    if self.withdrawn:
+      self._drop()
+    while self._unsent:
+      under_way = sum(packet.duration for packet in self._expected)
+      if self._expected and under_way + self._unsent[0].duration > self._beam.heartbeat / 1e6:
+        return
+      packet = self._unsent.popleft()
+      self._act(lambda message=packet.message: self._connection.send(message))
+      self._expected.append(packet)
+
+  def _drop(self):
+    """Forgets what is not sent yet."""
+    self.lit -= sum(packet.lit for packet in self._unsent)
+    self._unsent.clear()
+
+  def _await_all(self):
+    while self._expected:
+      self._receive(self._expected.popleft())
+
+  def _packet(self, codes, last):
     beam, message, before = self._beam, b"", 0
     cycles = lambda us: max(1, round(us / commands.CYCLE_US))
     if beam.settle or not beam.blanker:  # at the first position, before it is measured
@@ -179,16 +236,16 @@ class OpenBeam(microscope.Microscope):
     message += commands.vectors(codes, self._cycles)
     message += self._off(codes[-1:] if beam.blanker else self._field.first[None])
     message += cookie.request(self._output) + commands.flush()
-    self._act(lambda: self._connection.send(message))
     duration = (len(codes) * self.dwell + beam.settle + beam.rise) / 1e6
-    self._expected.append(_Packet(before, len(codes), cookie, last, duration))
-    self.lit += len(codes) * self.dwell + cycles(beam.rise) * commands.CYCLE_US * bool(beam.rise)
+    lit = len(codes) * self.dwell + cycles(beam.rise) * commands.CYCLE_US * bool(beam.rise)
+    return _Packet(self._submitted, message, before, len(codes), cookie, last, duration, lit)
 
   def _off(self, codes):
     """Returns what blanks the beam at codes [1, 2], with a pixel whose sample is not used."""
     return commands.blank(True, True) + commands.vectors(codes, 1)
 
-  def _collect(self, packet):
+  def _receive(self, packet):
+    """Returns the samples of a packet that was sent, once they are measured."""
     waiting = packet.duration + sum(other.duration for other in self._expected)
     width = 2 if self._output == SIXTEEN_BIT else 1
     answer = packet.cookie.answer

@@ -1,12 +1,15 @@
 """A digital twin: a micrograph that is scanned as by a microscope with faults of its own."""
 
 import dataclasses
+from typing import NoReturn
 
 import numpy as np
 
 from adaptive_stem_tf import microscope_config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving.live import microscope
+
+_LOOK_US = 1e4  # how often it looks whether it was withdrawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +110,28 @@ class DigitalTwin(microscope.Microscope):
 
   def collect(self) -> np.ndarray:
     """Returns the intensities [n] of the oldest segment submitted, at the time when it is done."""
-    intensities, end = self._finished.pop(0)
-    self.clock.wait_until(end)
+    if self.withdrawn and not self._finished:
+      raise microscope.WithdrawnError()
+    intensities, end = self._finished[0]
+    while not self.withdrawn and self.clock.now() < end:
+      self.clock.wait_until(min(end, self.clock.now() + _LOOK_US))
+    if self.clock.now() < end:
+      self._cut()
+    self._finished.pop(0)
     self.blanked = not self._finished
     return intensities
+
+  def _cut(self) -> NoReturn:
+    """Ends the segment under way, and those behind it, where the beam is."""
+    now, oldest = self.clock.now(), self._finished[0][0]
+    dwelt = [(now - end) / self.dwell + len(values) for values, end in self._finished]
+    self.lit -= sum(
+      self.dwell * (len(values) - np.clip(np.ceil(count), 0, len(values)))
+      for (values, _), count in zip(self._finished, dwelt)
+    )
+    self._finished.clear()
+    self._free, self.blanked = now, True
+    raise microscope.WithdrawnError(oldest[: max(0, int(dwelt[0]))])
 
   def blank(self) -> None:
     """Blanks the beam."""

@@ -175,9 +175,7 @@ def test_an_export_that_fails_leaves_nothing(exported, tmp_path, monkeypatch):
     raise OSError("no space left")
 
   monkeypatch.setattr(extra, "write", fail)
-  monkeypatch.setattr(
-    tf.saved_model, "save", lambda served, folder, signatures: None
-  )
+  monkeypatch.setattr(tf.saved_model, "save", lambda served, folder, signatures: None)
   monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
   with pytest.raises(writing.WriteError, match="cannot be written: no space left"):
     export.export(exported["lstm"][0], tmp_path / "1")
@@ -202,9 +200,7 @@ def test_a_version_written_meanwhile_is_not_replaced(exported, tmp_path, monkeyp
     (tmp_path / "1" / "saved_model.pb").write_text("theirs")
 
   monkeypatch.setattr(extra, "write", other_was_faster)
-  monkeypatch.setattr(
-    tf.saved_model, "save", lambda served, folder, signatures: None
-  )
+  monkeypatch.setattr(tf.saved_model, "save", lambda served, folder, signatures: None)
   monkeypatch.setattr(export.ServedModel, "signatures", lambda self: {"complete": None})
   with pytest.raises(export.ExportError, match="by another process meanwhile"):
     export.export(exported["lstm"][0], tmp_path / "1")

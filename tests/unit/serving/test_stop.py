@@ -33,3 +33,25 @@ def test_a_scan_that_is_stopped_before_it_begins_measures_nothing():
   stop.request("a person")
   with pytest.raises(stop_lib.NotBegunError, match="a person before anything was measured"):
     stop.check()
+
+
+def test_a_beam_is_blanked_at_once_by_whoever_can():
+  blanked = []
+  stop = stop_lib.Stop()
+  stop.request("a person")
+  stop.on_blank(lambda: blanked.append("first"))
+  assert not blanked
+  stop.request("the page", at_once=True)
+  assert blanked == ["first"] and stop.reason == "a person"
+  stop.on_blank(lambda: blanked.append("second"))  # too late to be asked for
+  assert blanked == ["first", "second"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no such signal")
+def test_a_signal_has_the_beam_blanked_at_once():
+  before, blanked = signal.getsignal(signal.SIGUSR1), []
+  with stop_lib.Stop() as stop:
+    stop.on_blank(lambda: blanked.append(True))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert blanked and stop.reason == "SIGUSR1" and stop.exit_code == 128 + signal.SIGUSR1
+  assert signal.getsignal(signal.SIGUSR1) == before

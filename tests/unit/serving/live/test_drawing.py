@@ -64,14 +64,18 @@ def test_a_scan_goes_on_without_its_picture(tmp_path):
 
 
 def test_a_page_shows_a_scan_and_stops_it():
-  stop = stop_lib.Stop()
+  stop, blanked = stop_lib.Stop(), []
+  stop.on_blank(lambda: blanked.append(True))
   shown = drawing.Drawing(drawing.Views(None, port=0), stop=stop)
   address = shown.page()
   visits = visitor.Visitor(int(address.rstrip("/").rpartition(":")[2]), stops=1)
   assert shown.opened(20) and not stop
   shown.show(frame)
   shown._wait(lambda: stop, 20)
-  assert stop.reason == "Stop in the browser" and stop.exit_code == 0
+  assert stop.reason == "Stop in the browser" and stop.exit_code == 0 and not blanked
+  visits.press("blank")
+  shown._wait(lambda: blanked, 20)
+  assert stop.reason == "Stop in the browser" and blanked
   assert shown.finish(LAST)
   visits.left()
   assert visits.html == browser.PAGE.read_text() and visits.code == 1000

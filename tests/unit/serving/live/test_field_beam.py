@@ -137,3 +137,38 @@ def test_a_watcher_sees_every_segment():
   assert [len(at) for at, _ in seen] == [4096, 4096]
   np.testing.assert_array_equal(np.concatenate([at for at, _ in seen]), positions)
   np.testing.assert_array_equal(np.concatenate([part for _, part in seen]), values)
+
+
+def test_what_was_measured_before_the_beam_was_blanked_at_once_is_kept():
+  image, stop = np.arange(1024.0).reshape(32, 32), stop_lib.Stop()
+  scope = twin.DigitalTwin(image, twin.Faults(dwell=1000.0))
+  seen = []
+
+  def watch(*part):
+    seen.append(part)
+    stop.request("a person", at_once=True)
+
+  beam = field_beam.FieldBeam(scope, stop=stop, watch=watch)
+  positions = np.argwhere(np.ones([32, 32], bool))
+  beam.submit(positions)
+  np.testing.assert_array_equal(beam.collect(), np.arange(100))  # the first of four segments
+  assert scope.blanked and scope.lit == scope.clock.now() == 1e5 and not beam.failure
+  assert [len(values) for _, values in seen] == [100, 0]
+  beam.submit(positions)
+  assert not len(beam.collect())
+
+
+def test_a_part_of_a_segment_is_kept():
+  other, stop = peer.Peer(), stop_lib.Stop()
+  where, slow = field.Field(64, 1.0, 128.0), open_beam.Beam(heartbeat=17e3)
+  scope = open_beam.OpenBeam("127.0.0.1", other.port, where, 1024.0, timeout=20.0, beam=slow)
+  beam = field_beam.FieldBeam(scope, stop=stop)
+  positions = np.argwhere(np.ones([32, 32], bool))
+  beam.submit(positions)
+  stop.request("a person", at_once=True)
+  values = beam.collect()
+  codes = where.codes(positions[: len(values)] + 0.5)
+  assert values.tolist() == [peer.sample(x, y) for y, x in codes] and len(values) == 16
+  scope.close()
+  other.close()
+  assert sum(not pixel.blanked for pixel in other.pixels) == 16 and other.blanked

@@ -103,3 +103,16 @@ def test_a_log_that_cannot_be_begun_is_told(tmp_path):
   with disks.full(10), pytest.raises(writing.WriteError, match="segments.csv cannot be written"):
     guarded(log)
   assert not log.exists()
+
+
+def test_a_segment_that_is_cut_is_logged_and_counted(tmp_path):
+  log = tmp_path / "segments.csv"
+  scope, bare = guarded(log)
+  scope.submit(DOWN)
+  scope.withdraw()
+  with pytest.raises(microscope.WithdrawnError):
+    scope.collect()
+  assert bare.withdrawn and scope.lit == 0
+  with log.open(newline="") as file:
+    rows = [(row["event"], row["positions"], row["beam_on_us"]) for row in csv.DictReader(file)]
+  assert rows == [("sent", "4", "40"), ("withdrawn", "0", "0")]

@@ -392,6 +392,30 @@ def test_a_scan_is_stopped_on_request(delay):
   assert scope.blanked and scope.parked and scanned.completion.shape == (16, 16)
 
 
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_beam_is_blanked_at_once_on_request(delay):
+  whole, _ = scan(Scripted(delay=delay))
+  stop, scope = stop_lib.Stop(), Failing(lambda values: values)
+  follows = Scripted(delay=delay)
+  watch = lambda progress: len(progress.positions) == 2 and stop.request("a person", at_once=True)
+  decides = deciding.Simulated(follows, scope.clock, lambda _: 10.0)
+  scanned = loop.run(scope, follows, decides, mapping((-1, 1)), Rules(), watch, stop)
+  np.testing.assert_array_equal(scanned.intensities, whole.intensities[:8])
+  assert scanned.ended_by == "a person" and scanned.completion.shape == (16, 16)
+  # A position of the segment under way had begun when the decision was there.
+  assert scope.blanked and scope.parked and scope.lit == (8 + delay) * scope.dwell
+
+
+def test_a_beam_that_is_blanked_before_a_segment_is_measured_leaves_no_scan():
+  stop, scope = stop_lib.Stop(), twin.DigitalTwin(IMAGE)
+  submit = scope.submit
+  scope.submit = lambda positions: (submit(positions), stop.request("a person", at_once=True))
+  decides = deciding.Simulated(Scripted(), scope.clock)
+  with pytest.raises(stop_lib.NotBegunError, match="a person before anything was measured"):
+    loop.run(scope, Scripted(), decides, mapping((-1, 1)), stop=stop)
+  assert scope.clock.now() == 0 and scope.blanked and scope.lit == 0
+
+
 def test_a_scan_that_is_stopped_before_it_begins_lights_nothing():
   stop, scope = stop_lib.Stop(), twin.DigitalTwin(IMAGE)
   stop.request("Ctrl-C")

@@ -136,3 +136,37 @@ def test_fields_that_cannot_be_scanned_are_refused(field, said):
   with pytest.raises(ValueError, match=said):
     scope(other, nion_swift.SwiftField(*field))
   assert not other.device.frames
+
+
+@pytest.mark.parametrize("lines, kept", [((3, 1), 3), ((), 0)])
+def test_a_segment_is_cut_in_the_middle_of_a_frame(lines, kept):
+  other = swift_device.instrument()
+  read, swift = other.device.read_partial, scope(other, lines=lines)
+
+  def withdrawn(number, skip):
+    if len(other.device.frames) == (2 if kept else 1):
+      swift.withdraw()
+    return read(number, skip)
+
+  other.device.read_partial = withdrawn
+  swift.submit(LINE)
+  swift.submit(LINE)
+  with pytest.raises(microscope.WithdrawnError) as cut:
+    swift.collect()
+  np.testing.assert_allclose(cut.value.measured, places(LINE[:kept]), rtol=1e-9)
+  assert other.device.cancelled and other.controller.controls["C_Blank"] == 1
+  frames = len(other.device.frames)
+  with pytest.raises(microscope.WithdrawnError):
+    swift.probe(LINE)
+  assert len(other.device.frames) == frames and other.device.lit == [True] * frames
+  swift.close()
+
+
+def test_a_beam_that_is_not_blanked_at_once_is_said():
+  other = swift_device.instrument()
+  swift = scope(other)
+  swift.submit(LINE)
+  swift.withdraw()
+  other.controller.confirms = False
+  with pytest.raises(microscope.MicroscopeError, match="does not confirm .* blank it by hand"):
+    swift.collect()

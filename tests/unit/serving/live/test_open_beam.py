@@ -360,3 +360,67 @@ def test_a_computer_that_dies_leaves_the_beam_off():
     scope._connection.close()  # without a word
     assert settled(other).blanked
     assert [pixel.blanked for pixel in other.pixels] == [False] * 4 + [True]
+
+
+# At most 16 of these positions of 1.024 ms are under way.
+SLOW = {"dwell": 1024.0, "timeout": 5.0, "beam": open_beam.Beam(heartbeat=17e3)}
+LONG = np.stack([np.linspace(0, 15, 50), np.linspace(15, 0, 50)], 1)
+
+
+def measured(pixels):
+  """Returns what was measured where the beam was on."""
+  return [peer.sample(pixel.x, pixel.y) for pixel in pixels if not pixel.blanked]
+
+
+def test_a_computer_that_stalls_leaves_the_beam_off_after_a_heartbeat():
+  with connected(**SLOW) as (scope, other):
+    scope.submit(LONG)
+    scope.submit(LONG + 0.1)
+    # Nothing is asked for: what is said on another way shows that the rest was not sent.
+    scope._connection.send(commands.external_control(False))
+    while other.external:
+      pass
+    assert len(measured(other.pixels)) == 16 and other.blanked
+    values = np.concatenate([scope.collect(), scope.collect()])
+    assert values.tolist() == measured(other.pixels) and len(values) == 100
+    assert scope.lit == 100 * 1024
+    dark = [number for number, pixel in enumerate(other.pixels) if pixel.blanked]
+    assert np.diff([-1, *dark]).max() == 9  # two packets fit a heartbeat
+    scope.close()
+
+
+def test_a_beam_is_blanked_at_once():
+  with connected(**SLOW) as (scope, other):
+    scope.submit(LONG)
+    scope.submit(LONG)
+    scope.withdraw()
+    with pytest.raises(microscope.WithdrawnError, match="blanked at once") as cut:
+      scope.collect()
+    assert cut.value.measured.tolist() == measured(other.pixels)
+    assert len(cut.value.measured) == 16 and scope.lit == 16 * 1024
+    with pytest.raises(microscope.WithdrawnError) as unsent:
+      scope.collect()
+    with pytest.raises(microscope.WithdrawnError):
+      scope.probe(DIAGONAL)
+    assert not len(unsent.value.measured)
+    scope.park()
+    scope.close()
+  assert settled(other).blanked and len(measured(other.pixels)) == 16
+
+
+def test_what_is_not_sent_when_the_beam_is_blanked_is_not_sent_afterwards():
+  with connected(**SLOW) as (scope, other):
+    scope.submit(LONG)
+    scope.blank()
+    scope.submit(DIAGONAL)
+    with pytest.raises(microscope.WithdrawnError) as cut:
+      scope.collect()
+    assert cut.value.measured.tolist() == measured(other.pixels)[:16]
+    assert scope.collect().tolist() == measured(other.pixels)[16:]
+    scope.close()
+
+
+@pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan")])
+def test_a_heartbeat_that_is_none_is_refused(heartbeat):
+  with pytest.raises(ValueError, match="heartbeat_ms=.* must be above 0"):
+    open_beam.Beam(heartbeat=heartbeat)

@@ -191,3 +191,27 @@ def test_positions_that_are_not_finite_are_refused():
   for scope in (twin.DigitalTwin(np.eye(8)), ByProbeAlone()):
     with pytest.raises(ValueError, match="a position is not finite"):
       scope.submit(np.array([[1.0, np.nan]]))
+
+
+class Impatient(microscope.SimulatedClock):
+  """Withdraws a microscope after 20 ms."""
+
+  def wait_until(self, when):
+    super().wait_until(when)
+    if self.now() >= 2e4:
+      self.scope.withdraw()
+
+
+def test_a_segment_is_cut_where_the_beam_is():
+  clock = Impatient()
+  clock.scope = cut = twin.DigitalTwin(RAMP, twin.Faults(dwell=7e3), clock)
+  cut.submit(DOWN)  # 28 ms
+  cut.submit(DOWN)
+  with pytest.raises(microscope.WithdrawnError) as error:
+    cut.collect()
+  assert clock.now() == 2e4 and cut.blanked
+  np.testing.assert_array_equal(error.value.measured, [120, 130])  # the third has begun
+  assert cut.lit == 21e3
+  with pytest.raises(microscope.WithdrawnError):
+    cut.collect()
+  assert clock.now() == 2e4

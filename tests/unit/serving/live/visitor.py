@@ -39,6 +39,11 @@ class Visitor(threading.Thread):
     assert not self.is_alive() and self.failure is None, self.failure
     return self
 
+  def press(self, button: str) -> None:
+    """Presses a button, once the page is open."""
+    write = self._socket.write_message
+    self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(write(button)))
+
   def _page(self):
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -51,7 +56,8 @@ class Visitor(threading.Thread):
         time.sleep(0.05)
 
   async def _watch(self):
-    socket = await websocket.websocket_connect(f"ws://127.0.0.1:{self._port}/live")
+    self._loop = asyncio.get_running_loop()
+    self._socket = socket = await websocket.websocket_connect(f"ws://127.0.0.1:{self._port}/live")
     while (message := await socket.read_message()) is not None:
       if isinstance(message, bytes):
         self.pictures.append(message)
