@@ -29,14 +29,15 @@ positions of each round in serpentine order, the next decided from everything me
 The folder then receives what launch.scan --fields writes.
 
 --browser serves a page on 127.0.0.1 while the scan goes on: specimen, where the beam went,
-completion, uncertainty (of whole fields), how long decisions took, and a button that stops it.
+completion, uncertainty (of whole fields), how long decisions took, and buttons that end it.
 
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
 timings.csv (one row a decision) and live.png, which is refreshed during the scan.
 
-Ctrl-C, SIGTERM or that button ends the scan: the segment under way is the last, the beam is blanked
-and parked, and what was measured is completed and written (scan.json says so: `ended_by`). So it is
-if the microscope or the model fails.
+Ctrl-C, SIGTERM or Stop on the page ends the scan: the segment under way is the last, the beam is
+blanked and parked, and what was measured is completed and written (scan.json says so: `ended_by`).
+SIGUSR1 or Blank now does not wait for that segment, if the microscope can be interrupted in it.
+What was measured is written, too, if the microscope or the model fails.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def define() -> None:
   flags.DEFINE_boolean("picture", True, "draw live.png, and refresh it during the scan")
   flags.DEFINE_boolean("show", False, "show the picture in a window, too")
   flags.DEFINE_boolean(
-    "browser", False, "serve a page for browsers on this computer: pictures, and a Stop button"
+    "browser", False, "serve a page for browsers on this computer: pictures, Stop, and Blank now"
   )
   flags.DEFINE_integer(
     "browser_port", 8765, "browser: port of the page on 127.0.0.1; 0 for any that is free", 0, 65535

@@ -106,7 +106,7 @@ class OpenBeam(microscope.Microscope):
     self.dwell, self.clock = self._cycles * commands.CYCLE_US, microscope.WallClock()
     self._unsent: collections.deque[_Packet] = collections.deque()
     self._expected: collections.deque[_Packet] = collections.deque()  # sent and not answered
-    self._submitted = self._collected = 0  # segments
+    self._segments = self._collected = 0  # submitted, and collected
     try:
       self._connection = Connection(host, port, timeout)
     except OSError as error:
@@ -139,7 +139,7 @@ class OpenBeam(microscope.Microscope):
       packet = self._packet(codes[first : first + most], first + most >= len(codes))
       self.lit += packet.lit
       self._unsent.append(packet)
-    self._submitted += 1
+    self._segments += 1
     self._send()
 
   def collect(self) -> np.ndarray:
@@ -238,7 +238,7 @@ class OpenBeam(microscope.Microscope):
     message += cookie.request(self._output) + commands.flush()
     duration = (len(codes) * self.dwell + beam.settle + beam.rise) / 1e6
     lit = len(codes) * self.dwell + cycles(beam.rise) * commands.CYCLE_US * bool(beam.rise)
-    return _Packet(self._submitted, message, before, len(codes), cookie, last, duration, lit)
+    return _Packet(self._segments, message, before, len(codes), cookie, last, duration, lit)
 
   def _off(self, codes):
     """Returns what blanks the beam at codes [1, 2], with a pixel whose sample is not used."""
