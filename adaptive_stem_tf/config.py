@@ -164,6 +164,12 @@ class Generator(Section):
   batch_norm_decay: float = field(
     0.999, "decay of the zero-debiased moving batch statistics", minimum=0.0, below=1.0
   )
+  batch_norm_batches: int = field(
+    0,
+    "batches of new scans that batch statistics are measured anew on at the end of training, with "
+    "weights kept (Wu & Johnson 2021): moving ones lag behind weights that move fast; 0 keeps them",
+    minimum=0,
+  )
   precision: str = field(
     "float32",
     "arithmetic of the generator; its weights stay float32",

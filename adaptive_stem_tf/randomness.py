@@ -31,6 +31,7 @@ class Purpose(enum.IntEnum):
   COVERAGE = 13
   PARTIAL_HISTORY = 14
   WEIGHTS = 15
+  STATISTICS = 16
 
 
 def stream(seed: int, purpose: Purpose, iteration: tf.Tensor | int) -> tf.Tensor:

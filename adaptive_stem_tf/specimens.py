@@ -70,14 +70,22 @@ def transform(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
   Returns:
     [B, S, S, C].
   """
+  # One gather: flips and a transposition of all images, and a choice among them, take six times as
+  # long for two channels on a CPU.
+  side, number = images.shape[1], tf.shape(images)[0]
 
-  def chosen(bit):
-    """Returns whether a bit is set, [B, 1, 1, 1]."""
-    return tf.reshape(tf.bitwise.bitwise_and(which, bit) > 0, [-1, 1, 1, 1])
+  def chosen(bit, yes, no):
+    """Returns one of two numbers for each image, by a bit, [B, 1]."""
+    return tf.where(tf.bitwise.bitwise_and(which, bit) > 0, yes, no)[:, None]
 
-  images = tf.where(chosen(1), tf.reverse(images, [1]), images)
-  images = tf.where(chosen(2), tf.reverse(images, [2]), images)
-  return tf.where(chosen(4), tf.transpose(images, [0, 2, 1, 3]), images)
+  first = chosen(1, side * (side - 1), 0) + chosen(2, side - 1, 0)
+  down, right = chosen(1, -side, side), chosen(2, -1, 1)  # steps in the flipped image
+  down, right = chosen(4, right[:, 0], down[:, 0]), chosen(4, down[:, 0], right[:, 0])
+  steps = tf.range(side)
+  first += side * side * tf.range(number)[:, None]
+  pixels = (first + down * steps)[:, :, None] + (right * steps)[:, None, :]
+  flat = tf.reshape(images, [-1, images.shape[3]])
+  return tf.reshape(tf.gather(flat, pixels), tf.shape(images))
 
 
 def as_measured(images: tf.Tensor, data: config.Data) -> tf.Tensor:

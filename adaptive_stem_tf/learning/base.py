@@ -51,14 +51,20 @@ class BaseLearner(snt.Module):
     """
     return self._step(draw.index, draw.transform)
 
+  def settle(self) -> None:
+    """Makes networks ready for use, before the checkpoints of a milestone and of the end: nothing
+    is to be done, unless a learner says what.
+    """
+
   @property
   def traces(self) -> int:
     """How often the step was traced: 1 after the first call, and ever after."""
     return self._step.experimental_get_tracing_count()
 
-  def stream(self, purpose: randomness.Purpose) -> tf.Tensor:
-    """Returns the seed [2] of a purpose's random numbers in this iteration."""
-    return randomness.stream(self.experiment.seed, purpose, self.iteration)
+  def stream(self, purpose: randomness.Purpose, ahead: tf.Tensor | int = 0) -> tf.Tensor:
+    """Returns the seed [2] of a purpose's random numbers in this iteration, or so many `ahead`."""
+    iteration = self.iteration + tf.cast(ahead, tf.int64)
+    return randomness.stream(self.experiment.seed, purpose, iteration)
 
 
 def compiled(train: Any, jit: str) -> Any:

@@ -23,6 +23,7 @@ from adaptive_stem_tf.learning import (
 from adaptive_stem_tf.learning.action_values import ActionValues, Outcome
 from adaptive_stem_tf.learning.agent import Networks
 from adaptive_stem_tf.learning.completion import Completion, Example, LossState
+from adaptive_stem_tf.networks import blocks
 from adaptive_stem_tf.scan import partial_scan, path_names, steering
 from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Trajectory
 
@@ -114,6 +115,40 @@ class Learner(base.BaseLearner):
     self.iteration.assign_add(1)
     return metrics
 
+  def settle(self) -> None:
+    """Measures batch statistics anew, `batch_norm_batches` times on a batch of new scans.
+
+    They are of the weights as they are and of scans by the actor as it is, explored as in training
+    and cut as in training; moving statistics are also of former ones, and of replayed scans. All
+    else stays (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
+    """
+    batches = self.experiment.generator.batch_norm_batches
+    layers = [part for part in self.generator.submodules if isinstance(part, blocks.BatchNorm)]
+    if not batches or not layers:
+      return
+    random = np.random.default_rng(
+      [self.experiment.seed, randomness.Purpose.STATISTICS, int(self.iteration.numpy())]
+    )
+    size = (batches, self.experiment.optimisation.batch_size)
+    index = random.integers(self.num_specimens, size=size)
+    transform = random.integers(
+      specimens.TRANSFORMS if self.experiment.data.augment else 1, size=size
+    )
+    base.compiled(lambda: [layer.reset() for layer in layers], "none")()
+    measure = base.compiled(self._measure, "none")
+    for number in range(batches):
+      drawn = (index[number], transform[number], number)
+      measure(*(tf.constant(part, tf.int32) for part in drawn))
+
+  def _measure(self, index: tf.Tensor, transform: tf.Tensor, number: tf.Tensor) -> None:
+    """Moves batch statistics by a batch of scans, the `number`th after training."""
+    draw = replicas.share(Draw(index, transform))
+    scanned = self._parts.scan(self.specimens(draw), number)
+    cut = truncation.draw(self.experiment, self.stream(randomness.Purpose.TRUNCATION, number))
+    partial = self.path.draw(scanned.observations, scanned.actions, cut)
+    ranges = self.network_inputs.range_of(scanned.observations, cut)
+    self.network_inputs.complete(self.generator, partial, ranges, is_training=True)
+
   # Construction.
 
   def _make_optimisers(self):
@@ -144,19 +179,21 @@ class Learner(base.BaseLearner):
 
   # Scanning and replay.
 
-  def scan(self, images: tf.Tensor) -> Trajectory:
-    """Scans a batch of specimens [B, S, S, 1] with exploration."""
+  def scan(self, images: tf.Tensor, ahead: tf.Tensor | int = 0) -> Trajectory:
+    """Scans a batch of specimens [B, S, S, 1] with exploration, whose random numbers are those of
+    an iteration so many `ahead`.
+    """
     e = self.experiment
     images = specimens.as_measured(images, e.data)
     normal = replicas.drawn(
       tf.random.stateless_normal,
       [images.shape[0], e.scan.segments, self.steering.width],
-      self.stream(randomness.Purpose.EXPLORATION),
+      self.stream(randomness.Purpose.EXPLORATION, ahead),
     )
     exploration = noise.ornstein_uhlenbeck(
       normal, e.exploration, schedules.exploration_scale(self.iteration, e)
     )
-    return self.path.scan(images, exploration, self.stream(randomness.Purpose.WALK))
+    return self.path.scan(images, exploration, self.stream(randomness.Purpose.WALK, ahead))
 
   def exchange(self, scan: Callable[[], Trajectory], draw: Draw) -> ReplaySample:
     """Adds new scans of drawn specimens to the replay, if it is their turn, and samples as many."""

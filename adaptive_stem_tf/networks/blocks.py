@@ -165,6 +165,11 @@ class BatchNorm(snt.Module):
       self.variance.update(variance)
     return outputs
 
+  def reset(self) -> None:
+    """Forgets the statistics: the next batch's become the first. Not before the first call."""
+    self.mean.reset()
+    self.variance.reset()
+
   def _normalise(self, inputs):
     """Returns outputs, and mean and unbiased variance [C] of the batch that they were made by."""
     if replicas.count() == 1:

@@ -48,6 +48,9 @@ class Learner(Protocol):
   def status(self, row: Mapping[str, float]) -> str:
     """Describes in a few words how training goes, from the means of some iterations' scalars."""
 
+  def settle(self) -> None:
+    """Makes networks ready for use, before the checkpoints of a milestone and of the end."""
+
 
 class Run:
   """One experiment in one workdir, resumed if it was begun there."""
@@ -185,7 +188,9 @@ class Run:
   def _save(self, iteration, last):
     """Saves if it is due; the last checkpoint must be written, without another training goes on."""
     due = self._due(iteration, self._settings.checkpoint_every)
-    if not (last or due or iteration == self._settings.milestone):
+    if iteration in (self._iterations, self._settings.milestone):
+      self.learner.settle()
+    elif not (last or due):
       return
     # Weights may be infinite an iteration before a loss is.
     self._stop_at(checkpoint.not_finite(self.learner), iteration)

@@ -124,6 +124,49 @@ def test_generator_weights_decay_and_statistics_do_not():
       np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+def statistics(learner):
+  """Returns the mean of the first layer, and what else there is."""
+  first = learner.generator.layers[0].batch_norm.mean.average.numpy()
+  others = [
+    variable.numpy()
+    for variable in learner.variables
+    if not any(part in variable.name for part in ("average", "hidden", "counter"))
+  ]
+  return first, others
+
+
+def test_batch_statistics_are_measured_anew_of_weights_and_scans_as_they_are():
+  learner = tiny.learner(batch_norm_batches=2, batch_norm_decay=0.5, augment=False)
+  train(learner, 2)
+  for layer in learner.generator.layers:
+    layer.batch_norm.mean.average.assign_add(tf.fill(layer.batch_norm.mean.average.shape, 3.0))
+  draws = []
+  sample = learner.specimens
+  learner.specimens = lambda drawn: draws.append(drawn) or sample(drawn)
+  _, before = statistics(learner)
+  learner.settle()
+  found, after = statistics(learner)
+  for ours, theirs in zip(before, after, strict=True):
+    np.testing.assert_array_equal(ours, theirs)  # the statistics alone move
+  assert len(draws) == 2 and (draws[0].index != draws[1].index).numpy().any()
+  means = []
+  for number, drawn in enumerate(draws):
+    scanned = learner.scan(sample(drawn), number)
+    partial = learner.path.draw(scanned.observations, scanned.actions, None)
+    features = tf.nn.relu(learner.generator.layers[0].convolution(partial))
+    means.append(features.numpy().mean((0, 1, 2)))
+  assert np.abs(means[0] - means[1]).max() > 1e-4
+  np.testing.assert_allclose(found, (means[0] + 2 * means[1]) / 3, rtol=1e-4, atol=1e-6)
+
+
+def test_moving_statistics_are_kept_if_none_are_to_be_measured():
+  learner = tiny.learner()
+  train(learner, 1)
+  before = values(learner)
+  learner.settle()
+  assert not any(moved(learner, before))
+
+
 def test_the_generators_rate_follows_its_schedule():
   learner = tiny.learner(iterations=20)  # half period 2
   rates = [metrics.generator_rate for metrics in train(learner, 4)]

@@ -28,6 +28,7 @@ class Sum(tf.Module):
     super().__init__()
     self.experiment, self.num_specimens = experiment, 8
     self.weight, self.other = tf.Variable(tf.zeros([3])), tf.Variable(tf.zeros([2]))
+    self.settled = tf.Variable(0.0)
 
   def step(self, draw):
     self.weight.assign_add(tf.fill([3], tf.reduce_mean(tf.cast(draw.index, tf.float32))))
@@ -35,6 +36,9 @@ class Sum(tf.Module):
 
   def status(self, row):
     return f"{row['generator_loss']:.1f}"
+
+  def settle(self):
+    self.settled.assign_add(1.0)
 
 
 class Scalars(NamedTuple):
@@ -173,6 +177,7 @@ def test_sigterm_and_ctrl_c_save_and_stop(tmp_path):
     running = make(workdir, picture_every=2, checkpoint_every=100)
     assert not running.train(at(2, lambda _, number=number: os.kill(os.getpid(), number)))
     assert iterations(workdir) == [2, 4]  # when the next row is due
+    assert running.learner.settled == 0  # it is not the end
     assert steps(workdir) == ["step_000000004"]
     assert signal.getsignal(number) is before
 
@@ -316,6 +321,15 @@ def test_a_disk_that_stays_full_ends_training_with_a_sentence(tmp_path):
   running = make(tmp_path / "begun")
   with disks.full(), pytest.raises(RuntimeError, match="Free some space"):
     running.train()
+
+
+def test_networks_are_made_ready_before_the_checkpoints_of_a_milestone_and_of_the_end(tmp_path):
+  running = make(tmp_path, milestone=3, keep_checkpoints=4)
+  assert running.train()
+  for step, times in ((2, 0), (3, 1), (4, 1), (6, 2)):
+    saved = tf.train.Checkpoint(learner=running.learner)
+    saved.read(str(tmp_path / "checkpoints" / f"step_{step:09d}" / "state"))
+    assert running.learner.settled == times, step
 
 
 def test_a_milestone_is_kept(tmp_path):
