@@ -134,7 +134,13 @@ class Learner(base.BaseLearner):
     transform = random.integers(
       specimens.TRANSFORMS if self.experiment.data.augment else 1, size=size
     )
-    base.compiled(lambda: [layer.reset() for layer in layers], "none")()
+
+    def forget():
+      """Starts all averages anew."""
+      for layer in layers:
+        layer.reset()
+
+    base.compiled(forget, "none")()
     measure = base.compiled(self._measure, "none")
     for number in range(batches):
       drawn = (index[number], transform[number], number)
