@@ -40,6 +40,7 @@ def compare(kind: str, changes: dict, folder: pathlib.Path) -> dict:
   for iteration in range(_ITERATIONS):
     draw = tiny.draw(iteration, alone.num_specimens, alone.experiment.optimisation.batch_size)
     alone.step(draw), replicated.step(draw)
+  alone.settle(), replicated.settle()
   expected, values = _saved(alone, folder / "alone"), _saved(replicated, folder / "replicated")
   apart = [
     variable.name

@@ -81,6 +81,9 @@ class Learner(base.BaseLearner):
     self.loss_moments, self.generator_moments = base.make_moments(), base.make_moments()
     self.loss_mean = tf.Variable(alrc.INITIAL_MEAN, trainable=False, name="loss_mean")
     self._parts = self._compile_parts(jit)
+    # In the scope of this learner's replicas, as its step is.
+    self._forget_statistics = base.compiled(self._forget, "none")
+    self._measure_statistics = base.compiled(self._measure, "none")
     self.compile_step(self._train, jit)
 
   @property
@@ -123,8 +126,7 @@ class Learner(base.BaseLearner):
     else stays (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
     """
     batches = self.experiment.generator.batch_norm_batches
-    layers = [part for part in self.generator.submodules if isinstance(part, blocks.BatchNorm)]
-    if not batches or not layers:
+    if not batches or not self._batch_norms:
       return
     random = np.random.default_rng(
       [self.experiment.seed, randomness.Purpose.STATISTICS, int(self.iteration.numpy())]
@@ -134,19 +136,22 @@ class Learner(base.BaseLearner):
     transform = random.integers(
       specimens.TRANSFORMS if self.experiment.data.augment else 1, size=size
     )
-
-    def forget():
-      """Starts all averages anew."""
-      for layer in layers:
-        layer.reset()
-
-    base.compiled(forget, "none")()
-    measure = base.compiled(self._measure, "none")
+    self._forget_statistics()
     for number in range(batches):
       drawn = (index[number], transform[number], number)
-      measure(*(tf.constant(part, tf.int32) for part in drawn))
+      self._measure_statistics(*(tf.constant(part, tf.int32) for part in drawn))
 
-  def _measure(self, index: tf.Tensor, transform: tf.Tensor, number: tf.Tensor) -> None:
+  @property
+  def _batch_norms(self):
+    return [part for part in self.generator.submodules if isinstance(part, blocks.BatchNorm)]
+
+  def _forget(self) -> tuple[()]:
+    """Starts batch statistics anew."""
+    for layer in self._batch_norms:
+      layer.reset()
+    return ()  # replicas return a nest
+
+  def _measure(self, index: tf.Tensor, transform: tf.Tensor, number: tf.Tensor) -> tuple[()]:
     """Moves batch statistics by a batch of scans, the `number`th after training."""
     draw = replicas.share(Draw(index, transform))
     scanned = self._parts.scan(self.specimens(draw), number)
@@ -154,6 +159,7 @@ class Learner(base.BaseLearner):
     partial = self.path.draw(scanned.observations, scanned.actions, cut)
     ranges = self.network_inputs.range_of(scanned.observations, cut)
     self.network_inputs.complete(self.generator, partial, ranges, is_training=True)
+    return ()
 
   # Construction.
 

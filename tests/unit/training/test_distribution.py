@@ -25,6 +25,7 @@ FULL = {
   "noise_decay": True,
   "adding_decay": 1 / 12,
   "iterations": 12,
+  "batch_norm_batches": 2,
 }
 
 
