@@ -7,13 +7,17 @@ Every scan of a field measures exactly as many distinct positions, a share --cov
 pixels, and is completed by the generator of each model and without learning. Static scans:
 farthest_points, jittered_grid, uniform_grid, low_discrepancy, zigzag, spiral, raster. Adaptive
 ones: gradient (a rule that needs no training), greedy (the generator's expected error) and actor;
-slads, which is compared where it is named, regresses the expected reduction in distortion on
-features of the measurements; even decides nothing, and has the survey's pairs of neighbours, which
-tell noise from structure. With --contiguous the beam is on while it moves from point to point.
+even decides nothing, and has the survey's pairs of neighbours, which tell noise from structure.
+Where they are named, slads regresses the expected reduction in distortion on features of the
+measurements, and outline measures where it is unsure on which side of Otsu's threshold the
+completion lies, for masks of particles. With --contiguous the beam is on while it moves from point
+to point.
 Fields are npy, npz, tif, png and jpg files of any size, or sets that launch.prepare --fields
 wrote; a fields.json beside them says their rows and split. The best static pair of scan and
 completion is chosen for each budget and stratum on --validation_fields or
---validation_simulated; without these on the fields themselves, which flatters static scans.
+--validation_simulated, for ratios to the noiseless truth by the error of the truth; without these
+on the fields themselves, which flatters static scans. Ratios come by stratum and by kind:
+--simulated_kinds has as many fields of each.
 
 OUT receives compare_fields.json (a list per_field, and all ratios with intervals),
 compare_fields.csv, compare_fields.md, and pictures: sheet.png (best, median and worst field of
@@ -47,6 +51,7 @@ from adaptive_stem_tf.compare_fields import comparison as comparison_lib
 from adaptive_stem_tf.compare_fields import completions as completions_lib
 from adaptive_stem_tf.compare_fields.choice import Pair
 from adaptive_stem_tf.evaluation import style
+from adaptive_stem_tf.fields import outlines, static_scans
 from adaptive_stem_tf.training import distribution, field_model
 from datasets.simulated_stem import whole_fields as draw
 from launch import field_specimens
@@ -64,6 +69,12 @@ _MODELS = flags.DEFINE_list(
 _FIELDS = flags.DEFINE_list("fields", [], "files, folders or patterns of them in quotes")
 _SIMULATED = flags.DEFINE_integer(
   "simulated", 0, "simulated fields, instead of files: their truth is known", lower_bound=0
+)
+_KINDS = flags.DEFINE_list(
+  "simulated_kinds",
+  [],
+  "kinds of simulated fields, particles,wires,lattice for example, which take turns, so that as "
+  "many of each are compared. Default: kinds at random, as often as in training",
 )
 _SIZE = flags.DEFINE_integer(
   "field_size", 512, "longer side of a field, px; larger files are binned", lower_bound=96
@@ -91,8 +102,8 @@ _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the patterns of e
 _SCANS = flags.DEFINE_list(
   "scans",
   [],
-  f"some of {', '.join(settings.SCANS)}, {settings.SLADS}. Default: all but the last, which is "
-  "trained before",
+  f"some of {', '.join(settings.SCANS)}, {settings.SLADS}, {settings.OUTLINE}. Default: all but "
+  "the last two",
 )
 _COMPLETIONS = flags.DEFINE_list(
   "completions",
@@ -120,7 +131,7 @@ def main() -> None:
     # It computes: only after TensorFlow was set up.
     request = dataclasses.replace(request, slads=_train_slads())
   comparison = comparison_lib.Comparison(
-    models, request, launch_flags.section(microscope_config.Beam)
+    models, request, launch_flags.section(microscope_config.Beam), _policies(request)
   )
   result = report.result(
     report.measure(comparison, specimens, _bar("fields")), _validation(comparison), places
@@ -139,7 +150,9 @@ def main() -> None:
 
 def _request() -> settings.Request:
   default = [name for name in settings.SCANS if _MODELS.value or name not in settings.LEARNT]
-  scans = _known("scans", _SCANS.value or default, (*settings.SCANS, settings.SLADS))
+  scans = _known(
+    "scans", _SCANS.value or default, (*settings.SCANS, settings.SLADS, settings.OUTLINE)
+  )
   completions = _known("completions", _COMPLETIONS.value, settings.COMPLETIONS)
   if not _MODELS.value:
     completions = tuple(name for name in completions if name != settings.GENERATOR)
@@ -152,6 +165,17 @@ def _request() -> settings.Request:
     completions,
     launch_flags.section(settings.Decisions),
   )
+
+
+def _policies(request):
+  """Returns the policies in NumPy that are compared, by name."""
+  if settings.OUTLINE not in request.scans:
+    return {}
+  if request.decisions.contiguous:
+    raise ValueError(
+      f"contiguous=True and scans={settings.OUTLINE} disagree: leave out one of them."
+    )
+  return {settings.OUTLINE: outlines.outline()}
 
 
 def _train_slads():
@@ -207,7 +231,8 @@ def _models():
 
 def _specimens(patterns, simulated, seed, split):
   if simulated:
-    return field_specimens.simulate(simulated, seed, _SIZE.value)
+    kinds = _known("simulated_kinds", _KINDS.value, draw.KINDS)
+    return field_specimens.simulate(simulated, seed, _SIZE.value, kinds)
   wanted = None if split == "all" else split
   return field_specimens.read(patterns, _SIZE.value, wanted, _ROWS.value, _bar("reading"))
 
@@ -218,7 +243,7 @@ def _validation(comparison):
     return None
   seed = _SIMULATED_SEED.value + 1
   specimens = _specimens(_VALIDATION.value, _VALIDATION_SIMULATED.value, seed, "all")
-  names = tuple(name for name in comparison.request.scans if name not in settings.DECIDED)
+  names = tuple(name for name in comparison.request.scans if name in static_scans.SCANS)
   return report.measure(comparison, specimens, _bar("validation"), names)[0]
 
 

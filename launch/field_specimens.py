@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,9 +64,18 @@ def read(
   return specimens
 
 
-def simulate(count: int, seed: int, size: int) -> list[FieldSpecimen]:
-  """Draws simulated fields, whose noiseless truth is known."""
-  drawn = (simulated_fields.draw_field((seed, i), size) for i in range(count))
+def simulate(count: int, seed: int, size: int, kinds: Sequence[str] = ()) -> list[FieldSpecimen]:
+  """Draws simulated fields, whose noiseless truth is known.
+
+  Args:
+    count: how many.
+    seed: of all of them.
+    size: side of each, px.
+    kinds: of specimens, which take turns, so that as many of each are drawn; none for kinds at
+      random, as often as in training.
+  """
+  of = lambda i: [kinds[i % len(kinds)]] if kinds else simulated_fields.KINDS
+  drawn = (simulated_fields.draw_field((seed, i), size, of(i)) for i in range(count))
   return [
     specimen.make(
       f"simulated_{seed}_{i}", field.image[..., 0], kind=field.kind, truth=field.truth[..., 0]

@@ -14,8 +14,9 @@ import numpy as np
 
 from adaptive_stem_tf.fields import knowledge, policies
 from adaptive_stem_tf.fields.knowledge import Known
+from adaptive_stem_tf.fields.outlines import outline
 
-__all__ = ["Known", "even", "gradient", "greedy"]
+__all__ = ["Known", "even", "gradient", "greedy", "outline"]
 
 
 def even(known: Known) -> np.ndarray:

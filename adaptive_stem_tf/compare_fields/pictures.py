@@ -17,7 +17,7 @@ from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.fields import strata
 
 _DEVIATIONS = 0.25  # of the scale of [-1, 1], brightest in pictures of errors
-_ERRORS = ("error\nof the adaptive one", "error\nthat it expected")
+_ERRORS = ("adaptive completion:\nabsolute error", "adaptive completion:\nexpected error")
 _LOOKS = (
   {"cmap": "gray", "vmin": -1, "vmax": 1},
   {"cmap": style.ERROR, "vmin": 0, "vmax": _DEVIATIONS},
@@ -115,7 +115,8 @@ def scan_for_sheet(
   adaptive = completed(own, shown[1], shown[2])
   still = completed(static, pair.completion, choice.owner(pair, shown[2]))
   caption = lambda kind, one, of: (
-    f"{kind}: {one[0]} + {one[1]}\n10 MSE {metrics.ten_mse(of.mean, specimen.target)[0]:.4f}"
+    f"{kind}: {_words(one[0])}, {_words(one[1])}\n"
+    f"10 MSE {metrics.ten_mse(of.mean, specimen.target)[0]:.4f}"
   )
   captions = caption("static", pair, still), caption("adaptive", shown, adaptive)
   title = f"{pathlib.Path(specimen.file).stem[-_LONGEST:]}\n{specimen.stratum}"
@@ -124,6 +125,10 @@ def scan_for_sheet(
   when = len(own.masks) - own.masks[:, 0].sum(0)
   rounds = np.where(own.masks[-1, 0], when, -1)
   return Shown(title, specimen, rounds, still.mean[0], adaptive.mean[0], captions, deviation)
+
+
+def _words(name):
+  return name.replace("_", " ")
 
 
 @style.look()
@@ -152,7 +157,7 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
   error_map = cm.ScalarMappable(colors.Normalize(0, _DEVIATIONS), style.ERROR)
   bar = functools.partial(canvas.colorbar, orientation="horizontal")
   bar(dose, cax=bars[1], label="round (0: survey)", ticks=range(last + 1))
-  bar(error_map, cax=bars[4], label="of a range of 2")
+  bar(error_map, cax=bars[4], label="error (black to white: 2)")
   for axes in (bars[0], *bars[2:4], bars[5]):
     axes.remove()
   return canvas

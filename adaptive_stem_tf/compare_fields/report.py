@@ -9,7 +9,9 @@ from adaptive_stem_tf.compare_fields.comparison import Comparison
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
 from adaptive_stem_tf.fields import strata
 
-_METRICS = ("ten_mse", "ten_mse_raw", "ten_mse_truth")
+# Whose ratios are taken, and by what static pairs are chosen. A noisy target favours scans that
+# reproduce its noise: where the truth is known, the best pair is that of the truth.
+_METRICS = {"ten_mse": "ten_mse", "ten_mse_raw": "ten_mse", "ten_mse_truth": "ten_mse_truth"}
 _Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -50,10 +52,7 @@ def result(
     models: where each model comes from, by name.
   """
   rows, doubts = measured
-  chosen = choice.best_static(rows if validation is None else validation)
-  if validation is not None:
-    # Where validation fields lack a stratum, the fields themselves have to do.
-    chosen = choice.best_static(rows) | chosen
+  chosen = _pairs(rows, validation, "ten_mse")
   fields = {row["file"]: row["stratum"] for row in rows}
   counts = Counter(fields.values())
   return {
@@ -67,10 +66,22 @@ def result(
       {"coverage": key[0], "stratum": key[1], "model": key[2], **pair._asdict()}
       for key, pair in sorted(chosen.items())
     ],
-    "ratios": [one for metric in _METRICS for one in summary.ratios(rows, chosen, metric)],
+    "ratios": [
+      one
+      for metric, pairs in _METRICS.items()
+      for one in summary.ratios(rows, _pairs(rows, validation, pairs), metric)
+    ],
     "uncertainty": doubts,
     "per_field": rows,
   }
+
+
+def _pairs(rows, validation, metric):
+  """Returns the static pairs of the least error by coverage, stratum and model."""
+  if validation is None:
+    return choice.best_static(rows, metric)
+  # Where validation fields lack a stratum, the fields themselves have to do.
+  return choice.best_static(rows, metric) | choice.best_static(validation, metric)
 
 
 def _chosen_on(rows, validation):

@@ -13,6 +13,7 @@ LEARNT = (GREEDY, ACTOR)  # scans that need a model
 SCANS = (*static_scans.SCANS, *ADAPTIVE)
 SLADS = "slads"  # compared where it is named: it is trained before
 DECIDED = (*ADAPTIVE, SLADS)
+OUTLINE = "outline"  # compared where it is named: it serves masks of what is bright, not errors
 EVEN = "farthest_points"
 GENERATOR, LOCAL_LINEAR, LINEAR = "generator", "local_linear", "linear"
 CHEAP = (GENERATOR, LOCAL_LINEAR, LINEAR)

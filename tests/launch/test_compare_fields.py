@@ -111,6 +111,18 @@ def test_slads_is_trained_and_compared_where_it_is_named(folder, tmp_path, monke
   assert "| slads " in (tmp_path / "compare_fields.md").read_text()
 
 
+def test_outlines_are_compared_where_they_are_named(folder, tmp_path, eagerly):
+  ended = compare(
+    f"--fields={folder}", "--split=test", "--scans=farthest_points,outline", "--seeds=1",
+    f"--validation_fields={folder}", "--completions=local_linear", f"--output_dir={tmp_path}",
+    "--nopictures")  # fmt: skip
+  assert ended.code == 0, ended.err
+  result = json.loads((tmp_path / "compare_fields.json").read_text())
+  rows = {row["scan"]: row for row in result["per_field"]}
+  assert {row["positions"] for row in rows.values()} == {600} and len(rows) == 2
+  assert rows["outline"]["dice"] > rows["farthest_points"]["dice"]
+
+
 @pytest.mark.parametrize(
   ("arguments", "words"),
   [
@@ -120,6 +132,8 @@ def test_slads_is_trained_and_compared_where_it_is_named(folder, tmp_path, monke
     (["--simulated=1", "--scans=circle"], "scans=circle is unknown"),
     (["--simulated=1", "--completions=generator"], "needs a model"),
     (["--simulated=1", "--models=nowhere"], "nowhere holds no run"),
+    (["--simulated=1", "--scans=outline", "--contiguous"], "contiguous=True and scans=outline"),
+    (["--simulated=1", "--simulated_kinds=cats"], "simulated_kinds=cats is unknown"),
   ],
 )
 def test_mistakes_end_in_a_sentence(arguments, words, tmp_path):

@@ -45,3 +45,10 @@ def test_an_image_in_a_numpy_file_is_one_field(tmp_path, rng_crops):
   np.save(tmp_path / "one.npy", rng_crops[3, ..., 0])
   [specimen] = field_specimens.read([str(tmp_path / "one.npy")], 512, None)
   assert specimen.image.shape == (96, 96) and specimen.file == "one.npy"
+
+
+def test_kinds_of_simulated_fields_take_turns():
+  kinds = ("particles", "lattice")
+  specimens = field_specimens.simulate(4, 3, 96, kinds)
+  assert [s.kind for s in specimens] == ["particles", "lattice"] * 2
+  assert len({s.source for s in specimens}) == 4 and all(s.truth is not None for s in specimens)

@@ -5,7 +5,16 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import field_config, microscope_config
-from adaptive_stem_tf.compare_fields import comparison, exported, scanning, settings, specimen
+from adaptive_stem_tf.compare_fields import (
+  choice,
+  comparison,
+  exported,
+  metrics,
+  pictures,
+  scanning,
+  settings,
+  specimen,
+)
 from adaptive_stem_tf.fields import static_scans
 from adaptive_stem_tf.training import field_model
 from tests import exports as exports_lib
@@ -168,3 +177,16 @@ def test_an_exported_model_scans_as_the_run_does(exports, tmp_path):
   tf.config.run_functions_eagerly(False)
   errors, wanted = measured
   np.testing.assert_allclose(errors, wanted, rtol=1e-3)
+
+
+def test_captions_of_sheets_are_words_with_errors(eagerly):
+  pair, shown = choice.Pair("farthest_points", "local_linear"), ("gradient", "local_linear", "")
+  comparing = compared({}, (pair.scan, shown[0]), ("local_linear",))
+  line = pictures.scan_for_sheet(comparing, disc(), COVERAGE, shown, pair)
+  errors = [
+    metrics.ten_mse(image[None], disc().target)[0] for image in (line.static, line.adaptive)
+  ]
+  assert line.captions == (
+    f"static: farthest points, local linear\n10 MSE {errors[0]:.4f}",
+    f"adaptive: gradient, local linear\n10 MSE {errors[1]:.4f}",
+  )

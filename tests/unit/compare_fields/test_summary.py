@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.compare_fields import choice, summary, tables
+from adaptive_stem_tf.compare_fields import choice, report, summary, tables
 from adaptive_stem_tf.compare_fields.choice import Pair
 
 
@@ -145,3 +145,23 @@ def test_the_headline_says_what_the_actor_leaves(rows):
   )
   assert "0.25 [" in sentence and "(farthest points + generator) on 2 fields" in sentence
   assert tables.headline({"coverages": [0.05], "ratios": []}) == ""
+
+
+def test_kinds_have_ratios_to_the_truth_over_the_static_pair_that_is_best_for_the_truth():
+  # The spiral reproduces noise: it is ahead on the noisy target, and behind on the truth.
+  known = {"kind": "wires"}
+  static = [
+    row("spiral", "linear", 0.1, ten_mse_truth=0.4, **known),
+    row("raster", "linear", 0.2, ten_mse_truth=0.1, **known),
+  ]
+  adaptive = [row("gradient", "linear", 0.05, ten_mse_truth=0.05, **known)]
+  result = report.result((static + adaptive, []), static, {})
+  of_kind = {
+    one["metric"]: (one["over"], one["ratio"]["mean"])
+    for one in result["ratios"]
+    if (one["comparison"], one["group"]) == (summary.BEST_STATIC, "kind: wires")
+  }
+  assert of_kind == {
+    "ten_mse": (["spiral + linear"], pytest.approx(0.5)),
+    "ten_mse_truth": (["raster + linear"], pytest.approx(0.5)),
+  }

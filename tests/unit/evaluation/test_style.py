@@ -35,6 +35,13 @@ def test_colours_differ_for_who_sees_red_and_green_alike():
   assert np.linalg.norm(alike[0] - alike[1]) < 0.35  # the measure sees what matplotlib's confuse
 
 
+def test_the_first_positions_are_seen_on_black():
+  linear = style.ORDER(np.linspace(0, 1, 5))[:, :3] ** 2.2
+  luminance = linear @ [0.2126, 0.7152, 0.0722]
+  assert (np.diff(luminance) > 0).all()
+  assert (luminance[0] + 0.05) / 0.05 > 1.8  # contrast; plasma begins at 1.4
+
+
 @pytest.mark.parametrize("share, limit", [(0.0, 5), (7.0, 10), (30.0, 50), (400.0, 100)])
 def test_scales_of_errors_are_round_and_hold_them(share, limit):
   assert style.error_limit(np.full([8, 8], -share)) == limit
