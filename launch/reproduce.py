@@ -75,11 +75,13 @@ def main() -> None:
   figures = {name: _figure(name) for name in names}
   if _WRITE.value:
     plan = _plan(_seeds())
-    runs = dict.fromkeys(run for figure in figures.values() for run in _runs(figure))
-    for job in plan.jobs(list(runs)):
+    for job in plan.jobs(*map(_runs, figures.values())):
       print(job_lib.write_flagfile(job))
     return
   _set_up(_plan(_seeds()).settings)
+  if _FIGURE.value == _ALL:
+    # All at once: at the end of each figure some cores would wait for its last run.
+    _train(_plan(_seeds()), *map(_runs, figures.values()))
   for name, figure in figures.items():
     print(_reproduce(name, figure))
   if _FIGURE.value == _ALL:
@@ -112,10 +114,11 @@ def _runs(figure: entries.Figure) -> list[str]:
   return [line.run for line in figure.lines]
 
 
-def _train(plan: reproduction_plan.Plan, names: list[str]) -> None:
+def _train(plan: reproduction_plan.Plan, *figures: list[str]) -> None:
+  """Trains what is missing of each figure's runs."""
   if _DRAW.value:
     return
-  jobs = plan.jobs(names)
+  jobs = plan.jobs(*figures)
   with runner.lock(plan.folder):
     missing = runner.missing(jobs)
     print(f"{len(jobs)} runs, {len(missing)} to train.", flush=True)

@@ -1,6 +1,7 @@
 """Turns the table of figures into runs: each an experiment in a workdir of its own."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,12 +62,12 @@ class Plan:
       self.workdir(name, seed), experiment, settings, self.workdir(source, seed) if source else None
     )
 
-  def jobs(self, names: Sequence[str]) -> list[Job]:
-    """Returns the jobs of runs and of the runs they need, each once, in an order that can be
-    followed.
+  def jobs(self, *figures: Sequence[str]) -> list[Job]:
+    """Returns the jobs of figures' runs and of the runs they need, each once, figure by figure, in
+    an order that can be followed.
     """
     jobs: dict[pathlib.Path, Job] = {}
-    for seed in self.seeds:
+    for names, seed in itertools.product(figures, self.seeds):
       for name in names:
         for needed in (self._source(name), name):
           if needed:

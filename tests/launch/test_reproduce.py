@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -224,6 +225,8 @@ def test_all_figures_that_have_runs_are_drawn_and_summed_up(tmp_path, crops, eag
 def test_every_figure(tmp_path, crops, eagerly):
   ended = reproduce("all", tmp_path, f"--downsampled_images={crops}", crops=crops)
   assert ended.code == 0, ended.err
+  trained = [int(count) for count in re.findall(r"(\d+) to train", ended.out)]
+  assert [count for count in trained if count] == [trained[0], 5]  # s3b's rates follow from a sweep
   for figure in supplement.FIGURES:
     assert drawn(tmp_path / f"{figure}.png"), figure
     result = json.loads((tmp_path / f"{figure}.json").read_text())

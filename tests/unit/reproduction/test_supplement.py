@@ -141,6 +141,14 @@ def test_a_path_of_an_actor_needs_that_actor_first_and_keeps_half_way():
   assert second.settings.milestone == second.experiment.optimisation.iterations // 2
 
 
+def test_jobs_come_figure_by_figure_and_once():
+  jobs = plan(seeds=(0, 1)).jobs(["lstm", "fixed_gru"], ["lstm", "quartic"])
+  assert [job.workdir.name for job in jobs] == [
+    *("lstm-seed0", "gru-seed0", "lstm-seed1", "gru-seed1", "quartic-seed0", "quartic-seed1"),
+    *("fixed_gru-seed0", "fixed_gru-seed1"),  # what follows the actor of another run comes last
+  ]
+
+
 def test_sweeps_log_every_iteration():
   assert plan().job("sweep_adam", 0).settings.log_every == 1
 
