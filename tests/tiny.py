@@ -129,14 +129,14 @@ def field_experiment(**changes) -> field_config.FieldExperiment:
   return field_config.FieldExperiment().replace(**{**FIELD_FIELDS, **changes})
 
 
-def field_learner(**changes) -> field_learner_lib.FieldLearner:
+def field_learner(jit: str = "auto", **changes) -> field_learner_lib.FieldLearner:
   """Returns a learner of whole fields, of 96 x 96 px, with some fields changed."""
   random = np.random.default_rng(0)
   smooth = np.kron(random.uniform(-1, 1, [4, 12, 12, 1]), np.ones([1, 8, 8, 1]))
   images_ = (0.8 * smooth + 0.1 * random.normal(size=smooth.shape)).astype(np.float16)
   configured = field_experiment(**changes)
   networks = field_agent.make_networks(configured)
-  return field_learner_lib.FieldLearner(configured, list(images_), networks)
+  return field_learner_lib.FieldLearner(configured, list(images_), networks, jit)
 
 
 def completer(workdir: pathlib.Path, **changes) -> pathlib.Path:
