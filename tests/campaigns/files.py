@@ -13,6 +13,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,25 +24,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adaptive_stem_tf.micrographs import field_set, readers
-from adaptive_stem_tf.serving import edge, field_scan, local, repository, servables, signals
+from adaptive_stem_tf.serving import edge, extra, field_scan, local, repository, servables, signals
 from adaptive_stem_tf.serving.live import model as live_model
 from launch import flags
-from tests import exports, tiny
+from tests import exports
 from tests.campaigns import report
 
 SENTENCES = flags.MISTAKES
 EXTRA = pathlib.Path("assets.extra")
-OF_MODELS = (
-  "saved_model.pb",
-  "fingerprint.pb",
-  "variables/variables.index",
-  "variables/variables.data-00000-of-00001",
-  EXTRA / "config.json",
-  EXTRA / "manifest.json",
-  EXTRA / "litert/step.tflite",
-  EXTRA / "litert/complete.tflite",
-  EXTRA / "litert/start.npz",
-)
+SHIPPED = pathlib.Path(__file__).parents[2] / "savedmodels"
 OF_MICROGRAPHS = ("npy", "npz", "png", "jpg", "tif", "gif", "hspy")
 
 
@@ -50,10 +41,11 @@ def scans(folder: pathlib.Path) -> list[np.ndarray]:
   found = []
   for scanner in (local.LocalModel(folder), edge.EdgeModel(folder / EXTRA / "litert")):
     answer = scanner.start(1)
-    observation = np.linspace(-1, 1, tiny.PROBES, dtype=np.float32)[None]
+    size, probes, _ = scanner.geometry
+    observation = np.linspace(-1, 1, probes, dtype=np.float32)[None]
     found.append(scanner.step(observation, answer)["angle"])
-    partial = np.linspace(-1, 1, 2 * tiny.SIZE**2, dtype=np.float32)
-    found.append(scanner.complete(partial.reshape(1, tiny.SIZE, tiny.SIZE, 2)))
+    partial = np.linspace(-1, 1, 2 * size**2, dtype=np.float32)
+    found.append(scanner.complete(partial.reshape(1, size, size, 2)))
   found.append(np.array(live_model.ExportedModel(folder).filter_sigma))
   return found
 
@@ -147,14 +139,23 @@ def run(cases: int, seed: int):
 
 
 def run_models(cases: int, seed: int, root: pathlib.Path):
-  """Damages the files of exported models."""
+  """Damages the files of exported models, tiny ones and those that come with the project."""
+  tiny_ones = exports.Exports(root / "exports")
+  models = (
+    ("lstm", tiny_ones("lstm"), scans),
+    (exports.FIELDS, tiny_ones(exports.FIELDS), fields),
+    ("savedmodels/adaptive_stem", SHIPPED / "adaptive_stem" / "1", scans),
+    ("savedmodels/adaptive_fields", SHIPPED / "adaptive_fields" / "1", fields),
+  )
   found: dict[str, collections.Counter] = {}
-  for kind, read, names in (("lstm", scans, OF_MODELS), (exports.FIELDS, fields, OF_MODELS[:6])):
-    folder = root / "damaged" / kind / "1"
-    shutil.copytree(exports.Exports(root / "exports")(kind), folder)
-    for name in names:
-      damaging = Damaging(folder / name, lambda read=read, folder=folder: read(folder))
-      found[f"{kind}: {name}"] = report.each(CASES, cases, seed, damaging.check)
+  for name, source, read in models:
+    folder = shutil.copytree(source, root / "damaged" / name / "1")
+    for file in sorted(folder.rglob("*")):
+      if file.is_file() and file.name != extra.WARM_UP:  # which no command of ours reads
+        damaging = Damaging(file, lambda read=read, folder=folder: read(folder))
+        kind = f"{name}: {file.relative_to(folder)}"
+        found[kind] = report.each(CASES, cases, seed, damaging.check)
+        print(f"{kind}: {dict(found[kind])}", file=sys.stderr, flush=True)
   return found
 
 
