@@ -99,8 +99,8 @@ class Inputs:
         f"--workdir={root / 'run'}", "--output={out}/name/1", "--labels=stable"),
         ("models.config", "name/1/*"), once=("--workdir",)),
       "export --litert": Command("export", (
-        f"--workdir={root / 'run'}", "--output={out}/name/1", "--litert"),
-        ("name/1/*",)),
+        f"--workdir={root / 'run'}", "--output={out}/name/1", "--litert", "--labels=stable"),
+        ("models.config", "name/1/*"), once=("--workdir", "--litert")),
       "scan": Command("scan", (
         *scan, f"--model={model}"), (*_SCAN, "scan.png", "scan.json"),
         (*_SCAN, "scan.png", "scan.json")),
