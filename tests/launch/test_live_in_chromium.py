@@ -33,11 +33,12 @@ def lattice(tmp_path_factory):
 
 
 class Person(threading.Thread):
-  """Opens the page, looks at it, and presses Stop."""
+  """Opens the page, looks at it, and presses a button."""
 
-  def __init__(self, address, profile, shots, sees):
+  def __init__(self, address, profile, shots, sees, button):
     super().__init__(daemon=True)
     self._address, self._profile, self._shots, self._sees = address, profile, shots, sees
+    self._button = button
     self.failure, self.said = None, {}
     self.start()
 
@@ -54,7 +55,7 @@ class Person(threading.Thread):
       browser.wait(self._sees)
       browser.wait("document.getElementById('picture').naturalWidth > 500")
       browser.screenshot(self._shots / "scanning.png")
-      browser.evaluate("document.getElementById('stop').click()")
+      browser.evaluate(f"document.getElementById('{self._button}').click()")
       browser.wait("document.getElementById('state').textContent.includes('was stopped')")
       browser.wait("socket.readyState === WebSocket.CLOSED")  # its end changes nothing
       browser.screenshot(self._shots / "stopped.png")
@@ -66,21 +67,22 @@ class Person(threading.Thread):
 
 
 @pytest.mark.parametrize(
-  "kind, more, sees",
+  "kind, more, sees, button",
   [
     (
       "fields",
       ["--fields", "--field_size=128", "--dwell_us=100000"],
       f"{TEXT}.includes('planned')",
+      "stop",
     ),
-    ("path", ["--dwell_us=200000"], f"parseInt({TEXT}) >= 3"),
+    ("path", ["--dwell_us=200000"], f"parseInt({TEXT}) >= 3", "blank"),
   ],
 )
-def test_a_person_watches_and_stops_a_scan(tmp_path, lattice, kind, more, sees):
+def test_a_person_watches_and_stops_a_scan(tmp_path, lattice, kind, more, sees, button):
   shots = pathlib.Path(KEPT or tmp_path) / kind
   shots.mkdir(parents=True, exist_ok=True)
   port = free_port()
-  person = Person(f"http://127.0.0.1:{port}/", tmp_path / "profile", shots, sees)
+  person = Person(f"http://127.0.0.1:{port}/", tmp_path / "profile", shots, sees, button)
   ended = commands.launch(
     "live",
     f"--microscope=file:{lattice}",
@@ -97,6 +99,6 @@ def test_a_person_watches_and_stops_a_scan(tmp_path, lattice, kind, more, sees):
   assert person.failure is None and not person.is_alive(), person.failure
   assert person.said["state"] == "The scan was stopped" and person.said["disabled"]
   told = json.loads((tmp_path / "out" / "scan.json").read_text())
-  assert told["ended_by"] == "Stop in the browser"
+  assert told["ended_by"] == f"{'Stop' if button == 'stop' else 'Blank now'} in the browser"
   unit = "segments" if kind == "path" else "probing_positions"
   assert person.said["text"].startswith(f"{told[unit]} of ")
