@@ -1,5 +1,6 @@
 """Specimens to train and test on, and the order in which they are drawn (METHOD section 2)."""
 
+import functools
 import os
 import pathlib
 import zipfile
@@ -25,13 +26,20 @@ class Splits(NamedTuple):
 
 
 def read_images(file: str | os.PathLike) -> np.ndarray:
-  """Reads a NumPy file of specimens.
+  """Reads a NumPy file of specimens: a new float32 array [N, S, S, 1], as stored; see
+  `open_images`.
+  """
+  return np.array(open_images(file), np.float32)
+
+
+def open_images(file: str | os.PathLike) -> np.ndarray:
+  """Opens a NumPy file of specimens.
 
   Args:
     file: of an array [N, S, S, 1] or [N, S, S] of real numbers.
 
   Returns:
-    A new float32 array [N, S, S, 1], as stored: not normalised.
+    [N, S, S, 1], which is read as it is indexed, as stored: not normalised.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -64,7 +72,24 @@ def read_images(file: str | os.PathLike) -> np.ndarray:
     )
   if stored.dtype.kind not in "fiu":
     raise ValueError(f"images={file} holds {stored.dtype}: intensities must be real numbers.")
-  return np.array(stored, np.float32)
+  return stored
+
+
+def check(name: str, shape: tuple[int, ...], image_size: int) -> None:
+  """Checks the shape [N, S, S, 1] of a split.
+
+  Raises:
+    ValueError: if it is empty, or specimens are not as wide as the scan expects.
+  """
+  if not shape[0]:
+    raise ValueError(
+      f"the {name} split is empty: more specimens are needed (80 % train, the rest test)."
+    )
+  if shape[1] != image_size:
+    raise ValueError(
+      f"the {name} specimens are {shape[1]} px wide and image_size={image_size}: "
+      f"set --image_size={shape[1]} or give other images."
+    )
 
 
 def prepare(
@@ -87,15 +112,7 @@ def prepare(
     ValueError: if the size is another, or a split is empty.
   """
   for name, images in (("training", train), ("test", test)):
-    if not len(images):
-      raise ValueError(
-        f"the {name} split is empty: more specimens are needed (80 % train, the rest test)."
-      )
-    if images.shape[1] != image_size:
-      raise ValueError(
-        f"the {name} specimens are {images.shape[1]} px wide and image_size={image_size}: "
-        f"set --image_size={images.shape[1]} or give other images."
-      )
+    check(name, images.shape, image_size)
   repairs = [specimens.normalise(images) for images in (train, test)]
   mended = specimens.Repairs(*map(sum, zip(*repairs)))
   if not validation_fraction:
@@ -145,7 +162,9 @@ def split_file_order(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return images[:count], images[count:]
 
 
-def draws(count: int, batch: int, seed: int, augment: bool, start: int = 0) -> Iterator[Draw]:
+def draws(
+  count: int, batch: int, seed: int, augment: bool, start: int = 0, stored: np.ndarray | None = None
+) -> Iterator[Draw]:
   """Yields batches of (specimen, transform), shuffled anew each epoch, for ever.
 
   A draw is a pure function of the seed and its number, so the position of the
@@ -157,6 +176,8 @@ def draws(count: int, batch: int, seed: int, augment: bool, start: int = 0) -> I
     seed: of the order and the transforms.
     augment: draw one of the 8 dihedral transforms uniformly, else none.
     start: iteration to start at.
+    stored: [count, S, S, 1], say of a memory-mapped file, that draws bring their specimens of;
+      None for draws of numbers only.
   """
 
   def draw(number):
@@ -172,8 +193,18 @@ def draws(count: int, batch: int, seed: int, augment: bool, start: int = 0) -> I
     return Draw(tf.cast(index, tf.int32), transform)
 
   dataset = tf.data.Dataset.counter(start * batch).map(draw)
-  dataset = dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-  return iter(dataset)
+  dataset = dataset.batch(batch, drop_remainder=True)
+  if stored is not None:
+    dataset = dataset.map(functools.partial(_with_images, stored), tf.data.AUTOTUNE)
+  return iter(dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def _with_images(stored: np.ndarray, draw: Draw) -> Draw:
+  """Reads the specimens of a draw."""
+  images = tf.numpy_function(
+    lambda index: np.asarray(stored[index]), [draw.index], tf.float32, stateful=False
+  )
+  return draw._replace(images=tf.ensure_shape(images, [draw.index.shape[0], *stored.shape[1:]]))
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:

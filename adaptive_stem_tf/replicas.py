@@ -105,6 +105,11 @@ def own(variable: tf.Variable) -> tf.Variable:
   return copies[tf.get_static_value(context.replica_id_in_sync_group) % len(copies)]
 
 
+def copies(variable: tf.Variable) -> Sequence[tf.Variable]:
+  """Returns the copies of a variable in all replicas of this process; called outside of a step."""
+  return getattr(variable, "values", (variable,))
+
+
 def everywhere(step: Callable[..., Any]) -> Callable[..., Any]:
   """Returns a step that runs on all replicas of the strategy in whose scope this is called.
 

@@ -16,6 +16,8 @@ class Draw(NamedTuple):
 
   index: tf.Tensor  # [B] int32, row of the training images
   transform: tf.Tensor  # [B] int32, 0..7
+  # [B, S, S, 1], the specimens, not transformed; empty where the learner holds all of them
+  images: tf.Tensor | tuple[()] = ()
 
 
 class Trajectory(NamedTuple):

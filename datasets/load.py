@@ -1,6 +1,7 @@
 """Load a split of one of this project's data sets."""
 
 import importlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -43,6 +44,21 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
   if None in builder.info.features["image"].shape:
     raise ValueError(f"Images of {name} differ in size: load them with load_fields.")
   return tfds.as_numpy(_images(builder, split, batch_size=-1))["image"]
+
+
+def size(name: str, split: str, data_dir: str | None = None) -> tuple[int, tuple[int, ...]]:
+  """Return the number of images in a split, and the shape of each; see `load_split`."""
+  builder = _prepared(name, data_dir)
+  shape = builder.info.features["image"].shape
+  if None in shape:
+    raise ValueError(f"Images of {name} differ in size: load them with load_fields.")
+  return builder.info.splits[split].num_examples, shape
+
+
+def chunks(name: str, split: str, count: int, data_dir: str | None = None) -> Iterator[np.ndarray]:
+  """Yield the images of a split as `load_split`, at most `count` at a time."""
+  for batch in tfds.as_numpy(_images(_prepared(name, data_dir), split, batch_size=count)):
+    yield batch["image"]
 
 
 def load_fields(name: str, split: str, data_dir: str | None = None) -> list[np.ndarray]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
 from adaptive_stem_tf import config, input_pipeline, specimens
+from launch import data_stream, provenance
 
 
 class Part(NamedTuple):
@@ -19,17 +19,25 @@ class Part(NamedTuple):
   kinds: list[str] | None  # [N], the kind of source; None if unknown
 
 
-class _Provenance(NamedTuple):
-  sources: list[str]
-  kinds: list[str] | None
-
-
-def load(data: config.Data, image_size: int) -> input_pipeline.Splits:
+def load(
+  data: config.Data, image_size: int, store: pathlib.Path | None = None
+) -> input_pipeline.Splits:
   """Loads --images, or else --dataset, normalised and split, and says what was found.
+
+  Args:
+    data: names them.
+    image_size: their side, px.
+    store: file that training specimens are written to, unless it is there, and read from as they
+      are indexed; None for all in memory.
 
   Raises:
     ValueError, FileNotFoundError: if they are missing, unreadable or of another size.
+    writing.WriteError: if `store` cannot be written.
   """
+  if store is not None:
+    splits = data_stream.load(data, image_size, store)
+    _tell(splits, data, image_size)
+    return splits
   splits = _load(data, image_size)[0]
   return _with_extra(splits, data) if data.extra_specimens else splits
 
@@ -66,11 +74,13 @@ def load_part(data: config.Data, image_size: int, split: str) -> Part:
   return Part(images, take(origin.sources), take(origin.kinds) if origin.kinds else None)
 
 
-def _load(data: config.Data, image_size: int) -> tuple[input_pipeline.Splits, _Provenance | None]:
+def _load(
+  data: config.Data, image_size: int
+) -> tuple[input_pipeline.Splits, provenance.Provenance | None]:
   origin = None
   if data.images:
     images = input_pipeline.read_images(data.images)
-    origin = _provenance(data.images, len(images))
+    origin = provenance.read(data.images, len(images))
     train, test = input_pipeline.split_file_order(images)
   else:
     from datasets import load as dataset_loader  # TFDS takes seconds to import
@@ -78,6 +88,11 @@ def _load(data: config.Data, image_size: int) -> tuple[input_pipeline.Splits, _P
     train, test = (dataset_loader.load_split(data.dataset, split) for split in ("train", "test"))
   sources = origin and origin.sources[: len(train)]
   splits = input_pipeline.prepare(train, test, image_size, data.validation_fraction, sources)
+  _tell(splits, data, image_size)
+  return splits, origin
+
+
+def _tell(splits: input_pipeline.Splits, data: config.Data, image_size: int) -> None:
   source = data.images or data.dataset
   counts = (
     f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test"
@@ -89,7 +104,6 @@ def _load(data: config.Data, image_size: int) -> tuple[input_pipeline.Splits, _P
     )
   if splits.repairs.constant_images:
     print(f"{source}: {splits.repairs.constant_images} images are constant and were set to 0.")
-  return splits, origin
 
 
 def _with_extra(splits: input_pipeline.Splits, data: config.Data) -> input_pipeline.Splits:
@@ -113,7 +127,7 @@ def _with_extra(splits: input_pipeline.Splits, data: config.Data) -> input_pipel
 
 
 def _rows(
-  data: config.Data, splits: input_pipeline.Splits, origin: _Provenance | None
+  data: config.Data, splits: input_pipeline.Splits, origin: provenance.Provenance | None
 ) -> dict[str, np.ndarray]:
   """Returns the rows of the file that each split holds."""
   count = len(splits.train) + len(splits.validation)
@@ -125,29 +139,3 @@ def _rows(
     "validation": np.flatnonzero(aside),
     "test": np.arange(count, count + len(splits.test)),
   }
-
-
-def _provenance(path: str, count: int) -> _Provenance | None:
-  """Reads where each of `count` images comes from in the JSON of provenance beside them, if there
-  is one.
-  """
-  provenance = pathlib.Path(path).with_suffix(".json")
-  if not provenance.is_file():
-    return None
-  entries = json.loads(provenance.read_text())
-  if not isinstance(entries, list) or not all(
-    isinstance(entry, dict) and "file" in entry for entry in entries
-  ):
-    raise ValueError(
-      f"{provenance} is not a list of one object with a 'file' per image: repair or remove it."
-    )
-  if len(entries) != count:
-    raise ValueError(
-      f"{provenance} has {len(entries)} entries and {path} holds {count} images: repair or remove "
-      "it."
-    )
-  kinds = [str(entry["kind"]) for entry in entries if "kind" in entry]
-  return _Provenance(
-    [f"{entry.get('source', '')}/{entry['file']}" for entry in entries],
-    kinds if len(kinds) == count else None,
-  )

@@ -4,7 +4,7 @@
       --workdir=runs/small
 
 The workdir receives config.json, inputs.json, checkpoints/, metrics.csv, tensorboard/,
-learning_curves.png and examples.png. Run the command again to resume what is there:
+learning_curves.png and examples.png; with --images_in=stream specimens.npy, too. Run the command again to resume what is there:
 flags that are not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
 """
 
@@ -24,6 +24,14 @@ from launch import flags as launch_flags
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "folder of the run; resumed if it holds one", required=True
 )
+_IMAGES_IN = flags.DEFINE_enum(
+  "images_in",
+  "memory",
+  ["memory", "stream"],
+  "where training specimens are: in memory, or (stream) in specimens.npy in the workdir, from "
+  "which batches are read as they are drawn; the replay then holds the specimen of each of its "
+  "scans. What is learnt is the same; a run may be resumed with either",
+)
 
 
 def main() -> None:
@@ -36,7 +44,8 @@ def main() -> None:
     experiment = launch_flags.experiment(base=held)
     workdir_lib.open_workdir(workdir, experiment)
   distribution.set_up_tensorflow(settings)
-  splits = data.load(experiment.data, experiment.scan.image_size)
+  store = workdir / "specimens.npy" if _IMAGES_IN.value == "stream" else None
+  splits = data.load(experiment.data, experiment.scan.image_size, store)
   running = start.scanner(experiment, settings, splits, _WORKDIR.value)
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")

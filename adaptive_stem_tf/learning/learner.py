@@ -46,7 +46,7 @@ class Learner(base.BaseLearner):
   def __init__(
     self,
     experiment: config.Experiment,
-    images: tf.Tensor,
+    images: tf.Tensor | np.ndarray,
     networks: Networks,
     jit: str = "auto",
     path: np.ndarray | None = None,
@@ -56,7 +56,8 @@ class Learner(base.BaseLearner):
 
     Args:
       experiment: the configuration.
-      images: [N, S, S, 1] float32 training specimens in [-1, 1]; held, not copied.
+      images: [N, S, S, 1] float32 training specimens in [-1, 1]: a tensor, which is held and not
+        copied, or an array, say of a memory-mapped file, whose rows come with draws.
       networks: what is trained (`agent.make_networks`).
       jit: what XLA compiles: `auto`, `all` or `none` (config.RunSettings).
       path: probing positions [T * n, 2] px of a fixed path, or [K, T * n, 2] of scans that are
@@ -65,6 +66,7 @@ class Learner(base.BaseLearner):
     """
     super().__init__(experiment, name)
     self.images, self._networks = images, networks
+    self.streamed = None if tf.is_tensor(images) else np.asarray(images)
     # Checkpoints keep the networks under these names.
     self.actor, self.critic, self.generator, *soft_copies = networks
     self.target_actor, self.target_critic, self.target_generator = soft_copies
@@ -73,7 +75,9 @@ class Learner(base.BaseLearner):
     self.network_inputs = intensities.make_network_inputs(experiment.data.normalise)
     self.path = path_names.make_path(experiment.scan, self.network_inputs.policy(self.actor), path)
     self.replay = (
-      replay.Replay(experiment.replay, experiment.scan, self.path.action_size)
+      replay.Replay(
+        experiment.replay, experiment.scan, self.path.action_size, self.streamed is not None
+      )
       if experiment.replay.capacity
       else replay.NoReplay()
     )
@@ -84,6 +88,7 @@ class Learner(base.BaseLearner):
     # In the scope of this learner's replicas, as its step is.
     self._forget_statistics = base.compiled(self._forget, "none")
     self._measure_statistics = base.compiled(self._measure, "none")
+    self._images_are_there = False
     self.compile_step(self._train, jit)
 
   @property
@@ -98,9 +103,18 @@ class Learner(base.BaseLearner):
       f"actor {row['actor_loss']:.3f}"
     )
 
-  def _train(self, index: tf.Tensor, transform: tf.Tensor) -> LearnerMetrics:
+  def step(self, draw: Draw) -> LearnerMetrics:
+    """Trains for one iteration; see `BaseLearner.step`."""
+    if self.streamed is not None and not self._images_are_there:
+      self.replay.restore_images(self.streamed)
+      self._images_are_there = True
+    return self._step(*draw)
+
+  def _train(
+    self, index: tf.Tensor, transform: tf.Tensor, images: tf.Tensor | tuple[()] = ()
+  ) -> LearnerMetrics:
     """The data flow of an iteration. All gradients use the weights before the step."""
-    draw = Draw(index, transform)
+    draw = Draw(index, transform, images)
     mine = replicas.share(draw)
     sample = self.exchange(lambda: self._parts.scan(self.specimens(mine)), draw)
     cut = truncation.draw(self.experiment, self.stream(randomness.Purpose.TRUNCATION))
@@ -139,7 +153,8 @@ class Learner(base.BaseLearner):
     self._forget_statistics()
     for number in range(batches):
       drawn = (index[number], transform[number], number)
-      self._measure_statistics(*(tf.constant(part, tf.int32) for part in drawn))
+      images = () if self.streamed is None else tf.constant(self.streamed[index[number]])
+      self._measure_statistics(*(tf.constant(part, tf.int32) for part in drawn), images)
 
   @property
   def _batch_norms(self):
@@ -151,9 +166,15 @@ class Learner(base.BaseLearner):
       layer.reset()
     return ()  # replicas return a nest
 
-  def _measure(self, index: tf.Tensor, transform: tf.Tensor, number: tf.Tensor) -> tuple[()]:
+  def _measure(
+    self,
+    index: tf.Tensor,
+    transform: tf.Tensor,
+    number: tf.Tensor,
+    images: tf.Tensor | tuple[()] = (),
+  ) -> tuple[()]:
     """Moves batch statistics by a batch of scans, the `number`th after training."""
-    draw = replicas.share(Draw(index, transform))
+    draw = replicas.share(Draw(index, transform, images))
     scanned = self._parts.scan(self.specimens(draw), number)
     cut = truncation.draw(self.experiment, self.stream(randomness.Purpose.TRUNCATION, number))
     partial = self.path.draw(scanned.observations, scanned.actions, cut)
@@ -187,7 +208,8 @@ class Learner(base.BaseLearner):
 
   def specimens(self, draw: Draw) -> tf.Tensor:
     """Returns the drawn specimens [B, S, S, 1]."""
-    return specimens.transform(tf.gather(self.images, draw.index), draw.transform)
+    images = tf.gather(self.images, draw.index) if self.streamed is None else draw.images
+    return specimens.transform(images, draw.transform)
 
   # Scanning and replay.
 

@@ -9,11 +9,14 @@ checkpoints, samples and priorities do not depend on how many there are.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config, replicas
 from adaptive_stem_tf.types import Draw, ReplaySample, Trajectory
+
+_CHUNK = 256  # specimens that are read at a time
 
 
 class Seeds(NamedTuple):
@@ -32,8 +35,19 @@ class Replay(snt.Module):
     settings: config.Replay,
     scan: config.ScanGeometry,
     action_size: int = 1,
+    keeps_images: bool = False,
     name: str = "replay",
   ):
+    """Makes an empty replay.
+
+    Args:
+      settings: how many scans it holds, and how they are drawn.
+      scan: their geometry.
+      action_size: A.
+      keeps_images: keep the specimen of each scan, where draws bring them. Checkpoints have none
+        (`restore_images`).
+      name: of the module.
+    """
     super().__init__(name=name)
     self._settings = settings
     capacity = settings.capacity
@@ -42,6 +56,9 @@ class Replay(snt.Module):
     self.index = _storage([capacity], tf.int32, "index")
     self.transform = _storage([capacity], tf.int32, "transform")
     self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")
+    side = scan.image_size
+    images = _storage([capacity, side, side, 1], tf.float32, "images") if keeps_images else None
+    self._images = lambda: images  # tf.Module looks for variables, and finds none in a function
     if settings.prioritised:
       self.priority = _storage([capacity], tf.float32, "priority")
       self.sampled = _storage([capacity], tf.bool, "sampled")
@@ -97,6 +114,9 @@ class Replay(snt.Module):
     self._write(self.actions, rows, trajectory.actions, adding)
     self._write(self.index, rows, draw.index, adding)
     self._write(self.transform, rows, draw.transform, adding)
+    images = self._images()
+    if images is not None:
+      self._write(images, rows, draw.images, adding)
     if self._settings.prioritised:
       self._write(self.priority, rows, tf.fill([batch], self._usual_priority()), adding)
       self._write(self.sampled, rows, tf.zeros([batch], tf.bool), adding)
@@ -117,10 +137,21 @@ class Replay(snt.Module):
       size = tf.cast(self.size, tf.float32)
       rows = tf.minimum(tf.cast(uniform * size, tf.int32), self.size - 1)
       weights = tf.ones([batch])
-    draw = Draw(tf.gather(self.index, rows), tf.gather(self.transform, rows))
+    kept = self._images()
+    images = () if kept is None else tf.gather(kept, rows)
+    draw = Draw(tf.gather(self.index, rows), tf.gather(self.transform, rows), images)
     return ReplaySample(
       tf.gather(self.observations, rows), tf.gather(self.actions, rows), draw, rows, weights
     )
+
+  def restore_images(self, stored: np.ndarray) -> None:
+    """Reads the specimens [N, S, S, 1] of all scans again, which checkpoints do not hold."""
+    index = self.index.numpy()[: int(self.size)]
+    for start in range(0, len(index), _CHUNK):
+      rows = np.arange(start, min(start + _CHUNK, len(index)))
+      values = tf.constant(np.asarray(stored[index[rows]]))
+      for copy in replicas.copies(self._images()):
+        copy.scatter_update(tf.IndexedSlices(values, rows))
 
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
     """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; nothing if
@@ -195,6 +226,9 @@ class NoReplay(snt.Module):
     return ReplaySample(
       trajectory.observations, trajectory.actions, mine, tf.range(batch), tf.ones([batch])
     )
+
+  def restore_images(self, stored: np.ndarray) -> None:
+    """Does nothing: nothing is kept."""
 
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
     """Does nothing: there are no priorities."""

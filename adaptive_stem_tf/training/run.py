@@ -42,6 +42,10 @@ class Learner(Protocol):
   def num_specimens(self) -> int:
     """How many specimens draws are made from."""
 
+  @property
+  def streamed(self) -> np.ndarray | None:
+    """Specimens [N, S, S, 1] of which draws bring their own; None if it needs none."""
+
   def step(self, draw: Draw) -> Any:
     """Trains for one iteration; returns a NamedTuple of scalars, the same each time."""
 
@@ -91,6 +95,7 @@ class Run:
       experiment.seed,
       experiment.data.augment,
       self.started_at,
+      learner.streamed,
     )
     self._writer = metrics_writer.MetricsWriter(self.workdir, self.started_at)
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config, input_pipeline
@@ -34,7 +35,7 @@ def scanner(
     workdir_lib.keep_inputs(workdir, path=path)
   with distribution.scope(settings):
     networks = agent.make_networks(experiment)
-    learner = learner_lib.Learner(
-      experiment, tf.constant(splits.train), networks, settings.jit, path
-    )
+    streams = isinstance(splits.train, np.memmap)
+    images = splits.train if streams else tf.constant(splits.train)
+    learner = learner_lib.Learner(experiment, images, networks, settings.jit, path)
     return run.Run(learner, settings, workdir, shared)

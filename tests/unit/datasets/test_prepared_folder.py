@@ -35,7 +35,10 @@ def write(folder, feature="image"):
 def test_a_folder_is_loaded(tmp_path, below):
   images = write(tmp_path)
   for split in ("train", "test"):
-    np.testing.assert_array_equal(load.load_split(str(tmp_path / below), split), images[split])
+    folder = str(tmp_path / below)
+    np.testing.assert_array_equal(load.load_split(folder, split), images[split])
+    assert load.size(folder, split) == (len(images[split]), SHAPE)
+    np.testing.assert_array_equal([one[0] for one in load.chunks(folder, split, 1)], images[split])
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

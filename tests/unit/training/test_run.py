@@ -29,6 +29,7 @@ class Sum(tf.Module):
     self.experiment, self.num_specimens = experiment, 8
     self.weight, self.other = tf.Variable(tf.zeros([3])), tf.Variable(tf.zeros([2]))
     self.settled = tf.Variable(0.0)
+    self.streamed = None
 
   def step(self, draw):
     self.weight.assign_add(tf.fill([3], tf.reduce_mean(tf.cast(draw.index, tf.float32))))
