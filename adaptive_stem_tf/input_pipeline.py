@@ -1,6 +1,5 @@
 """Specimens to train and test on, and the order in which they are drawn (METHOD section 2)."""
 
-import functools
 import os
 import pathlib
 import zipfile
@@ -195,16 +194,22 @@ def draws(
   dataset = tf.data.Dataset.counter(start * batch).map(draw)
   dataset = dataset.batch(batch, drop_remainder=True)
   if stored is not None:
-    dataset = dataset.map(functools.partial(_with_images, stored), tf.data.AUTOTUNE)
+    dataset = _with_images(dataset, stored)
   return iter(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def _with_images(stored: np.ndarray, draw: Draw) -> Draw:
-  """Reads the specimens of a draw."""
-  images = tf.numpy_function(
-    lambda index: np.asarray(stored[index]), [draw.index], tf.float32, stateful=False
-  )
-  return draw._replace(images=tf.ensure_shape(images, [draw.index.shape[0], *stored.shape[1:]]))
+def _with_images(numbers: tf.data.Dataset, stored: np.ndarray) -> tf.data.Dataset:
+  """Adds the specimens of draws, which are read while a step is taken."""
+  index, transform, _ = numbers.element_spec
+  images = tf.TensorSpec([*index.shape, *stored.shape[1:]], tf.float32)
+
+  def read():
+    """Yields the draws with their specimens."""
+    for draw in numbers.as_numpy_iterator():
+      yield draw.index, draw.transform, np.asarray(stored[draw.index])
+
+  signature = (index, transform, images)
+  return tf.data.Dataset.from_generator(read, output_signature=signature).map(Draw)
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -4,8 +4,9 @@
       --workdir=runs/small
 
 The workdir receives config.json, inputs.json, checkpoints/, metrics.csv, tensorboard/,
-learning_curves.png and examples.png; with --images_in=stream specimens.npy, too. Run the command again to resume what is there:
-flags that are not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
+learning_curves.png and examples.png; with --images_in=stream specimens.npy, too. Run the command
+again to resume what is there: flags that are not given keep the values they had. SIGTERM or
+Ctrl-C saves and stops.
 """
 
 from __future__ import annotations

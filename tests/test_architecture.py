@@ -50,6 +50,7 @@ ALLOWED = {
   "command": {"installation"},
   "micrographs": FOUNDATIONS | {"fields.strata"},
   "input_pipeline": FOUNDATIONS,
+  "specimen_store": FOUNDATIONS,
   "scan": FOUNDATIONS | {"fields.placement"},
   "fields": FOUNDATIONS,
   "networks": FOUNDATIONS | {"fields", "scan.environment", "scan.geometry", "scan.steering"},

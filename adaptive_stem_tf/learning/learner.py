@@ -1,8 +1,8 @@
 """One training iteration: scan, replay, and update generator, critic and actor."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ from adaptive_stem_tf.learning import (
   action_values,
   alrc,
   base,
+  batch_statistics,
   completion,
   noise,
   optimisers,
@@ -23,7 +24,6 @@ from adaptive_stem_tf.learning import (
 from adaptive_stem_tf.learning.action_values import ActionValues, Outcome
 from adaptive_stem_tf.learning.agent import Networks
 from adaptive_stem_tf.learning.completion import Completion, Example, LossState
-from adaptive_stem_tf.networks import blocks
 from adaptive_stem_tf.scan import partial_scan, path_names, steering
 from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Trajectory
 
@@ -85,9 +85,7 @@ class Learner(base.BaseLearner):
     self.loss_moments, self.generator_moments = base.make_moments(), base.make_moments()
     self.loss_mean = tf.Variable(alrc.INITIAL_MEAN, trainable=False, name="loss_mean")
     self._parts = self._compile_parts(jit)
-    # In the scope of this learner's replicas, as its step is.
-    self._forget_statistics = base.compiled(self._forget, "none")
-    self._measure_statistics = base.compiled(self._measure, "none")
+    self._meter = batch_statistics.Meter(self.generator, self._complete_new)
     self._images_are_there = False
     self.compile_step(self._train, jit)
 
@@ -135,52 +133,33 @@ class Learner(base.BaseLearner):
   def settle(self) -> None:
     """Measures batch statistics anew, `batch_norm_batches` times on a batch of new scans.
 
-    They are of the weights as they are and of scans by the actor as it is, explored as in training
-    and cut as in training; moving statistics are also of former ones, and of replayed scans. All
-    else stays (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
+    The actor as it is makes them, explored and cut as in training: moving statistics are also of
+    former weights and of replayed scans.
     """
     batches = self.experiment.generator.batch_norm_batches
-    if not batches or not self._batch_norms:
-      return
+    if batches:
+      self._meter.measure(self._later_batches(batches))
+
+  def _later_batches(self, count: int) -> Iterator[tuple[Any, ...]]:
+    """Yields index, transform, number and, where they are streamed, images of new draws."""
+    e = self.experiment
     random = np.random.default_rng(
-      [self.experiment.seed, randomness.Purpose.STATISTICS, int(self.iteration.numpy())]
+      [e.seed, randomness.Purpose.STATISTICS, int(self.iteration.numpy())]
     )
-    size = (batches, self.experiment.optimisation.batch_size)
-    index = random.integers(self.num_specimens, size=size)
-    transform = random.integers(
-      specimens.TRANSFORMS if self.experiment.data.augment else 1, size=size
-    )
-    self._forget_statistics()
-    for number in range(batches):
-      drawn = (index[number], transform[number], number)
-      images = () if self.streamed is None else tf.constant(self.streamed[index[number]])
-      self._measure_statistics(*(tf.constant(part, tf.int32) for part in drawn), images)
+    for number in range(count):
+      index = random.integers(self.num_specimens, size=e.optimisation.batch_size)
+      turned = random.integers(specimens.TRANSFORMS if e.data.augment else 1, size=len(index))
+      drawn = (tf.constant(part, tf.int32) for part in (index, turned, number))
+      yield *drawn, (() if self.streamed is None else tf.constant(np.asarray(self.streamed[index])))
 
-  @property
-  def _batch_norms(self):
-    return [part for part in self.generator.submodules if isinstance(part, blocks.BatchNorm)]
-
-  def _forget(self) -> tuple[()]:
-    """Starts batch statistics anew."""
-    for layer in self._batch_norms:
-      layer.reset()
-    return ()  # replicas return a nest
-
-  def _measure(
-    self,
-    index: tf.Tensor,
-    transform: tf.Tensor,
-    number: tf.Tensor,
-    images: tf.Tensor | tuple[()] = (),
-  ) -> tuple[()]:
-    """Moves batch statistics by a batch of scans, the `number`th after training."""
+  def _complete_new(self, index, transform, number, images) -> None:
+    """Completes scans of a draw, the `number`th after training, in training mode."""
     draw = replicas.share(Draw(index, transform, images))
     scanned = self._parts.scan(self.specimens(draw), number)
     cut = truncation.draw(self.experiment, self.stream(randomness.Purpose.TRUNCATION, number))
     partial = self.path.draw(scanned.observations, scanned.actions, cut)
     ranges = self.network_inputs.range_of(scanned.observations, cut)
     self.network_inputs.complete(self.generator, partial, ranges, is_training=True)
-    return ()
 
   # Construction.
 
