@@ -26,6 +26,7 @@ FOUNDATIONS = {
   "integrity",
   "quiet",
   "replicas",
+  "specimen_store",
   "writing",
 }
 _DATA = FOUNDATIONS | {"scan", "fields", "input_pipeline"}
