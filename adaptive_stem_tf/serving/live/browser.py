@@ -1,7 +1,7 @@
 """A page for browsers on this computer: pictures of a scan that goes on, and what ends it.
 
 Served by Tornado (extra `browser`) in the process that draws. Pictures and words go to browsers
-through WebSockets; `stop` and `blank` come back.
+through WebSockets; `stop` and `blank` come back, and go to the process that scans, too (`buttons`).
 """
 
 import asyncio
@@ -17,11 +17,10 @@ PAGE = pathlib.Path(__file__).with_name("page.html")
 _ADDRESS = "127.0.0.1"  # nobody else's computer reaches it
 # Pages of other sites could reach it through a browser here, under a name of theirs.
 _HOSTS = r"(127\.0\.0\.1|localhost)"
-_HEADERS = {
-  "Cache-Control": "no-store",
-  "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
-  "script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'; frame-ancestors 'none'",
-}
+_POLICY = (
+  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+  "img-src blob: data:; connect-src 'self' {}; frame-ancestors 'none'"
+)
 # What its buttons send.
 STOP, BLANK = "stop", "blank"
 _FAREWELL = 3.0  # s, in which browsers fetch the last picture
@@ -49,6 +48,7 @@ class Page:
   Args:
     port: on this computer; 0 for any that is free.
     say: is told `page ADDRESS`, `opened` when a browser opens it, and STOP or BLANK.
+    buttons: address that browsers tell what is pressed, too (`buttons.Buttons`); empty for none.
 
   Raises:
     BrowserError: if the port is taken.
@@ -56,8 +56,9 @@ class Page:
 
   COLUMNS = 3  # panels in a row
 
-  def __init__(self, port: int, say: Callable[[str], None]):
+  def __init__(self, port: int, say: Callable[[str], None], buttons: str = ""):
     self._say, self._last = say, list[str | bytes]()
+    self._buttons = buttons
     self._sockets: set = set()
     self._loop = asyncio.new_event_loop()
     self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -74,7 +75,7 @@ class Page:
 
   def show(self, words: dict[str, str], picture: bytes) -> None:
     """Shows a picture, a PNG, and words."""
-    self._call(self._show([json.dumps(words), picture]))
+    self._call(self._show([json.dumps({**words, "buttons": self._buttons}), picture]))
 
   def close(self) -> None:
     """Ends the page, once browsers have what was shown last."""
@@ -93,7 +94,9 @@ class Page:
     from tornado import httpserver, netutil, web
 
     application = web.Application()
-    application.add_handlers(_HOSTS, _handlers(self))
+    # A path that ends with a slash allows all below it.
+    policy = _POLICY.format(f"{self._buttons}/" if self._buttons else "")
+    application.add_handlers(_HOSTS, _handlers(self, policy))
     server = httpserver.HTTPServer(application)
     bound = netutil.bind_sockets(port, _ADDRESS)
     server.add_sockets(bound)
@@ -133,15 +136,15 @@ class Page:
     await self._server.close_all_connections()
 
 
-def _handlers(page):
+def _handlers(page, policy):
   from tornado import web, websocket
 
   class Document(web.RequestHandler):
     """The page itself."""
 
     def set_default_headers(self):
-      for name, value in _HEADERS.items():
-        self.set_header(name, value)
+      self.set_header("Cache-Control", "no-store")
+      self.set_header("Content-Security-Policy", policy)
 
     def get(self):
       self.set_header("Content-Type", "text/html; charset=utf-8")

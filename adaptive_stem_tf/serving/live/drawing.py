@@ -22,7 +22,7 @@ from adaptive_stem_tf import quiet
 from adaptive_stem_tf.evaluation import figures, style
 from adaptive_stem_tf.serving import edge
 from adaptive_stem_tf.serving import stop as stop_lib
-from adaptive_stem_tf.serving.live import browser, engines, rules
+from adaptive_stem_tf.serving.live import browser, buttons, engines, rules
 
 _SERVE = "from adaptive_stem_tf.serving.live import drawing; drawing.serve()"
 _START = 300.0  # s, for the process to start, TensorFlow included, on a busy computer
@@ -109,7 +109,10 @@ class Drawing:
     self._said: dict[str, str] = {}  # by the process, by kind
     self._newest: Callable[[], Frame] | None = None  # waits to be drawn
     self._idle = self._ended = False
-    self._write((views, completer))
+    self._buttons = None
+    if views.port is not None:
+      self._buttons = buttons.Buttons(_BUTTONS, self._pressed)
+    self._write((views, completer, self._buttons.address if self._buttons else ""))
     for work in (self._listen, self._feed):
       threading.Thread(target=work, daemon=True).start()
 
@@ -160,6 +163,14 @@ class Drawing:
   def _end(self):
     with self._changed:
       self._ended = True
+      heard, self._buttons = self._buttons, None
+      self._changed.notify_all()
+    if heard:
+      heard.close()
+
+  def _pressed(self, button):
+    self._stop.request(f"{_BUTTONS[button]} in the browser", at_once=button == browser.BLANK)
+    with self._changed:
       self._changed.notify_all()
 
   def _wait(self, reached, seconds):
@@ -188,7 +199,7 @@ class Drawing:
     for line in self._process.stdout or ():
       kind, _, text = line.decode().strip().partition(" ")
       if kind in _BUTTONS:
-        self._stop.request(f"{_BUTTONS[kind]} in the browser", at_once=kind == browser.BLANK)
+        self._pressed(kind)
       with self._changed:
         self._said[kind] = text
         self._idle |= kind == "drawn"
@@ -199,7 +210,7 @@ class Drawing:
 def serve() -> None:
   """Draws frames that come on standard input, and says what happens. Started by `Drawing`."""
   _step_back()
-  views, completer = pickle.load(sys.stdin.buffer)
+  views, completer, heard_at = pickle.load(sys.stdin.buffer)
   answers, sys.stdout = sys.stdout, sys.stderr  # nothing else may write there
 
   def say(text: str) -> None:
@@ -208,7 +219,7 @@ def serve() -> None:
 
   completes = completer.load() if completer else None
   try:
-    page = None if views.port is None else browser.Page(views.port, say)
+    page = None if views.port is None else browser.Page(views.port, say, heard_at)
   except browser.BrowserError as error:
     say(f"error {error}")
     return

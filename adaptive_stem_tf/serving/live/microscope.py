@@ -134,8 +134,8 @@ class Microscope(abc.ABC):
     """Has the beam blanked as soon as the microscope can, for good; any thread may call it.
 
     Nothing more is sent, and `collect` raises WithdrawnError for segments that are not measured to
-    their ends. By default that are those that have not begun; a microscope that can be stopped in
-    the middle of a segment looks at `withdrawn` meanwhile.
+    their ends. By default these are the ones that have not begun; a microscope that can be stopped
+    in the middle of a segment looks at `withdrawn` meanwhile.
     """
     self.withdrawn = True
 

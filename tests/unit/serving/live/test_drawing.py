@@ -4,7 +4,9 @@ import importlib.util
 import io
 import os
 import pathlib
+import signal
 import socket
+import threading
 import urllib.error
 import urllib.request
 
@@ -82,6 +84,30 @@ def test_a_page_shows_a_scan_and_stops_it():
   assert [words["state"] for words in visits.words] == ["scanning", "over"]
   first, last = (image.imread(io.BytesIO(png)) for png in visits.pictures)
   assert first.shape == last.shape and not np.array_equal(first, last)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be paused here")
+def test_buttons_are_heard_though_drawing_waits():
+  stop, blanked = stop_lib.Stop(), threading.Event()
+  stop.on_blank(blanked.set)
+  shown = drawing.Drawing(drawing.Views(None, port=0), stop=stop)
+  visits = visitor.Visitor(int(shown.page().rstrip("/").rpartition(":")[2]))
+  assert shown.opened(20)
+  shown.show(frame)
+  assert shown._wait(lambda: visits.words, 20) or visits.words
+  os.kill(shown._process.pid, signal.SIGSTOP)
+  address = visits.words[0]["buttons"]
+  assert f"{address}/;" in visits.policy
+  for wrong in (f"{address}/open", f"{address[:-1]}/stop"):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+      urllib.request.urlopen(urllib.request.Request(wrong, method="POST"))
+  assert not stop
+  for button, at_once in (("stop", False), ("blank", True)):
+    urllib.request.urlopen(urllib.request.Request(f"{address}/{button}", method="POST"))
+    assert stop.reason == "Stop in the browser" and blanked.is_set() == at_once
+  shown.close()
+  with pytest.raises(urllib.error.URLError, match="refused"):
+    urllib.request.urlopen(urllib.request.Request(f"{address}/stop", method="POST"))
 
 
 def test_who_comes_late_sees_the_latest():

@@ -23,6 +23,7 @@ class Visitor(threading.Thread):
     super().__init__(daemon=True)
     self._port, self._stops = port, stops
     self.html, self.words, self.pictures, self.code = "", [], [], None
+    self.policy = ""
     self.failure: Exception | None = None
     self.start()
 
@@ -49,6 +50,7 @@ class Visitor(threading.Thread):
     while True:
       try:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/") as page:
+          self.policy = page.headers["Content-Security-Policy"]
           return page.read().decode()
       except OSError:
         if time.monotonic() > deadline:
