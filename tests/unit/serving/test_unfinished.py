@@ -44,17 +44,12 @@ def test_what_a_killed_export_left_is_removed_and_what_another_writes_is_not(tmp
   assert not names(tmp_path)
 
 
+# Parameters are the same in every process, so that tests can be shared among several.
 @pytest.mark.parametrize(
-  "name",
-  [
-    "1",
-    "notes.tmp",
-    f"1.{uuid.uuid4().hex}.tmp",
-    f"1.another_computer.{uuid.uuid4().hex}.tmp",
-    f"x.{platform.node()}.{uuid.uuid4().hex}.tmp",
-  ],
+  "pattern", ["1", "notes.tmp", "1.{}.tmp", "1.another.{}.tmp", "x.{here}.{}.tmp"]
 )
-def test_what_is_not_known_to_be_abandoned_stays(tmp_path, name):
+def test_what_is_not_known_to_be_abandoned_stays(tmp_path, pattern):
+  name = pattern.format(uuid.uuid4().hex, here=platform.node())
   (tmp_path / name).mkdir()
   with unfinished.folder(tmp_path / "2"):
     pass
