@@ -103,7 +103,9 @@ class Learner(base.BaseLearner):
 
   def step(self, draw: Draw) -> LearnerMetrics:
     """Trains for one iteration; see `BaseLearner.step`."""
-    if self.streamed is not None and not self._images_are_there:
+    if self.streamed is None:
+      return super().step(draw)
+    if not self._images_are_there:
       self.replay.restore_images(self.streamed)
       self._images_are_there = True
     return self._step(*draw)

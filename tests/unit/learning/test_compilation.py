@@ -19,7 +19,9 @@ def train(learner, steps=3):
 def assert_traced_once_and_free_of_python(learner):
   """Checks the graph of a step that has run."""
   assert learner.traces == 1
-  graph = learner._step.get_concrete_function(*tiny.draw()).graph.as_graph_def()
+  draw = tiny.draw()
+  step = learner._step.get_concrete_function(draw.index, draw.transform)
+  graph = step.graph.as_graph_def()
   kinds = {
     node.op
     for node in [
