@@ -71,7 +71,7 @@ class Stop:
       self._blank()
 
   def on_blank(self, blank: Callable[[], None]) -> None:
-    """Says what has the beam blanked at once; any thread, or a handler of signals, calls it."""
+    """Takes what has the beam blanked at once; any thread, or a handler of signals, calls it."""
     self._blank = blank
     if self._at_once:  # it was requested before
       blank()

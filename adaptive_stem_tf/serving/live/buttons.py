@@ -42,7 +42,7 @@ class Buttons:
         self.end_headers()
 
       def log_message(self, *_):
-        """Says nothing."""
+        """Keeps requests out of what the command prints."""
 
     self._server = http.server.ThreadingHTTPServer((_ADDRESS, 0), Handler)
     self._server.daemon_threads = True
