@@ -54,20 +54,22 @@ def test_specimens_stay_in_a_file_as_they_would_be_in_memory(tmp_path, monkeypat
   images = 5 * tiny.images(20) + 2
   images[1, 2, 3], images[4] = np.nan, 7.0
   np.save(tmp_path / "crops.npy", images[..., 0].astype(np.float64))
-  files = ["a"] * 4 + ["b"] * 5 + ["c"] * 7 + ["d"] * 4  # c is for validation, d for tests
+  files = ["a"] * 4 + ["b"] * 5 + ["c"] * 7 + ["d"] * 4  # b is for validation, d for tests
   (tmp_path / "crops.json").write_text(json.dumps([{"file": file} for file in files]))
-  settings = config.Data(images=str(tmp_path / "crops.npy"), validation_fraction=0.44)
+  settings = config.Data(images=str(tmp_path / "crops.npy"), validation_fraction=0.31)
   expected = data.load(settings, tiny.SIZE)
   said = capsys.readouterr().out
   streamed = data.load(settings, tiny.SIZE, tmp_path / "run" / "specimens.npy")
-  assert isinstance(streamed.train, np.memmap) and len(streamed.validation) == 7
+  assert isinstance(streamed.train, np.memmap) and len(streamed.validation) == 5
   assert capsys.readouterr().out == said and "1 NaN or infinite" in said
   for ours, theirs in zip(streamed[:3], expected[:3], strict=True):
     np.testing.assert_array_equal(ours, theirs)
   monkeypatch.setattr(specimen_store, "keep", None)  # it is there
   again = data.load(settings, tiny.SIZE, tmp_path / "run" / "specimens.npy")
   np.testing.assert_array_equal(again.train, expected.train)
-  with pytest.raises(ValueError, match=r"specimens of shape \[9, 16, 16, 1\], and there are \[16,"):
+  with pytest.raises(
+    ValueError, match=r"specimens of shape \[11, 16, 16, 1\], and there are \[16,"
+  ):
     data.load(
       dataclasses.replace(settings, validation_fraction=0.0),
       tiny.SIZE,

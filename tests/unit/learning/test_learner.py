@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from adaptive_stem_tf import specimens
-from adaptive_stem_tf.learning import alrc
+from adaptive_stem_tf.learning import alrc, truncation
+from adaptive_stem_tf.randomness import Purpose
 from adaptive_stem_tf.scan import baselines
 from adaptive_stem_tf.types import LearnerMetrics, ReplaySample
 from tests import tiny
@@ -136,7 +137,7 @@ def statistics(learner):
 
 
 def test_batch_statistics_are_measured_anew_of_weights_and_scans_as_they_are():
-  learner = tiny.learner(batch_norm_batches=2, batch_norm_decay=0.5, augment=False)
+  learner = tiny.learner(batch_norm_batches=2, batch_norm_decay=0.5, truncate=True)
   train(learner, 2)
   for layer in learner.generator.layers:
     layer.batch_norm.mean.average.assign_add(tf.fill(layer.batch_norm.mean.average.shape, 3.0))
@@ -149,10 +150,12 @@ def test_batch_statistics_are_measured_anew_of_weights_and_scans_as_they_are():
   for ours, theirs in zip(before, after, strict=True):
     np.testing.assert_array_equal(ours, theirs)  # the statistics alone move
   assert len(draws) == 2 and (draws[0].index != draws[1].index).numpy().any()
+  assert draws[0].transform.numpy().any()
   means = []
   for number, drawn in enumerate(draws):
     scanned = learner.scan(sample(drawn), number)
-    partial = learner.path.draw(scanned.observations, scanned.actions, None)
+    cut = truncation.draw(learner.experiment, learner.stream(Purpose.TRUNCATION, number))
+    partial = learner.path.draw(scanned.observations, scanned.actions, cut)
     features = tf.nn.relu(learner.generator.layers[0].convolution(partial))
     means.append(features.numpy().mean((0, 1, 2)))
   assert np.abs(means[0] - means[1]).max() > 1e-4
