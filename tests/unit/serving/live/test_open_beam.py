@@ -374,6 +374,8 @@ def measured(pixels):
 
 def test_a_computer_that_stalls_leaves_the_beam_off_after_a_heartbeat():
   with connected(**SLOW) as (scope, other):
+    while not other.external:  # it takes over when it has read what a client says first
+      pass
     scope.submit(LONG)
     scope.submit(LONG + 0.1)
     # Nothing is asked for: what is said on another way shows that the rest was not sent.
