@@ -2,6 +2,7 @@
 seeds.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,13 @@ SIMILAR = 1.2  # ratio of two metrics within which they are similar
 _RATE_FACTOR = 10**0.5  # half a decade, the supplement's own step between rates
 _RATES = ("unstable_rate", "not_finite_rate", "rate")
 _SIGNED = ("overfitting",)  # metrics that may be negative: their difference is taken
+# Runs of one seed start with the same weights, specimens and noise, and have most of what seeds
+# differ by in common over their first half, little at their end (docs/EXPERIMENTS.md).
+_PAIRED = ("initial", "early")
+INTERVALS = (
+  "with its 95 % interval: of the seeds' differences for metrics of the first half of training and "
+  "for two metrics of one run, Welch's otherwise"
+)
 
 Values = Mapping[str, Mapping[str, Sequence[float]]]  # run -> metric -> one value a seed
 
@@ -54,7 +62,8 @@ def judge(claim: Claim, values: Values) -> Verdict:
 
   What the 95 % interval of the effect does not settle is unresolved, and so is everything with
   fewer than three seeds. Where one run's seeds are all finite and none of the other's is, the
-  other's metric is greater.
+  other's metric is greater. Seeds are paired for metrics of the first half of training, and where
+  both metrics are of one run.
   """
   metric, _, other = claim.metric.partition(":")
   first = list(values.get(claim.first, {}).get(metric, ()))
@@ -69,32 +78,32 @@ def judge(claim: Claim, values: Values) -> Verdict:
     settled = finite[0].all() != finite[1].all() and not all(each.any() for each in finite)
     lower = bool(finite[0].all())
     return Verdict(first, second, None, _ordered(claim.kind, lower) if settled else UNRESOLVED)
-  effect = compare(first, second, is_ratio=metric not in _SIGNED)
+  paired = (metric in _PAIRED or claim.first == claim.second) and len(first) == len(second)
+  effect = compare(first, second, is_ratio=metric not in _SIGNED, paired=paired)
   return Verdict(first, second, effect, _agreement(claim.kind, effect))
 
 
-def compare(first: Sequence[float], second: Sequence[float], is_ratio: bool = True) -> Effect:
-  """Compares two runs' metrics by Welch's t interval (Welch 1947), of logarithms for a ratio.
+def compare(
+  first: Sequence[float], second: Sequence[float], is_ratio: bool = True, paired: bool = False
+) -> Effect:
+  """Compares two runs' metrics by Student's t interval, of logarithms for a ratio.
 
   Args:
     first: one finite value a seed, two or more; above zero for a ratio.
-    second: of the other run; seeds need not be as many, and are not paired.
+    second: of the other run.
     is_ratio: whether they are compared by their ratio.
+    paired: whether the interval is that of the seeds' differences, in the order given; otherwise
+      Welch's (1947), and seeds need not be as many.
   """
   ours, theirs = (np.asarray(values, np.float64) for values in (first, second))
   if is_ratio:
     ours, theirs = np.log(ours), np.log(theirs)
-  difference = float(ours.mean() - theirs.mean())
-  shares = np.array([ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)])
-  half = 0.0
-  if shares.sum() > 0:
-    freedom = shares.sum() ** 2 / (shares**2 / [len(ours) - 1, len(theirs) - 1]).sum()
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(shares.sum()))
-  estimate, low, high = (
-    float(np.exp(end)) if is_ratio else end
-    for end in (difference, difference - half, difference + half)
-  )
-  return Effect(estimate, low, high, is_ratio)
+  low = high = difference = float(ours.mean() - theirs.mean())
+  if any(np.ptp(values) > 0 for values in ([ours - theirs] if paired else [ours, theirs])):
+    test = stats.ttest_rel if paired else functools.partial(stats.ttest_ind, equal_var=False)
+    low, high = map(float, test(ours, theirs).confidence_interval(LEVEL))
+  ends = (difference, low, high)
+  return Effect(*((float(np.exp(end)) if is_ratio else end) for end in ends), is_ratio)
 
 
 def _agreement(kind: str, effect: Effect) -> str:

@@ -89,7 +89,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[st
   lines += [
     "",
     "An effect is the first run's metric beside the second's: the ratio of geometric means over "
-    "seeds, or, signed, the difference of means, with Welch's 95 % interval.",
+    f"seeds, or, signed, the difference of means, {claims.INTERVALS}.",
     "",
     "| figure | the supplement says | source | compared | effect [95 %] | seeds | verdict |",
     "|---|---|---|---|---|---|---|",

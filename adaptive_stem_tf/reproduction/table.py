@@ -138,8 +138,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += [_claim(result, row) for row in result["claims"]]
     lines += [
       "",
-      "Effects are ratios of geometric means over seeds, or differences of means (signed), with "
-      "Welch's 95 % interval. What an interval does not settle is unresolved, and so is all with "
+      "Effects are ratios of geometric means over seeds, or differences of means (signed), "
+      f"{claims_lib.INTERVALS}. What an interval does not settle is unresolved, and so is all with "
       f"fewer than {claims_lib.FEWEST_SEEDS} seeds; similar means that all of the interval is "
       f"within a factor of {claims_lib.SIMILAR:g}.",
     ]

@@ -1,5 +1,6 @@
 """The table of figures, the plan made of it, and when numbers agree."""
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -236,6 +237,31 @@ def test_an_effect_is_a_ratio_with_welchs_interval(rng):
   assert effect.is_ratio
 
 
+@pytest.mark.parametrize("metric, paired", [("early", True), ("initial", True), ("test", False)])
+def test_seeds_are_paired_where_runs_of_one_seed_have_much_in_common(rng, metric, paired):
+  seeds = rng.normal(0.0, 0.3, 4)
+  ours, theirs = np.exp(seeds + 0.01 * rng.normal(size=[2, 4]) + [[0.0], [0.1]])
+  verdict = judge(
+    Claim("", "", "lower", "a", "b", metric),
+    {"a": {metric: list(ours)}, "b": {metric: list(theirs)}},
+  )
+  ratios = np.log(ours / theirs)
+  half = stats.t.ppf(0.975, 3) * ratios.std(ddof=1) / 2
+  assert verdict.agreement == ("agrees" if paired else "unresolved")
+  if paired:
+    assert verdict.effect[:3] == pytest.approx(np.exp(ratios.mean() + [0, -half, half]))
+  else:
+    assert verdict.effect == compare(ours, theirs)
+
+
+def test_seeds_that_are_not_as_many_are_not_paired():
+  ours, theirs = [1.0, 1.1, 1.2, 1.0], [1.1, 1.2, 1.3]
+  verdict = judge(
+    Claim("", "", "lower", "a", "b", "early"), {"a": {"early": ours}, "b": {"early": theirs}}
+  )
+  assert verdict.effect == compare(ours, theirs)
+
+
 def test_metrics_that_may_be_negative_are_compared_by_their_difference():
   claim = Claim("", "", "lower", "a", "b", "overfitting")
   ours, theirs = [-0.1, -0.12, -0.11], [0.2, 0.22, 0.25]
@@ -248,20 +274,24 @@ def test_metrics_that_may_be_negative_are_compared_by_their_difference():
 
 
 def test_equal_runs_are_seldom_called_different(rng):
-  """Two seeds settle nothing, three are wrong in 5 % of equal pairs at most."""
-  claim, wrong = Claim("", "", "lower", "a", "b", "test"), {2: 0, 3: 0}
-  for seeds in wrong:
+  """Two seeds settle nothing, three are wrong in 5 % of equal pairs at most, paired or not."""
+  wrong = dict.fromkeys(itertools.product(("test", "early"), (2, 3)), 0)
+  for metric, seeds in wrong:
+    claim = Claim("", "", "lower", "a", "b", metric)
     for _ in range(400):
       ours, theirs = np.exp(0.2 * rng.standard_normal([2, seeds]))
-      verdict = judge(claim, {"a": {"test": list(ours)}, "b": {"test": list(theirs)}})
-      wrong[seeds] += not verdict.agreement.startswith("unresolved")
-  assert wrong[2] == 0 and wrong[3] < 0.08 * 400
+      verdict = judge(claim, {"a": {metric: list(ours)}, "b": {metric: list(theirs)}})
+      wrong[metric, seeds] += not verdict.agreement.startswith("unresolved")
+  assert all(
+    count == 0 if seeds == 2 else count < 0.08 * 400 for (_, seeds), count in wrong.items()
+  )
 
 
 def test_a_claim_may_compare_two_metrics_of_one_run():
   claim = Claim("", "", "lower", "a", "a", "test_half:test")
   verdict = judge(claim, {"a": {"test": [2.0, 2.1, 2.0], "test_half": [1.0, 1.2, 1.1]}})
   assert verdict.agreement == "agrees"
+  assert verdict.effect == compare([1.0, 1.2, 1.1], [2.0, 2.1, 2.0], paired=True)
   assert verdict.effect.estimate == pytest.approx(
     stats.gmean([1.0, 1.2, 1.1]) / stats.gmean([2.0, 2.1, 2.0])
   )
