@@ -27,7 +27,9 @@ _DEFINE: dict[type, Callable[..., Any]] = {
 _OPTIONAL = {
   "tensorflow_datasets": "data sets are built by tensorflow-datasets, which is not installed: pip "
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
-  "--fields."
+  "--fields.",
+  "prometheus_client": "metrics are written by prometheus_client, which is not installed: pip "
+  "install prometheus_client (extra `serving`), or leave out --monitoring_config_file.",
 }
 MISTAKES = (ValueError, FloatingPointError, RuntimeError, OSError)
 

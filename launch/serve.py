@@ -5,9 +5,13 @@
 
 This small server is for tests and for machines without tensorflow_model_server. A
 facility should run that instead (savedmodels/README.md has the commands): it batches
-requests, is faster and has metrics. The second form serves what
+requests, and is faster. The second form serves what
 savedmodels/models.config lists, with its labels. New versions are picked up as they
 appear; SIGTERM and Ctrl-C end the server after the requests that it is answering.
+
+--monitoring_config_file=savedmodels/monitoring.config serves metrics for Prometheus on the
+port of HTTP, under /monitoring/prometheus/metrics, with TensorFlow Serving's names: requests
+by model and status, how long answers took, which versions are loaded (docs/DEPLOYMENT.md).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import threading
 
 from absl import flags
 
-from adaptive_stem_tf.serving import repository, request_tensors, server
+from adaptive_stem_tf.serving import monitoring, repository, request_tensors, server
 from launch import flags as launch_flags
 
 _NAME = flags.DEFINE_string("model_name", "", "name of a single model")
@@ -54,6 +58,12 @@ _MAX_BATCH = flags.DEFINE_integer("max_batch", 1024, "most examples of a request
 _MAX_BYTES = flags.DEFINE_integer(
   "max_bytes", 1 << 26, "most bytes of a request, and of each of its tensors", lower_bound=1
 )
+_MONITORING = flags.DEFINE_string(
+  "monitoring_config_file",
+  None,
+  "file that says whether, and at which path of HTTP, metrics are served for Prometheus, as "
+  "tensorflow_model_server reads it: savedmodels/monitoring.config",
+)
 
 
 def main() -> None:
@@ -65,7 +75,7 @@ def main() -> None:
   stop = threading.Event()
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: stop.set())
-  models = _models()
+  models, metrics = _models(), _metrics_path()
   serving = server.Server(
     models,
     _ADDRESS.value,
@@ -74,7 +84,8 @@ def main() -> None:
     _POLL.value,
     _models,
     request_tensors.Limits(_MAX_BATCH.value, _MAX_BYTES.value),
-  ).start()
+  )
+  serving.monitor(metrics).start()
   try:
     for name in sorted(models):
       for state in serving.servables.status(server.spec(name)):
@@ -85,10 +96,17 @@ def main() -> None:
       f"http://{_ADDRESS.value}:{serving.rest_port}",
       flush=True,
     )
+    if metrics:
+      print(f"Metrics: http://{_ADDRESS.value}:{serving.rest_port}{metrics}", flush=True)
     stop.wait()
   finally:
     serving.stop()
   print("Stopped.")
+
+
+def _metrics_path():
+  """Returns where metrics are served; None for nowhere."""
+  return None if _MONITORING.value is None else monitoring.read(_MONITORING.value)
 
 
 def _models():

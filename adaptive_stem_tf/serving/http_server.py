@@ -13,11 +13,14 @@ import time
 import zlib
 from concurrent import futures
 
+import grpc
 from absl import logging
 
-from adaptive_stem_tf.serving import rest
+from adaptive_stem_tf.serving import monitoring, rest
 from adaptive_stem_tf.serving import servables as servables_lib
 
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+_JSON = "application/json"
 _PATIENCE = 30.0  # s, for a request to come, and for a client to take its answer
 _CONNECTIONS = 32  # at once; others are told to come back
 _LINE = 1 << 10  # bytes, of what says how long a chunk is
@@ -26,6 +29,9 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: c
 
 class HttpServer(http.server.HTTPServer):
   """Answers as `rest` does, in a bounded number of threads.
+
+  Attributes:
+    metrics: of the server, served at their path; None for none.
 
   Args:
     servables: what is served.
@@ -49,6 +55,7 @@ class HttpServer(http.server.HTTPServer):
     connections: int = _CONNECTIONS,
   ):
     self.served, self.patience, self.stopping = servables, patience, False
+    self.metrics: monitoring.Metrics | None = None
     self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
     self._room = threading.Semaphore(connections)
     self._pool = futures.ThreadPoolExecutor(connections, "http")
@@ -121,20 +128,35 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       self.close_connection = True  # where the request ends is not known
       self._send(error.status, {"error": str(error)})
       return
-    if not self.path.lower().startswith("/v1/"):
+    metrics = self.server.metrics
+    if metrics and self.command == "GET" and self.path.split("?")[0] == metrics.path:
+      self._send_bytes(200, "text/plain; version=0.0.4; charset=utf-8", metrics.page())
+    elif not self.path.lower().startswith("/v1/"):
       self._send(404, {"error": f"{self.path} is not here: the API is under /v1/models/."})
-      return
-    self._send(*rest.answer(self.server.served, self.command, self.path, body))
+    else:
+      self._answer(body)
 
   do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
 
   def log_message(self, *arguments):
     """Keeps quiet."""
 
+  def _answer(self, body):
+    began, metrics = time.monotonic(), self.server.metrics
+    answer = rest.answer(self.server.served, self.command, self.path, body)
+    content = json.dumps(answer.content).encode()
+    asked = rest.prediction_of(self.command, self.path)
+    if metrics and asked:
+      code = _CODES.get(answer.code, "UNKNOWN")
+      metrics.record(*asked, "REST", code, time.monotonic() - began)
+    self._send_bytes(answer.status, _JSON, content)
+
   def _send(self, status, answer):
-    content = json.dumps(answer).encode()
+    self._send_bytes(status, _JSON, json.dumps(answer).encode())
+
+  def _send_bytes(self, status, kind, content):
     self.send_response(status)
-    self.send_header("Content-Type", "application/json")
+    self.send_header("Content-Type", kind)
     self.send_header("Content-Length", str(len(content)))
     if self.server.stopping:
       self.close_connection = True

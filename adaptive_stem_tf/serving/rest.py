@@ -9,7 +9,7 @@ takes one tensor); column format: `inputs`, one object of whole tensors. Errors 
 import json
 import re
 import urllib.parse
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -42,20 +42,32 @@ def signatures_of(version: servables_lib.Version) -> get_model_metadata_pb2.Sign
   return described
 
 
-def answer(
-  served: servables_lib.Servables, method: str, path: str, body: bytes
-) -> tuple[int, dict[str, Any]]:
-  """Returns the HTTP status and the JSON that answer a request; whatever it asks for, this does not
-  fail.
-  """
+class Answer(NamedTuple):
+  """What a request is answered."""
+
+  status: int  # of HTTP
+  code: int  # TensorFlow's, which is gRPC's
+  content: dict[str, Any]  # JSON
+
+
+def answer(served: servables_lib.Servables, method: str, path: str, body: bytes) -> Answer:
+  """Returns the answer to a request; whatever it asks for, this does not fail."""
   try:
-    return 200, _get(served, path) if method == "GET" else _post(served, method, path, body)
+    content = _get(served, path) if method == "GET" else _post(served, method, path, body)
   except contract.ContractError as error:
-    return 400, {"error": str(error)}
+    return Answer(400, tf.errors.INVALID_ARGUMENT, {"error": str(error)})
   except tf.errors.OpError as error:
-    return _HTTP.get(error.error_code, 500), {"error": error.message}
+    status = _HTTP.get(error.error_code, 500)
+    return Answer(status, error.error_code, {"error": error.message})
   except Exception as error:  # an answer, rather than a connection that drops
-    return 500, {"error": f"{type(error).__name__}: {error}"}
+    return Answer(500, tf.errors.INTERNAL, {"error": f"{type(error).__name__}: {error}"})
+  return Answer(200, tf.errors.OK, content)
+
+
+def prediction_of(method: str, path: str) -> tuple[str, str] | None:
+  """Returns the model and the verb of a request for predictions; None for any other."""
+  match = _PREDICT.fullmatch(path) if method == "POST" else None
+  return (urllib.parse.unquote(match[1]), match[4].lower()) if match else None
 
 
 def _get(served, path):

@@ -5,9 +5,10 @@ metrics. What gRPC and HTTP share is here; `server` and `rest` translate. Failur
 TensorFlow's errors (NotFoundError, InvalidArgumentError, ...), whose codes are gRPC's.
 """
 
+import collections
 import pathlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -115,6 +116,7 @@ class Servables:
     self._lock = threading.Lock()
     self._models = models
     self._versions: dict[str, dict[int, Version]] = {name: {} for name in models}
+    self._loads: collections.Counter[tuple[str, bool]] = collections.Counter()
     self.refresh()
 
   def refresh(self, models: Mapping[str, Any] | None = None) -> None:
@@ -139,13 +141,18 @@ class Servables:
     known = self._versions.get(name, {})
     wanted = _wanted(model)
     new = {
-      number: known[number] if self._is_good(known.get(number), folder) else Version(folder)
+      number: known[number] if self._is_good(known.get(number), folder) else self._new(folder)
       for number, folder in wanted.items()
     }
     # The newest that answers stays until another does.
     if not any(not version.error for version in new.values()):
       new |= {number: version for number, version in known.items() if not version.error}
     return new
+
+  def _new(self, folder):
+    version = Version(folder)
+    self._loads[str(folder), not version.error] += 1
+    return version
 
   def _is_good(self, version, folder):
     """Returns whether a version is loaded, or would fail again: it may have been half copied."""
@@ -195,6 +202,18 @@ class Servables:
     if not chosen:
       raise tf.errors.NotFoundError(None, None, self._not_found(spec.name, number))
     return [_state(version) for version in sorted(chosen, key=lambda version: -version.number)]
+
+  def has_model(self, name: str) -> bool:
+    """Returns whether a model of that name is to be served."""
+    return name in self._versions
+
+  def versions(self) -> list[tuple[str, Version]]:
+    """Returns every version that is to be served, with its model's name."""
+    return [(name, one) for name, versions in self._versions.items() for one in versions.values()]
+
+  def loads(self) -> Iterable[tuple[tuple[str, bool], int]]:
+    """Returns how often loading each folder NAME/VERSION succeeded (True), and failed (False)."""
+    return list(self._loads.items())
 
   def _number(self, spec):
     choice = spec.WhichOneof("version_choice")

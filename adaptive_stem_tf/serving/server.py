@@ -1,11 +1,13 @@
 """A small server of TensorFlow Serving's API, over gRPC and HTTP.
 
 For tests and for machines without tensorflow_model_server, which a facility should run
-instead: it batches requests, is faster and has metrics. Offered: Predict and
-GetModelMetadata of PredictionService, GetModelStatus of ModelService, and their HTTP forms.
+instead: it batches requests, and is faster. Offered: Predict and
+GetModelMetadata of PredictionService, GetModelStatus of ModelService, and their HTTP forms;
+metrics for Prometheus.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any
@@ -22,7 +24,7 @@ from tensorflow_serving.apis import (
   prediction_service_pb2_grpc,
 )
 
-from adaptive_stem_tf.serving import http_server, request_tensors, rest
+from adaptive_stem_tf.serving import http_server, monitoring, request_tensors, rest
 from adaptive_stem_tf.serving import servables as servables_lib
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -79,8 +81,9 @@ class Server:
       ],
       maximum_concurrent_rpcs=_MOST_CALLS,
     )
+    self._predictions = _Predictions(self.servables)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-      _Predictions(self.servables), self._grpc
+      self._predictions, self._grpc
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self.servables), self._grpc)
     try:
@@ -97,6 +100,19 @@ class Server:
       threading.Thread(target=target, daemon=True)
       for target in (self._rest.serve_forever, self._poll)
     ]
+
+  def monitor(self, path: str | None) -> "Server":
+    """Counts what it answers, and serves metrics at a path of HTTP; call this before `start`.
+
+    Args:
+      path: None for no metrics.
+
+    Raises:
+      ModuleNotFoundError: without prometheus_client.
+    """
+    if path:
+      self._predictions.metrics = self._rest.metrics = monitoring.Metrics(self.servables, path)
+    return self
 
   def start(self) -> "Server":
     """Begins to answer."""
@@ -131,10 +147,12 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
   def __init__(self, servables: servables_lib.Servables):
     self._servables = servables
+    self.metrics: monitoring.Metrics | None = None
 
   def Predict(self, request, context):  # noqa: N802 - the protocol's name
     """Answers with the outputs of a signature."""
-    return _answered(context, lambda: self._predict(request))
+    ask = lambda: self._predict(request)
+    return self._recorded(context, "Predict", request.model_spec, ask)
 
   def GetModelMetadata(self, request, context):  # noqa: N802
     """Answers with the signatures of a version."""
@@ -142,17 +160,29 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
   def Classify(self, request, context):  # noqa: N802
     """Refuses the request: the models that are served are for Predict."""
-    return _answered(context, lambda: self._no_examples(request.model_spec, "classify"))
+    ask = lambda: self._no_examples(request.model_spec, "classify")
+    return self._recorded(context, "Classify", request.model_spec, ask)
 
   def Regress(self, request, context):  # noqa: N802
     """Refuses the request: the models that are served are for Predict."""
-    return _answered(context, lambda: self._no_examples(request.model_spec, "regress"))
+    ask = lambda: self._no_examples(request.model_spec, "regress")
+    return self._recorded(context, "Regress", request.model_spec, ask)
 
   def MultiInference(self, request, context):  # noqa: N802
     """Refuses the request: the models that are served are for Predict."""
     tasks = request.tasks
     spec = tasks[0].model_spec if tasks else model_pb2.ModelSpec()
-    return _answered(context, lambda: self._no_examples(spec, "multi-inference"))
+    ask = lambda: self._no_examples(spec, "multi-inference")
+    return self._recorded(context, "MultiInference", spec, ask)
+
+  def _recorded(self, context, api, spec, function):
+    began = time.monotonic()
+
+    def record(code):
+      if self.metrics:
+        self.metrics.record(spec.name, api, "GRPC", code.name, time.monotonic() - began)
+
+    return _answered(context, function, record)
 
   def _no_examples(self, spec, method):
     self._servables.find(spec)
@@ -214,14 +244,17 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     )
 
 
-def _answered(context, function):
+def _answered(context, function, record=lambda code: None):
   """Returns what a function returns; its failure becomes the call's, and the server stays up."""
   try:
-    return function()
+    answer = function()
+    record(grpc.StatusCode.OK)
+    return answer
   except tf.errors.OpError as error:
     code, said = _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message
   except Exception as error:
     code, said = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+  record(code)
   return context.abort(code, said)
 
 

@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 
-from adaptive_stem_tf.serving import extra, repository
+from adaptive_stem_tf.serving import extra, monitoring, repository
 from tests import tiny
 from tests.launch import commands
 from tests.unit.serving.conftest import free_port, wait_until
@@ -48,6 +49,7 @@ def serving(exported):
       f"--port={ports[0]}",
       f"--rest_api_port={ports[1]}",
       "--threads=1",
+      "--monitoring_config_file=savedmodels/monitoring.config",
       "--file_system_poll_wait_seconds=0.1",
     ],
     cwd=ROOT,
@@ -132,6 +134,10 @@ def test_a_file_is_scanned_over_the_network(serving, protocol, images_file, tmp_
   np.testing.assert_allclose(results["steps"], results["scan"], atol=1e-4)
   ended = ask("--status", "--version=7")
   assert ended.code == 1 and "no version 7" in ended.err
+  url = f"{serving['http'].removeprefix('--server=')}{monitoring.PATH}"
+  assert ':tensorflow:serving:request_count{model_name="tiny",status="OK"}' in (
+    requests.get(url, timeout=60).text
+  )
 
 
 def test_queries_that_make_no_sense_are_refused():
@@ -154,6 +160,11 @@ def test_queries_that_make_no_sense_are_refused():
     ((), "give either --model_name and --model_base_path, or --repository"),
     (("--model_name=a", "--model_base_path=nowhere"), "is no folder"),
     (("--repository=nowhere",), "models.config"),
+    (("--repository=savedmodels", "--monitoring_config_file=nowhere"), "nowhere: "),
+    (
+      ("--repository=savedmodels", "--monitoring_config_file=savedmodels/models.config"),
+      "is no configuration of monitoring",
+    ),
   ],
 )
 def test_servers_of_nothing_are_refused(flags, said):
@@ -166,3 +177,11 @@ def test_servers_of_nothing_are_refused(flags, said):
     for number, handler in before.items():
       signal.signal(number, handler)
   assert ended.code == 1 and said in ended.err
+
+
+def test_metrics_without_prometheus_client_say_what_to_install(monkeypatch):
+  monkeypatch.setitem(sys.modules, "prometheus_client", None)
+  test_servers_of_nothing_are_refused(
+    ("--repository=savedmodels", "--monitoring_config_file=savedmodels/monitoring.config"),
+    "pip install prometheus_client (extra `serving`)",
+  )
