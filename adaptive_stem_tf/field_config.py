@@ -93,10 +93,15 @@ class FieldScanConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class FieldNetworks(Section):
-  """Sizes of the networks."""
+  """Sizes of the networks, and where generator and actor start."""
 
   generator_channels: int = field(16, "channels of the generator at half resolution", minimum=1)
   policy_channels: int = field(32, "channels of actor and critic", minimum=1)
+  start_from: str = field(
+    "",
+    "run, or exported model NAME/VERSION, of whole fields whose generator and actor training "
+    "starts from, with its sizes and scans: to go on with your own micrographs",
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +134,12 @@ class FieldOptimisation(Section):
 
   iterations: int = field(6000, "training iterations, N", minimum=1)
   batch_size: int = field(4, "fields scanned per iteration", minimum=1)
-  generator_rate: float = field(2e-3, "initial learning rate of the generator", minimum=0.0)
+  generator_rate: float = field(
+    2e-3,
+    "initial learning rate of the generator; 0 keeps that of --start_from, so that decisions alone "
+    "are learnt",
+    minimum=0.0,
+  )
   actor_rate: float = field(5e-4, "initial learning rate of the actor", minimum=0.0)
   critic_rate: float = field(1e-3, "initial learning rate of the critic", minimum=0.0)
   generator_first: float = field(
@@ -178,3 +188,14 @@ class FieldExperiment(Composite):
       raise ValueError(
         f"capacity={capacity} and batch_size={batch} disagree: the replay holds at least one batch."
       )
+    if not self.optimisation.generator_rate:
+      if not self.networks.start_from:
+        raise ValueError(
+          "generator_rate=0 keeps a generator that has learnt nothing: say by --start_from=MODEL "
+          "which generator to keep."
+        )
+      if self.optimisation.generator_first:
+        raise ValueError(
+          f"generator_rate=0 and generator_first={self.optimisation.generator_first} disagree: "
+          "nothing would be learnt while the generator learns alone. Add --generator_first=0."
+        )

@@ -38,6 +38,16 @@ def make_networks(experiment: field_config.FieldExperiment) -> FieldNetworks:
   return networks
 
 
+def start(
+  networks: FieldNetworks, generator: field_generator.FieldGenerator, actor: field_actor.FieldActor
+) -> None:
+  """Has training start from a generator and an actor that have learnt; the critic stays new."""
+  for made in (networks.generator, networks.average_generator):
+    targets.copy(generator, made)
+  for made in (networks.actor, networks.average_actor):
+    targets.copy(actor, made)
+
+
 def make_generator(
   experiment: field_config.FieldExperiment, weights: initialisers.Weights, name: str = "generator"
 ) -> field_generator.FieldGenerator:

@@ -145,7 +145,11 @@ class FieldLearner(base.BaseLearner):
     scene = self._scene(crops, transform)
     trajectory = self._scan(scene)
     self.replay.add(self._scans(trajectory, scene))
-    ratio, uncertainty, generator_norm = self._learn_completion(scene, trajectory.masks)
+    if self.experiment.optimisation.generator_rate:
+      ratio, uncertainty, generator_norm = self._learn_completion(scene, trajectory.masks)
+    else:
+      losses = self._completion_losses(trajectory.completion, scene.target)
+      ratio, uncertainty, generator_norm = *map(tf.reduce_mean, losses), tf.constant(0.0)
     critic_loss, correlation, gain, critic_norm, actor_norm = self._learn_decisions(
       self.replay.sample(self.experiment.replay.replayed, self.stream(Purpose.SAMPLING))
     )
@@ -251,13 +255,16 @@ class FieldLearner(base.BaseLearner):
     mask = tf.gather_nd(masks, tf.stack([tf.minimum(which, last), tf.range(batch)], -1))
     with tf.GradientTape() as tape:
       completion = self.generator(scene.measured * mask, mask)
-      squared = tf.square(completion.mean - scene.target)
-      plain = tf.reduce_mean(tf.square(completion.plain - scene.target), [1, 2, 3])
-      ratio = field_losses.relative_log_error(tf.reduce_mean(squared, [1, 2, 3]), plain)
-      uncertainty = field_losses.uncertainty_loss(completion.log_variance, squared)
-      loss = tf.reduce_mean(ratio) + 0.2 * tf.reduce_mean(uncertainty)
-    norm = self._apply(0, self.generator, tape, loss)
-    return tf.reduce_mean(ratio), tf.reduce_mean(uncertainty), norm
+      ratio, uncertainty = map(tf.reduce_mean, self._completion_losses(completion, scene.target))
+      loss = ratio + 0.2 * uncertainty
+    return ratio, uncertainty, self._apply(0, self.generator, tape, loss)
+
+  def _completion_losses(self, completion, target):
+    """Returns the log of errors over those of the interpolation, and losses of uncertainty."""
+    squared = tf.square(completion.mean - target)
+    plain = tf.reduce_mean(tf.square(completion.plain - target), [1, 2, 3])
+    ratio = field_losses.relative_log_error(tf.reduce_mean(squared, [1, 2, 3]), plain)
+    return ratio, field_losses.uncertainty_loss(completion.log_variance, squared)
 
   def _learn_decisions(self, scans):
     """Trains critic and actor by recurrent deterministic policy gradients (SI eq. S1)."""
@@ -293,7 +300,8 @@ class FieldLearner(base.BaseLearner):
     # Young averages follow quickly: (1 + t) / (10 + t), at most the decay.
     count = tf.cast(self.iteration, tf.float32)
     decay = tf.minimum(self.experiment.optimisation.average_decay, (1 + count) / (10 + count))
-    targets.move(self.generator, self.average_generator, decay)
+    if self.experiment.optimisation.generator_rate:  # a mean of equal numbers is rounded
+      targets.move(self.generator, self.average_generator, decay)
     targets.move(self.actor, self.average_actor, decay)
 
   def _empty_scans(self):

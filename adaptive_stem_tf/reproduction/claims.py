@@ -102,8 +102,8 @@ def compare(
   if any(np.ptp(values) > 0 for values in ([ours - theirs] if paired else [ours, theirs])):
     test = stats.ttest_rel if paired else functools.partial(stats.ttest_ind, equal_var=False)
     low, high = map(float, test(ours, theirs).confidence_interval(LEVEL))
-  ends = (difference, low, high)
-  return Effect(*((float(np.exp(end)) if is_ratio else end) for end in ends), is_ratio)
+  end = (lambda value: float(np.exp(value))) if is_ratio else float
+  return Effect(end(difference), end(low), end(high), is_ratio)
 
 
 def _agreement(kind: str, effect: Effect) -> str:

@@ -6,13 +6,16 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config
+from adaptive_stem_tf import field_config, integrity
 from adaptive_stem_tf.fields.rounds import Policy
 from adaptive_stem_tf.fields.state import FEATURES, Cells, Completion
 from adaptive_stem_tf.learning import field_agent
 from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
+
+_GRAPH = "saved_model.pb"
+_VARIABLES = pathlib.Path("variables", "variables")
 
 
 class FieldModel(Protocol):
@@ -86,3 +89,46 @@ def restore(workdir: str | os.PathLike, step: int | None = None) -> Restored:
     average_actor=model.actor,
   )
   return Restored(model, iteration)
+
+
+def read_experiment(place: str | os.PathLike) -> field_config.FieldExperiment:
+  """Returns the configuration of a run, or of an exported model NAME/VERSION, of whole fields.
+
+  Raises:
+    ValueError: if the folder holds neither.
+  """
+  folder = pathlib.Path(place)
+  if not _is_exported(folder):
+    return workdir_lib.read_config(folder, field_config.FieldExperiment)
+  try:
+    text = (folder / integrity.FOLDER / integrity.CONFIG).read_text()
+    return field_config.FieldExperiment.from_json(text)
+  except (OSError, ValueError, TypeError, KeyError) as error:
+    raise ValueError(
+      f"{folder} is no exported model of whole fields ({error}): name one that launch.export wrote "
+      "of a run of launch.train_fields, or the run."
+    ) from None
+
+
+def load(place: str | os.PathLike) -> TrainedModel:
+  """Returns what a run trained, or the networks of an exported model NAME/VERSION.
+
+  Raises:
+    ValueError: if the folder holds neither.
+    integrity.DamagedModelError: if an exported model's files are not those that were exported.
+    checkpoint.CheckpointError: if a run holds no checkpoint that can be read.
+  """
+  folder = pathlib.Path(place)
+  if not _is_exported(folder):
+    return restore(folder).model
+  integrity.check(folder)
+  model = TrainedModel(read_experiment(folder))
+  # ServedFields, which is exported, keeps the networks under this name.
+  networks = tf.train.Checkpoint(generator=model.generator, actor=model.actor)
+  reader = tf.train.Checkpoint(model=networks)
+  reader.read(str(folder / _VARIABLES)).assert_existing_objects_matched()
+  return model
+
+
+def _is_exported(folder):
+  return (folder / _GRAPH).is_file()

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf.micrographs import field_set
+from adaptive_stem_tf.training import field_model
 from launch import field_data
+from tests import exports as exports_lib
 from tests.launch import commands
 from tests.launch.test_train import same_run
 
@@ -68,6 +70,37 @@ def test_a_run_is_stopped_resumed_as_if_it_had_not_been_and_refused_on_other_fie
   field_set.write(other, [-field for field in loaded.fields], loaded.entries)
   refused = train(run, other)
   assert refused.code == 1 and "fields is" in refused.err
+
+
+def test_decisions_are_learnt_anew_with_the_generator_of_an_exported_model(
+  eagerly, exports, tmp_path, fields
+):
+  """It has the model's sizes and rounds; its generator stays, its actor learns from the model's."""
+  model, run = exports(exports_lib.FIELDS), tmp_path / "run"
+  decisions = {"generator_rate": 0, "generator_first": 0, "actor_from": 0, "start_from": model}
+  sizes = {name: TINY[name] for name in ("generator_channels", "policy_channels", "rounds")}
+  wrong = train(run, fields, iterations=2, **decisions, generator_channels=5)
+  assert wrong.code == 1 and "leave --generator_channels out" in wrong.err
+  flags = [flag for flag in arguments(run, fields, iterations=2, **decisions)
+           if flag.split("=")[0].removeprefix("--") not in sizes]  # fmt: skip
+  ended = commands.launch("train_fields", *flags)
+  assert ended.code == 0, ended.err
+  assert f"Starting from the generator and the actor of {model}" in ended.out
+  started, trained = exports_lib.trained_fields(), field_model.restore(run).model
+  assert trained.experiment.flat()["rounds"] == started.rounds
+  same = lambda name: all(
+    np.array_equal(one, other)
+    for one, other in zip(getattr(trained, name).variables, getattr(started, name).variables)
+  )
+  assert same("generator") and not same("actor")
+  change = max(
+    np.abs(one - other).max()
+    for one, other in zip(trained.actor.variables, started.actor.variables, strict=True)
+  )
+  assert change < 0.02  # two small steps away from the model's
+  # Called again, it goes on from its own networks.
+  again = commands.launch("train_fields", f"--workdir={run}", "--noprogress")
+  assert again.code == 0 and "Starting" not in again.out and "Resuming" in again.out, again.err
 
 
 @pytest.mark.slow

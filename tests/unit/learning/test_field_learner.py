@@ -38,6 +38,55 @@ def test_training_is_resumed_bit_for_bit_in_the_graph_that_is_traced_once(tmp_pa
   assert resume(tmp_path).traces == 1
 
 
+def test_a_generator_is_kept_while_decisions_are_learnt(eagerly):
+  changes = {
+    "generator_rate": 0.0,
+    "generator_first": 0.0,
+    "actor_from": 0.0,
+    "start_from": "a run",
+  }
+  learner = tiny.field_learner(**changes)
+  kept = [variable.numpy() for variable in learner.generator.variables]
+  networks = (learner.actor, learner.critic)
+  before = [variable.numpy() for network in networks for variable in network.trainable_variables]
+  metrics = [learner.step(draw(number)) for number in range(2)][-1]
+  for network in (learner.generator, learner.average_generator):
+    for variable, was in zip(network.variables, kept, strict=True):
+      np.testing.assert_array_equal(variable, was, err_msg=variable.name)
+  after = [variable.numpy() for network in networks for variable in network.trainable_variables]
+  assert sum(not np.array_equal(*pair) for pair in zip(before, after)) > 0.9 * len(before)
+  # A new generator adds nothing to the interpolation; its uncertainty is that of the contrast.
+  assert float(metrics.generator_ratio) == pytest.approx(0.0, abs=1e-5)
+  assert metrics.generator_gradient == 0
+  assert metrics.uncertainty_loss != 0
+
+
+@pytest.mark.parametrize(
+  "changes, said",
+  [
+    ({"generator_first": 0.0}, "--start_from=MODEL"),
+    ({"generator_first": 0.5, "start_from": "a run"}, "--generator_first=0"),
+  ],
+)
+def test_a_generator_that_is_kept_has_to_have_learnt(changes, said):
+  with pytest.raises(ValueError, match=said):
+    tiny.field_experiment(generator_rate=0.0, **changes)
+
+
+def test_training_starts_from_a_generator_and_an_actor():
+  experiment = tiny.field_experiment(seed=3)
+  networks = field_agent.make_networks(experiment)
+  other = field_agent.make_networks(tiny.field_experiment(seed=4))
+  critic = [variable.numpy() for variable in networks.critic.variables]
+  field_agent.start(networks, other.generator, other.actor)
+  for name in ("generator", "actor"):
+    for made in (getattr(networks, name), getattr(networks, f"average_{name}")):
+      for one, wanted in zip(made.variables, getattr(other, name).variables, strict=True):
+        np.testing.assert_array_equal(one, wanted, err_msg=one.name)
+  for variable, was in zip(networks.critic.variables, critic):
+    np.testing.assert_array_equal(variable, was)
+
+
 def test_the_seed_decides_weights():
   actors = [field_agent.make_networks(tiny.field_experiment(seed=seed)).actor for seed in (0, 1)]
   first, other = (np.concatenate([np.ravel(v) for v in actor.variables]) for actor in actors)

@@ -1,13 +1,16 @@
 """A run of whole fields is restored as what evaluates it: the soft copies."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config
+from adaptive_stem_tf import field_config, integrity
 from adaptive_stem_tf.fields.state import FEATURES, Cells
 from adaptive_stem_tf.learning import field_agent, field_learner
 from adaptive_stem_tf.training import checkpoint, field_model, workdir
+from tests import exports as exports_lib
 
 SIZES = {
   "generator_channels": 2,
@@ -48,6 +51,36 @@ def test_soft_copies_are_restored(learner, tmp_path, rng):
   state = model.initial_state(1, 5, 9)
   for one, other in zip(model.policy(cells, state), learner.average_actor(cells, state)):
     np.testing.assert_array_equal(one, other)
+
+
+def test_an_exported_model_has_the_networks_that_were_exported(exports):
+  wanted = exports_lib.trained_fields()
+  made = field_model.load(exports(exports_lib.FIELDS))
+  assert made.experiment == wanted.experiment
+  for one, other in zip(made.variables, wanted.variables, strict=True):
+    np.testing.assert_array_equal(one, other, err_msg=one.name)
+
+
+def test_a_run_is_loaded_like_an_exported_model(learner, tmp_path):
+  made = field_model.load(tmp_path)
+  assert field_model.read_experiment(tmp_path) == made.experiment
+  for name in ("generator", "actor"):
+    theirs = getattr(learner, f"average_{name}")
+    for one, other in zip(getattr(made, name).variables, theirs.variables, strict=True):
+      np.testing.assert_array_equal(one, other, err_msg=one.name)
+
+
+def test_a_damaged_export_is_refused(exports, tmp_path):
+  shutil.copytree(exports(exports_lib.FIELDS), tmp_path / "1")
+  weights = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+  weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+  with pytest.raises(integrity.DamagedModelError, match="variables.data"):
+    field_model.load(tmp_path / "1")
+
+
+def test_an_exported_model_of_paths_is_no_model_of_fields(exports):
+  with pytest.raises(ValueError, match="no exported model of whole fields"):
+    field_model.read_experiment(exports("lstm"))
 
 
 def test_a_workdir_of_something_else_is_refused(tmp_path):
