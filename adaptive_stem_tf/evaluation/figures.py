@@ -67,11 +67,14 @@ def learning_curves(
     axes.plot(*_thinned(iterations, values), color="0.85", linewidth=0.7)
     axes.plot(*_thinned(iterations, boxcar(values, weights, width)), color="C0", linewidth=1.5)
     axes.set(xlabel="iteration", ylabel=label)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     if (values > 0).all():
       axes.set_yscale("log")
       for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis_formatter(PlainLog())
       axes.set_ylim(top=2 * np.quantile(values[len(values) // 50 :], 0.99))
+    elif (values >= 0).all():
+      axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # a line at 0 is seen above the axis
   canvas.suptitle(f"{title} ({width:.0f} iteration boxcar)")
   return canvas
 
