@@ -18,7 +18,8 @@ never waits.
 
 --normalise says which intensities become the model's [-1, 1]: `measured`, the range of the
 first segment; LOW,HIGH, a calibration of black and white; `image` (file: only) the window's
-own range, as in training, which a microscope cannot know.
+own range, as in training, which a microscope cannot know. --calibration=FILE of
+launch.calibrate says it, and how the scan is mirrored and turned, and how wide it is.
 
 The model's fast path (launch.export --litert) runs in LiteRT where that is installed: a decision
 takes a small part of the time that it takes TensorFlow, and the directions are the same but for

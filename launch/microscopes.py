@@ -11,6 +11,7 @@ from absl import flags
 from adaptive_stem_tf import intensities, microscope_config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving import image_scan
+from adaptive_stem_tf.serving.live import calibration as calibration_lib
 from adaptive_stem_tf.serving.live import (
   deciding,
   field,
@@ -20,6 +21,7 @@ from adaptive_stem_tf.serving.live import (
   nion_swift,
   open_beam,
   open_beam_commands,
+  orientation,
   twin,
   usim,
 )
@@ -59,6 +61,7 @@ _OF_ALL = (
   "dwell_us",
   "pixel_size_nm",
   "normalise",
+  "calibration",
   "max_beam_us",
   "max_us_per_px",
   "max_seconds",
@@ -136,6 +139,12 @@ def define() -> None:
     "measured",
     "which intensities become [-1, 1]: measured, LOW,HIGH, or image (file: only)",
   )
+  flags.DEFINE_string(
+    "calibration",
+    None,
+    "file of launch.calibrate: black and white, mirror and turn, width; in place of --normalise "
+    "and --full_field_nm",
+  )
   for name, (default, text) in _NUMBERS.items():
     flags.DEFINE_float(name, default, text, lower_bound=0.0)
   for name, (pair, text) in _LISTS.items():
@@ -188,16 +197,19 @@ class Opened:
         f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {wanted} "
         "only; leave it out."
       )
-    subject = make(rest, size)
+    known = calibration()
+    lies = known.orientation if known else orientation.Orientation()
+    room = lies.room(size)
+    subject = make(rest, room, known)
     if not FLAGS.dry_run:
       limits = guard.Limits(FLAGS.max_beam_us, FLAGS.max_us_per_px, FLAGS.max_seconds)
       try:
-        scope = guard.Guarded(subject.scope, size, limits, FLAGS.segment_log)
+        scope = guard.Guarded(subject.scope, room, limits, FLAGS.segment_log)
       except BaseException:
         subject.scope.close()
         raise
       subject = subject._replace(scope=scope)
-    self._subject = subject
+    self._subject = _oriented(subject, lies, size) if lies else subject
 
   def __enter__(self) -> Subject:
     return self._subject
@@ -210,8 +222,17 @@ class Opened:
         raise
 
 
+def _oriented(subject: Subject, lies: orientation.Orientation, size: int) -> Subject:
+  """Returns a microscope that is given positions as its own software shows them."""
+  truth = None if subject.truth is None else lies.view(subject.truth, size)
+  # What is turned has no corner in the file.
+  scope = orientation.Oriented(subject.scope, lies, size)
+  return subject._replace(scope=scope, truth=truth, origin=(0, 0))
+
+
 def told_dry_run(scope: microscope.Microscope) -> bool:
   """Returns whether nothing was sent, and then tells what would have been."""
+  scope = scope.scope if isinstance(scope, orientation.Oriented) else scope
   if not isinstance(scope, guard.DryRun):
     return False
   print(scope.told())
@@ -220,15 +241,43 @@ def told_dry_run(scope: microscope.Microscope) -> bool:
 
 def settings() -> dict[str, Any]:
   """Returns what the summary says of the flags."""
-  return {"microscope": FLAGS.microscope, "normalise": FLAGS.normalise}
+  known = calibration()
+  normalise = str(normalisation()) if known else FLAGS.normalise
+  told = {"microscope": FLAGS.microscope, "normalise": normalise}
+  return told | ({"calibration": dataclasses.asdict(known)} if known else {})
+
+
+def calibration() -> calibration_lib.Calibration | None:
+  """Returns what --calibration says; None without it.
+
+  Raises:
+    ValueError: if it is of another kind of microscope, or flags say the same.
+  """
+  if FLAGS.calibration is None:
+    return None
+  known = calibration_lib.read(FLAGS.calibration)
+  kind = lambda name: name.partition(":")[0]
+  if kind(known.microscope) != kind(FLAGS.microscope):
+    raise ValueError(
+      f"calibration={FLAGS.calibration} is of {known.microscope}, and microscope="
+      f"{FLAGS.microscope}: calibrate this one with launch.calibrate."
+    )
+  said = ["normalise"] + ["full_field_nm"] * (known.full_field_nm is not None)
+  for name, value in launch_flags.given(said).items():
+    raise ValueError(
+      f"{name}={value} and calibration={FLAGS.calibration} disagree: both say it; leave one out."
+    )
+  return known
 
 
 def normalisation() -> intensities.Normalisation:
-  """Returns what --normalise asks for.
+  """Returns what --normalise, or --calibration, asks for.
 
   Raises:
     ValueError: if it is no range, or not one that can be known.
   """
+  if known := calibration():
+    return intensities.Normalisation("known", known.black, known.white)
   normalisation = intensities.Normalisation.parse(FLAGS.normalise)
   if normalisation.kind == "image" and not FLAGS.microscope.startswith("file:"):
     raise ValueError(
@@ -246,7 +295,12 @@ def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.
   return deciding.Simulated(follows, scope.clock, (lambda _: fixed) if fixed else None)
 
 
-def _twin(path: str, size: int) -> Subject:
+def _length_scale(known: calibration_lib.Calibration | None) -> float:
+  """Returns true lengths over those that a microscope says."""
+  return (known and known.length_scale) or 1.0
+
+
+def _twin(path: str, size: int, known: calibration_lib.Calibration | None) -> Subject:
   if FLAGS.real_time and FLAGS.decision_us:
     raise ValueError(
       f"real_time=True and decision_us={FLAGS.decision_us:g} disagree: in real time a decision "
@@ -256,6 +310,7 @@ def _twin(path: str, size: int) -> Subject:
   image, pixel, about, _ = micrograph_file.read(
     path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm
   )
+  pixel = pixel and pixel * _length_scale(known)
   row, column = image_scan.window_corner(image.shape, size, window)
   faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, _system(pixel), FLAGS.twin_seed)
   truth = image[row : row + size, column : column + size]
@@ -301,16 +356,18 @@ def _drift(pixel_size_nm: float | None) -> tuple[float, float]:
   return float(row), float(column)
 
 
-def _beam(place: str, size: int) -> Subject:
+def _beam(place: str, size: int, known: calibration_lib.Calibration | None) -> Subject:
   host, _, port = place.rpartition(":")
   if not host or not port.isdigit():
     raise ValueError(f"microscope=obi:{place} names no peer: give obi:HOST:PORT.")
-  if FLAGS.pixel_size_nm is None or FLAGS.full_field_nm is None:
+  full = (known and known.full_field_nm) or FLAGS.full_field_nm
+  if FLAGS.pixel_size_nm is None or full is None:
     raise ValueError(
-      "obi: needs --pixel_size_nm, the side of a network px, and --full_field_nm, the width that "
-      "the scan generator's whole range covers: without them nobody knows where the beam would go."
+      "obi: needs --pixel_size_nm, the side of a network px, and --full_field_nm (or a "
+      "--calibration), the width that the scan generator's whole range covers: without them nobody "
+      "knows where the beam would go."
     )
-  where = field.Field(size, FLAGS.pixel_size_nm, FLAGS.full_field_nm, _pair("field_centre_nm"))
+  where = field.Field(size, FLAGS.pixel_size_nm, full, _pair("field_centre_nm"))
   bits = open_beam.SIXTEEN_BIT if FLAGS.sample_bits == "16" else open_beam.EIGHT_BIT
   if FLAGS.dry_run:
     dwell = open_beam_commands.cycles_of(FLAGS.dwell_us) * open_beam_commands.CYCLE_US
@@ -325,14 +382,14 @@ def _beam(place: str, size: int) -> Subject:
     "blanker_us": beam.rise,
     "blanker": FLAGS.blanker,
     "heartbeat_ms": FLAGS.heartbeat_ms,
-    "full_field_nm": FLAGS.full_field_nm,
+    "full_field_nm": full,
     "first_code": where.first.tolist(),
     "last_code": where.last.tolist(),
   }
   return Subject(scope, None, (0, 0), FLAGS.pixel_size_nm, about)
 
 
-def _swift(name: str, size: int) -> Subject:
+def _swift(name: str, size: int, known: calibration_lib.Calibration | None) -> Subject:
   if name != "usim":
     raise ValueError(
       f"microscope=swift:{name} is unknown: give swift:usim, Nion Swift's simulated microscope; an "
@@ -340,7 +397,9 @@ def _swift(name: str, size: int) -> Subject:
     )
   if FLAGS.pixel_size_nm is None:
     raise ValueError("swift: needs --pixel_size_nm, the side of a network px.")
-  where = nion_swift.SwiftField(size, FLAGS.pixel_size_nm, _pair("field_centre_nm"))
+  said = 1 / _length_scale(known)  # lengths, as Swift says them
+  row, column = (said * value for value in _pair("field_centre_nm"))
+  where = nion_swift.SwiftField(size, said * FLAGS.pixel_size_nm, (row, column))
   simulated = usim.instrument()
   scope = usim.scope(simulated, where, FLAGS.dwell_us)  # refuses fields that are too wide
   specimen = usim.specimen(simulated, where, FLAGS.dwell_us)

@@ -112,6 +112,10 @@ class Guarded(microscope.Microscope):
     self.lit = self._scope.lit  # some know only now
     self._note(self._sent.pop(0), event, np.empty([count, 0]))
 
+  def dark(self, count: int) -> np.ndarray | None:
+    """Returns what the detector reads while the beam is blanked."""
+    return self._scope.dark(count)
+
   def blank(self) -> None:
     """Blanks the beam."""
     self._scope.blank()

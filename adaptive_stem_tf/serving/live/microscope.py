@@ -130,6 +130,16 @@ class Microscope(abc.ABC):
       raise WithdrawnError()
     return self.probe(self._queue().popleft())
 
+  def dark(self, count: int) -> np.ndarray | None:
+    """Returns what the detector reads while the beam is blanked, [count], for calibrations; None if
+    nobody can tell, as by default.
+
+    Raises:
+      MicroscopeError: as `probe`.
+    """
+    del count
+    return None
+
   def withdraw(self) -> None:
     """Has the beam blanked as soon as the microscope can, for good; any thread may call it.
 

@@ -158,6 +158,26 @@ class OpenBeam(microscope.Microscope):
       if packet.last:
         return np.concatenate(parts)
 
+  def dark(self, count: int) -> np.ndarray | None:
+    """Returns what the detector reads while the beam is blanked, in the field's corner, [count];
+    None without a blanker.
+    """
+    if not self._beam.blanker:
+      return None
+    self._await_all()
+    values, most = [np.empty(0)], self._most()
+    for first in range(0, count, most):
+      number, cookie = min(most, count - first), Cookie()
+      message = commands.blank(True, False)
+      message += commands.vectors(np.repeat(self._field.first[None], number, 0), self._cycles)
+      message += (
+        self._off(self._field.first[None]) + cookie.request(self._output) + commands.flush()
+      )
+      self._act(lambda message=message: self._connection.send(message))
+      duration = number * self.dwell / 1e6
+      values.append(self._receive(_Packet(None, message, 0, number, cookie, True, duration, 0.0)))
+    return np.concatenate(values)
+
   def blank(self) -> None:
     """Blanks the beam, after what is under way; parks it where there is no blanker.
 

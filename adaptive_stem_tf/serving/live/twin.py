@@ -133,6 +133,11 @@ class DigitalTwin(microscope.Microscope):
     self._free, self.blanked = now, True
     raise microscope.WithdrawnError(oldest[: max(0, int(dwelt[0]))])
 
+  def dark(self, count: int) -> np.ndarray:
+    """Returns what the detector reads without electrons: the darkest of the image."""
+    self.clock.wait_until(self.clock.now() + count * self.dwell)
+    return np.full(count, self.low)
+
   def blank(self) -> None:
     """Blanks the beam."""
     self.blanked = True

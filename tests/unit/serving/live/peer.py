@@ -43,10 +43,12 @@ class Peer:
     at: number of the sample, from 0, extra pixels counted.
     pause: s.
     greeting: bytes left over from a former client.
+    dark: what the detector reads while the beam is blanked; as with it by default.
     cookie_error: what is added to the cookies that are returned.
   """
 
-  def __init__(self, fault=None, at=0, pause=0.3, greeting=b"", cookie_error=0):
+  def __init__(self, fault=None, at=0, pause=0.3, greeting=b"", cookie_error=0, dark=None):
+    self.dark = dark
     self.fault, self.at, self.pause, self.greeting, self.cookie_error = (
       fault,
       at,
@@ -164,7 +166,8 @@ class Peer:
       self.blanked, self.inline = self.inline, None
     number = len(self.pixels)
     self.pixels.append(Pixel(x, y, dwell, self.blanked))
-    value = sample(x, y).to_bytes(2, "big")[: 2 - self.output]
+    read = self.dark if self.blanked and self.dark is not None else sample(x, y)
+    value = read.to_bytes(2, "big")[: 2 - self.output]
     if self.fault == "slow" and number == self.at:
       time.sleep(self.pause)
     if (self.fault == "silent" and number >= self.at) or (
