@@ -3,10 +3,11 @@
   python -m tests.replicated scanner '{}' fields '{"replayed": 4}'
 
 A process of its own, as devices cannot change once TensorFlow has computed. Each pair of arguments
-is a kind of learner (scanner, fields or correction) and what its tiny experiment changes. Written
-is a line of JSON each: of every variable that training changed, the greatest difference over the
-greatest change; variables whose copies differ; and those that another number of devices does not
-restore.
+is a kind of learner (scanner, fields or correction; streamed: a scanner whose two replicas learn
+from specimens that come with draws) and what its tiny experiment changes. Written is a line of JSON
+each: of every variable that training changed, the greatest difference over the greatest change;
+variables whose copies differ; those that another number of devices does not restore; and those
+that differ where replicas resume.
 """
 
 import json
@@ -18,14 +19,26 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import config
+from adaptive_stem_tf.learning import agent
+from adaptive_stem_tf.learning import learner as learner_lib
 from adaptive_stem_tf.training import checkpoint, distribution
 from tests import tiny
 
 SETTINGS = config.RunSettings(threads=2, distribute="mirrored", replicas=2)
+
+
+def _streamed(**changes) -> learner_lib.Learner:
+  """Returns a learner of specimens that come with draws."""
+  experiment = tiny.experiment(**changes)
+  return learner_lib.Learner(experiment, tiny.images(), agent.make_networks(experiment), "none")
+
+
+# What makes the learner of one device, and that of two.
 _LEARNERS = {
-  "scanner": tiny.learner,
-  "fields": tiny.field_learner,
-  "correction": tiny.cycle_learner,
+  "scanner": (tiny.learner, tiny.learner),
+  "streamed": (tiny.learner, _streamed),
+  "fields": (tiny.field_learner, tiny.field_learner),
+  "correction": (tiny.cycle_learner, tiny.cycle_learner),
 }
 _ITERATIONS = 3
 _ROUNDING = 1e-7  # greatest change of what has no gradient
@@ -33,13 +46,15 @@ _ROUNDING = 1e-7  # greatest change of what has no gradient
 
 def compare(kind: str, changes: dict, folder: pathlib.Path) -> dict:
   """Returns what was found of one kind of learner."""
-  alone = _LEARNERS[kind](**changes)
+  make_alone, make_replicated = _LEARNERS[kind]
+  alone = make_alone(**changes)
   with distribution.scope(SETTINGS):
-    replicated = _LEARNERS[kind](**changes)
+    replicated = make_replicated(**changes)
   before = _saved(alone, folder / "before")
   for iteration in range(_ITERATIONS):
-    draw = tiny.draw(iteration, alone.num_specimens, alone.experiment.optimisation.batch_size)
-    alone.step(draw), replicated.step(draw)
+    if iteration == _ITERATIONS - 1:
+      _saved(replicated, folder / "resumed")
+    _step(alone, iteration), _step(replicated, iteration)
   alone.settle(), replicated.settle()
   expected, values = _saved(alone, folder / "alone"), _saved(replicated, folder / "replicated")
   apart = [
@@ -47,14 +62,34 @@ def compare(kind: str, changes: dict, folder: pathlib.Path) -> dict:
     for variable in replicated.variables
     if any(np.any(copy.numpy() != variable.values[0].numpy()) for copy in variable.values)
   ]
+  resumed = _resumed(make_replicated, changes, folder) if kind == "streamed" else values
   return {
     "differences": _differences(before, expected, values),
     "apart": apart,
+    "resumed": [name for name in values if not np.array_equal(values[name], resumed[name])],
     "lost": [
       *_lost(folder / "replicated", values, alone, folder / "lost alone"),
       *_lost(folder / "alone", expected, replicated, folder / "lost replicated"),
     ],
   }
+
+
+def _step(learner, iteration):
+  """Trains on the draw of an iteration, which brings its specimens where they are streamed."""
+  draw = tiny.draw(iteration, learner.num_specimens, learner.experiment.optimisation.batch_size)
+  if learner.streamed is not None:
+    draw = draw._replace(images=tf.constant(learner.streamed[draw.index.numpy()]))
+  learner.step(draw)
+
+
+def _resumed(make, changes, folder):
+  """Returns what new replicas hold that resume before the last iteration."""
+  with distribution.scope(SETTINGS):
+    learner = make(**changes)
+  checkpoint.Checkpoints(folder / "resumed", learner).restore()
+  _step(learner, _ITERATIONS - 1)
+  learner.settle()
+  return _saved(learner, folder / "resumed to the end")
 
 
 def _differences(before, expected, values):

@@ -57,10 +57,17 @@ def check(found, least, most=1e-3):
   assert not far
   assert not found["apart"]
   assert not found["lost"]
+  assert not found["resumed"]
 
 
 def test_two_replicas_learn_what_one_device_learns():
   (found,) = compare(("scanner", {**tiny.SMALLER, **FULL}))
+  check(found, 40)
+
+
+@pytest.mark.slow
+def test_two_replicas_learn_from_streamed_specimens_what_one_device_learns_in_memory():
+  (found,) = compare(("streamed", {**tiny.SMALLER, **FULL}))
   check(found, 40)
 
 
