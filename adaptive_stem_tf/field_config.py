@@ -10,7 +10,9 @@ class FieldData(Section):
   """Fields to train on."""
 
   fields: str = field(
-    "", "npz file of whole fields (launch.prepare --fields) to train on beside simulated ones"
+    "",
+    "whole fields (launch.prepare --fields) to train on beside simulated ones: an npz file, or a "
+    "folder of NumPy files",
   )
   simulated_fields: int = field(
     800, "simulated fields to train on (simulated_stem/fields_512)", minimum=0

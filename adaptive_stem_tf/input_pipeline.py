@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from adaptive_stem_tf import randomness, specimens
-from adaptive_stem_tf.types import Draw
+from adaptive_stem_tf.types import Draw, Streamed
 
 _TRAIN_SHARE = 0.8  # of a file of images, in file order
 
@@ -162,7 +162,7 @@ def split_file_order(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draws(
-  count: int, batch: int, seed: int, augment: bool, start: int = 0, stored: np.ndarray | None = None
+  count: int, batch: int, seed: int, augment: bool, start: int = 0, streamed: Streamed | None = None
 ) -> Iterator[Draw]:
   """Yields batches of (specimen, transform), shuffled anew each epoch, for ever.
 
@@ -175,8 +175,7 @@ def draws(
     seed: of the order and the transforms.
     augment: draw one of the 8 dihedral transforms uniformly, else none.
     start: iteration to start at.
-    stored: [count, S, S, 1], say of a memory-mapped file, that draws bring their specimens of;
-      None for draws of numbers only.
+    streamed: reads what draws bring along, while a step is taken; None for draws of numbers only.
   """
 
   def draw(number):
@@ -193,22 +192,21 @@ def draws(
 
   dataset = tf.data.Dataset.counter(start * batch).map(draw)
   dataset = dataset.batch(batch, drop_remainder=True)
-  if stored is not None:
-    dataset = _with_images(dataset, stored)
+  if streamed is not None:
+    dataset = _with_images(dataset, streamed, start)
   return iter(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def _with_images(numbers: tf.data.Dataset, stored: np.ndarray) -> tf.data.Dataset:
-  """Adds the specimens of draws, which are read while a step is taken."""
+def _with_images(numbers: tf.data.Dataset, streamed: Streamed, start: int) -> tf.data.Dataset:
+  """Adds what is read for draws, of the iteration `start` and those after it."""
   index, transform, _ = numbers.element_spec
-  images = tf.TensorSpec([*index.shape, *stored.shape[1:]], tf.float32)
 
   def read():
-    """Yields the draws with their specimens."""
-    for draw in numbers.as_numpy_iterator():
-      yield draw.index, draw.transform, np.asarray(stored[draw.index])
+    """Yields the draws with what is read for them."""
+    for iteration, draw in enumerate(numbers.as_numpy_iterator(), start):
+      yield draw.index, draw.transform, streamed.read(iteration, draw)
 
-  signature = (index, transform, images)
+  signature = (index, transform, streamed.spec)
   return tf.data.Dataset.from_generator(read, output_signature=signature).map(Draw)
 
 

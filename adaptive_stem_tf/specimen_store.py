@@ -1,4 +1,4 @@
-"""Training specimens in a file that batches are read from: for sets that do not fit into memory."""
+"""Arrays in files that are read as they are indexed: for sets that do not fit into memory."""
 
 import pathlib
 from collections.abc import Iterable
@@ -22,33 +22,59 @@ def keep(
     What had to be mended.
 
   Raises:
-    writing.WriteError: if the file cannot be written.
-    ValueError: if there are fewer or more specimens, or of another size.
+    writing.WriteError, ValueError: as `write`.
   """
-  found, row = specimens.Repairs(0, 0), 0
-  with writing.whole(file) as unfinished:
-    stored = np.lib.format.open_memmap(unfinished, "w+", np.float32, shape)
+  found = [specimens.Repairs(0, 0)]
+
+  def normalised():
+    """Yields the chunks, normalised."""
     for chunk in chunks:
       images = np.array(chunk, np.float32)
-      if images.shape[1:] != shape[1:] or row + len(images) > len(stored):
+      found.append(specimens.normalise(images))
+      yield images
+
+  write(file, normalised(), shape)
+  return specimens.Repairs(*map(sum, zip(*found)))
+
+
+def write(
+  file: pathlib.Path,
+  chunks: Iterable[np.ndarray],
+  shape: tuple[int, ...],
+  dtype: type[np.floating] = np.float32,
+) -> None:
+  """Writes an array to a NumPy file, a chunk at a time; whole or not at all.
+
+  Args:
+    file: is replaced.
+    chunks: [n, ...] each.
+    shape: (N, ...), of all of them together.
+    dtype: that numbers are kept as.
+
+  Raises:
+    writing.WriteError: if the file cannot be written.
+    ValueError: if there are fewer or more rows, or of another shape.
+  """
+  row = 0
+  with writing.whole(file) as unfinished:
+    stored = np.lib.format.open_memmap(unfinished, "w+", dtype, shape)
+    for chunk in chunks:
+      if chunk.shape[1:] != shape[1:] or row + len(chunk) > len(stored):
         raise ValueError(f"{file}: a chunk of shape {list(chunk.shape)} does not fit {shape}.")
-      repairs = specimens.normalise(images)
-      found = specimens.Repairs(*map(sum, zip(found, repairs)))
-      stored[row : row + len(images)] = images
-      row += len(images)
+      stored[row : row + len(chunk)] = chunk
+      row += len(chunk)
     stored.flush()
     if row != len(stored):
       raise ValueError(f"{file}: {row} specimens came of {len(stored)}.")
-  return found
 
 
-def read(file: pathlib.Path) -> np.memmap:
+def read(file: pathlib.Path, dtype: type[np.floating] = np.float32) -> np.memmap:
   """Returns the specimens of a file [N, S, S, 1], which are read as they are indexed.
 
   Raises:
-    ValueError: if it holds none.
+    ValueError: if it holds none of this type.
   """
   stored = np.load(file, mmap_mode="r", allow_pickle=False)
-  if not isinstance(stored, np.memmap) or stored.dtype != np.float32 or stored.ndim != 4:
+  if not isinstance(stored, np.memmap) or stored.dtype != dtype or stored.ndim != 4:
     raise ValueError(f"{file} holds no specimens: remove it, and it is written anew.")
   return stored

@@ -6,6 +6,7 @@ steered, 2 if waypoints are (`scan.steering`), n pixels where scans are drawn
 (`scan.drawn_paths`).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -16,8 +17,16 @@ class Draw(NamedTuple):
 
   index: tf.Tensor  # [B] int32, row of the training images
   transform: tf.Tensor  # [B] int32, 0..7
-  # [B, S, S, 1], the specimens, not transformed; empty where the learner holds all of them
-  images: tf.Tensor | tuple[()] = ()
+  # what is read for them (`Streamed`); empty where the learner holds all specimens
+  images: Any = ()
+
+
+class Streamed(NamedTuple):
+  """What draws bring along where a learner does not hold all specimens."""
+
+  # takes the iteration, counted from 0, and its draw, of arrays; returns a nest of arrays
+  read: Callable[[int, Draw], Any]
+  spec: Any  # a nest of tf.TensorSpec
 
 
 class Trajectory(NamedTuple):

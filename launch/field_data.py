@@ -1,13 +1,17 @@
-"""Loads the whole fields that the flags name."""
+"""Loads the whole fields that the flags name, into memory or as files that crops are read from."""
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf import field_config
-from adaptive_stem_tf.micrographs import field_set
+from adaptive_stem_tf import field_config, specimen_store
+from adaptive_stem_tf.micrographs import field_folder, field_set
+from adaptive_stem_tf.micrographs.field_folder import StoredField
+from adaptive_stem_tf.training import workdir
 from datasets.simulated_stem import whole_fields
 
 SIMULATED = "simulated_stem/fields_512"
@@ -18,16 +22,16 @@ class TrainingFields(NamedTuple):
   """Fields to train on."""
 
   simulated: np.ndarray  # [N, S, S, 1] float16
-  measured: list[np.ndarray]  # [H, W, 1] float16
+  measured: list[np.ndarray] | list[StoredField]  # [H, W, 1] float16
   sources: list[str]  # the file of each measured field
   simulated_share: float  # of what is drawn, where there are both
 
-  def repeated(self) -> list[np.ndarray]:
+  def repeated(self) -> list[np.ndarray | StoredField]:
     """Returns fields as often as they are drawn: each micrograph as often as any other."""
-    simulated = list(self.simulated)
+    simulated: list[np.ndarray | StoredField] = list(self.simulated)
     if not self.measured:
       return simulated
-    files: dict[str, list[np.ndarray]] = {}
+    files: dict[str, list[np.ndarray | StoredField]] = {}
     for field, source in zip(self.measured, self.sources):
       files.setdefault(source, []).append(field)
     share = self.simulated_share if simulated else 0.0
@@ -36,35 +40,48 @@ class TrainingFields(NamedTuple):
     measured = [fields[i % len(fields)] for fields in files.values() for i in range(each)]
     return (simulated if share else []) + measured
 
-  def digestible(self) -> dict[str, np.ndarray]:
-    """Returns what a workdir keeps digests of."""
-    flat = [field.ravel() for field in self.measured] or [np.zeros(0, np.float16)]
-    return {"simulated_fields": self.simulated, "fields": np.concatenate(flat)}
+  def digestible(self) -> dict[str, np.ndarray | workdir.InFiles]:
+    """Returns what a workdir keeps digests of: the same wherever fields are."""
+    stored = [field for field in self.measured if isinstance(field, StoredField)]
+    flat = [field.ravel() for field in self.measured if isinstance(field, np.ndarray)]
+    fields: np.ndarray | workdir.InFiles = np.concatenate([np.zeros(0, np.float16), *flat])
+    if stored:
+      pixels = sum(field.shape[0] * field.shape[1] for field in stored)
+      values = lambda: (field.read().astype(np.float16).ravel() for field in stored)
+      stamp = field_folder.stamp(stored)
+      fields = workdir.InFiles((pixels,), np.dtype(np.float16), values, stamp)
+    return {"simulated_fields": self.simulated, "fields": fields}
 
 
-def load(data: field_config.FieldData, crop: int) -> TrainingFields:
+def load(
+  data: field_config.FieldData, crop: int, store: pathlib.Path | None = None
+) -> TrainingFields:
   """Loads --simulated_fields and --fields, training split, and says how many there are.
 
   Args:
     data: which fields.
     crop: side of training crops, px; smaller fields are left out.
+    store: folder that fields are written to, unless they are there, and read from as crops are cut;
+      those of a folder of NumPy files are read where they are. None for all in memory.
 
   Raises:
     ValueError: if nothing is left to train on.
+    writing.WriteError: if `store` cannot be written.
   """
   measured, sources = [], []
   if data.fields:
-    fields = field_set.load(data.fields, "train")
-    for field, source in zip(fields.fields, fields.sources):
-      if min(field.shape) >= crop:
-        measured.append(field[..., None].astype(np.float16))
+    small = 0
+    for field, source in _measured(data.fields, store):
+      if min(field.shape[:2]) >= crop:
+        measured.append(field)
         sources.append(source)
-    small = len(fields.fields) - len(measured)
+      else:
+        small += 1
     left_out = f" ({small} smaller than {crop} px are left out)" if small else ""
     print(f"{data.fields}: {len(measured)} fields of {len(set(sources))} files{left_out}.")
   simulated = np.zeros([0, crop, crop, 1], np.float16)
   if data.simulated_fields:
-    simulated = _simulated(data.simulated_fields).astype(np.float16)
+    simulated = _simulated(data.simulated_fields, store)
     print(f"{SIMULATED}: {len(simulated)} fields.")
   if not measured and not len(simulated):
     raise ValueError(
@@ -74,10 +91,37 @@ def load(data: field_config.FieldData, crop: int) -> TrainingFields:
   return TrainingFields(simulated, measured, sources, data.simulated_share)
 
 
-def _simulated(count):
-  """Returns the first fields of the training split [N, S, S, 1]."""
+def _measured(fields, store) -> Iterator[tuple[np.ndarray | StoredField, str]]:
+  """Yields training fields [H, W, 1] float16, and the file of each."""
+  if store is None:
+    for field, entry in field_set.read(fields, "train"):
+      yield field[..., None].astype(np.float16), entry["file"]
+    return
+  folder = pathlib.Path(fields)
+  if not folder.is_dir():
+    folder = store / "fields"
+    if not (folder / field_folder.INDEX).exists():
+      field_folder.write(folder, field_set.read(fields, "train"))
+  stored = field_folder.load(folder, "train")
+  yield from zip(stored.fields, (entry["file"] for entry in stored.entries))
+
+
+def _simulated(count, store):
+  """Returns the first fields of the training split [N, S, S, 1] float16."""
+  if store is None:
+    return np.concatenate([chunk.astype(np.float16) for chunk in _drawn(count)])
+  file = store / "simulated_fields.npy"
+  if not file.exists():
+    size = whole_fields.SIZE
+    specimen_store.write(file, _drawn(count), (count, size, size, 1), np.float16)
+  return specimen_store.read(file, np.float16)
+
+
+def _drawn(count) -> Iterator[np.ndarray]:
+  """Yields the first fields of the training split, some at a time."""
   if count <= _FEW:
-    return whole_fields.draw_training_fields(count)
+    yield whole_fields.draw_training_fields(count)
+    return
   from datasets import load as dataset_loader  # TFDS takes seconds to import
 
-  return dataset_loader.load_split(SIMULATED, f"train[:{count}]")
+  yield from dataset_loader.chunks(SIMULATED, f"train[:{count}]", _FEW)

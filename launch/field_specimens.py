@@ -12,7 +12,13 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.compare_fields import specimen
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
-from adaptive_stem_tf.micrographs import field_preparation, field_set, preparation, whole_fields
+from adaptive_stem_tf.micrographs import (
+  field_folder,
+  field_preparation,
+  field_set,
+  preparation,
+  whole_fields,
+)
 from datasets.simulated_stem import whole_fields as simulated_fields
 from launch import data
 
@@ -29,8 +35,9 @@ def read(
   """Reads whole fields from files.
 
   Args:
-    patterns: of files; a .npz with its .json beside it is a set that launch.prepare wrote, a .npy
-      of an array [N, S, S, 1] is N crops as they are, split as everywhere (launch.data).
+    patterns: of files; a .npz with its .json beside it, or a folder of fields, is a set that
+      launch.prepare wrote, a .npy of an array [N, S, S, 1] is N crops as they are, split as
+      everywhere (launch.data).
     size: longer side of a field at most; larger micrographs are binned. px.
     split: train or test, of what a fields.json says; None for every file.
     rows: how many rows of each file are kept, or a JSON file that says it; empty for the
@@ -41,7 +48,9 @@ def read(
     ValueError: if no file belongs to the split.
     FileNotFoundError, MicrographError: for files that are missing or hold no micrograph.
   """
-  specimens: list[Any] = []
+  sets = [pattern for pattern in patterns if field_folder.is_set(pattern)]
+  patterns = [pattern for pattern in patterns if pattern not in sets]
+  specimens: list[Any] = [one for place in sets for one in _of_set(pathlib.Path(place), split)]
   indices: dict[pathlib.Path, Any] = {}
   for path in progress([path for path in preparation.find(patterns) if _is_picture(path)]):
     place = pathlib.Path(path)

@@ -25,6 +25,10 @@ five train, unless --rows says which. Beside the fields are written:
                       binning, Gini coefficient, stratum and split
   fields_report.json  files that were skipped or left out, and why
   fields.png          a contact sheet
+
+Where --output has no suffix it becomes a folder of these files and of a NumPy file for each field,
+float16: for fields that do not fit into memory, from which launch.train_fields --images_in=stream
+trains where they are.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ from adaptive_stem_tf import writing
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.micrographs import (
   contact_sheet,
+  field_folder,
   field_preparation,
   field_set,
   preparation,
@@ -65,7 +70,7 @@ _INPUT = flags.DEFINE_list(
 _OUTPUT = flags.DEFINE_string(
   "output",
   None,
-  "NumPy file to write, [N, size, size, 1]; with --fields a .npz of arrays [H, W]",
+  "NumPy file to write, [N, size, size, 1]; with --fields a .npz of arrays [H, W], or a folder",
   required=True,
 )
 _SIZE = flags.DEFINE_integer(
@@ -124,7 +129,7 @@ def main() -> None:
   """Cuts, splits and writes crops, or whole fields."""
   output = pathlib.Path(_OUTPUT.value)
   suffix = ".npz" if _FIELDS.value else ".npy"
-  if output.suffix != suffix:
+  if output.suffix != suffix and (output.suffix or not _FIELDS.value):
     raise ValueError(
       f"output={output} does not end in {suffix}: "
       + ("fields of several sizes" if _FIELDS.value else "the crops")
@@ -157,17 +162,23 @@ def _write_crops(files: list[str], output: pathlib.Path) -> None:
 def _write_fields(files: list[str], output: pathlib.Path) -> None:
   reading = whole_fields.FieldReading(_FIELD_SIZE.value, _SQUARE.value, _PIECES.value)
   index = field_preparation.Index.parse(_ROWS.value)
-  collection = field_preparation.Collection(reading, index, _SEED.value)
-  _collect(files, collection, lambda path: collection.add(path, _FRAME.value))
-  prepared = collection.prepare()
-  report = {"reading": vars(reading), "copies": collection.copies, "failed": collection.failed}
-  with writing.together(output.parent, last=output.name) as folder:
-    field_set.write(folder / output.name, *prepared)
-    _write_report(folder / output.name, report, contact_sheet.draw_fields(prepared))
+  in_folder = not output.suffix
+  named = output / field_folder.INDEX if in_folder else output
+  with writing.together(named.parent, last=named.name) as folder:
+    keep = {"keep": field_folder.Shelf(folder)} if in_folder else {}
+    collection = field_preparation.Collection(reading, index, _SEED.value, **keep)
+    _collect(files, collection, lambda path: collection.add(path, _FRAME.value))
+    prepared = collection.prepare()
+    report = {"reading": vars(reading), "copies": collection.copies, "failed": collection.failed}
+    if in_folder:
+      field_folder.write_index(folder, *prepared)
+    else:
+      field_set.write(folder / named.name, *prepared)
+    _write_report(folder / named.name, report, contact_sheet.draw_fields(prepared))
   for part in field_set.SPLITS:
     entries = [entry for entry in prepared.entries if entry["split"] == part]
     print(f"{len(entries)} fields of {len({entry['file'] for entry in entries})} files {part}.")
-  _tell(output)
+  _tell(named)
 
 
 def _collect(paths: list[str], collection, add: Callable[[str], str]) -> None:

@@ -3,17 +3,18 @@
   python -m launch.train_fields --flagfile=launch/flagfiles/fields.cfg --workdir=runs/fields
 
 trains on simulated fields, drawn at the first call. Your own micrographs come along with
---fields=FIELDS.npz, which `python -m launch.prepare --fields` writes.
+--fields=FIELDS.npz, or a folder of NumPy files, which `python -m launch.prepare --fields` writes.
 
 Training need not begin from nothing. Here it goes on from the shipped model's generator and actor:
 
   python -m launch.train_fields --flagfile=launch/flagfiles/fields.cfg --workdir=runs/mine \
       --start_from=savedmodels/adaptive_fields/1 --fields=FIELDS.npz --iterations=2000
 
-The workdir receives config.json, inputs.json, checkpoints/, metrics.csv and tensorboard/. Run
-the command again to resume what is there: flags that are not given keep the values they had.
-SIGTERM or Ctrl-C saves and stops. Then `python -m launch.compare_fields
---models=NAME=WORKDIR` measures the scanner beside static scans.
+The workdir receives config.json, inputs.json, checkpoints/, metrics.csv and tensorboard/; with
+--images_in=stream also simulated_fields.npy, and fields/ if --fields is no folder. Run the
+command again to resume what is there: flags that are not given keep the values they had. SIGTERM
+or Ctrl-C saves and stops. Then `python -m launch.compare_fields --models=NAME=WORKDIR` measures
+the scanner beside static scans.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ _SCANS = ("rounds", "survey", "pairs")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "folder of the run; resumed if it holds one", required=True
 )
+_IMAGES_IN = flags.DEFINE_enum(
+  "images_in",
+  "memory",
+  ["memory", "stream"],
+  "where training fields are: in memory, or (stream) in NumPy files, from which crops are read as "
+  "they are drawn. Those of a folder (--fields) stay where they are; others are written to the "
+  "workdir once. What is learnt is the same; a run may be resumed with either",
+)
 
 
 def main() -> None:
@@ -56,11 +65,14 @@ def main() -> None:
   experiment = base.replace(**given)
   workdir_lib.open_workdir(workdir, experiment)
   distribution.set_up_tensorflow(settings)
-  images = field_data.load(experiment.data, experiment.scan.crop)
+  streams = _IMAGES_IN.value == "stream"
+  images = field_data.load(experiment.data, experiment.scan.crop, workdir if streams else None)
   workdir_lib.keep_inputs(workdir, **images.digestible())
   with distribution.scope(settings):
     networks = field_agent.make_networks(experiment)
-    learner = field_learner.FieldLearner(experiment, images.repeated(), networks, settings.jit)
+    learner = field_learner.FieldLearner(
+      experiment, images.repeated(), networks, settings.jit, streams
+    )
     running = run.Run(learner, settings, workdir, shared)
     if experiment.networks.start_from and not running.started_at:
       started = field_model.load(experiment.networks.start_from)

@@ -78,7 +78,8 @@ def _step(learner, iteration):
   """Trains on the draw of an iteration, which brings its specimens where they are streamed."""
   draw = tiny.draw(iteration, learner.num_specimens, learner.experiment.optimisation.batch_size)
   if learner.streamed is not None:
-    draw = draw._replace(images=tf.constant(learner.streamed[draw.index.numpy()]))
+    drawn = draw._replace(index=draw.index.numpy())
+    draw = draw._replace(images=tf.constant(learner.streamed.read(iteration, drawn)))
   learner.step(draw)
 
 

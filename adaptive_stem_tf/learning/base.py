@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import randomness, replicas
 from adaptive_stem_tf.learning import alrc
 from adaptive_stem_tf.settings import Composite
-from adaptive_stem_tf.types import Draw
+from adaptive_stem_tf.types import Draw, Streamed
 
 
 class BaseLearner(snt.Module):
@@ -25,13 +24,13 @@ class BaseLearner(snt.Module):
   Attributes:
     experiment: the configuration.
     iteration: number of iterations done, int64.
-    streamed: specimens [N, S, S, 1] of which draws bring their own; None where they bring none.
+    streamed: what draws bring along; None where the learner holds all specimens.
   """
 
   def __init__(self, experiment: Composite, name: str):
     super().__init__(name=name)
     self.experiment: Any = experiment
-    self.streamed: np.ndarray | None = None
+    self.streamed: Streamed | None = None
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64, name="iteration")
 
   def compile_step(self, train: Any, jit: str) -> None:

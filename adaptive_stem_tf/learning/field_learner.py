@@ -22,7 +22,7 @@ from adaptive_stem_tf.learning import (
 from adaptive_stem_tf.learning.field_agent import FieldNetworks
 from adaptive_stem_tf.networks import field_actor
 from adaptive_stem_tf.randomness import Purpose
-from adaptive_stem_tf.types import Draw
+from adaptive_stem_tf.types import Draw, Streamed
 
 _WARM_UP = 100.0  # iterations over which rates rise
 
@@ -50,6 +50,15 @@ class _Scene(NamedTuple):
   plan: rounds.FieldPlan
 
 
+class _Choice(NamedTuple):
+  """Which crops an iteration sees."""
+
+  index: np.ndarray  # [N] fields
+  transform: np.ndarray  # [N], of which transform each
+  side: int  # px
+  random: np.random.Generator  # that places are drawn with
+
+
 class FieldLearner(base.BaseLearner):
   """Networks, replay and optimisers, and the step that trains them.
 
@@ -63,6 +72,7 @@ class FieldLearner(base.BaseLearner):
     images: Sequence[np.ndarray],
     networks: FieldNetworks,
     jit: str = "auto",
+    streams: bool = False,
     name: str = "field_learner",
   ):
     """Makes the learner.
@@ -70,12 +80,16 @@ class FieldLearner(base.BaseLearner):
     Args:
       experiment: the configuration.
       images: fields [H, W, 1] in [-1, 1] of any sizes from the crop up; a field that is listed
-        twice is drawn twice as often.
+        twice is drawn twice as often. Asked only for their shape, and for windows of pixels.
       networks: what is trained (`field_agent.make_networks`).
       jit: what XLA compiles: `all` or nothing (config.RunSettings).
+      streams: whether draws bring their crops, which are read of files while a step is taken.
       name: of the module.
     """
     super().__init__(experiment, name)
+    if streams:
+      crops = tf.TensorSpec([None, None, None, 1])
+      self.streamed = Streamed(lambda *drawn: self._crops(self._choose(*drawn)), crops)
     replicas.share_of(experiment.optimisation.batch_size)
     replicas.share_of(experiment.replay.replayed, "replayed")
     self._images = images
@@ -106,26 +120,39 @@ class FieldLearner(base.BaseLearner):
 
   def step(self, draw: Draw) -> FieldMetrics:
     """Trains for one iteration on crops of the fields of a draw [B]."""
-    e, iteration = self.experiment, int(self.iteration.numpy())
+    iteration = int(self.iteration.numpy())
+    choice = self._choose(
+      iteration, draw._replace(index=draw.index.numpy(), transform=draw.transform.numpy())
+    )
+    crops = tf.constant(self._crops(choice)) if self.streamed is None else draw.images
+    step = self._first_step if self._is_first(iteration) else self._step
+    return step(crops, tf.constant(choice.transform, draw.transform.dtype))
+
+  def _is_first(self, iteration):
+    """Returns whether the generator learns alone in an iteration."""
+    o = self.experiment.optimisation
+    return iteration < o.generator_first * o.iterations
+
+  def _choose(self, iteration, draw) -> _Choice:
+    """Returns which crops an iteration sees of a draw of arrays: a function of both."""
+    e = self.experiment
     random = np.random.default_rng([e.seed, int(Purpose.CROP), iteration])
-    if iteration >= e.optimisation.generator_first * e.optimisation.iterations:
-      crops = self._crops(draw.index.numpy(), e.scan.crop, random)
-      return self._step(crops, draw.transform)
+    if not self._is_first(iteration):
+      return _Choice(draw.index, draw.transform, e.scan.crop, random)
     # As many pixels, in smaller crops of more fields than a draw names.
     count = len(draw.index) * (e.scan.crop // e.scan.generator_crop) ** 2
     index = random.integers(self.num_specimens, size=count)
     transform = random.integers(8 if e.data.augment else 1, size=count)
-    crops = self._crops(index, e.scan.generator_crop, random)
-    return self._first_step(crops, tf.constant(transform, draw.transform.dtype))
+    return _Choice(index, transform, e.scan.generator_crop, random)
 
-  def _crops(self, index, side, random):
+  def _crops(self, choice):
     """Returns a crop [S, S, 1] at a random place of each field, [B, S, S, 1] float32."""
-    crops = []
-    for number in index:
+    crops, side = [], choice.side
+    for number in choice.index:
       field = self._images[number]
-      row, column = (int(random.integers(size - side + 1)) for size in field.shape[:2])
+      row, column = (int(choice.random.integers(size - side + 1)) for size in field.shape[:2])
       crops.append(field[row : row + side, column : column + side])
-    return tf.constant(np.stack(crops).astype(np.float32))
+    return np.stack(crops).astype(np.float32)
 
   def status(self, row: Mapping[str, float]) -> str:
     """Returns in a few words how training goes, from the mean metrics of some iterations."""

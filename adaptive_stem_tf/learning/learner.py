@@ -25,7 +25,7 @@ from adaptive_stem_tf.learning.action_values import ActionValues, Outcome
 from adaptive_stem_tf.learning.agent import Networks
 from adaptive_stem_tf.learning.completion import Completion, Example, LossState
 from adaptive_stem_tf.scan import partial_scan, path_names, steering
-from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Trajectory
+from adaptive_stem_tf.types import Draw, LearnerMetrics, ReplaySample, Streamed, Trajectory
 
 
 class _Parts(NamedTuple):
@@ -66,7 +66,10 @@ class Learner(base.BaseLearner):
     """
     super().__init__(experiment, name)
     self.images, self._networks = images, networks
-    self.streamed = None if tf.is_tensor(images) else np.asarray(images)
+    self._stored = None if tf.is_tensor(images) else np.asarray(images)
+    if self._stored is not None:
+      shown = tf.TensorSpec([experiment.optimisation.batch_size, *images.shape[1:]])
+      self.streamed = Streamed(lambda _, draw: np.asarray(self._stored[draw.index]), shown)
     # Checkpoints keep the networks under these names.
     self.actor, self.critic, self.generator, *soft_copies = networks
     self.target_actor, self.target_critic, self.target_generator = soft_copies
@@ -76,7 +79,7 @@ class Learner(base.BaseLearner):
     self.path = path_names.make_path(experiment.scan, self.network_inputs.policy(self.actor), path)
     self.replay = (
       replay.Replay(
-        experiment.replay, experiment.scan, self.path.action_size, self.streamed is not None
+        experiment.replay, experiment.scan, self.path.action_size, self._stored is not None
       )
       if experiment.replay.capacity
       else replay.NoReplay()
@@ -103,10 +106,10 @@ class Learner(base.BaseLearner):
 
   def step(self, draw: Draw) -> LearnerMetrics:
     """Trains for one iteration; see `BaseLearner.step`."""
-    if self.streamed is None:
+    if self._stored is None:
       return super().step(draw)
     if not self._images_are_there:
-      self.replay.restore_images(self.streamed)
+      self.replay.restore_images(self._stored)
       self._images_are_there = True
     return self._step(*draw)
 
@@ -152,7 +155,7 @@ class Learner(base.BaseLearner):
       index = random.integers(self.num_specimens, size=e.optimisation.batch_size)
       turned = random.integers(specimens.TRANSFORMS if e.data.augment else 1, size=len(index))
       drawn = (tf.constant(part, tf.int32) for part in (index, turned, number))
-      yield *drawn, (() if self.streamed is None else tf.constant(np.asarray(self.streamed[index])))
+      yield *drawn, (() if self._stored is None else tf.constant(np.asarray(self._stored[index])))
 
   def _complete_new(self, index, transform, number, images) -> None:
     """Completes scans of a draw, the `number`th after training, in training mode."""
@@ -189,7 +192,7 @@ class Learner(base.BaseLearner):
 
   def specimens(self, draw: Draw) -> tf.Tensor:
     """Returns the drawn specimens [B, S, S, 1]."""
-    images = tf.gather(self.images, draw.index) if self.streamed is None else draw.images
+    images = tf.gather(self.images, draw.index) if self._stored is None else draw.images
     return specimens.transform(images, draw.transform)
 
   # Scanning and replay.

@@ -63,7 +63,7 @@ def draw_fields(prepared: FieldSet) -> figure.Figure:
     one.axis("off")
   for one, number in zip(axes, chosen):
     field, entry = prepared.fields[number], prepared.entries[number]
-    one.imshow(field, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    one.imshow(np.asarray(field, np.float32), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     text = (
       f"{_short(entry['file'])}\n{field.shape[0]} x {field.shape[1]} px, binned "
       f"{entry['bin']:.3g}, Gini {entry['gini']:.2f}"

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +82,8 @@ class FileFields(NamedTuple):
 
   path: str
   rows: int | None
-  fields: list[whole_fields.WholeField]
+  fields: list[Any]  # [H, W] each, or where it is kept
+  entries: list[dict[str, Any]]  # of each, what is known of it
   signature: np.ndarray
 
 
@@ -93,9 +94,17 @@ class Collection:
     reading: how fields are made.
     index: what is known of files.
     seed: of the split of files whose split the index does not say.
+    keep: takes each field [H, W] and returns it, or where it is kept until it is needed.
   """
 
-  def __init__(self, reading: whole_fields.FieldReading, index: Index, seed: int = 0):
+  def __init__(
+    self,
+    reading: whole_fields.FieldReading,
+    index: Index,
+    seed: int = 0,
+    keep: Callable[[np.ndarray], Any] = lambda field: field,
+  ):
+    self._keep = keep
     self.files: list[FileFields] = []
     self.failed: dict[str, str] = {}  # why, by file
     self.copies: dict[str, str] = {}  # of which file, by file
@@ -113,14 +122,18 @@ class Collection:
     whole = fields[0].field
     signature = crops.signature(whole)
     for other in self.files:
-      if other.fields[0].field.shape == whole.shape and crops.alike(signature, other.signature):
+      shape = tuple(other.entries[0]["shape"])
+      if shape == whole.shape and crops.alike(signature, other.signature):
         self.copies[path] = other.path
         return f"left out: a copy of {other.path}"
-    self.files.append(FileFields(path, rows, fields, signature))
+    kept, entries = [self._keep(field.field) for field in fields], list(map(_described, fields))
+    self.files.append(FileFields(path, rows, kept, entries, signature))
     height, width = whole.shape
     more = f" and {len(fields) - 1} pieces" if len(fields) > 1 else ""
-    g = strata.gini(whole)
-    return f"{height} x {width} px{more}, {strata.stratum(g)} (Gini coefficient {g:.2f})"
+    return (
+      f"{height} x {width} px{more}, {entries[0]['stratum']} (Gini coefficient "
+      f"{entries[0]['gini']:.2f})"
+    )
 
   def prepare(self) -> field_set.FieldSet:
     """Splits what was added by file, train before test.
@@ -141,8 +154,8 @@ class Collection:
           "rows": file.rows,
           "split": split,
         }
-        fields += [field.field for field in file.fields]
-        entries += [{**common, **_described(field)} for field in file.fields]
+        fields += file.fields
+        entries += [{**common, **entry} for entry in file.entries]
     return field_set.FieldSet(fields, entries)
 
   def _splits(self):

@@ -2,6 +2,8 @@
 
 NAME.npz   one array [H, W] float32 in [-1, 1] for each field: field_00000, field_00001, ...
 NAME.json  of each field, in the same order: file, split, stratum, ...
+
+Sets that do not fit into memory are folders (`field_folder`).
 """
 
 import json
@@ -9,13 +11,14 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from adaptive_stem_tf import writing
+from adaptive_stem_tf.micrographs import field_folder
 
 SPLITS = ("train", "test")
 _DAMAGES = (KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -52,47 +55,60 @@ def load(path: str | os.PathLike, split: str | None = None) -> FieldSet:
   """Loads a set of fields.
 
   Args:
-    path: .npz file of fields, with its .json beside it.
+    path: .npz file of fields, with its .json beside it; or a folder of them (`field_folder`).
     split: 'train' or 'test'; None for both.
 
   Raises:
-    FileNotFoundError: if one of the two files is missing.
+    FileNotFoundError: if a file is missing.
     ValueError: if they do not belong together, the split is unknown, or it has no field.
   """
-  place = _checked(path)
+  kept = list(read(path, split))
+  return FieldSet([field for field, _ in kept], [entry for _, entry in kept])
+
+
+def read(
+  path: str | os.PathLike, split: str | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+  """Yields the fields of a set with their entries, one in memory at a time; see `load`."""
   if split not in (None, *SPLITS):
     raise ValueError(f"split={split!r} is unknown: choose one of {', '.join(SPLITS)}.")
+  of_kind = _of_folder if pathlib.Path(path).is_dir() else _of_archive
+  count = 0
+  for each in of_kind(path, split):
+    count += 1
+    yield each
+  if not count:
+    raise ValueError(f"{path} has no field of the split {split}.")
+
+
+def _of_folder(path, split):
+  for field, entry in zip(*field_folder.load(path, split)):
+    yield field.read(), entry
+
+
+def _of_archive(path, split):
+  place = _checked(path)
   for file in (place, place.with_suffix(".json")):
     if not file.exists():
       raise FileNotFoundError(
         f"{file} does not exist: python -m launch.prepare --fields writes it and its companion."
       )
   try:
-    kept = _read(place, split)
+    entries = json.loads(place.with_suffix(".json").read_text())
+    with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+      if len(archive.files) != len(entries):
+        raise ValueError(
+          f"{place} holds {len(archive.files)} fields and its .json {len(entries)} entries: keep "
+          "together what launch.prepare wrote together."
+        )
+      for name, entry in zip(sorted(archive.files), entries):
+        if split in (None, entry["split"]):
+          yield archive[name], entry
   except _DAMAGES as error:
     raise ValueError(
       f"{place} or its .json is damaged ({type(error).__name__}: {error}): write them again by "
       "python -m launch.prepare --fields."
     ) from error
-  if not kept:
-    raise ValueError(f"{place} has no field of the split {split}.")
-  return FieldSet([field for field, _ in kept], [entry for _, entry in kept])
-
-
-def _read(place, split):
-  """Returns the fields of a split with their entries."""
-  entries = json.loads(place.with_suffix(".json").read_text())
-  with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-    if len(archive.files) != len(entries):
-      raise ValueError(
-        f"{place} holds {len(archive.files)} fields and its .json {len(entries)} entries: keep "
-        "together what launch.prepare wrote together."
-      )
-    return [
-      (archive[name], entry)
-      for name, entry in zip(sorted(archive.files), entries)
-      if split in (None, entry["split"])
-    ]
 
 
 def _checked(path):

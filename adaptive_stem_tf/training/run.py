@@ -14,7 +14,7 @@ from absl import logging
 from adaptive_stem_tf import config, input_pipeline, writing
 from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer
 from adaptive_stem_tf.training import workdir as workdir_lib
-from adaptive_stem_tf.types import Draw
+from adaptive_stem_tf.types import Draw, Streamed
 
 
 class NotFiniteError(FloatingPointError):
@@ -43,8 +43,8 @@ class Learner(Protocol):
     """How many specimens draws are made from."""
 
   @property
-  def streamed(self) -> np.ndarray | None:
-    """Specimens [N, S, S, 1] of which draws bring their own; None if it needs none."""
+  def streamed(self) -> Streamed | None:
+    """What draws bring along; None if it holds all specimens."""
 
   def step(self, draw: Draw) -> Any:
     """Trains for one iteration; returns a NamedTuple of scalars, the same each time."""

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import pathlib
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from absl import logging
@@ -23,11 +24,21 @@ METRICS = "metrics.csv"
 _PATH = "path.npy"
 _INPUTS = "inputs.json"
 _DIVERGED = "diverged.json"
+_SAME = ("shape", "type", "sha256")  # of what an input is known by
 _Kind = TypeVar("_Kind", bound=Composite)
 
 
 class WorkdirError(ValueError):
   """The workdir holds another experiment, or none."""
+
+
+class InFiles(NamedTuple):
+  """An array that files hold, as it need not fit into memory."""
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+  parts: Callable[[], Iterable[np.ndarray]]  # its values, one after another
+  stamp: str  # another one when the files change
 
 
 def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
@@ -76,7 +87,7 @@ def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
     raise WorkdirError(f"{file} cannot be read: {error}") from error
 
 
-def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
+def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray | InFiles) -> None:
   """Keeps a digest of what a run learns from, or checks that it is what the run began with.
 
   A replay names specimens by their rows, so that a run which is resumed on others would learn from
@@ -84,7 +95,8 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
 
   Args:
     workdir: of the run.
-    **inputs: arrays by what they are called, say `specimens`.
+    **inputs: arrays by what they are called, say `specimens`. Those in files are read when the run
+      begins, and when they have another stamp.
 
   Raises:
     WorkdirError: if one differs, saying which and how.
@@ -93,13 +105,13 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
   kept = json.loads(file.read_text()) if file.is_file() else {}
   if not kept and any((file.parent / CHECKPOINTS).glob("step_*")):
     logging.warning("%s says not what it was trained on: it must be what is given now.", workdir)
-  given = {name: _digest(array) for name, array in inputs.items()}
+  given = {name: _digest(array, kept.get(name)) for name, array in inputs.items()}
   differing = [
     f"{name} of shape {kept[name]['shape']} there and {now['shape']} here"
     if kept[name]["shape"] != now["shape"]
     else f"{name} of the same shape {now['shape']} but other contents"
     for name, now in given.items()
-    if name in kept and kept[name] != now
+    if name in kept and any(kept[name][part] != now[part] for part in _SAME)
   ]
   if differing:
     raise WorkdirError(
@@ -109,10 +121,17 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray) -> None:
   writing.text(file, json.dumps({**kept, **given}, indent=1))
 
 
-def _digest(array):
-  contents = np.ascontiguousarray(array)
-  digest = hashlib.sha256(contents.data).hexdigest()
-  return {"shape": list(array.shape), "type": str(array.dtype), "sha256": digest}
+def _digest(array: np.ndarray | InFiles, kept: dict[str, Any] | None) -> dict[str, Any]:
+  """Returns what is kept of an array, of which that may have been kept before."""
+  about = {"shape": list(array.shape), "type": str(array.dtype)}
+  if isinstance(array, np.ndarray):
+    return {**about, "sha256": hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()}
+  if kept and kept.get("stamp") == array.stamp:
+    return kept
+  digest = hashlib.sha256()
+  for part in array.parts():
+    digest.update(np.ascontiguousarray(part, array.dtype).data)
+  return {**about, "sha256": digest.hexdigest(), "stamp": array.stamp}
 
 
 def keep_path(workdir: str | os.PathLike, positions: np.ndarray) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptive_stem_tf.micrographs import field_set
+from adaptive_stem_tf.micrographs import field_folder, field_set
+from launch import field_specimens
 from tests import disks
 from tests.launch import commands
 from tests.unit.micrographs import fields
@@ -91,6 +92,29 @@ def test_a_folder_becomes_whole_fields(tmp_path, folder):
   assert shapes == {"field0.npy": (96, 160), "field1.npy": (121, 160), "field2.npy": (122, 160)}
   report = json.loads((tmp_path / "out" / "fields_report.json").read_text())
   assert len(report["failed"]) == 6 and report["reading"]["size"] == 160
+
+
+def test_a_folder_becomes_a_folder_of_whole_fields_one_at_a_time(tmp_path, monkeypatch):
+  place = tmp_path / "files"
+  place.mkdir()
+  for seed in range(3):
+    np.save(place / f"field{seed}.npy", fields.smooth(150 + seed, 200, 9 + seed))
+  assert prepare_fields(place, tmp_path / "fields.npz").code == 0
+  expected = field_set.load(tmp_path / "fields.npz")
+  ended = prepare_fields(place, tmp_path / "out")
+  assert ended.code == 0 and "fields.json (provenance)" in ended.out, ended.err
+  assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    *(f"field_{number:06d}.npy" for number in range(3)), "fields.json", "fields_report.json",
+    "fields.png"}  # fmt: skip
+  stored = field_folder.load(tmp_path / "out")
+  assert [{**entry, "array": None} for entry in stored.entries] == [
+    {**entry, "array": None} for entry in expected.entries
+  ]
+  for ours, theirs in zip(stored.fields, expected.fields, strict=True):
+    np.testing.assert_array_equal(ours.read(), theirs.astype(np.float16))
+  (tested,) = field_specimens.read([str(tmp_path / "out")], 512, "test")
+  assert tested.source == expected.entries[-1]["file"]
+  np.testing.assert_allclose(tested.image, expected.fields[-1], atol=1e-3)
 
 
 def test_the_same_seed_gives_the_same_crops(tmp_path, folder):

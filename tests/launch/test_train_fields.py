@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
 
-from adaptive_stem_tf.micrographs import field_set
+from adaptive_stem_tf import field_config
+from adaptive_stem_tf.micrographs import field_folder, field_set
 from adaptive_stem_tf.training import field_model
+from adaptive_stem_tf.training import workdir as workdir_lib
 from launch import field_data
 from tests import exports as exports_lib
 from tests.launch import commands
@@ -46,13 +49,13 @@ def rows(workdir):
     return list(csv.DictReader(file))
 
 
-def test_a_run_is_stopped_resumed_as_if_it_had_not_been_and_refused_on_other_fields(
+def test_a_streamed_run_is_stopped_resumed_in_memory_as_if_it_had_not_been_and_refused_on_others(
   eagerly, tmp_path, fields
 ):
   """Stopped after the generator has learnt alone, before all that all learn is done."""
   run, straight = tmp_path / "run", tmp_path / "straight"
   with commands.terminated(3):
-    ended = train(run, fields, iterations=4)
+    ended = train(run, fields, iterations=4, images_in="stream")
   assert ended.code == 0, ended.err
   assert "3 fields of 2 files (1 smaller than 64 px are left out)" in ended.out
   assert "Stopped and saved" in ended.out
@@ -104,6 +107,21 @@ def test_decisions_are_learnt_anew_with_the_generator_of_an_exported_model(
 
 
 @pytest.mark.slow
+def test_a_run_in_memory_is_resumed_from_files_as_if_nothing_had_been(eagerly, tmp_path, fields):
+  """Beside simulated fields; those of a folder are not written again."""
+  folder, iterations = tmp_path / "set", {"iterations": 4, "simulated_fields": 2}
+  field_folder.write(folder, field_set.read(fields))
+  run, straight = tmp_path / "run", tmp_path / "straight"
+  with commands.terminated(1):
+    assert train(run, folder, **iterations).code == 0
+  again = train(run, folder, images_in="stream", **iterations)
+  assert f"Resuming {run} at iteration 1." in again.out, again.err
+  assert (run / "simulated_fields.npy").exists() and not (run / "fields").exists()
+  assert train(straight, folder, **iterations).code == 0
+  same_run(run, straight, 4)
+
+
+@pytest.mark.slow
 def test_kill_9_and_resume_equals_running_through(eagerly, tmp_path, fields):
   killed, straight = tmp_path / "killed", tmp_path / "straight"
   iterations, metrics = 4, killed / "metrics.csv"
@@ -142,3 +160,52 @@ def test_each_micrograph_is_drawn_as_often_as_any_other():
   fields = field_data.TrainingFields(simulated, measured, ["a", "a", "b"], 0.6)
   values = [float(field.max()) for field in fields.repeated()]
   assert values.count(0) == 6 and values.count(1) + values.count(2) == values.count(3) == 2
+
+
+def test_fields_are_the_same_in_memory_and_in_files(tmp_path, fields, capsys, monkeypatch):
+  data = field_config.FieldData(fields=str(fields), simulated_fields=2)
+  in_memory, said = field_data.load(data, 64), capsys.readouterr().out
+  streamed = field_data.load(data, 64, tmp_path / "run")
+  assert capsys.readouterr().out == said and "3 fields of 2 files" in said
+  expected, found = in_memory.repeated(), streamed.repeated()
+  assert [field.shape for field in found] == [field.shape for field in expected]
+  for one, other in zip(expected, found, strict=True):
+    window = one[3:67, 5:69]
+    assert window.dtype == other[3:67, 5:69].dtype == np.float16
+    np.testing.assert_array_equal(window, other[3:67, 5:69])
+  assert isinstance(streamed.simulated, np.memmap)
+  assert not any(isinstance(field, np.ndarray) for field in streamed.measured)
+  # Whoever began in memory goes on from files, and the other way round.
+  for first, second in ((in_memory, streamed), (streamed, in_memory)):
+    workdir_lib.keep_inputs(tmp_path / "run", **first.digestible())
+    workdir_lib.keep_inputs(tmp_path / "run", **second.digestible())
+  # What is there is not written again.
+  monkeypatch.setattr(field_folder, "write", None)
+  monkeypatch.setattr(field_data.specimen_store, "write", None)
+  assert field_data.load(data, 64, tmp_path / "run").digestible()
+
+
+def test_fields_of_a_folder_stay_where_they_are(tmp_path, fields):
+  field_folder.write(tmp_path / "set", field_set.read(fields))
+  data = field_config.FieldData(fields=str(tmp_path / "set"), simulated_fields=0)
+  in_memory, streamed = field_data.load(data, 64), field_data.load(data, 64, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+  for one, other in zip(in_memory.measured, streamed.measured, strict=True):
+    np.testing.assert_array_equal(one, other[:, :])
+  assert in_memory.sources == streamed.sources == ["a", "b", "a"]
+  workdir_lib.keep_inputs(tmp_path / "run", **in_memory.digestible())
+  workdir_lib.keep_inputs(tmp_path / "run", **streamed.digestible())
+  # They are read anew when they change, and only then.
+  reading, read = field_folder.StoredField.read, []
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(
+      field_folder.StoredField, "read", lambda field: read.append(field) or reading(field)
+    )
+    workdir_lib.keep_inputs(tmp_path / "run", **streamed.digestible())
+    assert not read
+    file = tmp_path / "set" / "field_000002.npy"
+    np.save(file, -np.load(file))
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(workdir_lib.WorkdirError, match="fields of the same shape"):
+      workdir_lib.keep_inputs(tmp_path / "run", **streamed.digestible())
+  assert len(read) == 3
