@@ -137,7 +137,7 @@ class CycleLearner(base.BaseLearner):
       for name, rate in self._base_rates()
     }
     self.optimisers = {
-      name: optimisers.Adam(rate, self._weights(name), o.momentum)
+      name: optimisers.make_adam(rate, self._weights(name), o.momentum)
       for name, rate in self.rates.items()
     }
     self.moments = [base.make_moments() for _ in range(2)]

@@ -100,7 +100,7 @@ class FieldLearner(base.BaseLearner):
     self.rates = [tf.Variable(0.0, trainable=False, name="rate") for _ in range(3)]
     learners: list[snt.Module] = [self.generator, self.critic, self.actor]
     self.optimisers = [
-      optimisers.Adam(rate, network.trainable_variables)
+      optimisers.make_adam(rate, network.trainable_variables)
       for rate, network in zip(self.rates, learners)
     ]
     self.replay = field_replay.FieldReplay(experiment.replay.capacity, self._empty_scans())

@@ -45,17 +45,15 @@ class Adam(snt.Module):
   def __init__(
     self,
     learning_rate: tf.Variable | tf.Tensor,
-    parameters: Sequence[tf.Variable],
     momentum: float = 0.9,
     decay: float = 0.999,
     epsilon: float = 1e-8,
     name: str = "adam",
   ):
-    """Makes the moments, all 0.
+    """Makes an optimiser without moments (`initialise`).
 
     Args:
       learning_rate: a scalar.
-      parameters: what it is going to move.
       momentum: decay of first moments.
       decay: of second moments.
       epsilon: added to the root of second moments.
@@ -66,11 +64,19 @@ class Adam(snt.Module):
     self._momentum, self._decay, self._epsilon = momentum, decay, epsilon
     # Checkpoints keep the moments under these names.
     self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="t")
-    self.m = [_zeros(parameter, "m") for parameter in parameters]
-    self.v = [_zeros(parameter, "v") for parameter in parameters]
+    self.m: list[tf.Variable] = []
+    self.v: list[tf.Variable] = []
+
+  # Parameters are no argument of the constructor: Sonnet writes these out, all their numbers.
+  @snt.once
+  def initialise(self, parameters: Sequence[tf.Variable]) -> None:
+    """Makes the moments of parameters, all 0; only the first call does anything."""
+    self.m.extend(_zeros(parameter, "m") for parameter in parameters)
+    self.v.extend(_zeros(parameter, "v") for parameter in parameters)
 
   def apply(self, updates: Sequence[tf.Tensor], parameters: Sequence[tf.Variable]) -> None:
     """Moves parameters by -rate m / (sqrt(v) + epsilon), moments without their bias."""
+    self.initialise(parameters)
     self.step.assign_add(1)
     step = tf.cast(self.step, tf.float32)
     unbiased = [1 / (1 - tf.pow(decay, step)) for decay in (self._momentum, self._decay)]
@@ -110,7 +116,16 @@ def make_optimiser(
     rmsprop = RMSProp(learning_rate)
     rmsprop.initialise(parameters)
     return rmsprop
-  return SGD(learning_rate) if kind == "sgd" else Adam(learning_rate, parameters)
+  return SGD(learning_rate) if kind == "sgd" else make_adam(learning_rate, parameters)
+
+
+def make_adam(
+  learning_rate: tf.Variable, parameters: Sequence[tf.Variable], momentum: float = 0.9
+) -> Adam:
+  """Makes Adam and its variables, as `make_optimiser` does."""
+  adam = Adam(learning_rate, momentum)
+  adam.initialise(parameters)
+  return adam
 
 
 def _zeros(parameter, name):

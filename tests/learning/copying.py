@@ -55,7 +55,7 @@ def train(core: snt.RNNCore, length: int, iterations: int, rate: float = 3e-3) -
   copier = Copier(core)
   copier(sequences(length, 0)[0])
   variables = copier.trainable_variables
-  optimiser = optimisers.Adam(tf.constant(rate), variables)
+  optimiser = optimisers.make_adam(tf.constant(rate), variables)
 
   @tf.function(jit_compile=True)
   def step(inputs, bits):

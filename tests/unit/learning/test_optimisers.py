@@ -91,7 +91,7 @@ def test_adam_has_the_published_constants(rng):
 
 def test_adam_is_sonnets(rng):
   ours, theirs = tf.Variable([0.3, -1.0]), tf.Variable([0.3, -1.0])
-  adam, sonnet = optimisers.Adam(tf.constant(0.1), [ours], 0.8), snt.optimizers.Adam(0.1, 0.8)
+  adam, sonnet = optimisers.make_adam(tf.constant(0.1), [ours], 0.8), snt.optimizers.Adam(0.1, 0.8)
   for _ in range(5):
     gradient = tf.constant(rng.standard_normal(2), tf.float32)
     adam.apply([gradient], [ours])
