@@ -8,7 +8,7 @@ QUICKSTART := runs/quickstart
 EXPORTED := savedmodels/quickstart/1
 # Tests run in as many processes as there are cores; what a file shares is made once in each.
 JOBS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart test test-all test-wheel lint docs clean
 .DELETE_ON_ERROR:

@@ -13,6 +13,7 @@ from adaptive_stem_tf import randomness, specimens
 from adaptive_stem_tf.types import Draw, Streamed
 
 _TRAIN_SHARE = 0.8  # of a file of images, in file order
+_AHEAD = 8  # batches that are drawn while steps are taken
 
 
 class Splits(NamedTuple):
@@ -191,10 +192,19 @@ def draws(
     return Draw(tf.cast(index, tf.int32), transform)
 
   dataset = tf.data.Dataset.counter(start * batch).map(draw)
-  dataset = dataset.batch(batch, drop_remainder=True)
+  dataset = _untuned(dataset.batch(batch, drop_remainder=True))
   if streamed is not None:
-    dataset = _with_images(dataset, streamed, start)
-  return iter(dataset.prefetch(tf.data.AUTOTUNE))
+    dataset = _untuned(_with_images(dataset, streamed, start))
+  return iter(dataset.prefetch(_AHEAD))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Returns a data set that TensorFlow does not tune: there is nothing to tune, and whoever lets go
+  of an iterator would wait for the tuning thread, which sleeps ten seconds at a time.
+  """
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return dataset.with_options(options)
 
 
 def _with_images(numbers: tf.data.Dataset, streamed: Streamed, start: int) -> tf.data.Dataset:

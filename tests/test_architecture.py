@@ -1,6 +1,7 @@
 """The house: imports go one way, and the library keeps to its rules."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -75,10 +76,17 @@ def name_of(path):
   return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+@functools.cache
+def parsed(path):
+  """Returns the syntax tree of a file, which nothing changes."""
+  return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path):
   """Returns the full names of what a file imports: modules, or names from them."""
   found = set()
-  for node in ast.walk(ast.parse(path.read_text())):
+  for node in ast.walk(parsed(path)):
     if isinstance(node, ast.Import):
       found |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
@@ -129,7 +137,7 @@ def test_modules_do_not_import_each_other_in_circles():
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_library_imports_itself_at_the_top_of_files(path):
-  tree = ast.parse(path.read_text())
+  tree = parsed(path)
   deferred = [
     node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.col_offset
   ]
@@ -146,7 +154,7 @@ def test_the_library_knows_neither_flags_nor_launchers(path):
 def test_the_library_does_not_print_or_leave_the_graph(path):
   forbidden = {"print", "py_function", "numpy_function", "py_func", "breakpoint"}
   calls = [
-    node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)
   ]
   names = {getattr(call, "id", getattr(call, "attr", None)) for call in calls}
   assert not names & forbidden
@@ -157,7 +165,7 @@ def test_the_library_leaves_the_global_seed_alone(path):
   """Whoever uses the library seeds TensorFlow's, NumPy's and Python's global generators."""
   used = {
     ast.unparse(node)
-    for node in ast.walk(ast.parse(path.read_text()))
+    for node in ast.walk(parsed(path))
     if isinstance(node, ast.Attribute)
   }
   assert not [name for name in used if name.endswith((".set_seed", ".set_random_seed"))]
@@ -178,7 +186,7 @@ def public(tree):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_everything_public_is_documented(path):
-  tree = ast.parse(path.read_text())
+  tree = parsed(path)
   assert ast.get_docstring(tree)
   bare = [node.name for node in public(tree) if not ast.get_docstring(node)]
   assert not bare, f"{name_of(path)}: {', '.join(bare)}"

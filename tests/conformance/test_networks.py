@@ -13,7 +13,8 @@ from adaptive_stem_tf.networks import actor, critic, discriminator, distorter, g
 from adaptive_stem_tf.scan import partial_scan
 from tests import tiny
 
-SCAN = tiny.experiment().scan
+SEGMENTS = {"segments": 3}  # a state that goes on from one to the next, and no more to trace
+SCAN = tiny.experiment(**SEGMENTS).scan
 STEPS, SIZE = SCAN.decisions, 8
 
 
@@ -81,7 +82,7 @@ for sigmoid in (False, True):
     ((2 * SIZE, 2 * SIZE, 3),),
   )
 for kind in tiny.CONTROLLERS:
-  chosen = tiny.experiment(controller=kind)
+  chosen = tiny.experiment(controller=kind, **SEGMENTS)
   CASES[f"actor_step_{kind}"] = Case(
     lambda chosen=chosen: actor.Actor(chosen), scan_step, ((SCAN.probes,), (2,))
   )
@@ -140,12 +141,18 @@ def same(outputs, expected, tolerance=1e-5):
   )
 
 
-def traced(case, module, batch, **options):
+def traced(case, module, batch):
   """Returns the network's call as a function of inputs with that batch size, None for any."""
   signature = [tf.TensorSpec([batch, *shape]) for shape in case.shapes]
   return tf.function(
-    lambda *inputs: case.call(module, *inputs), signature, autograph=False, **options
+    lambda *inputs: case.call(module, *inputs), signature, autograph=False
   )
+
+
+@pytest.fixture(scope="module")
+def of_a_batch(case, built):
+  """The network's call, traced for batches of one size."""
+  return traced(case, built, 3)
 
 
 @pytest.fixture(scope="module")
@@ -161,12 +168,13 @@ def test_outputs_and_weights_are_float32_and_finite(built, expected):
   assert {variable.dtype for variable in built.trainable_variables} <= {tf.float32}
 
 
-def test_graph_equals_eager(case, built, expected):
-  same(traced(case, built, 3)(*inputs_of(case)), expected)
+def test_graph_equals_eager(case, expected, of_a_batch):
+  same(of_a_batch(*inputs_of(case)), expected)
 
 
-def test_xla_equals_eager(case, built, expected):
-  same(traced(case, built, 3, jit_compile=True)(*inputs_of(case)), expected)
+def test_xla_equals_eager(case, expected, of_a_batch):
+  compiled = tf.function(lambda *inputs: of_a_batch(*inputs), jit_compile=True, autograph=False)
+  same(compiled(*inputs_of(case)), expected)
 
 
 def test_the_batch_size_may_be_unknown(case, built, expected, of_any_batch):

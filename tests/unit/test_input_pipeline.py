@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from adaptive_stem_tf import input_pipeline
+from adaptive_stem_tf.types import Streamed
 
 
 def drawn(batches, **arguments):
@@ -187,3 +189,20 @@ def test_prepare_keeps_files_whole():
   splits = input_pipeline.prepare(train.copy(), train[:1].copy(), 8, 0.4, list("abaaba"))
   assert len(splits.train) == 4 and len(splits.validation) == 2
   assert (splits.validation[:, 0, 0, 0] > 0).all() and (splits.train[:, 0, 0, 0] == -1).all()
+
+
+def test_draws_are_not_tuned(monkeypatch):
+  """Whoever lets go of tuned ones waits for a thread that sleeps for seconds after some minutes."""
+  tuned, iterate = [], tf.data.Dataset.__iter__
+  monkeypatch.setattr(
+    tf.data.Dataset,
+    "__iter__",
+    lambda dataset: tuned.append(dataset.options().autotune.enabled) or iterate(dataset),
+  )
+  read = Streamed(lambda iteration, draw: draw.index + iteration, tf.TensorSpec([4], tf.int32))
+  plain, streamed = (input_pipeline.draws(8, 4, 0, True, 3, each) for each in (None, read))
+  for iteration in (3, 4):
+    ours, theirs = next(plain), next(streamed)
+    np.testing.assert_array_equal(theirs.index, ours.index)
+    np.testing.assert_array_equal(theirs.images, ours.index + iteration)
+  assert tuned == [False] * 3

@@ -56,13 +56,14 @@ def test_the_generators_loss_falls():
     generator_rate=0.01,
     schedule="constant",
     channels=4,
+    blocks=0,
   )
   errors = [metrics.generator_loss for metrics in train(learner, 30)]
   assert np.mean(errors[-5:]) < 0.7 * np.mean(errors[:3])
 
 
 def test_learners_of_one_seed_are_equal_and_of_two_are_not():
-  first, second, other = tiny.learner(), tiny.learner(), tiny.learner(seed=1)
+  first, second, other = (tiny.learner(seed=seed, **tiny.SMALLER) for seed in (0, 0, 1))
   for ours, theirs in zip(values(first), values(second), strict=True):
     np.testing.assert_array_equal(ours, theirs)
   assert any(
@@ -99,7 +100,7 @@ def test_targets_start_as_copies_and_move_slowly():
 
 
 def test_actor_weights_rest_at_rate_0():
-  learner = tiny.learner(actor_rate=0.0)
+  learner = tiny.learner(actor_rate=0.0, **tiny.SMALLER)
   before = {name: values(getattr(learner, name)) for name in ("actor", "critic")}
   train(learner, 2)
   assert not any(moved(learner.actor, before["actor"]))
@@ -171,7 +172,7 @@ def test_moving_statistics_are_kept_if_none_are_to_be_measured():
 
 
 def test_the_generators_rate_follows_its_schedule():
-  learner = tiny.learner(iterations=20)  # half period 2
+  learner = tiny.learner(iterations=20, **tiny.SMALLER)  # half period 2
   rates = [metrics.generator_rate for metrics in train(learner, 4)]
   envelope = 3e-3 * 0.75 ** (np.arange(4) / 4)
   np.testing.assert_allclose(rates, envelope * [1, 0.6, 0.2, 0.6], rtol=1e-5)
@@ -312,7 +313,7 @@ def test_a_fixed_path_needs_its_positions():
   ],
 )
 def test_every_option_trains(changes):
-  learner = tiny.learner(**changes)
+  learner = tiny.learner(**tiny.SMALLER, **changes)
   before = {name: values(getattr(learner, name)) for name in NETWORKS}
   assert np.isfinite(train(learner, 2)).all()
   for name in NETWORKS:
