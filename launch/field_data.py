@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +18,19 @@ SIMULATED = "simulated_stem/fields_512"
 _FEW = 200  # fields that are drawn anew rather than kept in a data set, which takes minutes
 
 
+class Drawn(list):
+  """Fields as often as they are drawn, which are not written out where the list is shown."""
+
+  def __repr__(self) -> str:
+    """Returns how many there are: Sonnet shows what a learner was made of."""
+    return f"<{len(self)} fields>"
+
+
 class TrainingFields(NamedTuple):
   """Fields to train on."""
 
   simulated: np.ndarray  # [N, S, S, 1] float16
-  measured: list[np.ndarray] | list[StoredField]  # [H, W, 1] float16
+  measured: Sequence[np.ndarray | StoredField]  # [H, W, 1] float16
   sources: list[str]  # the file of each measured field
   simulated_share: float  # of what is drawn, where there are both
 
@@ -30,7 +38,7 @@ class TrainingFields(NamedTuple):
     """Returns fields as often as they are drawn: each micrograph as often as any other."""
     simulated: list[np.ndarray | StoredField] = list(self.simulated)
     if not self.measured:
-      return simulated
+      return Drawn(simulated)
     files: dict[str, list[np.ndarray | StoredField]] = {}
     for field, source in zip(self.measured, self.sources):
       files.setdefault(source, []).append(field)
@@ -38,7 +46,7 @@ class TrainingFields(NamedTuple):
     wanted = len(simulated) * (1 - share) / share if share else max(map(len, files.values()))
     each = max(1, round(wanted / len(files))) if share else round(wanted)
     measured = [fields[i % len(fields)] for fields in files.values() for i in range(each)]
-    return (simulated if share else []) + measured
+    return Drawn((simulated if share else []) + measured)
 
   def digestible(self) -> dict[str, np.ndarray | workdir.InFiles]:
     """Returns what a workdir keeps digests of: the same wherever fields are."""

@@ -153,9 +153,7 @@ def test_the_library_knows_neither_flags_nor_launchers(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_library_does_not_print_or_leave_the_graph(path):
   forbidden = {"print", "py_function", "numpy_function", "py_func", "breakpoint"}
-  calls = [
-    node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)
-  ]
+  calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
   names = {getattr(call, "id", getattr(call, "attr", None)) for call in calls}
   assert not names & forbidden
 
@@ -163,11 +161,7 @@ def test_the_library_does_not_print_or_leave_the_graph(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_library_leaves_the_global_seed_alone(path):
   """Whoever uses the library seeds TensorFlow's, NumPy's and Python's global generators."""
-  used = {
-    ast.unparse(node)
-    for node in ast.walk(parsed(path))
-    if isinstance(node, ast.Attribute)
-  }
+  used = {ast.unparse(node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)}
   assert not [name for name in used if name.endswith((".set_seed", ".set_random_seed"))]
   assert not used & {"np.random.seed", "random.seed", "tf.keras.utils"}
 

@@ -1,7 +1,7 @@
 """One training iteration of a scanner of whole fields: scan, replay, learn."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sonnet as snt
@@ -53,7 +53,7 @@ class _Scene(NamedTuple):
 class _Choice(NamedTuple):
   """Which crops an iteration sees."""
 
-  index: np.ndarray  # [N] fields
+  fields: np.ndarray  # [N], their numbers
   transform: np.ndarray  # [N], of which transform each
   side: int  # px
   random: np.random.Generator  # that places are drawn with
@@ -69,7 +69,7 @@ class FieldLearner(base.BaseLearner):
   def __init__(
     self,
     experiment: field_config.FieldExperiment,
-    images: Sequence[np.ndarray],
+    images: Sequence[Any],
     networks: FieldNetworks,
     jit: str = "auto",
     streams: bool = False,
@@ -148,7 +148,7 @@ class FieldLearner(base.BaseLearner):
   def _crops(self, choice):
     """Returns a crop [S, S, 1] at a random place of each field, [B, S, S, 1] float32."""
     crops, side = [], choice.side
-    for number in choice.index:
+    for number in choice.fields:
       field = self._images[number]
       row, column = (int(choice.random.integers(size - side + 1)) for size in field.shape[:2])
       crops.append(field[row : row + side, column : column + side])

@@ -66,10 +66,10 @@ class Learner(base.BaseLearner):
     """
     super().__init__(experiment, name)
     self.images, self._networks = images, networks
-    self._stored = None if tf.is_tensor(images) else np.asarray(images)
-    if self._stored is not None:
+    self._stored = stored = None if tf.is_tensor(images) else np.asarray(images)
+    if stored is not None:
       shown = tf.TensorSpec([experiment.optimisation.batch_size, *images.shape[1:]])
-      self.streamed = Streamed(lambda _, draw: np.asarray(self._stored[draw.index]), shown)
+      self.streamed = Streamed(lambda _, draw: np.asarray(stored[draw.index]), shown)
     # Checkpoints keep the networks under these names.
     self.actor, self.critic, self.generator, *soft_copies = networks
     self.target_actor, self.target_critic, self.target_generator = soft_copies

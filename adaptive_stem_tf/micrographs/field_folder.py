@@ -148,9 +148,9 @@ class Shelf:
 
 
 def write_index(
-  folder: pathlib.Path, fields: Sequence[StoredField], entries: Sequence[dict[str, Any]]
+  folder: pathlib.Path, fields: Sequence[Any], entries: Sequence[dict[str, Any]]
 ) -> None:
-  """Writes what is known of the fields of a folder."""
+  """Writes what is known of the stored fields of a folder."""
   index = [{**entry, "array": field.file.name} for field, entry in zip(fields, entries)]
   (folder / INDEX).write_text(json.dumps(index, indent=0))
 

@@ -27,7 +27,7 @@ _DAMAGES = (KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib
 class FieldSet(NamedTuple):
   """Fields and where they come from."""
 
-  fields: list[np.ndarray]  # [H, W] float32 in [-1, 1]
+  fields: list[Any]  # [H, W] float32 in [-1, 1], or where they are kept
   entries: list[dict[str, Any]]  # of each, its file, split, gini, stratum, ...
 
   @property

@@ -144,9 +144,7 @@ def same(outputs, expected, tolerance=1e-5):
 def traced(case, module, batch):
   """Returns the network's call as a function of inputs with that batch size, None for any."""
   signature = [tf.TensorSpec([batch, *shape]) for shape in case.shapes]
-  return tf.function(
-    lambda *inputs: case.call(module, *inputs), signature, autograph=False
-  )
+  return tf.function(lambda *inputs: case.call(module, *inputs), signature, autograph=False)
 
 
 @pytest.fixture(scope="module")
