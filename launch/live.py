@@ -33,7 +33,9 @@ The folder then receives what launch.scan --fields writes.
 completion, uncertainty (of whole fields), how long decisions took, and buttons that end it.
 
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
-timings.csv (one row a decision) and live.png, which is refreshed during the scan.
+timings.csv (one row a decision) and live.png, which is refreshed during the scan. scan.json says
+of the instrument what is known: times, dose, blanker, calibration, --note; the .tif files say it,
+too.
 
 Ctrl-C, SIGTERM or Stop on the page ends the scan: the segment under way is the last, the beam is
 blanked and parked, and what was measured is completed and written (scan.json says so: `ended_by`).
@@ -65,7 +67,7 @@ from adaptive_stem_tf.serving.live import (
 )
 from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
-from launch import field_scans, live_views, microscopes
+from launch import field_scans, instruments, live_views, microscopes
 from launch import flags as launch_flags
 
 _MODEL = flags.DEFINE_string(
@@ -174,17 +176,23 @@ def _measured(
     )
   if not microscopes.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
     writing.check_room(_OUTPUT.value, _ROOM[0] + _ROOM[1] * side**2)
-  opened = microscopes.Opened(side)
+  opened, began = microscopes.Opened(side), instruments.now()
   try:
     with opened as subject:
       scanned = scan(subject)
   except stop_lib.IncompleteScan as error:
-    return subject, error.scan, error
+    return _timed(subject, began), error.scan, error
   except microscope.MicroscopeError as error:
     if scanned is None:
       raise
-    return subject, scanned, error  # it failed when it was closed
-  return subject, scanned, None
+    return _timed(subject, began), scanned, error  # it failed when it was closed
+  return _timed(subject, began), scanned, None
+
+
+def _timed(subject: microscopes.Subject, began: str) -> microscopes.Subject:
+  """Returns a microscope that knows when its scan began, and that it ended now."""
+  times = {"began_utc": began, "ended_utc": instruments.now()}
+  return subject._replace(instrument={**subject.instrument, **times})
 
 
 def _scan_field(stop: stop_lib.Stop) -> None:
@@ -237,12 +245,11 @@ def _scan_field(stop: stop_lib.Stop) -> None:
     "pattern_seed": settings.seed,
     "contiguous": settings.contiguous,
     "plan_ahead": settings.plan_ahead,
-    "dwell_us": subject.scope.dwell,
-    "beam_on_us": subject.scope.lit,
     "scan_us": took,
     "beam_waited_us": took - len(scanned.positions) * subject.scope.dwell,
     "ended_by": scanned.ended_by,
     **subject.about,
+    "instrument": instruments.of_scan(subject, side, len(scanned.positions)),
   }
   result = field_outputs.FieldResult(
     scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about, subject.origin
@@ -306,9 +313,8 @@ def _write(
     "late_rule": rules.late,
     "stop_below": rules.stop_below,
     "warning": report.warning(scanned.timings, rules, follows.engine, scan.probes),
-    "dwell_us": subject.scope.dwell,
-    "beam_on_us": subject.scope.lit,
     **subject.about,
+    "instrument": instruments.of_scan(subject, scan.image_size, len(scanned.positions)),
   }
   about |= report.sampling(scanned, scan, follows.complete)
   result = report.result_of(
@@ -337,7 +343,7 @@ def _told(result: ScanResult, segments: int) -> str:
   stopped = f" of {segments}, stopped early" if about["stopped_early"] else ""
   lines = [
     f"{about['segments']} segments{stopped}, {len(result.positions)} probing positions of "
-    f"{about['dwell_us']:g} us, {result.partial[..., 1].mean():.2%} of the pixels; "
+    f"{about['instrument']['dwell_us']:g} us, {result.partial[..., 1].mean():.2%} of the pixels; "
     f"--normalise={about['normalise']}."
   ]
   if times:
@@ -355,6 +361,7 @@ def _told(result: ScanResult, segments: int) -> str:
 
 if __name__ == "__main__":
   microscopes.define()
+  instruments.define()
   live_views.define()
   field_scans.define()
   launch_flags.run(main)

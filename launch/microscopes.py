@@ -54,8 +54,9 @@ _OF_BEAM = (
   "blanker_us",
   "heartbeat_ms",
   "dry_run",
+  "current_pa",
 )
-_OF_SWIFT = ("field_centre_nm",)
+_OF_SWIFT = ("field_centre_nm", "current_pa")
 _OF_ALL = (
   "microscope",
   "dwell_us",
@@ -89,6 +90,10 @@ _NUMBERS: dict[str, tuple[float | None, str]] = {
   "full_field_nm": (
     None,
     "obi: width that the scan generator's whole range covers at the present magnification, nm",
+  ),
+  "current_pa": (
+    None,
+    "obi, swift: current of the beam, pA, as the instrument says it: the dose in electrons is kept",
   ),
   "timeout_s": (2.0, "obi: how long an answer may be overdue, s"),
   "max_beam_us": (0.0, "most time that the beam is on, in all, us; 0: no limit"),
@@ -129,6 +134,7 @@ class Subject(NamedTuple):
   origin: tuple[int, int]  # (row, column) of its first pixel in the file
   pixel_size_nm: float | None
   about: dict[str, Any]
+  instrument: dict[str, Any]  # what is particular to its kind, for the summary
 
 
 def define() -> None:
@@ -241,10 +247,7 @@ def told_dry_run(scope: microscope.Microscope) -> bool:
 
 def settings() -> dict[str, Any]:
   """Returns what the summary says of the flags."""
-  known = calibration()
-  normalise = str(normalisation()) if known else FLAGS.normalise
-  told = {"microscope": FLAGS.microscope, "normalise": normalise}
-  return told | ({"calibration": dataclasses.asdict(known)} if known else {})
+  return {"normalise": str(normalisation()) if calibration() else FLAGS.normalise}
 
 
 def calibration() -> calibration_lib.Calibration | None:
@@ -321,6 +324,7 @@ def _twin(path: str, size: int, known: calibration_lib.Calibration | None) -> Su
     (row, column),
     pixel,
     {**about, "twin": dataclasses.asdict(faults), "real_time": FLAGS.real_time},
+    {"electrons_detected_at_white": FLAGS.dose or None},
   )
 
 
@@ -371,22 +375,22 @@ def _beam(place: str, size: int, known: calibration_lib.Calibration | None) -> S
   bits = open_beam.SIXTEEN_BIT if FLAGS.sample_bits == "16" else open_beam.EIGHT_BIT
   if FLAGS.dry_run:
     dwell = open_beam_commands.cycles_of(FLAGS.dwell_us) * open_beam_commands.CYCLE_US
-    return Subject(guard.DryRun(where, dwell), None, (0, 0), FLAGS.pixel_size_nm, {})
+    return Subject(guard.DryRun(where, dwell), None, (0, 0), FLAGS.pixel_size_nm, {}, {})
   beam = open_beam.Beam(
     FLAGS.settle_us, FLAGS.blanker_us, FLAGS.blanker == "pin", 1e3 * FLAGS.heartbeat_ms
   )
   scope = open_beam.OpenBeam(host, int(port), where, FLAGS.dwell_us, bits, FLAGS.timeout_s, beam)
-  about = {
-    "dwell_us_asked": FLAGS.dwell_us,
+  instrument = {
     "settle_us": beam.settle,
     "blanker_us": beam.rise,
     "blanker": FLAGS.blanker,
     "heartbeat_ms": FLAGS.heartbeat_ms,
+    "field_centre_nm": _pair("field_centre_nm"),
     "full_field_nm": full,
     "first_code": where.first.tolist(),
     "last_code": where.last.tolist(),
   }
-  return Subject(scope, None, (0, 0), FLAGS.pixel_size_nm, about)
+  return Subject(scope, None, (0, 0), FLAGS.pixel_size_nm, {}, instrument)
 
 
 def _swift(name: str, size: int, known: calibration_lib.Calibration | None) -> Subject:
@@ -403,7 +407,8 @@ def _swift(name: str, size: int, known: calibration_lib.Calibration | None) -> S
   simulated = usim.instrument()
   scope = usim.scope(simulated, where, FLAGS.dwell_us)  # refuses fields that are too wide
   specimen = usim.specimen(simulated, where, FLAGS.dwell_us)
-  return Subject(scope, specimen, (0, 0), FLAGS.pixel_size_nm, {"centre_nm": where.centre_nm})
+  instrument = {"blanker": nion_swift.BLANKER, "field_centre_nm": _pair("field_centre_nm")}
+  return Subject(scope, specimen, (0, 0), FLAGS.pixel_size_nm, {}, instrument)
 
 
 def _pair(name: str) -> tuple[float, float]:

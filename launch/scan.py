@@ -54,7 +54,7 @@ from adaptive_stem_tf.serving import (
   subject,
 )
 from adaptive_stem_tf.serving.scan_result import ScanResult
-from launch import field_scans, micrograph_file, scan_files
+from launch import field_scans, instruments, micrograph_file, scan_files
 from launch import flags as launch_flags
 
 _IMAGE = flags.DEFINE_string(
@@ -154,6 +154,7 @@ def _window_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
 
   def scan(file, folder):
     """Scans a file, and returns what scan.json says."""
+    began = instruments.now()
     image, size, about, _ = _read(file)
     model = load(field_scans.model_folder(_MODEL.value), _CORRECTOR.value or None)
     corners = (
@@ -170,6 +171,7 @@ def _window_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
       lambda steps: tqdm.tqdm(steps, disable=not (_PROGRESS.value and _TILES.value)),
     )
     about |= {"command": launch_flags.command(), **result.about}
+    about["instrument"] = instruments.of_file(file, about, began)
     result = result._replace(about=about)
     outputs.write_scan(folder, result)
     print(_told(result))
@@ -189,6 +191,7 @@ def _field_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
 
   def scan(file, folder):
     """Scans a file, and returns what scan.json says."""
+    began = instruments.now()
     image, size, about, _ = _read(file)
     model = load(field_scans.model_folder(_MODEL.value))
     settings = field_scans.settings(model, image.shape)
@@ -208,6 +211,7 @@ def _field_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
       "contiguous": settings.contiguous,
       "plan_ahead": settings.plan_ahead,
       "electrons_per_pixel": electrons,
+      "instrument": instruments.of_file(file, about, began),
     }
     result = field_outputs.FieldResult(scanned, image, size, model.filter_sigma, about)
     return field_scans.write(folder, result, print)
@@ -221,6 +225,7 @@ def _completion(normalisation: intensities.Normalisation) -> scan_files.Scan:
 
   def complete(file, folder):
     """Completes a file, and returns what scan.json says."""
+    began = instruments.now()
     partial, size, about, notes = subject.partial_of_file(file, _FRAME.value, _PIXEL_SIZE.value)
     for note in notes:
       print(f"{file}: {note}")
@@ -233,6 +238,7 @@ def _completion(normalisation: intensities.Normalisation) -> scan_files.Scan:
       "command": launch_flags.command(),
       "model": str(model.folder),
       "normalise": _NORMALISE.value,
+      "instrument": instruments.of_file(file, about, began),
     }
     result = field_outputs.FieldResult(scanned, None, size, model.filter_sigma, about)
     return field_scans.write(folder, result, print)
@@ -280,4 +286,5 @@ def _told(result: ScanResult) -> str:
 
 if __name__ == "__main__":
   field_scans.define()
+  instruments.define()
   launch_flags.run(main)

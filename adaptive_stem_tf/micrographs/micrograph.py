@@ -1,6 +1,6 @@
 """One grey image of real numbers, from whatever array a file holds."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Micrograph(NamedTuple):
   dtype: str  # of the values in the file
   notes: tuple[str, ...]  # what was taken of the file, and what was converted
   colour: str = ""  # how much the channels of a picture in colour differ, which were averaged
+  # What the file says of instrument and time, as HyperSpy's metadata name it; None if nothing.
+  acquisition: dict[str, Any] | None = None
 
 
 def from_array(

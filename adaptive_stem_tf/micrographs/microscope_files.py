@@ -3,6 +3,7 @@ is met.
 """
 
 import importlib
+import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -172,8 +173,20 @@ def of_signals(signals: Sequence[Mapping[str, Any]], frame: int = 0) -> Microgra
   if len(axes) == 2:
     if frame:
       raise MicrographError(f"frame={frame} was asked for, and it is a single image.")
-    return from_array(data, size, (*notes, *more))
-  return from_frames(np.moveaxis(data, stacked, 0), frame, size, (*notes, *more))
+    made = from_array(data, size, (*notes, *more))
+  else:
+    made = from_frames(np.moveaxis(data, stacked, 0), frame, size, (*notes, *more))
+  return made._replace(acquisition=_acquisition(signal))
+
+
+def _acquisition(signal):
+  """Returns what is said of instrument and time, as JSON has it; None if nothing is."""
+  said = signal.get("metadata", {})
+  general = said.get("General", {})
+  told = {name: general[name] for name in ("date", "time", "time_zone") if general.get(name)}
+  told |= said.get("Acquisition_instrument") or {}
+  plain = lambda value: value.item() if isinstance(value, np.generic) else str(value)
+  return json.loads(json.dumps(told, default=plain)) or None
 
 
 def _axes_in_order(signal):

@@ -69,7 +69,9 @@ def partial_of_file(
       f"{file} has no pixel that was not measured, which are NaN in it: give a partial_scan.tif of "
       "a scan, or scan it as --image."
     )
-  about = {"partial": str(file), "frame": frame}
+  about: dict[str, Any] = {"partial": str(file), "frame": frame}
+  if stored.acquisition:
+    about["instrument"] = {"acquisition": stored.acquisition}
   size = stored.pixel_size_nm if pixel_size_nm is None else pixel_size_nm
   return Subject(stored.image, size, about, stored.notes)
 
@@ -138,6 +140,8 @@ def _mended(
 ) -> Subject:
   image, mended = image_scan.mend(crops.bin_down(stored.image, binning))
   size = pixel_size_nm or stored.pixel_size_nm
+  if stored.acquisition:
+    about = {**about, "instrument": {"acquisition": stored.acquisition}}
   words = f"{mended} pixels that are not finite are taken as the darkest"
   return Subject(
     image,

@@ -79,6 +79,8 @@ def test_a_twin_is_calibrated_and_scanned_as_the_reference_shows_it(
   assert ended.code == 0, ended.err
   scan = json.loads((tmp_path / "out" / "scan.json").read_text())
   assert scan["intensities_of_black_and_white"] == [told["black"], told["white"]]
+  said = scan["instrument"]["calibration"]
+  assert said["file"] == str(file) and said["rotation_deg"] == 90
   assert scan["pixel_size_nm"] == pytest.approx(0.5 * told["length_scale"])
   partial = np.load(tmp_path / "out" / "partial_scan.npy")
   side, (height, width) = len(partial), np.load(micrograph).shape

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import os
 import pathlib
@@ -24,6 +25,7 @@ from tests.unit.serving.live import peer, visitor
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 MICROGRAPHS = pathlib.Path(__file__).parents[2].parent / "shared" / "data" / "micrographs"
+TIMES = ("began_utc", "ended_utc")
 FILES = {
   "path.csv",
   "partial_scan.npy",
@@ -117,6 +119,10 @@ def test_a_digital_twin_is_scanned(tmp_path, models, micrograph):
   assert told["segments"] == 4 and told["probing_positions"] == 16 and told["late"] == 0
   assert told["decision_us"] == {"p50": 15, "p99": 15, "max": 15} and told["beam_waited_us"] == 45
   assert told["twin"]["system"]["drift_row"] == 0.2 and told["twin"]["system"]["lag_us"] == 5
+  assert told["instrument"]["backend"] == "file"
+  assert told["instrument"]["address"] == str(micrograph)
+  assert told["instrument"]["electrons_detected_at_white"] == 400
+  assert told["instrument"]["electrons"] is None and told["instrument"]["dwell_us"] == 10
   assert told["twin"]["dose"] == 400 and told["origin_px"] == [10, 4]
   assert set(told["ten_mse"]) == {"filtered", "raw"}
   path, timings = rows(tmp_path / "path.csv"), rows(tmp_path / "timings.csv")
@@ -258,7 +264,8 @@ def test_a_page_ends_with_the_scan(tmp_path, models, micrograph):
 
 
 def test_an_open_beam_interface_is_driven(tmp_path, models):
-  other = peer.Peer()
+  other, before = peer.Peer(), datetime.datetime.now(datetime.timezone.utc)
+  before -= datetime.timedelta(milliseconds=1)  # which times are rounded to
   ended = live(
     models,
     f"obi:127.0.0.1:{other.port}",
@@ -267,15 +274,34 @@ def test_an_open_beam_interface_is_driven(tmp_path, models):
     "--full_field_nm=128",
     "--normalise=0,65532",
     "--late=wait",
+    "--max_beam_us=1000",
+    "--current_pa=10",
+    "--note=with the beam blanked by hand",
   )
   other.close()
   assert ended.code == 0, ended.err
   assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked
   told = json.loads((tmp_path / "scan.json").read_text())
-  assert told["first_code"] == [6144, 6144] and told["segments"] == 4 and "ten_mse" not in told
-  assert told["dwell_us_asked"] == 10 and told["dwell_us"] == 8 and told["beam_on_us"] == 16 * 8
-  assert (told["settle_us"], told["blanker_us"], told["blanker"]) == (0, 0, "pin")
-  assert told["heartbeat_ms"] == 100
+  assert told["segments"] == 4 and "ten_mse" not in told
+  of = told["instrument"]
+  assert (of["backend"], of["address"]) == ("obi", f"127.0.0.1:{other.port}")
+  assert (of["first_code"], of["full_field_nm"]) == ([6144, 6144], 128)
+  assert (of["dwell_us_asked"], of["dwell_us"], of["beam_on_us"]) == (10, 8, 16 * 8)
+  assert (of["settle_us"], of["blanker_us"], of["blanker"]) == (0, 0, "pin")
+  assert of["heartbeat_ms"] == 100 and of["limits"] == {"max_beam_us": 1000}
+  assert of["positions"] == 16 and of["note"] == "with the beam blanked by hand"
+  # 10 pA are 62.4 electrons in a us; the field is 32 px of 2 nm.
+  assert of["electrons_per_position"] == pytest.approx(8 * 62.415, rel=1e-4)
+  assert of["electrons"] == pytest.approx(128 * 62.415, rel=1e-4)
+  assert of["electrons_per_nm2"] == pytest.approx(
+    128 * 62.415 / of["field_width_nm"] ** 2, rel=1e-4
+  )
+  assert of["field_width_nm"] == 2 * of["field_px"] == 2 * len(np.load(tmp_path / "completion.npy"))
+  began, ended_utc = (datetime.datetime.fromisoformat(of[name]) for name in TIMES)
+  assert before <= began <= ended_utc <= datetime.datetime.now(datetime.timezone.utc)
+  assert of["calibration"] is None and of["software"] == {}
+  with tifffile.TiffFile(tmp_path / "completion.tif") as tiff:
+    assert json.loads(tiff.imagej_metadata["Info"])["instrument"] == of
   measured = [float(row["intensity"]) for row in rows(tmp_path / "path.csv")]
   assert measured == [peer.sample(pixel.x, pixel.y) for pixel in other.pixels if not pixel.blanked]
 
@@ -407,6 +433,7 @@ def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
     ("swift:usim", [], "swift: needs --pixel_size_nm"),
     ("swift:usim", ["--blanker=none"], "--blanker is for obi: only"),
     ("swift:superscan", [], "swift:superscan is unknown: give swift:usim"),
+    ("file:FILE", ["--current_pa=1"], "--current_pa is for obi: and swift: only"),
     ("file:FILE", ["--field_centre_nm=1,2"], "--field_centre_nm is for obi: and swift: only"),
     ("file:FILE", ["--window=30,4"], "window=30,4 leaves the image of 40 x 30 px"),
     ("file:FILE", ["--window=30"], "window=30 is no place"),

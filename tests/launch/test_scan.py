@@ -169,7 +169,10 @@ def test_an_information_bar_is_said_and_cut(tmp_path, model):
 
 
 def test_files_say_how_they_were_made(tmp_path, model, image):
-  told, out = summary(image, model, tmp_path / "out")
+  told, out = summary(image, model, tmp_path / "out", "--note=oxide, first try")
+  of = told["instrument"]
+  assert (of["backend"], of["address"], of["note"]) == ("file", str(image), "oxide, first try")
+  assert of["began_utc"] <= of["ended_utc"] and of["ended_utc"].endswith("+00:00")
   assert told["software"].startswith("adaptive-stem-tf ")
   assert told["command"].startswith(f"python -m launch.scan --image={image} --model=")
   psnr, ssim = (told[name]["filtered"] for name in ("psnr_db", "ssim"))

@@ -84,8 +84,11 @@ def test_a_path_is_scanned(tmp_path, simulated):
   told, positions, intensities = scan(
     tmp_path, f"--model={folder}", "--pixel_size_nm=2", "--field_centre_nm=30,-20", "--late=wait"
   )
-  assert told["segments"] == 20 and len(positions) == 400 and told["centre_nm"] == [30, -20]
-  assert told["beam_on_us"] > 400 * 10 and told["ten_mse"]["filtered"] > 0
+  assert told["segments"] == 20 and len(positions) == 400
+  of = told["instrument"]
+  assert of["field_centre_nm"] == [30, -20] and of["beam_on_us"] > 400 * 10
+  assert of["blanker"] == "C_Blank" and "nionswift-usim" in of["software"]
+  assert told["ten_mse"]["filtered"] > 0
   assert np.std(intensities - 10 * exact(positions)) < 1.2 * NOISE
 
 

@@ -87,13 +87,19 @@ def test_files_and_arrays_are_scanned_alike(model, scan, image, tmp_path):
     assert again.pixel_size_nm is None
 
 
-def test_the_calibration_of_signals_is_kept(model, image, scan):
+def test_the_calibration_of_signals_is_kept(model, image, scan, tmp_path):
   signal = Signal(image, axis("x", 20.0, "pm"), axis("y", 20.0, "pm"))
   scanned = model.scan(signal, coverage=0.1)
   assert scanned.pixel_size_nm == pytest.approx(0.02)
   np.testing.assert_array_equal(scanned.completion, scan.completion)
-  again = model.scan(scan.to_signal(), coverage=0.1)
+  given = scan.to_signal()
+  given["metadata"]["Acquisition_instrument"] = {"TEM": {"beam_energy": 300.0}}
+  again = model.scan(given, coverage=0.1)
   assert again.pixel_size_nm == 0.5 and again.truth.shape == SHAPE
+  hspy = pytest.importorskip("rsciio.hspy", reason="RosettaSciIO is not installed")
+  (signal,) = hspy.file_reader(str(again.save(tmp_path / "scan.hspy")))
+  instrument = signal["original_metadata"]["adaptive_stem"]["instrument"]
+  assert instrument["acquisition"] == {"TEM": {"beam_energy": 300.0}}
 
 
 def test_signals_that_are_no_images_are_refused(model, image):

@@ -58,13 +58,17 @@ class Calibration:
     """Of the scan against pictures by the microscope's own software."""
     return Orientation(self.mirrored, self.rotation_deg)
 
+  def summary(self) -> dict[str, Any]:
+    """Returns what it says, for JSON."""
+    return dataclasses.asdict(self)
+
   def write(self, file: str | os.PathLike) -> None:
     """Writes it as JSON.
 
     Raises:
       writing.WriteError: if it cannot be written.
     """
-    content = {"software": installation.software(), **dataclasses.asdict(self)}
+    content = {"software": installation.software(), **self.summary()}
     writing.text(file, json.dumps(content, indent=1))
 
 

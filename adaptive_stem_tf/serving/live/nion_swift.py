@@ -20,6 +20,7 @@ from adaptive_stem_tf.serving.live import microscope
 _SAME = 1e-3
 _SINGLE = 0.01  # px, width of a frame of one px: it is measured in its middle
 _CONFIRM_MS = 1000
+BLANKER = "C_Blank"  # Swift's control
 
 
 class Instrument(NamedTuple):
@@ -66,7 +67,7 @@ class Handling:
   channel: int = 0  # of the detectors' signals
   # Numbers of positions that a line may have, one among them; any if empty.
   lines: tuple[int, ...] = ()
-  blanker: str | None = "C_Blank"  # Swift's control; None where there is none
+  blanker: str | None = BLANKER  # None where there is none
   settle: float = 0.0  # s between unblanking and the first frame
   timeout: float = 2.0  # s that a frame may take beyond its dwell times
 

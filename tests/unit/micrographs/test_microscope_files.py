@@ -8,6 +8,7 @@ import pytest
 
 from adaptive_stem_tf.micrographs import microscope_files, readers
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
+from adaptive_stem_tf.serving import subject
 
 MICROGRAPHS = pathlib.Path(__file__).parents[3].parent / "shared" / "data" / "micrographs"
 PIXELS = np.arange(12 * 9, dtype=np.float32).reshape(12, 9)
@@ -34,6 +35,19 @@ def test_an_image_with_its_pixel_size():
   read = taken(signal(PIXELS))
   np.testing.assert_array_equal(read.image, PIXELS)
   assert read.pixel_size_nm == 0.5 and not read.notes
+
+
+def test_what_is_said_of_the_instrument_is_kept():
+  assert taken(signal(PIXELS)).acquisition is None
+  told = signal(PIXELS)
+  told["metadata"]["General"] |= {"date": "2026-03-02", "time_zone": "UTC", "authors": "nobody"}
+  told["metadata"]["Acquisition_instrument"] = {"TEM": {"beam_energy": np.float32(200)}}
+  kept = {"date": "2026-03-02", "time_zone": "UTC", "TEM": {"beam_energy": 200.0}}
+  assert taken(told).acquisition == kept
+  stack = signal(np.stack([PIXELS, PIXELS]), navigated=1) | {"metadata": told["metadata"]}
+  assert taken(stack).acquisition == kept
+  assert subject.of_signal(told).about["instrument"] == {"acquisition": kept}
+  assert "instrument" not in subject.of_signal(signal(PIXELS)).about
 
 
 def test_the_first_image_is_taken_and_said():
