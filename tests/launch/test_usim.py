@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from adaptive_stem_tf import installation
+from adaptive_stem_tf.serving import outputs
 from adaptive_stem_tf.serving.live import nion_swift, usim
+from adaptive_stem_tf.serving.live.orientation import Orientation
 from tests.launch import commands
 
 pytestmark = pytest.mark.slow
@@ -90,6 +92,32 @@ def test_a_path_is_scanned(tmp_path, simulated):
   assert of["blanker"] == "C_Blank" and "nionswift-usim" in of["software"]
   assert told["ten_mse"]["filtered"] > 0
   assert np.std(intensities - 10 * exact(positions)) < 1.2 * NOISE
+
+
+def test_it_is_calibrated_against_its_own_raster(tmp_path, simulated):
+  seen = usim.specimen(simulated, nion_swift.SwiftField(128, 3.0))
+  outputs.write_tiff(tmp_path / "raster.tif", Orientation(True, 90.0).view(seen, 128), 3.2)
+  file = tmp_path / "calibration.json"
+  ended = commands.launch(
+    "calibrate",
+    "--microscope=swift:usim",
+    "--field_size=128",
+    "--pixel_size_nm=3",
+    f"--reference={tmp_path / 'raster.tif'}",
+    f"--output={file}",
+  )
+  assert ended.code == 0, ended.err
+  told = json.loads(file.read_text())
+  assert told["mirrored"] and told["rotation_deg"] == pytest.approx(90, abs=0.5)
+  assert told["length_scale"] == pytest.approx(3.2 / 3, rel=0.01)
+  told, positions, intensities = scan(
+    tmp_path / "out", "--pixel_size_nm=2", "--late=wait", f"--calibration={file}"
+  )
+  assert told["instrument"]["calibration"]["mirrored"]
+  # What is at (row, column) of the picture is at (column, row) of the scan, and nearer.
+  at = 48 + (positions[:, ::-1] - 48) * 2 / 3.2 * 3 / FIELD.pixel_nm - np.array([30, -20]) / 2
+  inside = np.std(intensities - 10 * exact(at))
+  assert inside < 0.5 * np.std(intensities - 10 * exact(at[:, ::-1]))
 
 
 def test_a_whole_field_is_scanned(tmp_path, simulated):
