@@ -10,8 +10,9 @@ without knowing which belong together. --paired trains its bound instead, with t
 scan.
 
 The workdir receives config.json, inputs.json, scans.npz, checkpoints/, metrics.csv, tensorboard/,
-learning_curves.png and examples.png. Run the command again to resume what is there: flags that are
-not given keep the values they had. SIGTERM or Ctrl-C saves and stops.
+learning_curves.png and examples.png; with --images_in=stream specimens.npy and scans/ instead of
+scans.npz. Run the command again to resume what is there: flags that are not given keep the values
+they had. SIGTERM or Ctrl-C saves and stops.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ _IMAGES = flags.DEFINE_string(
   "NumPy file of specimens; its training split is scanned. Default: what "
   "the completer was trained on",
 )
+_IMAGES_IN = flags.DEFINE_enum(
+  "images_in",
+  "memory",
+  ["memory", "stream"],
+  "where training specimens and scans of them are: in memory, or (stream) in NumPy files in the "
+  "workdir, from which batches are read as they are drawn. What is learnt is the same; a run may "
+  "be resumed with either",
+)
 _STRENGTH = flags.DEFINE_float(
   "strength",
   1.0,
@@ -63,7 +72,8 @@ def main() -> None:
   if (workdir / "config.json").exists():
     workdir_lib.open_workdir(workdir, experiment)
   distribution.set_up_tensorflow(settings)
-  splits = data.load(experiment.data, experiment.scan.image_size)
+  store = workdir / "specimens.npy" if _IMAGES_IN.value == "stream" else None
+  splits = data.load(experiment.data, experiment.scan.image_size, store)
   bar = lambda steps: tqdm.tqdm(steps, "scanning", disable=not settings.progress)
   running = correction_training.start(experiment, settings, splits, _WORKDIR.value, bar)
   if running.started_at:

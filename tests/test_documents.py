@@ -29,9 +29,11 @@ def links(page):
 
 
 def anchors(page):
-  """Returns the anchors of a page's headings, as MkDocs and GitHub make them."""
-  titles = [title.lower().replace("`", "") for title in _HEADING.findall(page.read_text())]
-  return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", title).strip()) for title in titles}
+  """Returns the anchors of a page: of headings, as MkDocs and GitHub make them, and its own."""
+  text = page.read_text()
+  titles = [title.lower().replace("`", "") for title in _HEADING.findall(text)]
+  of_headings = {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", title).strip()) for title in titles}
+  return of_headings | set(re.findall(r'<a id="([^"]+)"></a>', text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

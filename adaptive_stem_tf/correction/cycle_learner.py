@@ -9,25 +9,13 @@ import sonnet as snt
 import tensorflow as tf
 
 from adaptive_stem_tf import config, randomness, replicas, specimens
-from adaptive_stem_tf.correction import adversarial, history
+from adaptive_stem_tf.correction import adversarial, history, unpaired
 from adaptive_stem_tf.correction.configuration import Correction
+from adaptive_stem_tf.correction.unpaired import Taken, UnpairedScans
 from adaptive_stem_tf.learning import alrc, base, losses, optimisers
 from adaptive_stem_tf.networks import discriminator, distorter, generator, infill, initialisers
 from adaptive_stem_tf.scan import partial_scan
 from adaptive_stem_tf.types import CycleMetrics, Draw
-
-
-class UnpairedScans(NamedTuple):
-  """What a microscope gives to learn from: partial scans of some crops, rasters of others."""
-
-  # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
-  nominal: tf.Tensor
-  intensities: tf.Tensor  # [N, K, P], as measured, distorted
-  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
-  displacements: tf.Tensor
-  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
-  scanned: tf.Tensor
-  rasters: tf.Tensor  # [M, S, S, 1], other crops
 
 
 class Batch(NamedTuple):
@@ -71,12 +59,15 @@ class CycleLearner(base.BaseLearner):
 
     Args:
       experiment: the configuration.
-      scans: what it learns from; held, not copied.
+      scans: what it learns from; held, not copied. Of arrays, say of memory-mapped files, draws
+        bring what is taken of them.
       jit: what XLA compiles: `all` or, on a GPU, `auto` the whole step; else nothing.
       name: of the module.
     """
     super().__init__(experiment, name)
     self.scans, self._size = scans, scans.rasters.shape[1]
+    if not tf.is_tensor(scans.rasters):
+      self.streamed = unpaired.stream(scans, experiment.optimisation.batch_size, experiment.seed)
     self._make_networks()
     self._make_optimisers()
     self.compile_step(self._train, jit)
@@ -93,9 +84,15 @@ class CycleLearner(base.BaseLearner):
       f"discriminators {row['raster_discriminator']:.2f} {row['partial_discriminator']:.2f}"
     )
 
-  def _train(self, index: tf.Tensor, transform: tf.Tensor) -> CycleMetrics:
+  def step(self, draw: Draw) -> CycleMetrics:
+    """Trains for one iteration; see `BaseLearner.step`."""
+    return super().step(draw) if self.streamed is None else self._step(*draw)
+
+  def _train(
+    self, index: tf.Tensor, transform: tf.Tensor, taken: Taken | tuple[()] = ()
+  ) -> CycleMetrics:
     """The data flow of an iteration. All gradients use the weights before the step."""
-    batch = self.batch(Draw(*replicas.share((index, transform))))
+    batch = self.batch(Draw(*replicas.share((index, transform, taken))))
     learn = self._learn_paired if self.experiment.cycle.paired else self._learn_unpaired
     metrics = learn(batch)
     self.iteration.assign_add(1)
@@ -123,7 +120,7 @@ class CycleLearner(base.BaseLearner):
     raster, partial, nominal = (
       tf.zeros([1, size, size, 1]),
       tf.zeros([1, size, size, 2]),
-      self.scans.nominal[:1, 0],
+      tf.constant(self.scans.nominal[:1, 0]),
     )
     self.corrector(partial, is_training=False)  # creates variables, as every call here does
     self.distorter(raster, raster, nominal, is_training=False)
@@ -162,18 +159,15 @@ class CycleLearner(base.BaseLearner):
 
   def batch(self, draw: Draw) -> Batch:
     """Returns the drawn partial scans, and as many rasters of other crops."""
-    scans, sigma = self.scans, self.experiment.data.filter_sigma
-    rows = tf.stack([draw.index, draw.transform % scans.intensities.shape[1]], 1)
-    nominal, intensities, displacements = (
-      tf.gather_nd(part, rows) for part in (scans.nominal, scans.intensities, scans.displacements)
-    )
-    truth = specimens.transform(tf.gather(scans.scanned, draw.index), rows[:, 1])
+    sigma, shown = self.experiment.data.filter_sigma, draw.transform % self.scans.nominal.shape[1]
     count, seed = draw.index.shape[0], self.stream(randomness.Purpose.RASTER)
     chosen = replicas.drawn(
-      tf.random.stateless_uniform, [2, count], seed, 0, 2**30, tf.int32, axis=1
+      tf.random.stateless_uniform, [2, count], seed, *unpaired.CHOICES, axis=1
     )
-    rasters = tf.gather(scans.rasters, chosen[0] % scans.rasters.shape[0])
-    rasters = specimens.transform(rasters, chosen[1] % specimens.TRANSFORMS)
+    taken = self._take(draw, shown, chosen[0])
+    nominal, intensities, displacements = taken[:3]
+    truth = specimens.transform(taken.scanned, shown)
+    rasters = specimens.transform(taken.rasters, chosen[1] % specimens.TRANSFORMS)
     targets = specimens.low_pass(rasters, sigma)
     read = targets if self.experiment.data.filter_observations else rasters
     return Batch(
@@ -185,6 +179,15 @@ class CycleLearner(base.BaseLearner):
       read,
       targets,
     )
+
+  def _take(self, draw, shown, rasters) -> Taken:
+    """Returns what is taken of scans for a draw, unless it brings that along."""
+    if draw.images:
+      return Taken(*draw.images)
+    if self.streamed is None:
+      return unpaired.gather(self.scans, draw.index, shown, rasters)
+    drawn = Draw(draw.index.numpy(), draw.transform.numpy())  # of pictures, between steps
+    return Taken(*map(tf.constant, self.streamed.read(int(self.iteration), drawn)))
 
   # The cyclic GAN.
 

@@ -5,7 +5,8 @@
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import tensorflow as tf
 from adaptive_stem_tf import config, input_pipeline, microscope_config, specimens, writing
 from adaptive_stem_tf.correction import cycle_learner
 from adaptive_stem_tf.correction.configuration import Correction
-from adaptive_stem_tf.correction.cycle_learner import CycleLearner, UnpairedScans
+from adaptive_stem_tf.correction.cycle_learner import CycleLearner
+from adaptive_stem_tf.correction.unpaired import UnpairedScans
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.learning import targets
 from adaptive_stem_tf.networks import generator as generator_lib
@@ -25,6 +27,7 @@ from adaptive_stem_tf.training import workdir as workdir_lib
 
 _SCANS = "scans.npz"
 _PARTS = ("nominal", "intensities", "displacements")
+_CHUNK = 8 * distorted.BATCH  # crops in memory at a time, where they are streamed
 
 # Wraps a sequence in a progress bar, or does nothing.
 Bar = Callable[[Iterable[Any]], Iterable[Any]]
@@ -72,6 +75,7 @@ def start(
     experiment: the configuration.
     settings: how it is trained.
     splits: specimens; every other one of the training split is scanned, the others are rastered.
+      Scans of a memory-mapped split stay in files, too.
     workdir: of the run.
     bar: shows the progress of scanning.
 
@@ -86,9 +90,12 @@ def start(
   completer, _ = model.load(experiment.cycle.completer)
   workdir_lib.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
   workdir_lib.keep_inputs(workdir, specimens=splits.train)
-  kept = _kept_scans(workdir, completer, scanned, experiment, bar)
+  streams = isinstance(splits.train, np.memmap)
+  chunks = _scanned(completer, scanned, experiment.system, experiment.beam.dwell_us, bar)
+  kept = (_scans_in_files if streams else _scans_in_memory)(workdir, chunks, len(scanned))
   workdir_lib.keep_inputs(workdir, **dict(zip(_PARTS, kept, strict=True)))
-  scans = UnpairedScans(*map(tf.constant, (*kept, scanned, rasters)))
+  held = (*kept, scanned, rasters)
+  scans = UnpairedScans(*(held if streams else map(tf.constant, held)))
   with distribution.scope(settings):
     learner = CycleLearner(experiment, scans, settings.jit)
     if experiment.cycle.warm_start:
@@ -108,17 +115,6 @@ def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       f"{len(images)} specimens cannot be halved: unpaired scans and rasters need two or more."
     )
   return images[::2], images[1::2]
-
-
-def _kept_scans(workdir, completer, images, experiment, bar):
-  file = workdir / _SCANS
-  if not file.exists():
-    scans = scan_crops(completer, images, experiment.system, experiment.beam.dwell_us, bar)
-    with writing.whole(file) as unfinished, open(unfinished, "wb") as stream:
-      arrays: dict[str, Any] = dict(zip(_PARTS, scans, strict=True))
-      np.savez(stream, **arrays)
-  with np.load(file) as kept:
-    return [kept[name] for name in _PARTS]
 
 
 def scan_crops(
@@ -142,17 +138,73 @@ def scan_crops(
     Nominal positions [N, K, P, 2] px, intensities [N, K, P] and by how much nominal positions were
     missed [N, K, P, 2] px, for the K = 8 transforms.
   """
-  turned = []
-  for which in bar(range(specimens.TRANSFORMS)):
-    shown = scanner.observed(
-      specimens.transform(tf.constant(images), tf.fill([len(images)], which))
-    )
-    scans = distorted.distorted_scan(scanner.path, shown.numpy(), system, dwell_us, seed=which)
+  return _joined(_scanned(scanner, images, system, dwell_us, bar))
+
+
+def _scanned(scanner, images, system, dwell_us, bar) -> Iterator[list[np.ndarray]]:
+  """Yields what `scan_crops` returns, of some crops at a time."""
+  for number in bar(range(-(-len(images) // _CHUNK) * specimens.TRANSFORMS)):
+    chunk, which = divmod(number, specimens.TRANSFORMS)
+    first = chunk * _CHUNK
+    if not which:
+      crops, turned = tf.constant(np.asarray(images[first : first + _CHUNK])), []
+    shown = scanner.observed(specimens.transform(crops, tf.fill([len(crops)], which)))
+    scans = distorted.distorted_scan(scanner.path, shown.numpy(), system, dwell_us, which, first)
     turned.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
-  nominal, intensities, displacements = (
-    np.stack(part, 1).astype(np.float32) for part in zip(*turned)
-  )
+    if which == specimens.TRANSFORMS - 1:
+      yield [np.stack(part, 1).astype(np.float32) for part in zip(*turned)]
+
+
+def _joined(chunks):
+  nominal, intensities, displacements = map(np.concatenate, zip(*chunks))
   return nominal, intensities, displacements
+
+
+def _scans_in_memory(workdir, chunks, _):
+  """Returns the scans that a workdir keeps, made of chunks if it keeps none."""
+  file, in_files = workdir / _SCANS, _files(workdir)
+  if in_files[-1].exists():
+    return [np.load(part) for part in in_files]
+  if not file.exists():
+    arrays: dict[str, Any] = dict(zip(_PARTS, _joined(chunks), strict=True))
+    with writing.whole(file) as unfinished, open(unfinished, "wb") as stream:
+      np.savez(stream, **arrays)
+  with np.load(file) as kept:
+    return [kept[name] for name in _PARTS]
+
+
+def _scans_in_files(workdir, chunks, count):
+  """Returns the same, read as they are indexed."""
+  files = _files(workdir)
+  if not files[-1].exists():
+    with writing.together(files[-1].parent, last=files[-1].name) as unfinished:
+      places = [unfinished / file.name for file in files]
+      if (workdir / _SCANS).exists():  # of a run that began in memory
+        with zipfile.ZipFile(workdir / _SCANS) as archive:
+          archive.extractall(unfinished, [file.name for file in files])
+      else:
+        _write(places, chunks, count)
+  return [np.load(file, mmap_mode="r") for file in files]
+
+
+def _write(places, chunks, count):
+  """Writes chunks of all parts to their files."""
+  row, stored = 0, list[np.memmap]()
+  for parts in chunks:
+    if not stored:
+      stored = [
+        np.lib.format.open_memmap(place, "w+", part.dtype, (count, *part.shape[1:]))
+        for place, part in zip(places, parts, strict=True)
+      ]
+    for file, part in zip(stored, parts, strict=True):
+      file[row : row + len(part)] = part
+    row += len(parts[0])
+  for file in stored:
+    file.flush()
+
+
+def _files(workdir):
+  return [workdir / "scans" / f"{name}.npy" for name in _PARTS]
 
 
 def is_run(workdir: str | os.PathLike) -> bool:

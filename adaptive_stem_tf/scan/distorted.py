@@ -13,7 +13,7 @@ import tensorflow as tf
 from adaptive_stem_tf import microscope_config
 from adaptive_stem_tf.scan import distortion, environment, paths
 
-_BATCH = 32
+BATCH = 32  # images that are scanned together
 
 
 class DistortedScans(NamedTuple):
@@ -80,6 +80,7 @@ def distorted_scan(
   system: microscope_config.ScanSystem,
   dwell_us: float,
   seed: int = 0,
+  first: int = 0,
 ) -> DistortedScans:
   """Scans images as a microscope does.
 
@@ -89,12 +90,13 @@ def distorted_scan(
     system: of the microscope.
     dwell_us: us at each probing position.
     seed: of paths that are drawn; each batch of images has its own.
+    first: number of the first image, where these are part of more: a multiple of `BATCH`.
   """
   scanned = []
-  for first in range(0, len(images), _BATCH):
-    batch = tf.constant(images[first : first + _BATCH], tf.float32)
+  for row in range(0, len(images), BATCH):
+    batch = tf.constant(images[row : row + BATCH], tf.float32)
     read = DistortedReader(system, dwell_us)
-    trajectory = path.scan(batch, None, tf.constant([first, seed], tf.int64), read)
+    trajectory = path.scan(batch, None, tf.constant([first + row, seed], tf.int64), read)
     intensities = trajectory.observations.numpy().reshape(len(batch), -1)
     scanned.append(DistortedScans(read.nominal, read.actual, intensities))
   return DistortedScans(*map(np.concatenate, zip(*scanned)))
@@ -138,7 +140,7 @@ def distorted_raster(
     environment.read_detailed(
       tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1]))
     )
-    for batch in (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
+    for batch in (images[first : first + BATCH] for first in range(0, len(images), BATCH))
   ]
   sent, reached = (
     np.broadcast_to(part.astype(np.float32), [len(images), *part.shape])
