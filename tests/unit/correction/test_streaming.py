@@ -31,8 +31,8 @@ def completer(tmp_path_factory):
 
 @pytest.fixture
 def splits():
-  """Splits in memory: 4 specimens are scanned, 3 rastered."""
-  return tiny.splits(7)
+  """Splits in memory: 7 specimens are scanned, 6 rastered."""
+  return tiny.splits(13)
 
 
 @pytest.fixture
