@@ -89,6 +89,7 @@ def test_two_iterations_fill_the_workdir(runs, completer, images_file):
 
 @pytest.mark.usefixtures("eagerly")
 def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, completer):
+  """Though the specimens, which were in memory, are streamed then."""
   straight, resumed = tmp_path / "straight", tmp_path / "resumed"
   given = {"completer": completer, "iterations": 3, "pickup_px": 1.0}
   done(train(straight, **given))
@@ -97,10 +98,12 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, com
   # Of the distortions only some are given again, at half strength of what is twice as bad.
   again = done(
     commands.launch(
-      "train_distortion", *RUN, f"--workdir={resumed}", "--lag_us=20", "--strength=0.5"
+      "train_distortion", *RUN, f"--workdir={resumed}", "--lag_us=20", "--strength=0.5",
+      "--images_in=stream"
     )
-  )
+  )  # fmt: skip
   assert f"Resuming {resumed} at iteration 2." in again.out and "Finished" in again.out
+  assert (resumed / "specimens.npy").exists() and (resumed / "scans").is_dir()
   same_run(straight, resumed, 3)
 
 

@@ -60,6 +60,7 @@ def test_two_iterations_fill_the_workdir(tmp_path, images_file, eagerly):
 
 
 def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, images_file, eagerly):
+  """Though the specimens, which were in memory, are streamed then."""
   straight, resumed = tmp_path / "straight", tmp_path / "resumed"
   given = {**tiny.SMALLER, "iterations": 4}
   assert commands.train(straight, images_file, **given).code == 0
@@ -75,9 +76,11 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, ima
     "--checkpoint_every=2",
     "--picture_every=0",
     f"--threads={tiny.THREADS}",
+    "--images_in=stream",
   )
   assert again.code == 0, again.err
   assert f"Resuming {resumed} at iteration 3." in again.out and "Finished" in again.out
+  assert (resumed / "specimens.npy").exists()
   same_run(straight, resumed, 4)
 
 
