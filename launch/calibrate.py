@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from adaptive_stem_tf import writing
 from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving import subject as subject_lib
 from adaptive_stem_tf.serving.live import calibration, orientation, periodicity, registration
@@ -60,6 +61,7 @@ _POSITIONS = flags.DEFINE_integer(
 _FIELD_SIZE = flags.DEFINE_integer("field_size", 256, "side of the field, px", lower_bound=32)
 
 _FOR_SCANS = ("normalise", "calibration", "decision_us")
+_ROOM = 1 << 14  # bytes of the file, at most
 _QUARTER = 3.0  # standard deviations, within which a turn is one of quarters
 
 
@@ -75,6 +77,8 @@ def main() -> None:
   """Measures, compares, writes."""
   _check()
   reference = _reference()
+  if not microscopes.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
+    writing.check_room(pathlib.Path(_OUTPUT.value).parent, _ROOM)
   with stop_lib.Stop() as stop, microscopes.Opened(_FIELD_SIZE.value) as subject:
     measured = calibration.measure(subject.scope, _FIELD_SIZE.value, _POSITIONS.value, stop)
     if microscopes.told_dry_run(subject.scope):
@@ -87,18 +91,13 @@ def main() -> None:
     "dwell_us": subject.scope.dwell,
     "beam_on_us": subject.scope.lit,
   }
-  width = None
-  if _PERIOD.value:
-    width = _by_period(measured.survey, _PERIOD.value, subject.pixel_size_nm)
-  lies = orientation.Orientation()
-  if reference:
-    fit, other = registration.match(
-      measured.survey, reference.image, *_expected(subject, reference)
-    )
-    lies, told = _oriented(fit, other)
-    about |= told
-    width = width or _by_reference(fit, subject.pixel_size_nm, reference.pixel_size_nm)
-  about |= {} if width is None else {"width_from": width.words, "width_sd": width.sd}
+  try:
+    lies, width, told = _compared(measured.survey, subject, reference)
+  except registration.UnrecognisedError as error:
+    raise registration.UnrecognisedError(
+      f"{error} Nothing is written; black and white were measured: --normalise={black:g},{white:g}."
+    ) from None
+  about |= told | ({} if width is None else {"width_from": width.words, "width_sd": width.sd})
   made = calibration.Calibration(
     microscopes.FLAGS.microscope,
     black,
@@ -110,6 +109,20 @@ def main() -> None:
   )
   made.write(_OUTPUT.value)
   print(_told(made, reference is not None))
+
+
+def _compared(
+  survey: registration.Survey, subject: microscopes.Subject, reference: subject_lib.Subject | None
+) -> tuple[orientation.Orientation, _Width | None, dict[str, Any]]:
+  """Returns how the scan lies, how wide it is if that can be told, and what is known of both."""
+  lies, width, told = orientation.Orientation(), None, {}
+  if _PERIOD.value:
+    width = _by_period(survey, _PERIOD.value, subject.pixel_size_nm)
+  if reference:
+    fit, other = registration.match(survey, reference.image, *_expected(subject, reference))
+    lies, told = _oriented(fit, other)
+    width = width or _by_reference(fit, subject.pixel_size_nm, reference.pixel_size_nm)
+  return lies, width, told
 
 
 def _check() -> None:

@@ -155,7 +155,8 @@ def _turned(file):
     (["--reference_pixel_size_nm=1"], "reference_pixel_size_nm needs --reference"),
     (["--period_nm=3"], "period_nm needs the size of a px"),
     (["--period_nm=3", "--pixel_size_nm=0.5"], "no lines with a spacing of about 6 px"),
-    (["--reference=FILE"], "the reference does not show what was scanned"),
+    (["--reference=FILE"], "black and white were measured: --normalise=520.8"),
+    (["--output=/dev/null/no.json"], "/dev/null cannot be written: "),
   ],
 )
 def test_mistakes_are_sentences_and_nothing_is_written(tmp_path, micrograph, flags, said):
