@@ -115,7 +115,8 @@ def _compared(
   survey: registration.Survey, subject: microscopes.Subject, reference: subject_lib.Subject | None
 ) -> tuple[orientation.Orientation, _Width | None, dict[str, Any]]:
   """Returns how the scan lies, how wide it is if that can be told, and what is known of both."""
-  lies, width, told = orientation.Orientation(), None, {}
+  lies, width = orientation.Orientation(), None
+  told: dict[str, Any] = {}
   if _PERIOD.value:
     width = _by_period(survey, _PERIOD.value, subject.pixel_size_nm)
   if reference:
