@@ -64,7 +64,9 @@ _WRITE = flags.DEFINE_boolean(
   "write_flagfiles", False, "only write the runs' flagfiles, to train them elsewhere"
 )
 _DRAW = flags.DEFINE_boolean(
-  "draw_only", False, "train nothing: measure and draw the runs that are there"
+  "draw_only",
+  False,
+  "train nothing: measure and draw the runs that are there, each with the seeds that are",
 )
 
 

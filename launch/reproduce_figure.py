@@ -65,12 +65,14 @@ def make(request: Request, plan: Plan, figure: Figure) -> str:
 
 
 def any_finished(plan: Plan, figure: Figure) -> bool:
-  """Returns whether one of a figure's runs has finished with every seed."""
+  """Returns whether one of a figure's runs has finished."""
   return any(_finished(plan, line) for line in figure.lines)
 
 
-def _finished(plan: Plan, line: Line) -> bool:
-  return all(workdir_lib.is_finished(plan.workdir(line.run, seed)) for seed in plan.seeds)
+def _finished(plan: Plan, line: Line) -> list[pathlib.Path]:
+  """Returns the workdirs of a run's seeds that have finished."""
+  workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
+  return [workdir for workdir in workdirs if workdir_lib.is_finished(workdir)]
 
 
 def rates_figure(plan: Plan) -> Figure:
@@ -100,12 +102,12 @@ def _label(plan: Plan, line: Line) -> str:
 def _measure(
   request: Request, plan: Plan, figure: Figure
 ) -> dict[str, list[reproduction_results.Measured]]:
-  """Measures the runs that have finished with every seed."""
+  """Measures the runs that have finished, with the seeds that have."""
   measured = {}
   for line in figure.lines:
-    if not _finished(plan, line):
+    workdirs = _finished(plan, line)
+    if not workdirs:
       continue
-    workdirs = [plan.workdir(line.run, seed) for seed in plan.seeds]
     experiment = plan.experiment(line.run, plan.seeds[0])
     sweep = experiment.optimisation.schedule == "sweep"
     splits = None if sweep else runner.load_splits(experiment.data, experiment.scan.image_size)

@@ -33,7 +33,9 @@ INTERVALS = (
   "for two metrics of one run, Welch's otherwise"
 )
 
-Values = Mapping[str, Mapping[str, Sequence[float]]]  # run -> metric -> one value a seed
+# By run, metric and seed. Runs need not have the same seeds: a run that many claims compare others
+# with is worth more of them.
+Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 
 class Effect(NamedTuple):
@@ -62,12 +64,13 @@ def judge(claim: Claim, values: Values) -> Verdict:
 
   What the 95 % interval of the effect does not settle is unresolved, and so is everything with
   fewer than three seeds. Where one run's seeds are all finite and none of the other's is, the
-  other's metric is greater. Seeds are paired for metrics of the first half of training, and where
-  both metrics are of one run.
+  other's metric is greater. Seeds that both have are paired, if they are enough, for metrics of the
+  first half of training, and where both metrics are of one run.
   """
   metric, _, other = claim.metric.partition(":")
-  first = list(values.get(claim.first, {}).get(metric, ()))
-  second = list(values.get(claim.second, {}).get(other or metric, ()))
+  ours = values.get(claim.first, {}).get(metric, {})
+  theirs = values.get(claim.second, {}).get(other or metric, {})
+  first, second = list(ours.values()), list(theirs.values())
   if not first or not second:
     return Verdict(first, second, None, MISSING)
   fewest = min(len(first), len(second))
@@ -78,8 +81,13 @@ def judge(claim: Claim, values: Values) -> Verdict:
     settled = finite[0].all() != finite[1].all() and not all(each.any() for each in finite)
     lower = bool(finite[0].all())
     return Verdict(first, second, None, _ordered(claim.kind, lower) if settled else UNRESOLVED)
-  paired = (metric in _PAIRED or claim.first == claim.second) and len(first) == len(second)
-  effect = compare(first, second, is_ratio=metric not in _SIGNED, paired=paired)
+  both = sorted(ours.keys() & theirs.keys())
+  is_ratio = metric not in _SIGNED
+  if (metric in _PAIRED or claim.first == claim.second) and len(both) >= FEWEST_SEEDS:
+    of_both = ([one[seed] for seed in both] for one in (ours, theirs))
+    effect = compare(*of_both, is_ratio, paired=True)
+  else:
+    effect = compare(first, second, is_ratio)
   return Verdict(first, second, effect, _agreement(claim.kind, effect))
 
 
@@ -138,7 +146,7 @@ def judge_printed(printed: Printed, values: Values, comparable: bool) -> tuple[l
     Ours, and whether they agree: the number lies within the range of seeds; for learning
     rates, within half a decade of their geometric mean.
   """
-  ours = list(values.get(printed.run, {}).get(printed.metric, ()))
+  ours = list(values.get(printed.run, {}).get(printed.metric, {}).values())
   if not ours:
     return ours, MISSING
   if not comparable:

@@ -49,8 +49,10 @@ def curves(
   axes.set(xlabel="training iteration", ylabel="training loss, 10 MSE", xlim=(0, iterations))
   axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
-  count = len(next(iter(shown.values()))[1])
-  seeds_text = f", mean and range of {count} seeds" if count > 1 else ""
+  counts = sorted({len(seeds) for _, seeds in shown.values()})
+  few, most = counts[0], counts[-1]
+  several = f"{few} to {most}" if few < most else f"{most}"
+  seeds_text = f", mean and range of {several} seeds" if most > 1 else ""
   axes.set_title(
     f"{title}\n{width:,.0f} iteration boxcar{seeds_text}; {split}: mean, std dev of 10 MSE",
     fontsize=9,

@@ -33,6 +33,7 @@ class Measured(NamedTuple):
   metrics: dict[str, float]  # by the names that claims use
   diverged: int | None
   sweep: lr_range.Sweep | None
+  seed: int
 
 
 def measure(
@@ -68,7 +69,7 @@ def measure(
   elif splits is not None:
     errors = measure_errors(workdir, experiment, splits, most)
     metrics.update(_error_metrics(errors))
-  return Measured(curve, errors, metrics, diverged, sweep)
+  return Measured(curve, errors, metrics, diverged, sweep, experiment.seed)
 
 
 def curve_metrics(curve: Curve, iterations: int, boxcar: float) -> dict[str, float]:
@@ -180,28 +181,29 @@ def _error_metrics(errors: dict[str, Any]) -> dict[str, float]:
   return metrics
 
 
-def best_rates(measured: Mapping[str, Sequence[Measured]]) -> list[float]:
-  """Returns each seed's rate of lowest error on the validation split (METHOD section 2).
+def best_rates(measured: Mapping[str, Sequence[Measured]]) -> dict[int, float]:
+  """Returns the rate of lowest error on the validation split (METHOD section 2), by seed.
 
   Args:
-    measured: by the names of the runs of s3b, the seeds of each.
+    measured: by the names of the runs of s3b, the seeds of each; those that all have count.
 
   Raises:
     ValueError: if no rate of a seed has a finite error.
   """
-  rates = {float(name.removeprefix(runs.RATE)): seeds for name, seeds in measured.items()}
-  errors = [
-    {rate: one.metrics.get("validation", np.inf) for rate, one in zip(rates, seeds, strict=True)}
-    for seeds in zip(*rates.values(), strict=True)
-  ]
-  return [lr_range.recommend(of_seed) for of_seed in errors]
+  errors: dict[int, dict[float, float]] = {}
+  for name, seeds in measured.items():
+    for one in seeds:
+      rate = float(name.removeprefix(runs.RATE))
+      errors.setdefault(one.seed, {})[rate] = one.metrics.get("validation", np.inf)
+  whole = {seed: rates for seed, rates in errors.items() if len(rates) == len(measured)}
+  return {seed: lr_range.recommend(rates) for seed, rates in whole.items()}
 
 
-def gather(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, list[float]]]:
-  """Returns each run's metrics, one value a seed: what claims are judged by."""
+def gather(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, dict[int, float]]]:
+  """Returns each run's metrics, by seed: what claims are judged by."""
   return {
     name: {
-      metric: [one.metrics[metric] for one in seeds if metric in one.metrics]
+      metric: {one.seed: one.metrics[metric] for one in seeds if metric in one.metrics}
       for metric in sorted({metric for one in seeds for metric in one.metrics})
     }
     for name, seeds in measured.items()

@@ -57,7 +57,7 @@ def build(
     name: of the figure.
     figure: its entry in the table.
     labels: of the runs shown, by name.
-    values: of every run, by metric, one a seed.
+    values: of every run, by metric and seed.
     notes: how the runs were made: scale, specimens, iterations, seeds.
     comparable: whether data and sizes are the supplement's, so that its numbers may be compared.
   """
@@ -85,9 +85,7 @@ def build(
         "agreement": agreement,
       }
     )
-  runs = {
-    run: {"label": label, "values": dict(values.get(run, {}))} for run, label in labels.items()
-  }
+  runs = {run: _run(label, values.get(run, {})) for run, label in labels.items()}
   return {
     "figure": name,
     "title": figure.title,
@@ -96,6 +94,14 @@ def build(
     "runs": runs,
     "claims": claims,
     "printed": numbers,
+  }
+
+
+def _run(label: str, values: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
+  return {
+    "label": label,
+    "seeds": sorted({seed for by_seed in values.values() for seed in by_seed}),
+    "values": {metric: list(by_seed.values()) for metric, by_seed in values.items()},
   }
 
 
@@ -151,12 +157,12 @@ def _runs(runs: Mapping[str, Any]) -> list[str]:
     column for column in _COLUMNS if any(run["values"].get(column) for run in runs.values())
   ]
   lines = [
-    "| run | " + " | ".join(METRICS[column] for column in columns) + " |",
-    "|---" * (len(columns) + 1) + "|",
+    "| run | seeds | " + " | ".join(METRICS[column] for column in columns) + " |",
+    "|---" * (len(columns) + 2) + "|",
   ]
   for run in runs.values():
     cells = [_cell(run["values"].get(column, [])) for column in columns]
-    lines.append(f"| {run['label']} | {' | '.join(cells)} |")
+    lines.append(f"| {run['label']} | {len(run['seeds'])} | {' | '.join(cells)} |")
   return lines
 
 

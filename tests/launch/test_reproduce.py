@@ -218,6 +218,12 @@ def test_all_figures_that_have_runs_are_drawn_and_summed_up(tmp_path, crops, eag
   }
   assert seeds == {"s2a": [0, 1], "s4": [0]}  # a sheet shows one run
   said = (tmp_path / "summary.md").read_text()
+  # A run counts with the seeds that have finished.
+  (tmp_path / "runs" / "exponential-seed1" / "config.json").rename(tmp_path / "hidden")
+  ended = reproduce("s2a", tmp_path, "--draw_only", *small, crops=crops)
+  assert ended.code == 0, ended.err
+  runs = json.loads((tmp_path / "s2a.json").read_text())["runs"]
+  assert {name: run["seeds"] for name, run in runs.items()} == {"exponential": [0], "lstm": [0, 1]}
   assert "Not drawn: s3a, s3b, s6." in said and "| s2a | a cyclic rate ends lower |" in said
 
 

@@ -11,6 +11,10 @@ def result(name, values):
   figure = supplement.FIGURES[name]
   labels = {line.run: line.label for line in figure.lines if line.run in values}
   notes = {"scale": "small", "specimens": "crops.npy", "iterations": 3, "seeds": [0, 1, 2]}
+  values = {
+    run: {metric: dict(enumerate(of_seeds)) for metric, of_seeds in metrics.items()}
+    for run, metrics in values.items()
+  }
   return table.build(name, figure, labels, values, notes, comparable=False)
 
 

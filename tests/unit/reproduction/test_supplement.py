@@ -185,6 +185,14 @@ def test_s3b_follows_from_the_sweep():
 # Agreement.
 
 
+def of_seeds(**runs):
+  """Returns values of runs by metric and seed; lists are of seeds 0, 1, 2..."""
+  return {
+    run: {metric: dict(enumerate(values)) for metric, values in metrics.items()}
+    for run, metrics in runs.items()
+  }
+
+
 @pytest.mark.parametrize(
   "kind, first, second, said",
   [
@@ -223,7 +231,7 @@ def test_s3b_follows_from_the_sweep():
 )
 def test_claims_are_judged_by_the_interval_of_the_effect(kind, first, second, said):
   claim = Claim("", "", kind, "a", "b", "test")
-  assert judge(claim, {"a": {"test": first}, "b": {"test": second}}).agreement == said
+  assert judge(claim, of_seeds(a={"test": first}, b={"test": second})).agreement == said
 
 
 def test_an_effect_is_a_ratio_with_welchs_interval(rng):
@@ -242,8 +250,7 @@ def test_seeds_are_paired_where_runs_of_one_seed_have_much_in_common(rng, metric
   seeds = rng.normal(0.0, 0.3, 4)
   ours, theirs = np.exp(seeds + 0.01 * rng.normal(size=[2, 4]) + [[0.0], [0.1]])
   verdict = judge(
-    Claim("", "", "lower", "a", "b", metric),
-    {"a": {metric: list(ours)}, "b": {metric: list(theirs)}},
+    Claim("", "", "lower", "a", "b", metric), of_seeds(a={metric: ours}, b={metric: theirs})
   )
   ratios = np.log(ours / theirs)
   half = stats.t.ppf(0.975, 3) * ratios.std(ddof=1) / 2
@@ -254,18 +261,32 @@ def test_seeds_are_paired_where_runs_of_one_seed_have_much_in_common(rng, metric
     assert verdict.effect == compare(ours, theirs)
 
 
-def test_seeds_that_are_not_as_many_are_not_paired():
-  ours, theirs = [1.0, 1.1, 1.2, 1.0], [1.1, 1.2, 1.3]
-  verdict = judge(
-    Claim("", "", "lower", "a", "b", "early"), {"a": {"early": ours}, "b": {"early": theirs}}
+def test_the_seeds_that_both_have_are_paired_and_all_count_where_none_are():
+  values = of_seeds(a={"early": [1.0, 1.1, 1.2, 1.0, 3.0]}, b={"early": [9.0, 1.3, 1.5, 1.3]})
+  del values["b"]["early"][0]
+  claim = Claim("", "", "lower", "a", "b", "early")
+  paired = compare([1.1, 1.2, 1.0], [1.3, 1.5, 1.3], paired=True)
+  assert judge(claim, values).effect == paired
+  del values["a"]["early"][3]  # two in common are too few
+  assert judge(claim, values).effect == compare([1.0, 1.1, 1.2, 3.0], [1.3, 1.5, 1.3])
+  assert judge(claim._replace(metric="test"), values).agreement == "not run"
+
+
+def test_more_seeds_of_the_run_that_others_are_compared_with_resolve_more(rng):
+  ours, theirs = np.exp(0.1 * rng.standard_normal(9)), np.exp(0.25 + 0.1 * rng.standard_normal(3))
+  claim = Claim("", "", "lower", "a", "b", "test")
+  few, many = (
+    judge(claim, of_seeds(a={"test": ours[:count]}, b={"test": theirs})) for count in (3, 9)
   )
-  assert verdict.effect == compare(ours, theirs)
+  width = lambda effect: np.log(effect.high / effect.low)
+  assert width(many.effect) < width(few.effect)
+  assert len(many.first) == 9 and len(many.second) == 3
 
 
 def test_metrics_that_may_be_negative_are_compared_by_their_difference():
   claim = Claim("", "", "lower", "a", "b", "overfitting")
   ours, theirs = [-0.1, -0.12, -0.11], [0.2, 0.22, 0.25]
-  verdict = judge(claim, {"a": {"overfitting": ours}, "b": {"overfitting": theirs}})
+  verdict = judge(claim, of_seeds(a={"overfitting": ours}, b={"overfitting": theirs}))
   interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
   assert verdict.effect == pytest.approx(
     (np.mean(ours) - np.mean(theirs), interval.low, interval.high, False)
@@ -280,7 +301,7 @@ def test_equal_runs_are_seldom_called_different(rng):
     claim = Claim("", "", "lower", "a", "b", metric)
     for _ in range(400):
       ours, theirs = np.exp(0.2 * rng.standard_normal([2, seeds]))
-      verdict = judge(claim, {"a": {metric: list(ours)}, "b": {metric: list(theirs)}})
+      verdict = judge(claim, of_seeds(a={metric: ours}, b={metric: theirs}))
       wrong[metric, seeds] += not verdict.agreement.startswith("unresolved")
   assert all(
     count == 0 if seeds == 2 else count < 0.08 * 400 for (_, seeds), count in wrong.items()
@@ -289,7 +310,7 @@ def test_equal_runs_are_seldom_called_different(rng):
 
 def test_a_claim_may_compare_two_metrics_of_one_run():
   claim = Claim("", "", "lower", "a", "a", "test_half:test")
-  verdict = judge(claim, {"a": {"test": [2.0, 2.1, 2.0], "test_half": [1.0, 1.2, 1.1]}})
+  verdict = judge(claim, of_seeds(a={"test": [2.0, 2.1, 2.0], "test_half": [1.0, 1.2, 1.1]}))
   assert verdict.agreement == "agrees"
   assert verdict.effect == compare([1.0, 1.2, 1.1], [2.0, 2.1, 2.0], paired=True)
   assert verdict.effect.estimate == pytest.approx(
@@ -311,7 +332,7 @@ def test_a_claim_may_compare_two_metrics_of_one_run():
   ],
 )
 def test_printed_numbers(metric, ours, comparable, said):
-  assert judge_printed(Printed("a", metric, 0.15), {"a": {metric: ours}}, comparable) == (
+  assert judge_printed(Printed("a", metric, 0.15), of_seeds(a={metric: ours}), comparable) == (
     ours,
     said,
   )
@@ -342,15 +363,15 @@ def test_images_are_spread_evenly():
 
 
 def test_the_best_rate_is_chosen_on_the_validation_split():
-  def of(**metrics):
-    return reproduction_results.Measured(None, {}, metrics, None, None)
+  def of(seed, **metrics):
+    return reproduction_results.Measured(None, {}, metrics, None, None, seed)
 
   measured = {
-    "rate_1.00e-03": [of(test=0.1, validation=0.3), of(test=0.1, validation=0.2)],
-    "rate_2.00e-03": [of(test=0.2, validation=0.2), of(test=0.2, validation=0.3)],
-    "rate_3.00e-03": [of(test=0.05), of(test=np.inf, validation=np.nan)],
+    "rate_1.00e-03": [of(0, test=0.1, validation=0.3), of(4, test=0.1, validation=0.2)],
+    "rate_2.00e-03": [of(0, test=0.2, validation=0.2), of(4, test=0.2, validation=0.3)],
+    "rate_3.00e-03": [of(0, test=0.05), of(4, test=np.inf, validation=np.nan), of(5, validation=0)],
   }
-  assert reproduction_results.best_rates(measured) == [2e-3, 1e-3]
+  assert reproduction_results.best_rates(measured) == {0: 2e-3, 4: 1e-3}
 
 
 def test_validation_errors_are_measured_where_specimens_are_set_aside(tmp_path, monkeypatch):
