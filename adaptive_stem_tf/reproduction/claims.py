@@ -84,8 +84,8 @@ def judge(claim: Claim, values: Values) -> Verdict:
   both = sorted(ours.keys() & theirs.keys())
   is_ratio = metric not in _SIGNED
   if (metric in _PAIRED or claim.first == claim.second) and len(both) >= FEWEST_SEEDS:
-    of_both = ([one[seed] for seed in both] for one in (ours, theirs))
-    effect = compare(*of_both, is_ratio, paired=True)
+    of_both = lambda values: [values[seed] for seed in both]
+    effect = compare(of_both(ours), of_both(theirs), is_ratio, paired=True)
   else:
     effect = compare(first, second, is_ratio)
   return Verdict(first, second, effect, _agreement(claim.kind, effect))
