@@ -13,6 +13,8 @@ import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
+from tensorflow.python.framework import random_seed
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.training import distribution
@@ -22,7 +24,8 @@ from tests import tiny
 distribution.set_up_tensorflow(
   config.RunSettings(threads=tiny.THREADS)
 )  # once: threads cannot change afterwards
-tf.random.set_seed(0)  # of modules that fixtures make
+_SEED = 0
+tf.random.set_seed(_SEED)  # of modules that fixtures make
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("shared")
 # Of what is imported nothing is garbage: collections that look through it again and again take
@@ -31,15 +34,27 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 
 
+@pytest.fixture(scope="session")
+def _drawn():
+  """Lists the draws of numbers that follow the global seed, since it was set."""
+  seed, draws = random_seed.get_seed, [None]
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(random_seed, "get_seed", lambda of_op: draws.append(of_op) or seed(of_op))
+    yield draws
+
+
 @pytest.fixture(autouse=True)
-def _fixed_weights(request):
+def _fixed_weights(request, _drawn):
   """Seeds the initial weights of modules that a test makes by itself.
 
-  TensorFlow forgets what it has optimised when it is seeded: a second or more at the next call of
-  each function of an exported model. Tests of these make no modules.
+  TensorFlow forgets what it has optimised when it is seeded: a fifth of a second at the next step
+  of a tiny learner, a second or more at the next call of each function of an exported model. So it
+  is seeded again only where numbers were drawn since; tests of exported models make no modules.
   """
-  if not {"exports", "model"} & set(request.fixturenames):
-    tf.random.set_seed(0)
+  fresh = not _drawn and context.global_seed() == _SEED
+  if not fresh and not {"exports", "model"} & set(request.fixturenames):
+    tf.random.set_seed(_SEED)
+    _drawn.clear()
 
 
 @pytest.fixture
