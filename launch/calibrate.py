@@ -37,7 +37,7 @@ from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving import subject as subject_lib
 from adaptive_stem_tf.serving.live import calibration, orientation, periodicity, registration
 from launch import flags as launch_flags
-from launch import microscopes
+from launch import microscope_flags, microscopes
 
 _OUTPUT = flags.DEFINE_string("output", None, "file for the calibration, .json", required=True)
 _REFERENCE = flags.DEFINE_string(
@@ -77,7 +77,7 @@ def main() -> None:
   """Measures, compares, writes."""
   _check()
   reference = _reference()
-  if not microscopes.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
+  if not microscope_flags.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
     writing.check_room(pathlib.Path(_OUTPUT.value).parent, _ROOM)
   with stop_lib.Stop() as stop, microscopes.Opened(_FIELD_SIZE.value) as subject:
     measured = calibration.measure(subject.scope, _FIELD_SIZE.value, _POSITIONS.value, stop)
@@ -99,7 +99,7 @@ def main() -> None:
     ) from None
   about |= told | ({} if width is None else {"width_from": width.words, "width_sd": width.sd})
   made = calibration.Calibration(
-    microscopes.FLAGS.microscope,
+    microscope_flags.FLAGS.microscope,
     black,
     white,
     lies.mirrored,
@@ -191,8 +191,8 @@ def _width_of(width: _Width | None) -> dict[str, float]:
   """Returns what the file says of lengths."""
   if width is None:
     return {}
-  if microscopes.FLAGS.microscope.startswith("obi:"):
-    return {"full_field_nm": microscopes.FLAGS.full_field_nm * width.scale}
+  if microscope_flags.FLAGS.microscope.startswith("obi:"):
+    return {"full_field_nm": microscope_flags.FLAGS.full_field_nm * width.scale}
   return {"length_scale": width.scale}
 
 
@@ -233,5 +233,5 @@ def _told(made: calibration.Calibration, compared: bool) -> str:
 
 
 if __name__ == "__main__":
-  microscopes.define()
+  microscope_flags.define()
   launch_flags.run(main)

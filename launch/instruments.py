@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from launch import flags as launch_flags
-from launch import microscopes
+from launch import microscope_flags, microscopes
 
 FLAGS = flags.FLAGS
 _ELECTRONS = 6.241509  # of a current of 1 pA in 1 us
@@ -63,7 +63,7 @@ def of_scan(subject: microscopes.Subject, size: int, count: int) -> dict[str, An
   """
   backend, _, address = FLAGS.microscope.partition(":")
   scope, pixel = subject.scope, subject.pixel_size_nm
-  known = microscopes.calibration()
+  known = microscope_flags.calibration()
   return {
     "backend": backend,
     # Whoever puts a name or a password before a host does not want them kept.

@@ -67,7 +67,7 @@ from adaptive_stem_tf.serving.live import (
 )
 from adaptive_stem_tf.serving.live import rules as live_rules
 from adaptive_stem_tf.serving.scan_result import ScanResult
-from launch import field_scans, instruments, live_views, microscopes
+from launch import field_scans, instruments, live_views, microscope_flags, microscopes
 from launch import flags as launch_flags
 
 _MODEL = flags.DEFINE_string(
@@ -127,7 +127,7 @@ def main() -> None:
 
 def _scan_crop(stop: stop_lib.Stop) -> None:
   """Scans a field of the model's size, segment by segment."""
-  follows, normalisation = _model(), microscopes.normalisation()
+  follows, normalisation = _model(), microscope_flags.normalisation()
   print(f"Engine: {follows.engine.words}.", flush=True)
   rules = live_rules.Rules(_LATE.value, _DEADLINE.value, _STOP_BELOW.value)
   if rules.stop_below and not follows.scan.truncate:
@@ -169,12 +169,12 @@ def _measured(
   """
   scanned: _Scan | None = None
   written = pathlib.Path(_OUTPUT.value) / "scan.json"
-  if microscopes.FLAGS.microscope.startswith("obi:") and written.exists():
+  if microscope_flags.FLAGS.microscope.startswith("obi:") and written.exists():
     raise ValueError(
       f"output_dir={_OUTPUT.value} holds a scan, and what a specimen was measured with cannot be "
       "measured again: give another folder."
     )
-  if not microscopes.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
+  if not microscope_flags.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
     writing.check_room(_OUTPUT.value, _ROOM[0] + _ROOM[1] * side**2)
   opened, began = microscopes.Opened(side), instruments.now()
   try:
@@ -197,7 +197,7 @@ def _timed(subject: microscopes.Subject, began: str) -> microscopes.Subject:
 
 def _scan_field(stop: stop_lib.Stop) -> None:
   """Scans a field in rounds."""
-  normalisation = microscopes.normalisation()
+  normalisation = microscope_flags.normalisation()
   model = field_scan.ExportedFields(field_scans.model_folder(_MODEL.value))
   print("Engine: TensorFlow.", flush=True)
   if field_scans.FLAGS.electrons_per_pixel:
@@ -222,7 +222,7 @@ def _scan_field(stop: stop_lib.Stop) -> None:
           settings,
           field_request.intensity_range(normalisation, subject.truth),
           field_beam.FieldBeam(
-            subject.scope, microscopes.FLAGS.decision_us, stop, watching.measured
+            subject.scope, microscope_flags.FLAGS.decision_us, stop, watching.measured
           ),
           watching.planned,
         )
@@ -240,7 +240,7 @@ def _scan_field(stop: stop_lib.Stop) -> None:
   about = {
     "command": launch_flags.command(),
     "model": field_scans.model_folder(_MODEL.value),
-    **microscopes.settings(),
+    **microscope_flags.settings(),
     "rounds": settings.rounds,
     "pattern_seed": settings.seed,
     "contiguous": settings.contiguous,
@@ -308,7 +308,7 @@ def _write(
     "model": field_scans.model_folder(_MODEL.value),
     "engine": follows.engine.name,
     "corrector": _CORRECTOR.value,
-    **microscopes.settings(),
+    **microscope_flags.settings(),
     "decision_delay": scan.decision_delay,
     "late_rule": rules.late,
     "stop_below": rules.stop_below,
@@ -360,7 +360,7 @@ def _told(result: ScanResult, segments: int) -> str:
 
 
 if __name__ == "__main__":
-  microscopes.define()
+  microscope_flags.define()
   instruments.define()
   live_views.define()
   field_scans.define()
