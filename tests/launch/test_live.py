@@ -237,7 +237,7 @@ def test_a_page_shows_a_scan_until_somebody_stops_it(tmp_path, models, micrograp
     "--dwell_us=500000",  # a segment lasts 2 s
     "--browser",
     f"--browser_port={port}",
-    "--browser_wait_s=60",
+    "--browser_wait_s=240",
   )
   assert ended.code == 0, ended.err
   visits.left()
@@ -254,7 +254,7 @@ def test_a_page_shows_a_scan_until_somebody_stops_it(tmp_path, models, micrograp
 def test_a_page_ends_with_the_scan(tmp_path, models, micrograph):
   port = free_port()
   visits = visitor.Visitor(port)
-  more = ["--decision_us=10", "--browser", f"--browser_port={port}", "--browser_wait_s=60"]
+  more = ["--decision_us=10", "--browser", f"--browser_port={port}", "--browser_wait_s=240"]
   ended = live(models, f"file:{micrograph}", tmp_path, *more)
   assert ended.code == 0, ended.err
   last = visits.left().words[-1]

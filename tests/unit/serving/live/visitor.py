@@ -8,7 +8,7 @@ import urllib.request
 
 from tornado import websocket
 
-_PATIENCE = 60  # s
+_PATIENCE = 240  # s: what draws the page has the lowest priority
 
 
 class Visitor(threading.Thread):
