@@ -1,4 +1,4 @@
-"""A file of specimens and a run on them."""
+"""A file of specimens, a run on them, and what is scanned live."""
 
 import pathlib
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import exports as exports_lib
 from tests import tiny
 from tests.launch import commands
 
@@ -31,3 +32,17 @@ def model(tmp_path_factory, images_file):
   )
   assert exported.code == 0, exported.err
   return folder / "model" / "1"
+
+
+@pytest.fixture(scope="module")
+def models(exports) -> dict[str, pathlib.Path]:
+  """A model as published, and one that decides late, may stop early and has a fast path."""
+  return {kind: exports(kind) for kind in (exports_lib.PLAIN, "stopping")}
+
+
+@pytest.fixture(scope="module")
+def micrograph(tmp_path_factory) -> pathlib.Path:
+  """A micrograph of 40 x 30 px, of intensities about 1000."""
+  path = tmp_path_factory.mktemp("micrographs") / "micrograph.npy"
+  np.save(path, 1000 + 300 * tiny.images(1, 40)[0, :, :30, 0])
+  return path

@@ -1,13 +1,8 @@
-"""python -m launch.live and launch.live_crops, from flags to files."""
+"""python -m launch.live, from flags to files."""
 
 import contextlib
-import csv
-import datetime
 import json
-import os
 import pathlib
-import signal
-import socket
 import sys
 import tempfile
 
@@ -18,56 +13,14 @@ from matplotlib import image
 from PIL import Image
 
 from adaptive_stem_tf.serving import outputs
-from tests import disks, tiny
-from tests import exports as exports_lib
+from tests import disks
 from tests.launch import commands
-from tests.unit.serving.live import peer, visitor
+from tests.launch.live_scans import FILES, live, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
+
+
 MICROGRAPHS = pathlib.Path(__file__).parents[2].parent / "shared" / "data" / "micrographs"
-TIMES = ("began_utc", "ended_utc")
-FILES = {
-  "path.csv",
-  "partial_scan.npy",
-  "partial_scan.tif",
-  "completion.npy",
-  "completion.tif",
-  "scan.json",
-  "timings.csv",
-  "live.png",
-}
-
-
-@pytest.fixture(scope="module")
-def models(exports) -> dict[str, pathlib.Path]:
-  """A model as published, and one that decides late, may stop early and has a fast path."""
-  return {kind: exports(kind) for kind in (exports_lib.PLAIN, "stopping")}
-
-
-@pytest.fixture(scope="module")
-def micrograph(tmp_path_factory) -> pathlib.Path:
-  """A micrograph of 40 x 30 px, of intensities about 1000."""
-  path = tmp_path_factory.mktemp("micrographs") / "micrograph.npy"
-  np.save(path, 1000 + 300 * tiny.images(1, 40)[0, :, :30, 0])
-  return path
-
-
-def live(models, microscope, output, *more, model="plain"):
-  # drawn by a process of its own, which takes seconds
-  picture = [] if "--picture" in more else ["--nopicture"]
-  return commands.launch(
-    "live",
-    f"--model={models[model]}",
-    f"--microscope={microscope}",
-    f"--output_dir={output}",
-    *picture,
-    *more,
-  )
-
-
-def rows(path):
-  with open(path, newline="") as file:
-    return list(csv.DictReader(file))
 
 
 def test_without_room_nothing_is_scanned(tmp_path, models, micrograph):
@@ -220,196 +173,6 @@ def test_in_real_time(tmp_path, models, micrograph):
   assert told["late"] == 0 and 0 < told["decision_us"]["p50"] < 80000
 
 
-def free_port():
-  """Returns a port that is free."""
-  with socket.create_server(("127.0.0.1", 0)) as found:
-    return found.getsockname()[1]
-
-
-def test_a_page_shows_a_scan_until_somebody_stops_it(tmp_path, models, micrograph):
-  port = free_port()
-  visits = visitor.Visitor(port, stops=1)
-  ended = live(
-    models,
-    f"file:{micrograph}",
-    tmp_path,
-    "--real_time",
-    "--dwell_us=500000",  # a segment lasts 2 s
-    "--browser",
-    f"--browser_port={port}",
-    "--browser_wait_s=240",
-  )
-  assert ended.code == 0, ended.err
-  visits.left()
-  assert f"Page: http://127.0.0.1:{port}/" in ended.out and visits.code == 1000
-  assert [words["state"] for words in visits.words[-2:]] == ["scanning", "stopped"]
-  told = json.loads((tmp_path / "scan.json").read_text())
-  assert told["ended_by"] == "Stop in the browser" and told["segments"] < 4
-  assert "The scan was ended by Stop in the browser" in ended.out
-  assert len(rows(tmp_path / "path.csv")) == 4 * told["segments"]
-  assert np.isfinite(np.load(tmp_path / "completion.npy")).all()
-  assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"}
-
-
-def test_a_page_ends_with_the_scan(tmp_path, models, micrograph):
-  port = free_port()
-  visits = visitor.Visitor(port)
-  more = ["--decision_us=10", "--browser", f"--browser_port={port}", "--browser_wait_s=240"]
-  ended = live(models, f"file:{micrograph}", tmp_path, *more)
-  assert ended.code == 0, ended.err
-  last = visits.left().words[-1]
-  assert last["state"] == "over" and last["text"].startswith("4 of 4 segments") and visits.pictures
-  with pytest.raises(OSError):
-    socket.create_connection(("127.0.0.1", port))
-
-
-def test_an_open_beam_interface_is_driven(tmp_path, models):
-  other, before = peer.Peer(), datetime.datetime.now(datetime.timezone.utc)
-  before -= datetime.timedelta(milliseconds=1)  # which times are rounded to
-  ended = live(
-    models,
-    f"obi:127.0.0.1:{other.port}",
-    tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--normalise=0,65532",
-    "--late=wait",
-    "--max_beam_us=1000",
-    "--current_pa=10",
-    "--note=with the beam blanked by hand",
-  )
-  other.close()
-  assert ended.code == 0, ended.err
-  assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked
-  told = json.loads((tmp_path / "scan.json").read_text())
-  assert told["segments"] == 4 and "ten_mse" not in told
-  of = told["instrument"]
-  assert (of["backend"], of["address"]) == ("obi", f"127.0.0.1:{other.port}")
-  assert (of["first_code"], of["full_field_nm"]) == ([6144, 6144], 128)
-  assert (of["dwell_us_asked"], of["dwell_us"], of["beam_on_us"]) == (10, 8, 16 * 8)
-  assert (of["settle_us"], of["blanker_us"], of["blanker"]) == (0, 0, "pin")
-  assert of["heartbeat_ms"] == 100 and of["limits"] == {"max_beam_us": 1000}
-  assert of["positions"] == 16 and of["note"] == "with the beam blanked by hand"
-  # 10 pA are 62.4 electrons in a us; the field is 32 px of 2 nm.
-  assert of["electrons_per_position"] == pytest.approx(8 * 62.415, rel=1e-4)
-  assert of["electrons"] == pytest.approx(128 * 62.415, rel=1e-4)
-  assert of["electrons_per_nm2"] == pytest.approx(
-    128 * 62.415 / of["field_width_nm"] ** 2, rel=1e-4
-  )
-  assert of["field_width_nm"] == 2 * of["field_px"] == 2 * len(np.load(tmp_path / "completion.npy"))
-  began, ended_utc = (datetime.datetime.fromisoformat(of[name]) for name in TIMES)
-  assert before <= began <= ended_utc <= datetime.datetime.now(datetime.timezone.utc)
-  assert of["calibration"] is None and of["software"] == {}
-  with tifffile.TiffFile(tmp_path / "completion.tif") as tiff:
-    assert json.loads(tiff.imagej_metadata["Info"])["instrument"] == of
-  measured = [float(row["intensity"]) for row in rows(tmp_path / "path.csv")]
-  assert measured == [peer.sample(pixel.x, pixel.y) for pixel in other.pixels if not pixel.blanked]
-
-
-def test_a_dry_run_sends_nothing(tmp_path, models):
-  ended = live(
-    models,
-    "obi:nowhere:1",
-    tmp_path / "out",
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--dry_run",
-  )
-  assert ended.code == 0 and "Nothing was sent. 16 positions at codes [" in ended.out, ended.err
-  assert "the beam on for 128 us in all" in ended.out and not (tmp_path / "out").exists()
-
-
-def test_limits_end_a_scan_and_a_scan_is_not_written_over(tmp_path, models):
-  other = peer.Peer()
-  arguments = [
-    f"obi:127.0.0.1:{other.port}",
-    tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--late=wait",
-    "--max_beam_us=100",
-    f"--segment_log={tmp_path / 'segments.csv'}",
-  ]
-  ended = live(models, *arguments)
-  assert ended.code == 1 and "beyond max_beam_us=100: it is not sent" in ended.err
-  assert json.loads((tmp_path / "scan.json").read_text())["segments"] == 3
-  lit = [pixel for pixel in other.pixels if not pixel.blanked]
-  assert sum(pixel.dwell + 1 for pixel in lit) / 8 <= 100 and other.blanked
-  assert [row["event"] for row in rows(tmp_path / "segments.csv")] == ["sent", "measured"] * 3
-  ended = live(models, *arguments)
-  assert ended.code == 1 and "holds a scan" in ended.err and len(lit) == 12
-  other.close()
-
-
-def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
-  other = peer.Peer(fault="die", at=7)
-  ended = live(
-    models,
-    f"obi:127.0.0.1:{other.port}",
-    tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--late=wait",
-    "--picture",
-  )
-  other.close()
-  assert (
-    ended.code == 1
-    and "error: the Open Beam Interface" in ended.err
-    and "Traceback" not in ended.err
-  )
-  told = json.loads((tmp_path / "scan.json").read_text())
-  assert "the Open Beam Interface" in told["ended_by"] and told["segments"] == 1
-  path = rows(tmp_path / "path.csv")
-  assert len(path) == 4  # the first segment, which was measured
-  assert float(path[0]["intensity"]) == peer.sample(other.pixels[0].x, other.pixels[0].y)
-
-
-class Signalling(peer.Peer):
-  """Sends this process a signal when the 7th pixel is scanned."""
-
-  number = signal.SIGTERM
-
-  def _pixel(self, *arguments):
-    super()._pixel(*arguments)
-    if len(self.pixels) == 7:
-      os.kill(os.getpid(), self.number)
-
-
-@pytest.mark.parametrize(
-  "number, name, code",
-  [
-    (signal.SIGTERM, "SIGTERM", 143),
-    (signal.SIGINT, "Ctrl-C", 130),
-    (signal.SIGUSR1, "SIGUSR1", 128 + signal.SIGUSR1),
-  ],
-)
-def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
-  tmp_path, models, number, name, code
-):
-  before = signal.getsignal(number)
-  other = Signalling()
-  other.number = number
-  ended = live(
-    models,
-    f"obi:127.0.0.1:{other.port}",
-    tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--late=wait",
-  )
-  other.close()
-  assert ended.code == code and f"ended by {name}" in ended.out, ended.err
-  assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked
-  told = json.loads((tmp_path / "scan.json").read_text())
-  assert told["ended_by"] == name and told["segments"] == 2
-  lit = [pixel for pixel in other.pixels if not pixel.blanked]
-  assert len(lit) == 8 and other.pixels[-1][:2] == (6144, 6144)  # parked in the corner
-  measured = [float(row["intensity"]) for row in rows(tmp_path / "path.csv")]
-  assert measured == [peer.sample(pixel.x, pixel.y) for pixel in lit]
-  assert signal.getsignal(number) is before
-
-
 @pytest.mark.parametrize(
   "microscope, flags, said",
   [
@@ -502,49 +265,6 @@ def test_helpshort_teaches():
   ):
     assert flag in out
   assert "--decision_delay=1" in out
-
-
-def test_crops_are_scanned_under_every_condition(tmp_path, models, images_file):
-  ended = commands.launch(
-    "live_crops",
-    f"--models={models['plain']},{models['stopping']}",
-    f"--images={images_file}",
-    f"--output_dir={tmp_path}",
-    "--doses=0,50",
-    "--lags_us=0",
-    "--noprogress",
-  )
-  assert ended.code == 0, ended.err
-  told = json.loads((tmp_path / "live_crops.json").read_text())
-  assert (
-    told["count"] == 4
-    and [(row["dose"], row["lag"]) for row in told["rows"]] == [(0, 0)] * 2 + [(50, 0)] * 2
-  )
-  first, second = told["rows"][:2]
-  assert first["beam_waited_us"] == 3 * 40 and second["beam_waited_us"] == 0  # in segments of 40 us
-  difference = np.mean(np.subtract(second["per_image"], first["per_image"]))
-  assert (
-    second["minus_first_model"]["mean"] == pytest.approx(difference)
-    and "minus_first_model" not in first
-  )
-  assert told["rows"][3]["minus_first_condition"]["mean"] == pytest.approx(
-    np.mean(np.subtract(told["rows"][3]["per_image"], second["per_image"]))
-  )
-  assert (
-    image.imread(tmp_path / "live_crops.png")[..., :3].std() > 0.02
-    and "10 MSE, filtered" in ended.out
-  )
-
-
-def test_numbers_of_crops_are_checked(tmp_path, models, images_file):
-  ended = commands.launch(
-    "live_crops",
-    f"--models={models['plain']}",
-    f"--images={images_file}",
-    f"--output_dir={tmp_path}",
-    "--doses=many",
-  )
-  assert ended.code == 1 and "doses=many are no numbers" in ended.err
 
 
 @pytest.mark.skipif(not MICROGRAPHS.is_dir(), reason="no micrographs in ../shared/data/micrographs")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.launch import chromium, commands
-from tests.launch.test_live import free_port
+from tests.launch.test_live_page import free_port
 
 pytestmark = [
   pytest.mark.slow,
