@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import types
 
 import numpy as np
 import pytest
 import requests
 
+from adaptive_stem_tf.serving import servables
 from tests import tiny
 from tests.unit.serving.stubs import arrays, partial, post, predict, state_of
 
@@ -145,3 +147,23 @@ def test_columns_that_are_not_known_are_ignored(served):
 def test_an_empty_batch_has_an_empty_answer(served):
   answer = arrays(predict(served, {"partial_scan": partial(2)[:0]}))
   assert answer["completion"].shape == (0, tiny.SIZE, tiny.SIZE, 1)
+
+
+def test_an_empty_batch_is_not_run(exports):
+  """oneDNN's convolutions fail on it; the answer has the shapes of that to zeros."""
+  version, ran = servables.Version(exports("lstm")), []
+  signatures = version._loaded.signatures
+
+  def complete(partial_scan):
+    """Records the batch."""
+    ran.append(len(partial_scan))
+    return signatures["complete"](partial_scan=partial_scan)
+
+  version._loaded = types.SimpleNamespace(signatures={"complete": complete})
+  answer = version.predict("complete", {"partial_scan": partial(2)[:0]})
+  whole = version.predict("complete", {"partial_scan": partial(2)})
+  assert ran == [1, 2]
+  assert {name: value.shape[1:] for name, value in answer.items()} == {
+    name: value.shape[1:] for name, value in whole.items()
+  }
+  assert not any(map(len, answer.values()))
