@@ -100,11 +100,17 @@ def _reproduce(name: str, figure: entries.Figure) -> str:
   """Trains what is missing for a figure, and draws it; returns what to tell the user."""
   # A sheet shows one run.
   plan = _plan(_seeds()[:1] if figure.kind == "sheet" else _seeds())
-  if _DRAW.value and _FIGURE.value == _ALL and not reproduce_figure.any_finished(plan, figure):
-    return f"{name}: none of its runs has finished; left out."
+  absent = lambda: (
+    _DRAW.value and _FIGURE.value == _ALL and not reproduce_figure.any_finished(plan, figure)
+  )
+  left_out = f"{name}: none of its runs has finished; left out."
+  if absent():
+    return left_out
   _train(plan, _runs(figure))
-  if name == "s3b":
+  if name == "s3b":  # until here, its run was the sweep that its rates follow from
     figure = reproduce_figure.rates_figure(plan)
+    if absent():
+      return left_out
     _train(plan, _runs(figure))
   request = reproduce_figure.Request(
     name, _SCALE.value, pathlib.Path(_OUTPUT.value), presets.SCALES[_SCALE.value].test_images

@@ -29,7 +29,7 @@ _SIGNED = ("overfitting",)  # metrics that may be negative: their difference is 
 # differ by in common over their first half, little at their end (docs/EXPERIMENTS.md).
 _PAIRED = ("initial", "early")
 INTERVALS = (
-  "with its 95 % interval: of the seeds' differences for metrics of the first half of training and "
+  "with a 95 % interval: of the seeds' differences for metrics of the first half of training and "
   "for two metrics of one run, Welch's otherwise"
 )
 
