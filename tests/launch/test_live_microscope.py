@@ -18,17 +18,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 TIMES = ("began_utc", "ended_utc")
 
 
+def drive(models, other, output, *more):
+  """Scans a field of 64 x 64 nm by a peer's Open Beam Interface, whatever decisions take."""
+  place = f"obi:127.0.0.1:{other.port}"
+  field = ("--pixel_size_nm=2", "--full_field_nm=128", "--late=wait")
+  return live(models, place, output, *field, *more)
+
+
 def test_an_open_beam_interface_is_driven(tmp_path, models):
   other, before = peer.Peer(), datetime.datetime.now(datetime.timezone.utc)
   before -= datetime.timedelta(milliseconds=1)  # which times are rounded to
-  ended = live(
+  ended = drive(
     models,
-    f"obi:127.0.0.1:{other.port}",
+    other,
     tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
     "--normalise=0,65532",
-    "--late=wait",
     "--max_beam_us=1000",
     "--current_pa=10",
     "--note=with the beam blanked by hand",
@@ -98,15 +102,7 @@ def test_limits_end_a_scan_and_a_scan_is_not_written_over(tmp_path, models):
 
 def test_a_peer_that_dies_is_a_sentence(tmp_path, models):
   other = peer.Peer(fault="die", at=7)
-  ended = live(
-    models,
-    f"obi:127.0.0.1:{other.port}",
-    tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--late=wait",
-    "--picture",
-  )
+  ended = drive(models, other, tmp_path, "--picture")
   other.close()
   assert (
     ended.code == 1
@@ -145,14 +141,7 @@ def test_a_signal_ends_the_scan_and_what_was_measured_is_written(
   before = signal.getsignal(number)
   other = Signalling()
   other.number = number
-  ended = live(
-    models,
-    f"obi:127.0.0.1:{other.port}",
-    tmp_path,
-    "--pixel_size_nm=2",
-    "--full_field_nm=128",
-    "--late=wait",
-  )
+  ended = drive(models, other, tmp_path)
   other.close()
   assert ended.code == code and f"ended by {name}" in ended.out, ended.err
   assert {path.name for path in tmp_path.iterdir()} == FILES - {"live.png"} and other.blanked

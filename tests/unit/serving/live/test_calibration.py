@@ -142,6 +142,19 @@ def test_a_fit_that_went_astray_is_none():
 # Spacing
 
 
+def test_a_scale_far_from_what_is_expected_is_not_recognised(monkeypatch):
+  """However well such a fit correlates: the search begins within two steps of a tenth."""
+  image, lies = specimen(SIZE), Orientation(False, 0.0)
+  for scale, recognised in ((1.1, True), (1.5, False), (1 / 1.5, False)):
+    fit = registration.Match(lies, scale, (0.0, 0.0), 0.99, 0.01, 0.001)
+    monkeypatch.setattr(registration, "_refined", lambda *_, fit=fit: fit)
+    if recognised:
+      assert registration.match(surveyed(image), image, 1.0, 2)[0] == fit
+    else:
+      with pytest.raises(registration.UnrecognisedError, match="does not show what was scanned"):
+        registration.match(surveyed(image), image, 1.0, 2)
+
+
 @pytest.mark.parametrize("period, angle", [(4.3, 20.0), (17.0, 80.0)])
 def test_a_spacing_is_measured_below_the_distance_of_positions_too(period, angle):
   direction = [np.cos(np.radians(angle)), np.sin(np.radians(angle))]
