@@ -5,6 +5,7 @@ RosettaSciIO.
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -134,13 +135,39 @@ def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
 @contextlib.contextmanager
 def _opened_picture(file):
   """Yields a picture, whose size was checked, not its pixels."""
-  before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow refuses 16,384 x 16,384
-  try:
-    with Image.open(file) as opened:
-      decoding.check([*opened.size, len(opened.getbands())], 4 if opened.mode in "IF" else 1)
-      yield opened
-  finally:
-    Image.MAX_IMAGE_PIXELS = before
+  with _pictures_of_any_size(), Image.open(file) as opened:
+    decoding.check([*opened.size, len(opened.getbands())], 4 if opened.mode in "IF" else 1)
+    yield opened
+
+
+class _AnySize:
+  """Lifts Pillow's limit of pixels, which 16,384 x 16,384 pass, while any thread reads a picture.
+
+  The limit is the whole process's. Threads that each put back what they had found would put back
+  another's lifted one, and leave it lifted for good.
+  """
+
+  def __init__(self):
+    self._lock = threading.Lock()
+    self._readers = 0
+    self._limit: int | None = None
+
+  @contextlib.contextmanager
+  def __call__(self):
+    with self._lock:
+      if not self._readers:
+        self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+      self._readers += 1
+    try:
+      yield
+    finally:
+      with self._lock:
+        self._readers -= 1
+        if not self._readers:
+          Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_pictures_of_any_size = _AnySize()
 
 
 def _read_animation(picture, frame, count):

@@ -1,6 +1,7 @@
 """Reading micrographs from files of every kind that is read without RosettaSciIO."""
 
 import pathlib
+import threading
 import zipfile
 
 import numpy as np
@@ -328,12 +329,44 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(tmp_path, suffix, mon
 
 def test_a_field_of_16384_px_is_not_too_large(tmp_path, monkeypatch):
   decoding.check([16384, 16384], 8)
-  # Pillow refuses a picture of twice as many pixels as this; 16,384 x 16,384 are more.
-  assert Image.MAX_IMAGE_PIXELS * 2 < 16384**2
+  # Pillow refuses a picture of more than twice as many pixels as its limit, here as of 16,384 px.
   monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
   Image.fromarray(np.ones([30, 30], np.uint8)).save(tmp_path / "image.png")
   assert readers.read(tmp_path / "image.png").image.shape == (30, 30)
   assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_threads_that_read_pictures_leave_pillows_limit_as_it_was(tmp_path, monkeypatch):
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+  Image.fromarray(np.ones([30, 30], np.uint8)).save(tmp_path / "image.png")
+  opened = {name: threading.Event() for name in ("first", "second")}
+  check = decoding.check
+
+  def wait_for_the_other(shape, itemsize):
+    """The first reader ends while the second has its picture open."""
+    if threading.current_thread().name == "first":
+      opened["first"].set()
+      assert opened["second"].wait(30)
+    else:
+      opened["second"].set()
+      readers_of["first"].join(30)
+      assert Image.MAX_IMAGE_PIXELS is None  # still lifted for this one
+    check(shape, itemsize)
+
+  monkeypatch.setattr(decoding, "check", wait_for_the_other)
+  images = {}
+
+  def read():
+    images[threading.current_thread().name] = readers.read(tmp_path / "image.png").image
+
+  readers_of = {name: threading.Thread(target=read, name=name) for name in opened}
+  readers_of["first"].start()
+  assert opened["first"].wait(30)
+  readers_of["second"].start()
+  for reader in readers_of.values():
+    reader.join(30)
+  assert sorted(images) == ["first", "second"]
+  assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 def test_an_old_library_that_runs_code_is_not_used(tmp_path, monkeypatch):
