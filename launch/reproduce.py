@@ -61,7 +61,10 @@ _ONLY = flags.DEFINE_list(
   "only", [], "some of the figure's runs instead of all, by the names of their workdirs"
 )
 _WRITE = flags.DEFINE_boolean(
-  "write_flagfiles", False, "only write the runs' flagfiles, to train them elsewhere"
+  "write_flagfiles",
+  False,
+  "only write the runs' flagfiles, to train them elsewhere; those of s3b follow from its "
+  "sweep, which is trained first",
 )
 _DRAW = flags.DEFINE_boolean(
   "draw_only",
@@ -77,6 +80,8 @@ def main() -> None:
   figures = {name: _figure(name) for name in names}
   if _WRITE.value:
     plan = _plan(_seeds())
+    if "s3b" in figures and reproduce_figure.rates_are_known(plan):
+      figures["s3b"] = reproduce_figure.rates_figure(plan)
     for job in plan.jobs(*map(_runs, figures.values())):
       print(job_lib.write_flagfile(job))
     return

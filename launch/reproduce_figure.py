@@ -75,14 +75,23 @@ def _finished(plan: Plan, line: Line) -> list[pathlib.Path]:
   return [workdir for workdir in workdirs if workdir_lib.is_finished(workdir)]
 
 
+def rates_are_known(plan: Plan) -> bool:
+  """Returns whether the sweep has finished from which s3b takes its rates."""
+  return workdir_lib.is_finished(_sweep(plan))
+
+
+def _sweep(plan: Plan) -> pathlib.Path:
+  return plan.workdir("sweep_adam", plan.seeds[0])
+
+
 def rates_figure(plan: Plan) -> Figure:
   """Returns s3b with its candidates, chosen by the finished sweep of the first seed.
 
   Raises:
     ValueError: if it has not finished.
   """
-  workdir = plan.workdir("sweep_adam", plan.seeds[0])
-  if not workdir_lib.is_finished(workdir):
+  workdir = _sweep(plan)
+  if not rates_are_known(plan):
     raise ValueError(
       f"figure=s3b needs the sweep in {workdir}, which has not finished: leave --draw_only out."
     )

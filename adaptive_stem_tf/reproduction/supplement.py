@@ -243,18 +243,19 @@ FIGURES: dict[str, Figure] = {
       Claim("L2 has no noticeable effect", "SI S2", "similar", "lstm", "no_l2", "test"),
       *(
         Claim(
-          f"gradient clipping by {words} has no noticeable effect",
+          f"gradient clipping by {words} has no noticeable effect on {what}",
           "SI S2",
           "similar",
           "lstm",
           name,
-          "test",
+          metric,
         )
         for name, words in (
           ("clip_value", "value"),
           ("clip_norm", "norm"),
           ("clip_running_norm", "running norm"),
         )
+        for metric, what in (("early", "convergence"), ("test", "the final error"))
       ),
       Claim(
         "too small a threshold slows convergence",

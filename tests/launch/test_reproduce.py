@@ -205,6 +205,9 @@ def test_all_figures_that_have_runs_are_drawn_and_summed_up(tmp_path, crops, eag
   small = ["--iterations=2", "--seeds=0,1"]
   assert reproduce("s2a", tmp_path, *small, crops=crops).code == 0
   assert reproduce("s3a", tmp_path, "--only=sweep_adam", *small, crops=crops).code == 0
+  assert reproduce("s3b", tmp_path, "--write_flagfiles", *small, crops=crops).code == 0
+  rates = [path.name for path in (tmp_path / "runs").glob("rate_*.cfg")]
+  assert len(rates) == 5 * 2  # known, as the sweep has finished
   of_s2c = f"--downsampled_images={crops}"
   ended = reproduce("all", tmp_path, "--draw_only", of_s2c, *small, crops=crops)
   assert ended.code == 0, ended.err
