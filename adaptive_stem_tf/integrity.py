@@ -6,9 +6,12 @@ So whoever loads a model compares its files with the digests in its manifest fir
 
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any
 
+GRAPH = "saved_model.pb"
+VARIABLES = "variables/variables"  # of a SavedModel: a checkpoint
 FOLDER = "assets.extra"  # of a SavedModel
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
@@ -17,6 +20,19 @@ _AGAIN = "export the model again, to the next version."
 
 class DamagedModelError(ValueError):
   """A model's files are not those that were exported."""
+
+
+def is_exported(folder: str | os.PathLike) -> bool:
+  """Returns whether a folder holds a SavedModel."""
+  return (pathlib.Path(folder) / GRAPH).is_file()
+
+
+def iteration(saved_model: pathlib.Path) -> int | None:
+  """Returns the iteration of training that a model was exported at, None if it does not say."""
+  try:
+    return json.loads((saved_model / FOLDER / MANIFEST).read_text())["iteration"]
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
 
 
 def check(saved_model: pathlib.Path) -> None:

@@ -36,7 +36,7 @@ import sys
 import tqdm
 from absl import flags
 
-from adaptive_stem_tf import config, microscope_config, writing
+from adaptive_stem_tf import config, integrity, microscope_config, writing
 from adaptive_stem_tf.compare_fields import (
   animation,
   exported,
@@ -221,7 +221,7 @@ def _models():
     trainings[name] += 1
     if trainings[name] > 1:
       name = f"{name}#{trainings[name]}"
-    if exported.is_exported(place):
+    if integrity.is_exported(place):
       models[name], places[name] = exported.ExportedModel(place), f"{place}, exported"
     else:
       restored = field_model.restore(place)

@@ -11,7 +11,10 @@ the models.config beside NAME, for TensorFlow Serving: the last form moves a lab
 version that exists. --litert adds the fast path. A run of launch.train_distortion is exported
 with one signature, `correct`, for launch.scan --corrector; a run on whole fields with the
 signatures `survey`, `plan`, `complete` and `decide`, for launch.scan --fields and launch.live
---fields.
+--fields. --workdir also takes an exported scanner, to write it again without its run: with the
+checks that graphs have by now, or with --litert:
+
+  python -m launch.export --workdir=savedmodels/adaptive_fields/1 --output=models/fields/1 --litert
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import pathlib
 
 from absl import flags
 
-from adaptive_stem_tf import writing
+from adaptive_stem_tf import integrity, writing
 from adaptive_stem_tf.correction import training as correction_training
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import corrector, export, extra, field_export, field_litert, litert
@@ -28,7 +31,10 @@ from adaptive_stem_tf.training import field_model
 from launch import flags as launch_flags
 
 _WORKDIR = flags.DEFINE_string(
-  "workdir", "", "folder of the run; none to label a version that exists"
+  "workdir",
+  "",
+  "folder of the run, or of an exported scanner to write again; none to label a version that "
+  "exists",
 )
 _OUTPUT = flags.DEFINE_string(
   "output", None, "folder of the SavedModel, NAME/VERSION", required=True
@@ -57,23 +63,25 @@ def main() -> None:
   export.check_version(output)
   _check_labels(output)
   if _WORKDIR.value:
-    if correction_training.is_run(_WORKDIR.value):
+    if correction_training.is_correction(_WORKDIR.value):
       iteration = _export_corrector(output)
-    elif field_export.is_run(_WORKDIR.value):
+    elif field_export.is_of_fields(_WORKDIR.value):
       iteration = _export_fields(output)
     else:
       iteration = _export_scanner(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    print(f"Exported iteration {iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
+    of_iteration = "the model" if iteration is None else f"iteration {iteration}"
+    print(f"Exported {of_iteration} of {_WORKDIR.value} to {output} ({size / 1e6:.1f} MB).")
     if not extra.has_serving_api():
       print("It has no warm-up requests: these need tensorflow-serving-api (extra `serving`).")
   if _LABELS.value:
     _label(output)
 
 
-def _export_scanner(output: pathlib.Path) -> int:
+def _export_scanner(output: pathlib.Path) -> int | None:
   """Exports an actor and a generator; returns the iteration of training."""
-  trained, iteration = model.load(_WORKDIR.value)
+  exported = integrity.is_exported(_WORKDIR.value)
+  trained, iteration = (model.load_exported if exported else model.load)(_WORKDIR.value)
   fast = _LITERT.value or _PRECISIONS.value
   if fast:
     litert.check(trained, _PRECISIONS.value)
@@ -81,14 +89,14 @@ def _export_scanner(output: pathlib.Path) -> int:
   return iteration
 
 
-def _export_fields(output: pathlib.Path) -> int:
+def _export_fields(output: pathlib.Path) -> int | None:
   """Exports a scanner of whole fields; returns the iteration of training."""
   if _PRECISIONS.value:
     raise ValueError(
       f"workdir={_WORKDIR.value} scans whole fields, whose LiteRT form has one precision: leave "
       "--litert_precisions out."
     )
-  restored = field_model.restore(_WORKDIR.value)
+  restored = field_model.load(_WORKDIR.value)
   convert = lambda folder: field_litert.convert(
     restored.model, folder / litert.FOLDER, _LITERT_SIDE.value
   )
@@ -97,12 +105,17 @@ def _export_fields(output: pathlib.Path) -> int:
   return restored.iteration
 
 
-def _export_corrector(output: pathlib.Path) -> int:
+def _export_corrector(output: pathlib.Path) -> int | None:
   """Exports what corrects distorted scans; returns the iteration of training."""
   if _LITERT.value or _PRECISIONS.value:
     raise ValueError(
       f"workdir={_WORKDIR.value} holds a distortion correction, which has no LiteRT form: leave "
       "--litert out."
+    )
+  if integrity.is_exported(_WORKDIR.value):
+    raise ValueError(
+      f"workdir={_WORKDIR.value} is an exported distortion correction, which is not written again: "
+      "name its run."
     )
   network, experiment, iteration = correction_training.load(_WORKDIR.value)
   corrector.write(network, experiment, output, iteration)
@@ -119,7 +132,7 @@ def _check_labels(output):
     raise ValueError(
       "give --workdir to export a run, or --labels to label a version that exists, or both."
     )
-  if not _WORKDIR.value and not (output / "saved_model.pb").is_file():
+  if not _WORKDIR.value and not integrity.is_exported(output):
     raise FileNotFoundError(
       f"output={output} holds no SavedModel to label: export a run there with --workdir."
     )

@@ -75,7 +75,7 @@ def main() -> None:
     )
     running = run.Run(learner, settings, workdir, shared)
     if experiment.networks.start_from and not running.started_at:
-      started = field_model.load(experiment.networks.start_from)
+      started = field_model.load(experiment.networks.start_from).model
       field_agent.start(networks, started.generator, started.actor)
       print(f"Starting from the generator and the actor of {experiment.networks.start_from}.")
   if running.started_at:

@@ -15,11 +15,6 @@ _SIGNATURES = ("complete", "decide")
 _TINY = 1e-12
 
 
-def is_exported(folder: str | os.PathLike) -> bool:
-  """Returns whether a folder holds a SavedModel."""
-  return (pathlib.Path(folder) / "saved_model.pb").is_file()
-
-
 class ExportedModel:
   """A SavedModel behind `training.field_model.FieldModel`: no code of its networks is needed."""
 

@@ -2,7 +2,6 @@
 10).
 """
 
-import json
 import os
 import pathlib
 import zipfile
@@ -207,13 +206,9 @@ def _files(workdir):
   return [workdir / "scans" / f"{name}.npy" for name in _PARTS]
 
 
-def is_run(workdir: str | os.PathLike) -> bool:
-  """Returns whether a folder holds a run that trains a correction, and not a scanner."""
-  file = pathlib.Path(workdir) / workdir_lib.CONFIG
-  try:
-    return "cycle" in json.loads(file.read_text())
-  except (OSError, ValueError, TypeError):
-    return False  # whoever reads it as something else says what is wrong
+def is_correction(place: str | os.PathLike) -> bool:
+  """Returns whether a folder holds a correction, a run or an exported one, and not a scanner."""
+  return "cycle" in workdir_lib.read_settings(place)
 
 
 def load(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adaptive_stem_tf import config, intensities, specimens
+from adaptive_stem_tf import config, integrity, intensities, specimens
 from adaptive_stem_tf.evaluation import scanning
 from adaptive_stem_tf.learning import agent
 from adaptive_stem_tf.learning.learner import Learner
@@ -118,6 +118,36 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, in
     generator=model.generator,
   )
   return model, iteration
+
+
+def load_exported(folder: str | os.PathLike) -> tuple[Model, int | None]:
+  """Loads the actor and generator of an exported model NAME/VERSION, and the iteration of training
+  that it says it was exported at.
+
+  Raises:
+    ValueError: if it does not scan along a path of its own, so that no weights say where it goes.
+    integrity.DamagedModelError: if its files are not those that were exported.
+  """
+  folder = pathlib.Path(folder)
+  integrity.check(folder)
+  try:
+    text = (folder / integrity.FOLDER / integrity.CONFIG).read_text()
+    experiment = config.Experiment.from_json(text)
+  except (OSError, ValueError, TypeError, KeyError) as error:
+    raise ValueError(
+      f"{folder} is no exported scanner ({error}): name one that launch.export wrote of a run of "
+      "launch.train, or the run."
+    ) from None
+  if experiment.scan.path not in path_names.MOVING:
+    raise ValueError(
+      f"{folder} scans along a fixed path ({experiment.scan.path}), which is kept with its run: "
+      "name the run."
+    )
+  model = fresh(experiment)
+  # ServedModel, which is exported, keeps the networks under these names.
+  networks = tf.train.Checkpoint(actor=model.actor, generator=model.generator)
+  networks.read(str(folder / integrity.VARIABLES)).assert_existing_objects_matched()
+  return model, integrity.iteration(folder)
 
 
 def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Model:

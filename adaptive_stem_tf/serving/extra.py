@@ -130,7 +130,7 @@ def read_protos(saved_model: pathlib.Path) -> dict[str, meta_graph_pb2.Signature
   Raises:
     integrity.DamagedModelError: if its graph cannot be read.
   """
-  file = saved_model / "saved_model.pb"
+  file = saved_model / integrity.GRAPH
   try:
     proto = saved_model_pb2.SavedModel.FromString(file.read_bytes())
   except message.DecodeError as error:

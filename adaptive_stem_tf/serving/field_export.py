@@ -4,7 +4,6 @@ Its signatures are those of `served_fields`, each tensor with the batch (any siz
 axis; `serving_default` is `complete`.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -14,13 +13,10 @@ from adaptive_stem_tf.training import workdir as workdir_lib
 from adaptive_stem_tf.training.field_model import TrainedModel
 
 
-def is_run(workdir: str | os.PathLike) -> bool:
-  """Returns whether a folder holds a run that trains a scanner of whole fields."""
-  try:
-    settings = json.loads((pathlib.Path(workdir) / workdir_lib.CONFIG).read_text())
-    return "networks" in settings and "coverage_low" in settings["scan"]
-  except (OSError, ValueError, TypeError, KeyError):
-    return False  # Whoever reads it as something else says what is wrong.
+def is_of_fields(place: str | os.PathLike) -> bool:
+  """Returns whether a folder holds a scanner of whole fields: a run, or an exported one."""
+  settings = workdir_lib.read_settings(place)
+  return "networks" in settings and "coverage_low" in settings.get("scan", {})
 
 
 def write(

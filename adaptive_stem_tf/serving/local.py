@@ -29,7 +29,7 @@ def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
     ModelError: if there is no SavedModel in the folder.
     integrity.DamagedModelError: if its files are not those that were exported.
   """
-  if (folder / "saved_model.pb").is_file():
+  if integrity.is_exported(folder):
     integrity.check(folder)
     return
   versions = (
@@ -42,9 +42,8 @@ def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
     if versions
     else ("give a folder NAME/VERSION that `python -m launch.export` wrote")
   )
-  raise ModelError(
-    f"{flag}={folder} {'holds no saved_model.pb' if folder.exists() else 'does not exist'}: {hint}."
-  )
+  wrong = f"holds no {integrity.GRAPH}" if folder.exists() else "does not exist"
+  raise ModelError(f"{flag}={folder} {wrong}: {hint}.")
 
 
 class LocalModel:

@@ -14,9 +14,6 @@ from adaptive_stem_tf.networks import initialisers
 from adaptive_stem_tf.training import checkpoint
 from adaptive_stem_tf.training import workdir as workdir_lib
 
-_GRAPH = "saved_model.pb"
-_VARIABLES = pathlib.Path("variables", "variables")
-
 
 class FieldModel(Protocol):
   """What scans and completes whole fields, of any size."""
@@ -67,7 +64,7 @@ class Restored(NamedTuple):
   """A model and where it comes from."""
 
   model: TrainedModel
-  iteration: int  # of training
+  iteration: int | None  # of training; None where an exported model does not say
 
 
 def restore(workdir: str | os.PathLike, step: int | None = None) -> Restored:
@@ -98,7 +95,7 @@ def read_experiment(place: str | os.PathLike) -> field_config.FieldExperiment:
     ValueError: if the folder holds neither.
   """
   folder = pathlib.Path(place)
-  if not _is_exported(folder):
+  if not integrity.is_exported(folder):
     return workdir_lib.read_config(folder, field_config.FieldExperiment)
   try:
     text = (folder / integrity.FOLDER / integrity.CONFIG).read_text()
@@ -110,7 +107,7 @@ def read_experiment(place: str | os.PathLike) -> field_config.FieldExperiment:
     ) from None
 
 
-def load(place: str | os.PathLike) -> TrainedModel:
+def load(place: str | os.PathLike) -> Restored:
   """Returns what a run trained, or the networks of an exported model NAME/VERSION.
 
   Raises:
@@ -119,16 +116,12 @@ def load(place: str | os.PathLike) -> TrainedModel:
     checkpoint.CheckpointError: if a run holds no checkpoint that can be read.
   """
   folder = pathlib.Path(place)
-  if not _is_exported(folder):
-    return restore(folder).model
+  if not integrity.is_exported(folder):
+    return restore(folder)
   integrity.check(folder)
   model = TrainedModel(read_experiment(folder))
   # ServedFields, which is exported, keeps the networks under this name.
   networks = tf.train.Checkpoint(generator=model.generator, actor=model.actor)
   reader = tf.train.Checkpoint(model=networks)
-  reader.read(str(folder / _VARIABLES)).assert_existing_objects_matched()
-  return model
-
-
-def _is_exported(folder):
-  return (folder / _GRAPH).is_file()
+  reader.read(str(folder / integrity.VARIABLES)).assert_existing_objects_matched()
+  return Restored(model, integrity.iteration(folder))

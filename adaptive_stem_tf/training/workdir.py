@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from absl import logging
 
-from adaptive_stem_tf import config, writing
+from adaptive_stem_tf import config, integrity, writing
 from adaptive_stem_tf.scan import path_names
 from adaptive_stem_tf.settings import Composite
 
@@ -85,6 +85,20 @@ def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
     return kind.from_json(file.read_text())
   except (ValueError, TypeError, AttributeError) as error:
     raise WorkdirError(f"{file} cannot be read: {error}") from error
+
+
+def read_settings(place: str | os.PathLike) -> dict[str, Any]:
+  """Returns the configuration that a run, or an exported model, was trained with, as it is written,
+  to tell which kind it is; empty where there is none that can be read.
+  """
+  folder = pathlib.Path(place)
+  if integrity.is_exported(folder):
+    folder /= integrity.FOLDER
+  try:
+    settings = json.loads((folder / CONFIG).read_text())
+  except (OSError, ValueError):
+    return {}  # whoever reads it as the kind that is wanted says what is wrong
+  return settings if isinstance(settings, dict) else {}
 
 
 def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray | InFiles) -> None:

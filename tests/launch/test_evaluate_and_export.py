@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from adaptive_stem_tf import integrity
 from tests import disks
+from tests import exports as exports_lib
 from tests.launch import commands
 
 pytestmark = [
@@ -97,6 +99,40 @@ def test_a_run_is_exported_once(tmp_path, workdir, images_file):
   assert loaded.signatures["scan"](image=images)["completion"].shape == [2, 16, 16, 1]
   again = commands.launch("export", f"--workdir={workdir}", f"--output={tmp_path / 'model' / '1'}")
   assert again.code == 1 and "a version is never replaced in place" in again.err
+
+
+@pytest.mark.parametrize(
+  "kind, more, wanted",
+  [("lstm", ["--litert"], "litert/step.tflite"), (exports_lib.FIELDS, [], "manifest.json")],
+)
+def test_an_exported_scanner_is_written_again(tmp_path, exports, kind, more, wanted):
+  tf.config.run_functions_eagerly(False)
+  first, again = exports(kind), tmp_path / "again" / "2"
+  ended = commands.launch("export", f"--workdir={first}", f"--output={again}", *more)
+  assert ended.code == 0, ended.err
+  assert f"Exported iteration {exports_lib.ITERATION} of {first} to {again}" in ended.out
+  assert (again / integrity.FOLDER / wanted).is_file()
+  theirs, ours = (tf.saved_model.load(str(folder)) for folder in (first, again))
+  random = np.random.default_rng(0)
+  side = 32 if kind == exports_lib.FIELDS else 16
+  mask = np.float32(random.random([2, side, side, 1]) < 0.2)
+  partial = mask * np.float32(random.uniform(-1, 1, mask.shape))
+  given = (
+    {"partial_field": tf.constant(partial), "mask": tf.constant(mask)}
+    if kind == exports_lib.FIELDS
+    else {"partial_scan": tf.constant(np.concatenate([partial, mask], axis=-1))}
+  )
+  complete = lambda loaded: loaded.signatures["complete"](**given)["completion"]
+  np.testing.assert_array_equal(complete(ours), complete(theirs))
+
+
+def test_an_exported_correction_is_not_written_again(tmp_path):
+  folder = tmp_path / "correction" / "1"
+  (folder / integrity.FOLDER).mkdir(parents=True)
+  (folder / integrity.GRAPH).write_bytes(b"")
+  (folder / integrity.FOLDER / integrity.CONFIG).write_text('{"cycle": {}}')
+  ended = commands.launch("export", f"--workdir={folder}", f"--output={tmp_path / 'x' / '1'}")
+  assert ended.code == 1 and f"{folder} is an exported distortion correction" in ended.err
 
 
 def test_a_label_that_finds_no_room_can_be_given_later(tmp_path):

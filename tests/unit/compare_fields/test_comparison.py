@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adaptive_stem_tf import field_config, microscope_config
+from adaptive_stem_tf import field_config, integrity, microscope_config
 from adaptive_stem_tf.compare_fields import (
   choice,
   comparison,
@@ -165,7 +165,7 @@ def test_learnt_scans_need_a_model():
 
 def test_an_exported_model_scans_as_the_run_does(exports, tmp_path):
   folder = exports(exports_lib.FIELDS)
-  assert exported.is_exported(folder) and not exported.is_exported(tmp_path)
+  assert integrity.is_exported(folder) and not integrity.is_exported(tmp_path)
   measured = []
   for model, eagerly in (
     (exported.ExportedModel(folder), False),

@@ -212,11 +212,13 @@ def test_some_learn_no_displacements(completer, tmp_path, changes):
 
 
 def test_corrections_are_told_from_other_runs(completer, tmp_path):
-  assert not correction_training.is_run(completer) and not correction_training.is_run(tmp_path)
+  assert not correction_training.is_correction(completer) and not correction_training.is_correction(
+    tmp_path
+  )
   (tmp_path / "config.json").write_text("[")
-  assert not correction_training.is_run(tmp_path)
+  assert not correction_training.is_correction(tmp_path)
   (tmp_path / "config.json").write_text(tiny.correction().to_json())
-  assert correction_training.is_run(tmp_path)
+  assert correction_training.is_correction(tmp_path)
   with pytest.raises(workdir_lib.WorkdirError, match="cannot be read: unknown fields"):
     correction_training.load(completer)
   with pytest.raises(workdir_lib.WorkdirError, match="holds no run"):

@@ -1,12 +1,15 @@
 """What a trained run is used for."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from adaptive_stem_tf import config, specimens
+from adaptive_stem_tf import config, integrity, specimens
 from adaptive_stem_tf.evaluation import model, pictures
 from adaptive_stem_tf.scan import baselines
 from adaptive_stem_tf.training import checkpoint, start
+from tests import exports as exports_lib
 from tests import tiny
 
 pytestmark = [
@@ -50,6 +53,39 @@ def test_a_run_that_may_stop_early_is_loaded_with_its_head(tmp_path):
     loaded.actor.error_head.variables, running.learner.actor.error_head.variables, strict=True
   ):
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "dnc", "stopping"])
+def test_an_exported_model_has_the_networks_that_were_exported(exports, kind):
+  wanted = exports_lib.trained(kind)
+  made, iteration = model.load_exported(exports(kind))
+  assert iteration == exports_lib.ITERATION
+  assert made.experiment == wanted.experiment
+  for ours, theirs in ((made.actor, wanted.actor), (made.generator, wanted.generator)):
+    for one, other in zip(ours.variables, theirs.variables, strict=True):
+      np.testing.assert_array_equal(one, other, err_msg=one.name)
+  same(made.scan_all(tiny.images(3)), wanted.scan_all(tiny.images(3)))
+
+
+def test_what_is_no_exported_scanner_is_refused(exports, tmp_path):
+  with pytest.raises(ValueError, match="is no exported scanner .*: name one"):
+    model.load_exported(exports(exports_lib.FIELDS))
+  with pytest.raises(ValueError, match="is no exported scanner .*: name one"):
+    model.load_exported(tmp_path)
+  folder = tmp_path / "1"
+  (folder / integrity.FOLDER).mkdir(parents=True)
+  fixed = tiny.experiment(path="spiral").to_json()
+  (folder / integrity.FOLDER / integrity.CONFIG).write_text(fixed)
+  with pytest.raises(ValueError, match=r"scans along a fixed path \(spiral\).*name the run"):
+    model.load_exported(folder)
+
+
+def test_a_damaged_export_is_refused(exports, tmp_path):
+  shutil.copytree(exports("lstm"), tmp_path / "1")
+  weights = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+  weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+  with pytest.raises(integrity.DamagedModelError, match="variables.data"):
+    model.load_exported(tmp_path / "1")
 
 
 def test_an_earlier_checkpoint_can_be_loaded(tmp_path):

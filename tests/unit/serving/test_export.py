@@ -18,6 +18,8 @@ from tests import exports as exports_lib
 from tests import tiny
 from tests.unit.serving import scanning
 
+SHIPPED = pathlib.Path(__file__).parents[3] / "savedmodels"
+
 
 @pytest.fixture(scope="module", params=["lstm", pytest.param("gru", marks=pytest.mark.slow), "dnc"])
 def loaded_export(request, exports):
@@ -125,6 +127,17 @@ def test_every_state_that_is_not_finite_is_refused(exports, kind):
         call(loaded, "step", observation=observation, **{**state, name: tf.constant(wrong)})
   with pytest.raises(tf.errors.InvalidArgumentError, match="state_segment is negative"):
     call(loaded, "step", observation=observation, **{**state, "state_segment": [-1, 0]})
+
+
+def test_the_shipped_scanner_refuses_states_that_are_not_finite():
+  loaded = tf.saved_model.load(str(SHIPPED / "adaptive_stem" / "1"))
+  answer = call(loaded, "start", scan_id=tf.zeros([1], tf.int64))
+  state = {key: value for key, value in answer.items() if key.startswith("state_")}
+  observation = tf.zeros([1, 20])
+  assert call(loaded, "step", observation=observation, **state)
+  state["state_cell_0"] += np.inf
+  with pytest.raises(tf.errors.InvalidArgumentError, match="state_cell_0 is not finite"):
+    call(loaded, "step", observation=observation, **state)
 
 
 def test_what_travels_along_describes_the_model(loaded_export):

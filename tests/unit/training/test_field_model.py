@@ -55,14 +55,16 @@ def test_soft_copies_are_restored(learner, tmp_path, rng):
 
 def test_an_exported_model_has_the_networks_that_were_exported(exports):
   wanted = exports_lib.trained_fields()
-  made = field_model.load(exports(exports_lib.FIELDS))
+  made, iteration = field_model.load(exports(exports_lib.FIELDS))
+  assert iteration == exports_lib.ITERATION
   assert made.experiment == wanted.experiment
   for one, other in zip(made.variables, wanted.variables, strict=True):
     np.testing.assert_array_equal(one, other, err_msg=one.name)
 
 
 def test_a_run_is_loaded_like_an_exported_model(learner, tmp_path):
-  made = field_model.load(tmp_path)
+  made, iteration = field_model.load(tmp_path)
+  assert iteration == 3
   assert field_model.read_experiment(tmp_path) == made.experiment
   for name in ("generator", "actor"):
     theirs = getattr(learner, f"average_{name}")
