@@ -13,18 +13,18 @@ import tensorflow as tf
 
 
 class Draw(NamedTuple):
-  """Which specimens, under which of the 8 dihedral transforms, a batch shows."""
+  """The specimens of a batch, and which of the 8 dihedral transforms each is shown under."""
 
   index: tf.Tensor  # [B] int32, row of the training images
   transform: tf.Tensor  # [B] int32, 0..7
-  # what is read for them (`Streamed`); empty where the learner holds all specimens
+  # data that come with them (`Streamed`); empty if the learner holds all specimens
   images: Any = ()
 
 
 class Streamed(NamedTuple):
-  """What draws bring along where a learner does not hold all specimens."""
+  """Data that come with draws if a learner does not hold all specimens."""
 
-  # takes the iteration, counted from 0, and its draw, of arrays; returns a nest of arrays
+  # takes the iteration, counted from 0, and its draw as arrays; returns a nest of arrays
   read: Callable[[int, Draw], Any]
   spec: Any  # a nest of tf.TensorSpec
 
@@ -68,12 +68,11 @@ class CycleMetrics(NamedTuple):
   trained are 0.
   """
 
-  # mean 10 * MSE of corrected scans to what was scanned: watched, and learnt by the paired bound
-  # only
+  # mean 10 * MSE of corrected scans against the specimens; only the paired bound learns from it
   error: tf.Tensor
-  # rms px by which the distorter's displacements miss the microscope's: watched
+  # rms px by which the distorter's displacements miss the microscope's; nothing learns from it
   displacement_error: tf.Tensor
-  # mean losses that the corrector's and the distorter's images are given
+  # mean losses of the corrector's and the distorter's images
   raster_adversarial: tf.Tensor
   partial_adversarial: tf.Tensor
   partial_cycle: tf.Tensor

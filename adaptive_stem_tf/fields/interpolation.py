@@ -1,7 +1,7 @@
 """Interpolation of scattered measurements by local linear regression, any size, in the graph.
 
-A pyramid holds the moments of what was measured in cells of 1, 2, 4, ... px: how many
-measurements, where, of which intensity, and their products. Blurring a level's moments and
+A pyramid holds the moments of measurements in cells of 2, 4, 8, ... px: their number, positions and
+intensities, and products of these. Blurring a level's moments and
 solving a weighted least-squares problem of three unknowns gives a value and two slopes for
 every cell. Each pixel takes the finest level that saw enough measurements, so the bandwidth
 follows the local density. Linear structure is reproduced on any positions; a second pass
@@ -22,8 +22,8 @@ FINEST = 2  # px, width of the finest cells; targets are smoother than that
 MULTIPLE = FINEST * 2 ** (LEVELS - 1)  # fields are padded to a multiple of this inside
 _RIDGE = 0.02  # squared cells: keeps slopes of collinear measurements small
 _EMPTY = 1e-6
-# A fit of fewer measurements than the first number is not used, of more than the second used
-# alone: measurements at full weight, the centre of a kernel counting 1.
+# A fit of fewer measurements than the first number is not used, one of more than the second is used
+# alone. A measurement in the centre of the kernel counts 1.
 _NEAR = (0.6, 1.6)
 _SMOOTH = (2.5, 5.0)
 _POSITIONS = ("1", "y", "x", "yy", "yx", "xx")  # moments of positions, relative to a cell's centre
@@ -64,12 +64,12 @@ def interpolate(partial: tf.Tensor, mask: tf.Tensor) -> Interpolation:
     The estimates; h = H / 2, w = W / 2. Without any measurement they are 0.
   """
   positions, intensities = _pyramid(mask, _POSITIONS), _pyramid(partial, _INTENSITIES)
-  measured, measured_widely = _blur(positions, _POSITIONS)
-  fits = [_fit(moments, _KERNEL_AREA) for moments in measured]
-  wide = [_fit(moments, 2 * _KERNEL_AREA) for moments in measured_widely]
-  narrowly, widely = _blur(intensities, _INTENSITIES)
-  near = _descend(fits, narrowly, _NEAR)
-  smooth = _descend(wide, widely, _SMOOTH)
+  narrow_positions, wide_positions = _blur(positions, _POSITIONS)
+  fits = [_fit(moments, _KERNEL_AREA) for moments in narrow_positions]
+  wide_fits = [_fit(moments, 2 * _KERNEL_AREA) for moments in wide_positions]
+  narrow_intensities, wide_intensities = _blur(intensities, _INTENSITIES)
+  near = _descend(fits, narrow_intensities, _NEAR)
+  smooth = _descend(wide_fits, wide_intensities, _SMOOTH)
   once = _enlarge(near, values_only=True)
   residuals = _pyramid(mask * (partial - once), _INTENSITIES)
   again = _descend(fits, _blur(residuals, _INTENSITIES)[0], _NEAR)
@@ -164,7 +164,10 @@ def _planes(fit, moments):
 
 
 def _descend(fits, moments, limits):
-  """Returns planes [B, h, w, 3] of the finest cells: of fine levels where enough was measured."""
+  """Returns planes [B, h, w, 3] of the finest cells.
+
+  They are those of the finest level that saw enough measurements.
+  """
   planes = None
   for fit, intensities in reversed(list(zip(fits, moments))):
     own = _planes(fit, intensities)

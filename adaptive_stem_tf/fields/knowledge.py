@@ -65,37 +65,36 @@ def of_state(state: state_lib.FieldState, number: int, count: int, cell: int) ->
 
 
 def to_weights(log_weights: tf.Tensor, known: Known) -> np.ndarray:
-  """Returns the weights [H, W] of log weights [1, h, w, 1] of cells, as the actor's."""
+  """Returns the weights [H, W] that log weights [1, h, w, 1] of cells mean, as an actor gives."""
   limited = rounds.limit(log_weights, known.cells.valid)
   return np.exp(maps.to_pixels(limited, known.cell, *known.mask.shape).numpy()[0, ..., 0])
 
 
 def weights(policy: Weigh, known: Known, name: str = "policy") -> np.ndarray:
-  """Returns the weights [H, W] that a policy asks for, none more than exp(5) times their mean.
-
-  The mean is that of logarithms; no weight is less than exp(-5) times it.
+  """Returns the weights [H, W] that a policy asks for, within exp(-5) to exp(5) times their
+  geometric mean.
 
   Args:
-    policy: what asks.
-    known: of the field.
+    policy: the policy.
+    known: what is known of the field.
     name: of the policy, for errors.
 
   Raises:
-    ValueError: if these are no weights of pixels or cells.
+    ValueError: if the policy does not return weights of pixels or cells.
   """
-  given = np.asarray(policy(known), np.float32)
+  values = np.asarray(policy(known), np.float32)
   cells = tuple(known.cells.valid.shape[1:3])
-  if given.shape not in (known.mask.shape, cells):
+  if values.shape not in (known.mask.shape, cells):
     raise ValueError(
-      f"{name} returned weights of shape {list(given.shape)}: return one for each of the "
+      f"{name} returned weights of shape {list(values.shape)}: return one for each of the "
       f"{list(known.mask.shape)} pixels, or of the {list(cells)} cells of {known.cell} px."
     )
-  if not np.isfinite(given).all() or given.min() < 0 or not given.max() > 0:
+  if not np.isfinite(values).all() or values.min() < 0 or not values.max() > 0:
     raise ValueError(
-      f"{name} returned weights of {given.min():g} to {given.max():g}: return finite ones, not "
+      f"{name} returned weights of {values.min():g} to {values.max():g}: return finite ones, not "
       "below 0, and not 0 everywhere."
     )
-  logs = np.log(np.maximum(given, given.max() * np.float32(1e-12)))
-  if given.shape == known.mask.shape:
+  logs = np.log(np.maximum(values, values.max() * np.float32(1e-12)))
+  if values.shape == known.mask.shape:
     return np.exp(np.clip(logs - logs.mean(), -rounds.LIMIT, rounds.LIMIT))
   return to_weights(tf.constant(logs[None, ..., None]), known)

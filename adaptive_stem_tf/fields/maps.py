@@ -11,7 +11,7 @@ def to_cells(image: tf.Tensor, cell: int) -> tf.Tensor:
   """
   if None not in image.shape[1:3] and not any(side % cell for side in image.shape[1:3]):
     return tf.nn.avg_pool2d(image, cell, cell, "VALID")
-  # Padding below and on the right alone keeps cells where `to_pixels` enlarges them.
+  # Padding only below and on the right leaves cells where `to_pixels` enlarges them.
   pads = [tf.math.floormod(-tf.shape(image)[axis], cell) for axis in (1, 2)]
   pad = lambda value: tf.pad(value, [[0, 0], [0, pads[0]], [0, pads[1]], [0, 0]])
   share = tf.nn.avg_pool2d(pad(tf.ones_like(image[:1, :, :, :1])), cell, cell, "VALID")

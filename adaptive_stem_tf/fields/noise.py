@@ -1,7 +1,7 @@
-"""How noisy measurements are, from those that are neighbours (docs/FIELDS.md).
+"""Noise of measurements, estimated from neighbouring pixels (docs/FIELDS.md).
 
-Evenly spread positions cannot tell noise from structure that is finer than their distance: both
-are what an interpolation misses. Neighbouring pixels can, since the probe blurs structure over
+Evenly spread positions cannot tell noise from structure that is finer than their distance, since an
+interpolation misses both. Neighbouring pixels can, since the probe blurs structure over
 some of them: half the mean squared difference of neighbours is the variance of the noise (the
 nugget of a variogram, Matheron 1963).
 """
@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-_OUTLIER = 8.0  # mean squared differences; greater ones are edges, not noise
+_OUTLIER = 8.0  # times the mean squared difference; greater ones are edges, not noise
 _SHRINKAGE = 16.0  # pairs at which the slope is believed by half
 _SPREAD = 0.02  # variance of intensities at which the slope is believed by half
-_RANGE = 4.0  # by which factor the noise of dark and bright places may differ from the mean
+_RANGE = 4.0  # factor by which the noise of dark and bright places may differ from the mean
 
 
 class NoiseLaw(NamedTuple):
   """Variance of the noise, linear in intensity, [B, 1, 1, 1] each."""
 
   mean: tf.Tensor  # variance at the intensity `centre`
-  slope: tf.Tensor  # of the variance with intensity: counts vary by as many
+  slope: tf.Tensor  # of the variance with intensity; that of counts equals their mean
   centre: tf.Tensor
   pairs: tf.Tensor  # number of pairs that it was estimated from; without any, all are 0
 
@@ -34,7 +34,7 @@ def estimate(residual: tf.Tensor, mask: tf.Tensor, intensity: tf.Tensor) -> Nois
   """Estimates noise from measured pixels that are neighbours in a row or a column.
 
   Args:
-    residual: [B, H, W, 1] measurement less interpolation, so that slopes count little.
+    residual: [B, H, W, 1] measurement minus interpolation, so that slopes count little.
     mask: [B, H, W, 1], 1 where measured, else 0.
     intensity: [B, H, W, 1] of the interpolation.
   """
@@ -54,7 +54,9 @@ def estimate(residual: tf.Tensor, mask: tf.Tensor, intensity: tf.Tensor) -> Nois
 
 
 def _pairs(residual, mask, intensity, axis):
-  """Returns for all neighbours along an axis [B, P]: 1 if both are measured, d^2 / 2, level."""
+  """Returns, for all P pairs of neighbours along an axis, three tensors [B, P]: 1 if both were
+  measured, else 0; half their squared difference; their mean intensity.
+  """
   halves = lambda image: (
     (image[:, 1:], image[:, :-1]) if axis == 1 else (image[:, :, 1:], image[:, :, :-1])
   )

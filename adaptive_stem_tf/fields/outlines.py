@@ -1,7 +1,7 @@
-"""Positions for who counts particles: where it is unsure what is bright and what is not.
+"""Positions for counting particles: where it is uncertain what is bright and what is dark.
 
-Someone who divides an image at a threshold needs no intensities far from it. What is wrong in such
-a mask lies within some pixels of outlines, so this policy measures where the completion may be on
+Dividing an image at a threshold needs no exact intensities far from the threshold. Errors of such a
+mask lie within some pixels of outlines, so this policy measures where the completion may be on
 the wrong side of its own threshold, as searches for level sets do (Bryan et al. 2005).
 """
 
@@ -12,8 +12,8 @@ from skimage import filters
 from adaptive_stem_tf.fields import knowledge
 
 POWER = 0.5
-_WINDOW = 9  # px, over which risks are averaged: an outline is known to some pixels at best
-_FLAT = 0.02  # share of the mean risk that is added everywhere, as to the rule's gradients
+_WINDOW = 9  # px, over which risks are averaged: outlines are known to some pixels at best
+_FLAT = 0.02  # share of the mean risk that is added everywhere, as the rule does to gradients
 _TINY = 1e-9
 
 
@@ -22,7 +22,7 @@ def outline(power: float = POWER, threshold: float | None = None) -> knowledge.W
 
   Args:
     power: 0 is even.
-    threshold: intensity on [-1, 1] that divides bright and dark; None for that of Otsu, of each
+    threshold: intensity on [-1, 1] that divides bright and dark; None for Otsu's threshold of each
       completion.
   """
 

@@ -4,8 +4,8 @@ Every pixel has a *rank*: its turn when pixels of a periodic tile are taken one 
 where the distance to those before it is greatest (farthest points, Eldar et al. 1997). The
 first N ranks are evenly spread for every N, so N positions of equal weight are a static
 scan of farthest points in any number of rounds. Weights w ask for a density proportional to
-w: a pixel's score is w / rank, and the N highest scores are measured, those that were
-measured before among them. There is no search: placing is a threshold, exact, linear in
+w: a pixel's score is w / rank, and the pixels of the N highest scores are measured, which include
+those measured before. There is no search: placing is a threshold, exact, linear in
 pixels, and the same in training and serving.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 TILE = 128  # px, period of the ranks
-_BESIDE = 1e6  # weight of pixels beside the first ranks: above 1 / rank of any
-_MEASURED = 3e38  # score of what is measured already: below infinity, above everything else
+_BESIDE = 1e6  # weight of pixels beside the first ranks: their scores exceed those of all others
+_MEASURED = 3e38  # score of pixels measured before: below infinity, above all others
+_INFINITY_BITS = np.int32(0x7F800000)  # of float32
 
 
 @functools.cache
@@ -41,7 +42,8 @@ def ranks(size: int = TILE, seed: int = 0) -> np.ndarray:
     at = int(score.argmax())
     greatest = squared.flat[at]
     if np.isfinite(greatest):
-      # Nothing farther away than this can come closer to a position yet.
+      # No pixel is farther than this from its nearest position: beyond it, the next position
+      # changes no distance.
       reach = min(reach, int(np.sqrt(1.05 * greatest)) + 1)
   return rank
 
@@ -52,7 +54,7 @@ def rank_map(rows: int | tf.Tensor, columns: int | tf.Tensor, offset: tf.Tensor)
   Args:
     rows: H.
     columns: W.
-    offset: [B, 2] int32, which pixel of the tile lies at the origin: another offset gives
+    offset: [B, 2] int32, pixel of the tile that lies at the origin: another offset gives
       another, equally even pattern.
 
   Returns:
@@ -74,11 +76,11 @@ def rank_map(rows: int | tf.Tensor, columns: int | tf.Tensor, offset: tf.Tensor)
 
 
 def beside_first(rank: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-  """Returns weights [B, H, W] of even positions, and before all others of pixels beside the first.
+  """Returns weights [B, H, W] of even positions that put neighbours of the first ones before all.
 
   Args:
     rank: [B, H, W], of `rank_map`.
-    share: [B] of all pixels, how many of the first ranks get a neighbour, on their right.
+    share: [B], the pixels of lowest rank that get a neighbour on their right, over all pixels.
   """
   first = tf.cast(rank[:, :, :-1] <= share[:, None, None], tf.float32)
   return 1.0 + _BESIDE * tf.pad(first, [[0, 0], [0, 0], [1, 0]])
@@ -92,10 +94,10 @@ def place(weights: tf.Tensor, rank: tf.Tensor, mask: tf.Tensor, count: tf.Tensor
       measured (outside a field that was padded).
     rank: [B, H, W], of `rank_map`.
     mask: [B, H, W], 1 where measured already, else 0.
-    count: [B] int32, positions that are measured afterwards, those before included.
+    count: [B] int32, positions that are measured afterwards, including those before.
 
   Returns:
-    [B, H, W] float32: 1 at exactly `count` pixels, among them those measured before, as long
+    [B, H, W] float32: 1 at exactly `count` pixels, which include those measured before, as long
     as that many have positive weights.
   """
   score = tf.where(mask > 0, _MEASURED, tf.where(weights > 0, weights / rank, -1.0))
@@ -103,7 +105,7 @@ def place(weights: tf.Tensor, rank: tf.Tensor, mask: tf.Tensor, count: tf.Tensor
   score = tf.reshape(score, [shape[0], -1])
   # Positive floats are ordered as their bits are: a bisection over integers is exact.
   keys = tf.where(score > 0, tf.bitcast(score, tf.int32), -1)
-  threshold = _bisect(lambda key: _count(keys >= key[:, None]), count, np.int32(0x7F800000))
+  threshold = _bisect(lambda key: _count(keys >= key[:, None]), count, _INFINITY_BITS)
   above = keys > threshold[:, None]
   # Equal scores are taken in the order of pixels.
   ties = tf.cast(keys == threshold[:, None], tf.int32)
@@ -128,12 +130,18 @@ def _count(condition):
   return tf.reduce_sum(tf.cast(condition, tf.int32), 1)
 
 
-def _bisect(counted, wanted, end):
-  """Returns the greatest key below `end` for which as many as wanted [B] are counted (it falls)."""
-  low = tf.zeros_like(wanted)
-  high = tf.zeros_like(wanted) + end
-  for _ in range(31):
+def _bisect(count_from, least, end):
+  """Returns the greatest keys [B] below `end` from which on there are at least `least` [B] keys.
+
+  Args:
+    count_from: maps keys [B] to counts [B], which fall as keys rise.
+    least: [B] int32.
+    end: a positive int32.
+  """
+  low = tf.zeros_like(least)
+  high = tf.zeros_like(least) + end
+  for _ in range(31):  # bits of a positive int32
     middle = low + (high - low) // 2
-    enough = counted(middle) >= wanted
+    enough = count_from(middle) >= least
     low, high = tf.where(enough, middle, low), tf.where(enough, high, middle)
   return low

@@ -1,6 +1,6 @@
 """Policies: log weights of cells for the next round, from what was measured (FIELDS section 3).
 
-A policy is called with what is seen of every cell and its recurrent state; it returns log
+A policy is called with the features of every cell and its recurrent state; it returns log
 weights [B, h, w, 1] and the next state. `docs/ARCHITECTURE.md` says how to add one.
 """
 

@@ -17,15 +17,15 @@ class FieldPlan(NamedTuple):
   counts: tf.Tensor  # [R + 1, B] int32, positions measured after the survey and after each round
   rank: tf.Tensor  # [B, H, W] of placement.rank_map
   valid: tf.Tensor  # [B, H, W, 1], 1 inside the field
-  # [B] or scalar share of the budget that the survey spends beside positions of its own, to tell
-  # noise from structure (fields.noise).
+  # [B] or scalar, share of the budget that the survey spends on neighbours of its own positions, to
+  # tell noise from structure (fields.noise).
   pairs: tf.Tensor | float = 0.0
 
 
 class FieldTrajectory(NamedTuple):
   """Scans of B fields in R rounds."""
 
-  features: tf.Tensor  # [B, R, h, w, F] what was seen before each round
+  features: tf.Tensor  # [B, R, h, w, F] of cells before each round
   gradient: tf.Tensor  # [B, R, h, w, 1]
   uncertainty: tf.Tensor  # [B, R, h, w, 1]
   actions: tf.Tensor  # [B, R, h, w, 1] log weights about their mean
@@ -33,10 +33,11 @@ class FieldTrajectory(NamedTuple):
   completion: Completion  # of the whole scan
 
 
-# (what is seen, recurrent state) -> log weights [B, h, w, 1], recurrent state.
+# (cells, recurrent state) -> log weights [B, h, w, 1], next recurrent state.
 Policy = Callable[[Cells, Any], tuple[tf.Tensor, Any]]
+# (partial fields [B, H, W, 1], masks [B, H, W, 1]) -> a completion.
 Complete = Callable[[tf.Tensor, tf.Tensor], Any]
-# (mask before a round, mask that is wanted after it) -> what is measured after it, as many pixels.
+# (mask before a round, mask planned after it) -> mask measured after it, of as many pixels.
 Visit = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -44,10 +45,10 @@ def budget(coverage: tf.Tensor, pixels: tf.Tensor, survey: float, rounds: int) -
   """Returns the positions [R + 1, B] int32 measured after the survey and after each round.
 
   Args:
-    coverage: [B] share of the pixels that is measured in all.
+    coverage: [B] share of the pixels that the whole scan measures.
     pixels: [B] or scalar, pixels of a field.
     survey: share of the budget that the survey takes; everything if there is no round.
-    rounds: R; each measures as much as any other.
+    rounds: R; all measure the same number of positions, up to rounding.
   """
   total = tf.round(coverage * tf.cast(pixels, tf.float32))
   shares = [1.0] if not rounds else [survey + (1 - survey) * r / rounds for r in range(rounds + 1)]
@@ -62,7 +63,7 @@ def scan(
   initial: Any,
   complete: Complete,
   cell: int,
-  visit: Visit = lambda _, wanted: wanted,
+  visit: Visit = lambda _, planned: planned,
 ) -> FieldTrajectory:
   """Scans fields that are known.
 
@@ -73,23 +74,19 @@ def scan(
     initial: its recurrent state before the first.
     complete: maps partial and mask to a completion (networks.field_generator).
     cell: width of a cell, px.
-    visit: what the beam measures on its way to what is wanted (routes.contiguous).
+    visit: gives the mask that is measured for a planned one, if that differs (routes.contiguous).
   """
   rounds = plan.counts.shape[0] - 1
   masks = [visit(tf.zeros_like(specimen), survey_mask(plan))]
   completion = complete(specimen * masks[0], masks[0])
-  state, seen, actions, recurrent = (
-    first_state(specimen, masks[0], plan, completion),
-    [],
-    [],
-    initial,
-  )
+  state, recurrent = first_state(specimen, masks[0], plan, completion), initial
+  seen, actions = [], []
   for number in range(rounds):
     cells = see(state, cell)
     log_weights, recurrent = policy(cells, recurrent)
     log_weights = limit(log_weights, cells.valid)
-    wanted = next_mask(log_weights, state.mask, plan, number + 1, cell)
-    masks.append(visit(state.mask, wanted))
+    planned = next_mask(log_weights, state.mask, plan, number + 1, cell)
+    masks.append(visit(state.mask, planned))
     completion = complete(specimen * masks[-1], masks[-1])
     state = next_state(state, specimen, masks[-1], completion, (number + 1) / rounds)
     seen.append(cells)
@@ -135,8 +132,8 @@ def next_state(
   Args:
     state: before it.
     specimen: [B, H, W, 1] intensities where they were measured; the rest is not used.
-    mask: [B, H, W, 1] what is measured now.
-    completion: from all of it.
+    mask: [B, H, W, 1] measured after the round.
+    completion: from all that is measured.
     progress: rounds done over rounds in all.
   """
   recent = mask - state.mask

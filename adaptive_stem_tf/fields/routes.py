@@ -16,7 +16,7 @@ def serpentine(
   Args:
     positions: [N, 2] px.
     shape: (H, W) of the field, px.
-    count: how many positions bands are laid out for, where some will be left out; N by default.
+    count: number of positions that bands are laid out for, if some will be left out; N by default.
 
   Returns:
     The same positions [N, 2] in order of time.
@@ -33,21 +33,21 @@ def serpentine(
 def thinned(positions: np.ndarray, shape: tuple[int, int], count: int) -> np.ndarray:
   """Returns `count` of the positions [N, 2] px along a serpentine, every (N / count)-th of it.
 
-  Their density is in proportion to that of all.
+  Their density is in proportion to the density of all.
   """
   route = serpentine(positions, shape, count)
   return route[(2 * np.arange(count) + 1) * len(route) // (2 * count)]
 
 
 def contiguous(stops: Callable[[int], np.ndarray], count: int, measured: np.ndarray) -> np.ndarray:
-  """Returns what a beam measures that is on while it moves: every pixel on its way.
+  """Returns the pixels that a beam measures if it is on while it moves: every pixel on its way.
 
-  It goes straight from stop to stop, by about as few as it takes to measure `count` pixels.
-  Pixels that were measured before, in earlier rounds or on this way, are crossed blanked.
+  It goes straight from stop to stop, with about as few stops as it takes to measure `count` pixels.
+  The beam is blanked over pixels that were measured before, in earlier rounds or on this way.
 
   Args:
-    stops: gives a number n of stops [n, 2] px in order of time, n up to `count`.
-    count: N, pixels that are measured; `stops(count)` lie on so many pixels not measured yet.
+    stops: maps a number n, up to `count`, to n stops [n, 2] px in order of time.
+    count: N, number of pixels to measure; `stops(N)` lie on N pixels that are not measured yet.
     measured: [H, W] bool, pixels that were measured before.
 
   Returns:
@@ -62,10 +62,10 @@ def contiguous(stops: Callable[[int], np.ndarray], count: int, measured: np.ndar
 
 
 def through(wanted: np.ndarray, measured: np.ndarray) -> np.ndarray:
-  """Returns a contiguous way through some of the positions that are wanted, of as many pixels.
+  """Returns a contiguous way of N pixels through some of N wanted positions.
 
   Args:
-    wanted: [N, 2] px, in any order, none of them measured.
+    wanted: [N, 2] px, in any order, none of them measured before.
     measured: [H, W] bool, pixels that were measured before.
 
   Returns:
@@ -76,16 +76,16 @@ def through(wanted: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def _along(stops, measured):
-  """Returns the pixels [N, 2] that straight moves cross, less those measured, in order of time."""
+  """Returns the pixels [N, 2] that straight moves cross, less measured ones, in order of time."""
   moves = np.diff(stops, axis=0)
   steps = np.maximum(np.abs(moves).max(1), 1)
   move = np.repeat(np.arange(len(moves)), steps)
   # Numbers the steps of each move from 1.
   step = np.arange(len(move)) - np.repeat(np.cumsum(steps) - steps, steps) + 1
   share = (step / steps[move])[:, None]
-  # Half a pixel is rounded up, always: np.rint would turn to the even neighbour.
-  ways = np.floor(stops[:-1][move] + share * moves[move] + 0.5).astype(int)
-  pixels = np.concatenate([stops[:1], ways])
+  # Half a pixel is always rounded up; np.rint would round it to the even neighbour.
+  crossed = np.floor(stops[:-1][move] + share * moves[move] + 0.5).astype(int)
+  pixels = np.concatenate([stops[:1], crossed])
   flat = pixels[:, 0] * measured.shape[1] + pixels[:, 1]
   _, first = np.unique(flat, return_index=True)
   pixels = pixels[np.sort(first)]
@@ -96,7 +96,7 @@ def of_rounds(masks: np.ndarray) -> np.ndarray:
   """Returns the positions of a scan, round by round, each along a serpentine.
 
   Args:
-    masks: [R + 1, H, W] bool, what is measured after the survey and after each round.
+    masks: [R + 1, H, W] bool, measured after the survey and after each round.
 
   Returns:
     [N, 2] px in order of time.
@@ -115,5 +115,5 @@ def length(positions: np.ndarray) -> float:
 
 
 def among(positions: np.ndarray, others: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-  """Returns which positions [N, 2] px of a field [H, W] are among others, [N] bool."""
+  """Returns whether each of positions [N, 2] px of a field [H, W] is among others, [N] bool."""
   return np.isin(*(np.ravel_multi_index(tuple(at.T), shape) for at in (positions, others)))

@@ -1,4 +1,4 @@
-"""What a policy of whole fields sees: averages over cells of all that is known so far."""
+"""State of scans of whole fields, and its averages over cells, which policies see."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,12 +14,12 @@ _TINY = 1e-8
 
 
 class Completion(NamedTuple):
-  """What a generator says of fields, [B, H, W, 1] each (networks.field_generator)."""
+  """A generator's estimates of fields, [B, H, W, 1] each (networks.field_generator)."""
 
-  mean: tf.Tensor
-  log_variance: tf.Tensor
-  plain: tf.Tensor
-  smooth: tf.Tensor
+  mean: tf.Tensor  # the completion
+  log_variance: tf.Tensor  # of its error
+  plain: tf.Tensor  # the interpolation that it corrects
+  smooth: tf.Tensor  # the interpolation of a wider bandwidth
 
 
 class FieldState(NamedTuple):
@@ -29,23 +29,23 @@ class FieldState(NamedTuple):
   mask: tf.Tensor  # [B, H, W, 1], 1 where measured
   valid: tf.Tensor  # [B, H, W, 1], 1 inside the field, 0 where it was padded
   completion: Completion
-  surprise: tf.Tensor  # [B, H, W, 1] squared error of the completion before at new positions
+  surprise: tf.Tensor  # [B, H, W, 1] squared error of the previous completion at new positions
   recent: tf.Tensor  # [B, H, W, 1], 1 at the positions of the last round
-  progress: tf.Tensor  # [B], rounds done over rounds in all, of 0 to 1
+  progress: tf.Tensor  # [B], rounds done over rounds in all, 0 to 1
   coverage: tf.Tensor  # [B], the whole budget over the number of pixels
 
 
 class Cells(NamedTuple):
-  """What a policy decides from; h = ceil(H / cell), w likewise."""
+  """Averages over cells that a policy decides from; h = ceil(H / cell), w likewise."""
 
   features: tf.Tensor  # [B, h, w, FEATURES]
   gradient: tf.Tensor  # [B, h, w, 1] log of the mean squared gradient, centred over the field
-  uncertainty: tf.Tensor  # [B, h, w, 1] log of the expected squared error, as it is
+  uncertainty: tf.Tensor  # [B, h, w, 1] log of the expected squared error, not centred
   valid: tf.Tensor  # [B, h, w, 1] share of a cell that lies in the field
 
 
 def see(state: FieldState, cell: int) -> Cells:
-  """Returns what is known of every cell.
+  """Returns what a policy sees of every cell.
 
   Args:
     state: of the fields.
@@ -67,6 +67,8 @@ def see(state: FieldState, cell: int) -> Cells:
   correction = inside(tf.square(mean - completion.plain))
   level = lambda value: value[:, None, None, None] + tf.zeros_like(average)
   contrast = tf.math.log(field_mean(tf.square(centred(average)), valid) + 1e-4)
+  # Factors and offsets bring features to about the same size. Without recent positions in a cell,
+  # nothing is surprising there.
   features = [
     gradient, centred(log_gradient(mean, inside, valid)), centred(uncertainty),
     uncertainty - contrast, tf.math.log(density + 1e-3) - level(tf.math.log(state.coverage)),

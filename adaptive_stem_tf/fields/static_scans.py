@@ -1,8 +1,8 @@
-"""Static scans of whole fields: positions that nobody decides, exactly as many as asked for.
+"""Static scans of whole fields: positions that depend on no measurement, exactly N of them.
 
-Points (farthest points, grids, low-discrepancy) are as many by construction. Lines (spiral,
-raster, zigzag) are laid as sparsely as they can be with at least as many distinct pixels; the
-few in excess are left out, evenly along the line.
+Points (farthest points, grids, low-discrepancy) are N by construction. Lines (spiral, raster,
+zigzag) are as sparse as they can be with at least N distinct pixels; the few in excess are left
+out, evenly along the line.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from adaptive_stem_tf.fields import placement, routes
 
 _PLASTIC = 1.32471795724474602596  # root of x^3 = x + 1: R2 sequence (Roberts 2018)
 _STEPS = 40  # of bisections
-_SEED = 1229  # apart from other streams of the same seeds
+_SEED = 1229  # keeps these streams of random numbers apart from others of the same seeds
 
 
 def positions(name: str, shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
@@ -22,8 +22,8 @@ def positions(name: str, shape: tuple[int, int], count: int, seed: int) -> np.nd
   Args:
     name: of `SCANS`.
     shape: (H, W) of the field, px.
-    count: N, how many; at most half of the pixels.
-    seed: another one shifts the pattern.
+    count: N, number of positions; at most half of the pixels.
+    seed: shifts the pattern.
 
   Returns:
     [N, 2] int, rows and columns of pixels.
@@ -43,9 +43,9 @@ def positions(name: str, shape: tuple[int, int], count: int, seed: int) -> np.nd
 
 
 def contiguous(name: str, shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
-  """Returns a static scan whose beam is on while it moves; as `positions`.
+  """Returns a static scan whose beam is on while it moves; arguments and result as of `positions`.
 
-  Lines are that already; between points, every pixel on the way counts.
+  Lines are contiguous already; between points, every pixel on the way counts.
   """
   stops = lambda n: positions(name, shape, n, seed)
   if name in LINES:
@@ -54,12 +54,12 @@ def contiguous(name: str, shape: tuple[int, int], count: int, seed: int) -> np.n
 
 
 def offset(seed: int) -> np.ndarray:
-  """Returns which pixel of the tile of ranks lies at a field's origin, [2] int32."""
+  """Returns the pixel of the tile of ranks that lies at a field's origin, [2] int32."""
   return np.random.default_rng([_SEED, seed]).integers(placement.TILE, size=2).astype(np.int32)
 
 
 def farthest_points(shape, count, random):
-  """Returns the pixels of lowest rank: even positions, as those of a survey."""
+  """Returns the pixels of lowest rank: even positions, like those of a survey."""
   start = random.integers(placement.TILE, size=2).astype(np.int32)
   return routes.serpentine(placement.even(shape, count, start), shape)
 
@@ -88,13 +88,13 @@ def jittered_grid(shape, count, random):
 
 def low_discrepancy(shape, count, random):
   """Returns the first distinct pixels of the R2 sequence, shifted at random."""
-  start, drawn = random.random(2), count
-  while True:
-    turn = np.arange(1, drawn + 1)[:, None] * np.array([1 / _PLASTIC, 1 / _PLASTIC**2])
-    at = _distinct(((start + turn) % 1.0 * shape).astype(int), shape)
+  start, length = random.random(2), count
+  while True:  # a longer sequence, until enough of its pixels are distinct
+    steps = np.arange(1, length + 1)[:, None] * np.array([1 / _PLASTIC, 1 / _PLASTIC**2])
+    at = _distinct(((start + steps) % 1.0 * shape).astype(int), shape)
     if len(at) >= count:
       return routes.serpentine(at[:count], shape)
-    drawn = drawn * 5 // 4 + 16
+    length = length * 5 // 4 + 16
 
 
 def spiral(shape, count, random):
@@ -103,7 +103,7 @@ def spiral(shape, count, random):
   corner = np.hypot(*shape) / 2
 
   def at(pitch):
-    """Returns pixels [N, 2] along a spiral whose turns are so many px apart."""
+    """Returns pixels [N, 2] along a spiral whose turns are `pitch` px apart."""
     # Equal steps along the line: the radius grows with the root of its length.
     radius = np.sqrt(np.arange(0.0, corner**2, 1.4 * pitch / (2 * np.pi)))
     angle = 2 * np.pi * radius / pitch + turn
@@ -127,7 +127,7 @@ def zigzag(shape, count, random):
   phase = random.random()
 
   def at(bands):
-    """Returns pixels [N, 2] along diagonals in so many bands."""
+    """Returns pixels [N, 2] along diagonals in a number of bands."""
     height = shape[0] / bands
     columns = np.arange(0, shape[1], 0.5)
     # A triangle wave of slope 1: one pixel for each column that it passes.
@@ -174,7 +174,7 @@ def _distinct(at, shape):
 
 
 def _thinned(at, count):
-  """Returns as many of the positions as asked for, evenly along the line."""
+  """Returns `count` of the positions, evenly along the line."""
   return at[np.arange(count) * len(at) // count]
 
 

@@ -25,9 +25,9 @@ def low_pass(field: np.ndarray) -> np.ndarray:
 def gini(field: np.ndarray) -> float:
   """Returns the Gini coefficient of a field's structure over tiles of 64 px.
 
-  A tile's structure is its mean squared gradient after the filter of targets. 0 means that all
-  tiles have the same; near 1, that one has everything. It does not depend on the scale of
-  intensities. Rows and columns beyond the last whole tile do not count.
+  A tile's structure is its mean squared gradient after the filter of targets. A coefficient of 0
+  means that all tiles have the same, and one near 1 that one tile has everything. It does not
+  depend on the scale of intensities. Rows and columns beyond the last whole tile do not count.
 
   Args:
     field: [H, W].

@@ -2,8 +2,8 @@
 
 Half the mean squared difference of measurements grows with their distance, from the variance of
 the noise at neighbours (fields.noise) to that of noise and structure together: the variogram
-(Matheron 1963). If positions next to one another already differ by as much as any others, the
-structure between them was not seen: what a completion shows there is invented.
+(Matheron 1963). If the nearest positions already differ by as much as any others, the structure
+between them was not seen: what a completion shows there is invented.
 """
 
 from typing import NamedTuple
@@ -15,19 +15,19 @@ from scipy import spatial
 from adaptive_stem_tf.fields import noise as noise_lib
 
 TILE = 64  # px: structure and noise differ over a field
-WARNING = 0.75  # unresolved share; docs/FIELDS.md has what it catches
+WARNING = 0.75  # unresolved share from which users are warned; docs/FIELDS.md says what it catches
 _VISIBLE = 0.5  # variance of structure over that of noise below which there is nothing to resolve
 _NEAREST = 6  # positions that each is compared with
 _PAIR = 1.5  # px: nearer ones are pairs, which measure noise
 _FEWEST_PAIRS = 8  # with fewer, noise would be taken for structure
-_FEWEST = 12  # positions of a tile that says something
+_FEWEST = 12  # positions of a tile that is judged
 
 
 class Sampling(NamedTuple):
   """How densely a field was measured for the structure that it has."""
 
-  distance_px: float  # median, from a position to the nearest that is no neighbour
-  unresolved: float  # share of the structure's variance that next positions do not share, 0 up
+  distance_px: float  # median, from a position to the nearest that is not a neighbouring pixel
+  unresolved: float  # share of the structure's variance that nearest positions do not share, from 0
   structure_over_noise: float  # ratio of variances
   pairs: int  # neighbours that the noise was estimated from
   tiles: np.ndarray  # [ceil(H / TILE), ceil(W / TILE)] bool, where structure is unresolved
@@ -36,7 +36,7 @@ class Sampling(NamedTuple):
   def warning(self) -> str:
     """Returns a sentence if structure is finer than the distance of positions, else "".
 
-    It is empty, too, where fewer than 8 pairs of neighbours tell noise from structure.
+    It is also empty if there are fewer than 8 pairs of neighbours to tell noise from structure.
     """
     if (
       self.pairs < _FEWEST_PAIRS
@@ -52,7 +52,7 @@ class Sampling(NamedTuple):
 
 
 def check(partial: np.ndarray, mask: np.ndarray) -> Sampling:
-  """Compares measurements with those next to them.
+  """Compares measurements with the nearest others.
 
   Args:
     partial: [H, W] measured intensities on any linear scale.
@@ -68,6 +68,7 @@ def check(partial: np.ndarray, mask: np.ndarray) -> Sampling:
   noise, pairs = _noise(partial.astype(np.float64), mask)
   count = min(_NEAREST, len(places) - 1) + 1
   distance, nearest = spatial.KDTree(places).query(places, k=count)
+  # Neighbouring pixels measure the noise; the others, the structure.
   apart = distance[:, 1:] >= _PAIR
   half_squared = np.square(values[:, None] - values[nearest[:, 1:]]) / 2
   shape = [-(-side // TILE) for side in mask.shape]

@@ -12,7 +12,7 @@ from adaptive_stem_tf.types import ReplaySample
 
 
 class ActionValues(NamedTuple):
-  """What the forward and backward passes of critic and actor give."""
+  """The results of the forward and backward passes of critic and actor."""
 
   critic_loss: tf.Tensor
   actor_loss: tf.Tensor
@@ -22,7 +22,7 @@ class ActionValues(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """How well scans were completed, which is what their actions are valued by.
+  """How well scans were completed, by which their actions are judged.
 
   Scans that were not cut come first. Where none was cut, `cut` and `errors` are None.
   """
@@ -42,15 +42,15 @@ def evaluate_actions(
   """Differentiates the losses of critic and actor on replayed scans.
 
   Args:
-    networks: that learn, and their targets.
+    networks: the networks that learn, and their targets.
     experiment: geometry and losses.
     sample: B scans, with observations as the actor saw them.
     outcome: how they ended.
-    supervised_share: how much of the critic's target is the discounted loss itself; read unless
+    supervised_share: share of the discounted loss itself in the critic's targets; ignored if
       supervision is none.
   """
   scan, (final, cut, errors) = experiment.scan, outcome
-  decided = _Decisions(
+  decisions = _Decisions(
     sample.observations[:, : scan.decisions],
     sample.actions[:, scan.decision_delay : -1],
     steering.segments(sample.actions, scan).starts[:, : scan.decisions],
@@ -58,13 +58,13 @@ def evaluate_actions(
   if cut is not None:
     sample, final = truncation.weighted(sample, final)
   with tf.GradientTape(persistent=True) as tape:
-    features = networks.actor.features(decided.observations, decided.starts)
-    valued = live = networks.actor.action(features)
+    features = networks.actor.features(decisions.observations, decisions.starts)
+    differentiated = live = networks.actor.action(features)
     if experiment.optimisation.action_gradient == "replayed":
-      # SI S3: the derivative at the replayed action, passed to the actor's.
-      valued = live + tf.stop_gradient(decided.actions - live)
-    q, live_q = networks.critic(decided.observations, decided.actions, valued)
-    target_q = _target_q(networks, decided, live)
+      # SI S3: of the replayed action's value, and of the live action's derivative by the weights.
+      differentiated = live + tf.stop_gradient(decisions.actions - live)
+    q, live_q = networks.critic(decisions.observations, decisions.actions, differentiated)
+    target_q = _target_q(networks, decisions, live)
     targets = _targets(experiment, sample.actions, final, target_q, supervised_share)
     critic_loss, td_errors = losses.critic_loss(q, targets, sample.weights)
     actor_loss = minimised = losses.actor_loss(live_q)
@@ -82,18 +82,21 @@ def evaluate_actions(
 
 
 class _Decisions(NamedTuple):
-  """What was seen before each action that was decided, and the action."""
+  """Each segment that was followed by a decision, and the action that was decided."""
 
   observations: tf.Tensor  # [B, T', n]
   actions: tf.Tensor  # [B, T', A]
   starts: tf.Tensor  # [B, T', 2] px
 
 
-def _target_q(networks, decided, live):
-  """Returns Q' [B, T'] of what the target actor, or the actor without one, would do."""
+def _target_q(networks, decisions, live):
+  """Returns Q' [B, T'] of the target actor's actions, or of the live ones if it has no target."""
   if networks.target_actor is not networks.actor:
-    live = networks.target_actor.unroll(decided.observations, decided.starts)
-  return networks.target_critic(decided.observations, decided.actions, tf.stop_gradient(live))[1]
+    live = networks.target_actor.unroll(decisions.observations, decisions.starts)
+  _, target_q = networks.target_critic(
+    decisions.observations, decisions.actions, tf.stop_gradient(live)
+  )
+  return target_q
 
 
 def _targets(experiment, actions, final, target_q, supervised_share):

@@ -14,7 +14,7 @@ from adaptive_stem_tf.scan import steering
 
 
 class Networks(NamedTuple):
-  """What scans, completes and learns. A target that is not wanted is the network itself."""
+  """The networks that scan, complete and learn. Without a target, a network is its own target."""
 
   actor: actor_lib.Actor
   critic: critic_lib.Critic
@@ -60,10 +60,12 @@ def make_actor(
 ) -> actor_lib.Actor:
   """Makes an actor, with its variables."""
   scan, actor = experiment.scan, actor_lib.Actor(experiment, name, weights)
+  # Modules make their variables when they are called first.
   features = actor.features(
     tf.zeros([1, scan.decisions, scan.probes]), tf.zeros([1, scan.decisions, 2])
   )
-  actor.action(features), actor.predicted_error(features)
+  actor.action(features)
+  actor.predicted_error(features)
   return actor
 
 

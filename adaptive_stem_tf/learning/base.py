@@ -24,7 +24,7 @@ class BaseLearner(snt.Module):
   Attributes:
     experiment: the configuration.
     iteration: number of iterations done, int64.
-    streamed: what draws bring along; None where the learner holds all specimens.
+    streamed: the data that come with draws; None if the learner holds all specimens.
   """
 
   def __init__(self, experiment: Composite, name: str):
@@ -54,30 +54,31 @@ class BaseLearner(snt.Module):
     return self._step(draw.index, draw.transform)
 
   def settle(self) -> None:
-    """Makes networks ready for use, before the checkpoints of a milestone and of the end: nothing
-    is to be done, unless a learner says what.
+    """Makes networks ready for use, before the checkpoints of a milestone and of the end.
+
+    It does nothing unless a learner overrides it.
     """
 
   @property
   def traces(self) -> int:
-    """How often the step was traced: 1 after the first call, and ever after."""
+    """Number of times that the step was traced: 1 from the first call on."""
     return self._step.experimental_get_tracing_count()
 
   def stream(self, purpose: randomness.Purpose, ahead: tf.Tensor | int = 0) -> tf.Tensor:
-    """Returns the seed [2] of a purpose's random numbers in this iteration, or so many `ahead`."""
+    """Returns the seed [2] of a purpose's random numbers, `ahead` iterations from this one."""
     iteration = self.iteration + tf.cast(ahead, tf.int64)
     return randomness.stream(self.experiment.seed, purpose, iteration)
 
 
 def compiled(train: Any, jit: str) -> Any:
-  """Returns a data flow as a function of the graph; arguments as `BaseLearner.compile_step`."""
-  # XLA cannot compile what replicas reduce.
+  """Returns a data flow as a tf.function; for the arguments see `BaseLearner.compile_step`."""
+  # XLA cannot compile reductions over replicas.
   whole = replicas.count() == 1 and compiles_all(jit)
   return tf.function(replicas.everywhere(train), jit_compile=whole or None, autograph=False)
 
 
 def compiles_all(jit: str) -> bool:
-  """Returns whether XLA compiles a whole step: if it is asked to, or may and there is a GPU."""
+  """Returns whether XLA compiles a whole step: with `all`, or with `auto` if there is a GPU."""
   return jit == "all" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
 
 

@@ -1,4 +1,4 @@
-"""Batch statistics of a generator, measured anew where moving ones lag behind its weights."""
+"""Batch statistics of a generator, recomputed because moving ones lag behind its weights."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,31 +10,31 @@ from adaptive_stem_tf.networks import blocks
 
 
 class Meter:
-  """Measures the statistics by which a generator normalises what it infers.
+  """Recomputes the statistics by which a generator normalises in inference.
 
-  They are of its weights as they are; all else stays (Wu & Johnson 2021, "Rethinking 'Batch' in
-  BatchNorm", section 3). Made in the scope of the replicas, if there are any.
+  They are those of its present weights; nothing else changes (Wu & Johnson 2021, "Rethinking
+  'Batch' in BatchNorm", section 3). It is made in the scope of the replicas, if there are any.
   """
 
   def __init__(self, generator: snt.Module, complete: Callable[..., None]):
     """Makes the meter.
 
     Args:
-      generator: with batch normalisation, or none.
-      complete: has the generator complete a batch as in training; takes tensors.
+      generator: with or without batch normalisation.
+      complete: takes the tensors of a batch, which the generator completes as in training.
     """
     self._layers = [part for part in generator.submodules if isinstance(part, blocks.BatchNorm)]
     self._forget = base.compiled(self._reset, "none")
 
     def add(*batch):
-      """Replicas return a nest, be it an empty one."""
+      """Completes a batch; returns an empty nest, since replicas cannot reduce None."""
       complete(*batch)
       return ()
 
     self._add = base.compiled(add, "none")
 
   def measure(self, batches: Iterable[tuple[tf.Tensor | tuple[()], ...]]) -> None:
-    """Replaces moving statistics by averages over batches, almost even ones over a few."""
+    """Replaces moving statistics by averages over batches: almost plain means of a few batches."""
     if not self._layers:
       return
     self._forget()

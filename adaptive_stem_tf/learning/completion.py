@@ -14,12 +14,12 @@ class Example(NamedTuple):
 
   partial: tf.Tensor  # [B, S, S, 2], intensity and mask
   target: tf.Tensor  # [B, S, S, 1], filtered specimens
-  # Of what was measured, where networks see scans by it.
+  # Of the measured intensities, if networks see scans relative to them.
   ranges: intensities.IntensityRange | None = None
 
 
 class Completion(NamedTuple):
-  """What a generator's forward and backward pass gives."""
+  """The results of a generator's forward and backward pass."""
 
   losses: tf.Tensor  # [B], 10 * MSE
   reinforcement: tf.Tensor  # [B], the loss that actor and critic learn to lower
@@ -47,7 +47,7 @@ def complete(
     inputs: how networks see intensities.
     example: the scans and their targets.
     settings: which losses.
-    moments: of the generator's loss, which ALRC clips by.
+    moments: of the generator's loss, by which ALRC clips it.
 
   Returns:
     The completion, and the next moments (the same ones without ALRC).
@@ -67,13 +67,13 @@ def complete(
       )
     total = tf.reduce_sum(per_example)
   gradients = replicas.total(tape.gradient(total, variables))
-  valued = completions
+  reinforced = completions
   if networks.target_generator is not networks.generator:
-    # A soft copy in inference mode: the loss that is reinforced changes slowly.
-    valued = inputs.complete(networks.target_generator, example.partial, example.ranges, False)
+    # A soft copy in inference mode: the loss that critic and actor learn changes slowly.
+    reinforced = inputs.complete(networks.target_generator, example.partial, example.ranges, False)
   return Completion(
     losses.completion_loss(completions, example.target),
-    losses.completion_loss(valued, example.target, settings.rl_loss),
+    losses.completion_loss(reinforced, example.target, settings.rl_loss),
     gradients,
   ), moments
 
@@ -85,7 +85,7 @@ def reinforcement_loss(
 
   Args:
     per_example: [B], losses of scans.
-    settings: which of the two is done.
+    settings: whether to clip, and whether to normalise.
     state: running statistics.
 
   Returns:

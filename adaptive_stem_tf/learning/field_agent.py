@@ -9,12 +9,13 @@ from adaptive_stem_tf.fields.state import FEATURES, Cells
 from adaptive_stem_tf.learning import targets
 from adaptive_stem_tf.networks import field_actor, field_critic, field_generator, initialisers
 
-_CELLS = 8  # along the sides of what variables are made with
+# Sides of the cells and images that networks are first called with, to make their variables.
+_CELLS = 8
 _PIXELS = 64
 
 
 class FieldNetworks(NamedTuple):
-  """What completes, scans and learns, and the averages that are evaluated and exported."""
+  """The networks that complete, scan and learn, and the averages to evaluate and export."""
 
   generator: field_generator.FieldGenerator
   actor: field_actor.FieldActor
@@ -41,11 +42,11 @@ def make_networks(experiment: field_config.FieldExperiment) -> FieldNetworks:
 def start(
   networks: FieldNetworks, generator: field_generator.FieldGenerator, actor: field_actor.FieldActor
 ) -> None:
-  """Has training start from a generator and an actor that have learnt; the critic stays new."""
-  for made in (networks.generator, networks.average_generator):
-    targets.copy(generator, made)
-  for made in (networks.actor, networks.average_actor):
-    targets.copy(actor, made)
+  """Starts training from a trained generator and actor; the critic stays untrained."""
+  for network in (networks.generator, networks.average_generator):
+    targets.copy(generator, network)
+  for network in (networks.actor, networks.average_actor):
+    targets.copy(actor, network)
 
 
 def make_generator(
@@ -64,15 +65,16 @@ def make_actor(
   experiment: field_config.FieldExperiment, weights: initialisers.Weights, name: str = "actor"
 ) -> field_actor.FieldActor:
   """Makes an actor, with its variables."""
-  return _called(field_actor.FieldActor(experiment.networks.policy_channels, name, weights))
+  return _with_variables(field_actor.FieldActor(experiment.networks.policy_channels, name, weights))
 
 
 def _make_critic(experiment, weights):
   channels = experiment.networks.policy_channels
-  return _called(field_critic.FieldCritic(channels, "critic", weights))
+  return _with_variables(field_critic.FieldCritic(channels, "critic", weights))
 
 
-def _called(network):
+def _with_variables(network):
+  """Calls a network once, so that it makes its variables, and returns it."""
   level = tf.ones([1, _CELLS, _CELLS, 1])
   cells = Cells(tf.zeros([1, _CELLS, _CELLS, FEATURES]), level, level, level)
   network(cells, network.initial_state(cells.features))

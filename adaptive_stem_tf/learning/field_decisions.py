@@ -1,4 +1,4 @@
-"""What critic and actor of whole fields say of replayed scans (FIELDS section 3)."""
+"""Replayed scans of whole fields as critic and actor evaluate them (FIELDS section 3)."""
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ def evaluate(
 
   Args:
     actor: chooses the live actions.
-    critic: predicts errors. What differentiates gains follows the actor's weights only.
+    critic: predicts errors. Gains are to be differentiated by the actor's weights only.
     scans: replayed, of R rounds.
 
   Returns:
@@ -32,8 +32,8 @@ def evaluate(
   actor_state = actor.initial_state(scans.features[:, 0])
   predicted, gains = [], []
   for number in range(scans.actions.shape[1]):
-    at = [value[:, number] for value in (scans.features, scans.gradient, scans.uncertainty)]
-    cells = Cells(at[0], at[1], at[2], valid)
+    seen = (scans.features[:, number], scans.gradient[:, number], scans.uncertainty[:, number])
+    cells = Cells(*seen, valid)
     law, critic_state = critic(cells, critic_state)
     live, actor_state = actor(cells, actor_state)
     predicted.append(errors(law, scans.actions[:, number]))

@@ -1,4 +1,4 @@
-"""What makes training scans of whole fields differ: doses, budgets, and other decisions."""
+"""Variety in training scans of whole fields: doses, budgets and exploration."""
 
 import functools
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ import tensorflow as tf
 from adaptive_stem_tf import field_config, replicas
 from adaptive_stem_tf.fields import placement, rounds
 
-_PAIRED = 0.75  # share of scans with pairs; static scans have none, and are completed, too
+# Share of scans with pairs. The generator also completes static scans, which have none.
+_PAIRED = 0.75
 _SMOOTHNESS = 4  # cells between independent values of the noise
 
 
 def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tensor) -> tf.Tensor:
-  """Adds shot noise to a share of specimens (METHOD section 9, a normal in place of Poisson's law).
+  """Adds shot noise to a share of specimens (METHOD section 9, normal in place of Poisson noise).
 
   Args:
     specimen: [B, H, W, 1] in [-1, 1].
@@ -25,7 +26,7 @@ def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tenso
   uniform = replicas.drawn(tf.random.stateless_uniform, [batch, 2], seed)
   low, high = tf.math.log(data.electrons_low), tf.math.log(data.electrons_high)
   electrons = tf.exp(low + (high - low) * uniform[:, 0])[:, None, None, None]
-  # Counts of mean N (x + 1) / 2 vary by as much; 2 / N scales them back.
+  # Counts have mean and variance N (x + 1) / 2; 2 / N scales them back.
   deviation = tf.sqrt(2.0 * tf.maximum(specimen + 1.0, 0.0) / electrons)
   noisy = (uniform[:, 1] < data.noisy_share)[:, None, None, None]
   noise = replicas.drawn(tf.random.stateless_normal, specimen.shape, _next(seed))
@@ -35,7 +36,7 @@ def with_noise(specimen: tf.Tensor, data: field_config.FieldData, seed: tf.Tenso
 def draw_plan(
   scan: field_config.FieldScanConfig, num_rounds: int, shape: Sequence[int], seed: tf.Tensor
 ) -> rounds.FieldPlan:
-  """Draws budgets log-uniformly and the pattern of even positions of each scan.
+  """Draws the budget of each scan, log-uniformly, and its pattern of even positions.
 
   Args:
     scan: limits of the coverage, and the survey.
@@ -54,10 +55,11 @@ def draw_plan(
 
 
 class Behaviour:
-  """Changes the actor's log weights: all of a scan by a factor, each round by smooth noise.
+  """Changes the actor's log weights: by a factor for the whole scan, and smooth noise each round.
 
-  Some scans are even. So the critic meets densities far from the actor's, each cell's of
-  its own, and the generator the masks of static scans, of the rule and of the actor.
+  Some scans are even. In this way the critic meets densities that are far from the actor's and
+  differ from cell to cell, and the generator meets masks of static scans, of the rule and of the
+  actor.
   """
 
   def __init__(
@@ -79,6 +81,7 @@ class Behaviour:
 
   def __call__(self, log_weights: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     """Returns log weights [B, h, w, 1] to try in round `number`."""
+    # 0.8^2 + 0.6^2 = 1: the sum varies as much as each of the two.
     noise = 0.8 * self._common + 0.6 * self._noise(1 + number)
     return self._power * log_weights + self._amplitude * noise
 
@@ -88,7 +91,8 @@ class Behaviour:
     batch, rows, columns, _ = self._shape
     size = [rows // _SMOOTHNESS + 2, columns // _SMOOTHNESS + 2]
     coarse = replicas.drawn(tf.random.stateless_normal, [batch, *size, 1], seed)
-    # As products with matrices: XLA has no bicubic resizing.
+    # Products with matrices, as XLA has no bicubic resizing. Averaging over values lowers the
+    # deviation to 0.84; 1.2 makes up for it.
     enlarge = [tf.constant(bicubic(*sides)) for sides in zip(size, (rows, columns))]
     return 1.2 * tf.einsum("ri,bijk,cj->brck", enlarge[0], coarse, enlarge[1])
 
@@ -100,7 +104,7 @@ def bicubic(size: int, enlarged: int) -> np.ndarray:
   near = 1.5 * distance**3 - 2.5 * distance**2 + 1
   far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
   weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
-  # What would lie beyond the border is not there: the rest shares its weight.
+  # Nothing lies beyond the border: the values that exist share the weight of those that do not.
   return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 

@@ -25,17 +25,20 @@ from adaptive_stem_tf.randomness import Purpose
 from adaptive_stem_tf.types import Draw, Streamed
 
 _WARM_UP = 100.0  # iterations over which rates rise
+_LOWEST_RATE = 0.02  # share of the first rate that rates do not fall below
+_UNCERTAINTY_WEIGHT = 0.2  # of the uncertainty's loss beside the completion's
+_GENERATOR, _CRITIC, _ACTOR = range(3)  # their order among rates and optimisers
 
 
 class FieldMetrics(NamedTuple):
   """Scalars of one training iteration."""
 
   error: tf.Tensor  # geometric mean over the batch of 10 * MSE of completions
-  generator_ratio: tf.Tensor  # geometric mean of the error over the interpolation's, as trained
+  generator_ratio: tf.Tensor  # mean log of the error over the interpolation's, as trained
   uncertainty_loss: tf.Tensor
   critic_loss: tf.Tensor  # per cell
   critic_correlation: tf.Tensor  # of predicted and observed log errors over cells
-  actor_gain: tf.Tensor  # predicted geometric mean of the error over that of even rounds
+  actor_gain: tf.Tensor  # mean log of the predicted error over that of even rounds
   generator_gradient: tf.Tensor  # global norms
   critic_gradient: tf.Tensor
   actor_gradient: tf.Tensor
@@ -54,9 +57,9 @@ class _Choice(NamedTuple):
   """Which crops an iteration sees."""
 
   fields: np.ndarray  # [N], their numbers
-  transform: np.ndarray  # [N], of which transform each
+  transform: np.ndarray  # [N], the transform of each
   side: int  # px
-  random: np.random.Generator  # that places are drawn with
+  random: np.random.Generator  # draws the places of crops
 
 
 class FieldLearner(base.BaseLearner):
@@ -80,16 +83,19 @@ class FieldLearner(base.BaseLearner):
     Args:
       experiment: the configuration.
       images: fields [H, W, 1] in [-1, 1] of any sizes from the crop up; a field that is listed
-        twice is drawn twice as often. Asked only for their shape, and for windows of pixels.
-      networks: what is trained (`field_agent.make_networks`).
+        twice is drawn twice as often. Only their shapes and windows of their pixels are read.
+      networks: the networks to train (`field_agent.make_networks`).
       jit: what XLA compiles: `all` or nothing (config.RunSettings).
-      streams: whether draws bring their crops, which are read of files while a step is taken.
+      streams: whether crops come with draws, so that files are read while a step runs.
       name: of the module.
     """
     super().__init__(experiment, name)
     if streams:
       crops = tf.TensorSpec([None, None, None, 1])
-      self.streamed = Streamed(lambda *drawn: self._crops(self._choose(*drawn)), crops)
+      self.streamed = Streamed(
+        lambda iteration, draw: self._crops(self._choose(iteration, draw)), crops
+      )
+    # Numbers that replicas cannot share evenly are errors.
     replicas.share_of(experiment.optimisation.batch_size)
     replicas.share_of(experiment.replay.replayed, "replayed")
     self._images = images
@@ -104,10 +110,10 @@ class FieldLearner(base.BaseLearner):
       for rate, network in zip(self.rates, learners)
     ]
     self.replay = field_replay.FieldReplay(experiment.replay.capacity, self._empty_scans())
-    # A scan completes R + 1 times: as functions of their own they are traced once.
+    # A scan completes R + 1 times; a tf.function of its own is traced only once.
     # Replicas do not share traces.
-    once = lambda part: tf.function(part, autograph=False) if replicas.count() == 1 else part
-    self._complete, self._plain = once(self.generator), once(self.generator.plain)
+    traced = lambda part: tf.function(part, autograph=False) if replicas.count() == 1 else part
+    self._complete, self._plain = traced(self.generator), traced(self.generator.plain)
     # The first part of training has a step of its own: it scans one round, by the rule alone.
     jit = "all" if jit == "all" else "none"
     self._first_step = base.compiled(self._train_generator, jit)
@@ -129,17 +135,17 @@ class FieldLearner(base.BaseLearner):
     return step(crops, tf.constant(choice.transform, draw.transform.dtype))
 
   def _is_first(self, iteration):
-    """Returns whether the generator learns alone in an iteration."""
+    """Returns whether an iteration is in the first part, in which the generator learns alone."""
     o = self.experiment.optimisation
     return iteration < o.generator_first * o.iterations
 
   def _choose(self, iteration, draw) -> _Choice:
-    """Returns which crops an iteration sees of a draw of arrays: a function of both."""
+    """Returns which crops an iteration sees: a pure function of its number and draw, of arrays."""
     e = self.experiment
     random = np.random.default_rng([e.seed, int(Purpose.CROP), iteration])
     if not self._is_first(iteration):
       return _Choice(draw.index, draw.transform, e.scan.crop, random)
-    # As many pixels, in smaller crops of more fields than a draw names.
+    # As many pixels as otherwise, in smaller crops of more fields than the draw names.
     count = len(draw.index) * (e.scan.crop // e.scan.generator_crop) ** 2
     index = random.integers(self.num_specimens, size=count)
     transform = random.integers(8 if e.data.augment else 1, size=count)
@@ -155,7 +161,7 @@ class FieldLearner(base.BaseLearner):
     return np.stack(crops).astype(np.float32)
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Returns in a few words how training goes, from the mean metrics of some iterations."""
+    """Summarises training in a few words, from the mean metrics of some iterations."""
     return (
       f"10 MSE {row['error']:.4f}, of interpolation {np.exp(row['generator_ratio']):.3f}, "
       f"critic r {row['critic_correlation']:.2f}, of even {np.exp(row['actor_gain']):.3f}"
@@ -191,36 +197,26 @@ class FieldLearner(base.BaseLearner):
       generator_norm,
       critic_norm,
       actor_norm,
-      tf.identity(self.rates[0]),
+      tf.identity(self.rates[_GENERATOR]),
     )
 
   def _train_generator(self, crops: tf.Tensor, transform: tf.Tensor) -> FieldMetrics:
     """The data flow of an iteration in which the generator learns alone.
 
-    The rule decides a single round from the interpolation, which the generator is not needed
-    for: half the time of an iteration in which all learn.
+    The rule decides a single round from the interpolation, without the generator: such an
+    iteration takes half the time of one in which all learn.
     """
     crops, transform = replicas.share((crops, transform))
-    scene = self._scene(crops, transform, rounds_=1)
+    scene = self._scene(crops, transform, num_rounds=1)
     trajectory = self._scan(scene, rule=True)
     ratio, uncertainty, norm = self._learn_completion(scene, trajectory.masks)
     self._finish()
-    zero = tf.constant(0.0)
-    return FieldMetrics(
-      _geometric_mean(trajectory.completion.mean, scene.target),
-      ratio,
-      uncertainty,
-      zero,
-      zero,
-      zero,
-      norm,
-      zero,
-      zero,
-      tf.identity(self.rates[0]),
-    )
+    error = _geometric_mean(trajectory.completion.mean, scene.target)
+    zero, rate = tf.constant(0.0), tf.identity(self.rates[_GENERATOR])
+    return FieldMetrics(error, ratio, uncertainty, zero, zero, zero, norm, zero, zero, rate)
 
-  def _scene(self, crops, transform, rounds_=None):
-    """Returns what is scanned, and how much of it in each round."""
+  def _scene(self, crops, transform, num_rounds=None):
+    """Returns what is scanned, and how much of it in each round: R rounds, unless given."""
     scan = self.experiment.scan
     specimen = specimens.transform(crops, transform)
     target = specimens.low_pass(specimen, self.experiment.data.target_sigma)
@@ -228,7 +224,7 @@ class FieldLearner(base.BaseLearner):
       specimen, self.experiment.data, self.stream(Purpose.DOSE)
     )
     plan = field_exploration.draw_plan(
-      scan, rounds_ or scan.rounds, crops.shape, self.stream(Purpose.COVERAGE)
+      scan, num_rounds or scan.rounds, crops.shape, self.stream(Purpose.COVERAGE)
     )
     return _Scene(measured, target, plan)
 
@@ -237,7 +233,7 @@ class FieldLearner(base.BaseLearner):
     self.iteration.assign_add(1)
 
   def _scan(self, scene, rule=False):
-    """Scans with exploration (FIELDS section 3): as the actor says now, or by the rule alone."""
+    """Scans with exploration (FIELDS section 3): by the present actor, or by the rule alone."""
     batch, side = scene.measured.shape[:2]
     cells = side // self.experiment.scan.cell
     shape = [batch, cells, cells, 1]
@@ -260,6 +256,7 @@ class FieldLearner(base.BaseLearner):
     return tf.nest.map_structure(tf.stop_gradient, trajectory)
 
   def _scans(self, trajectory, scene):
+    """Returns scans as the replay keeps them."""
     plan = scene.plan
     squared = tf.square(trajectory.completion.mean - scene.target)
     errors = tf.math.log(maps.to_cells(squared, self.experiment.scan.cell) + field_losses.FLOOR)
@@ -275,7 +272,7 @@ class FieldLearner(base.BaseLearner):
     )
 
   def _learn_completion(self, scene, masks):
-    """Trains the generator on one mask of each scan: of the end, or of any round."""
+    """Trains the generator on one mask of each scan: that of any round, half the time the last."""
     batch, last = masks.shape[1], masks.shape[0] - 1
     seed = self.stream(Purpose.TRUNCATION)
     which = replicas.drawn(tf.random.stateless_uniform, [batch], seed, 0, 2 * last + 1, tf.int32)
@@ -283,8 +280,8 @@ class FieldLearner(base.BaseLearner):
     with tf.GradientTape() as tape:
       completion = self.generator(scene.measured * mask, mask)
       ratio, uncertainty = map(tf.reduce_mean, self._completion_losses(completion, scene.target))
-      loss = ratio + 0.2 * uncertainty
-    return ratio, uncertainty, self._apply(0, self.generator, tape, loss)
+      loss = ratio + _UNCERTAINTY_WEIGHT * uncertainty
+    return ratio, uncertainty, self._apply(_GENERATOR, self.generator, tape, loss)
 
   def _completion_losses(self, completion, target):
     """Returns the log of errors over those of the interpolation, and losses of uncertainty."""
@@ -301,8 +298,8 @@ class FieldLearner(base.BaseLearner):
       critic_loss = tf.reduce_mean(field_losses.map_loss(predicted, observed))
       actor_loss = tf.reduce_mean(gains)
     correlation = field_decisions.correlation(predicted[:, -1], scans.log_errors)
-    critic_norm = self._apply(1, self.critic, critic_tape, critic_loss)
-    actor_norm = self._apply(2, self.actor, actor_tape, actor_loss)
+    critic_norm = self._apply(_CRITIC, self.critic, critic_tape, critic_loss)
+    actor_norm = self._apply(_ACTOR, self.actor, actor_tape, actor_loss)
     return critic_loss, correlation, actor_loss, critic_norm, actor_norm
 
   def _apply(self, number, network, tape, loss):
@@ -315,23 +312,24 @@ class FieldLearner(base.BaseLearner):
     return norm
 
   def _rate(self, number):
-    """Returns a learning rate: it falls along a quarter of a cosine; the actor's starts late."""
+    """Returns a learning rate, which falls along a quarter of a cosine; the actor's starts late."""
     o = self.experiment.optimisation
     rate = (o.generator_rate, o.critic_rate, o.actor_rate)[number]
     share = tf.cast(self.iteration, tf.float32) / o.iterations
-    rate *= tf.maximum(tf.cos(0.5 * np.pi * tf.minimum(share, 1.0)), 0.02)
+    rate *= tf.maximum(tf.cos(0.5 * np.pi * tf.minimum(share, 1.0)), _LOWEST_RATE)
     rate *= tf.minimum((tf.cast(self.iteration, tf.float32) + 1) / _WARM_UP, 1.0)
-    return rate if number < 2 else tf.where(share >= o.actor_from, rate, 0.0)
+    return tf.where(share >= o.actor_from, rate, 0.0) if number == _ACTOR else rate
 
   def _move_averages(self):
     # Young averages follow quickly: (1 + t) / (10 + t), at most the decay.
     count = tf.cast(self.iteration, tf.float32)
     decay = tf.minimum(self.experiment.optimisation.average_decay, (1 + count) / (10 + count))
-    if self.experiment.optimisation.generator_rate:  # a mean of equal numbers is rounded
+    if self.experiment.optimisation.generator_rate:  # an average of equal weights would be rounded
       targets.move(self.generator, self.average_generator, decay)
     targets.move(self.actor, self.average_actor, decay)
 
   def _empty_scans(self):
+    """Returns the specs of a scan as the replay keeps it."""
     scan = self.experiment.scan
     cells = scan.crop // scan.cell
     spec = lambda *shape: tf.TensorSpec([1, *shape])

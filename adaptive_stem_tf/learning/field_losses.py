@@ -7,7 +7,7 @@ _WORST = 2.0  # log of observed over predicted error above which the critic's lo
 
 
 def relative_log_error(squared: tf.Tensor, plain: tf.Tensor) -> tf.Tensor:
-  """Returns the log of errors over the interpolation's: a faint field counts as a strong one.
+  """Returns the log of errors over interpolations' errors: faint fields count as strong ones do.
 
   Args:
     squared: [B] mean squared errors of completions.
@@ -35,9 +35,10 @@ def uncertainty_loss(log_variance: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
 
 
 def map_loss(predicted: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
-  """Returns the critic's loss: the deviance of gamma distributed errors, linear where far too low.
+  """Returns the critic's loss: the deviance of gamma distributed errors.
 
-  Its minimum is the mean error, not the median: what the actor has to lower.
+  It is linear where predictions are far too low. Its minimum is at the mean error, not the median:
+  the actor has to lower the mean.
 
   Args:
     predicted: log of squared errors, any shape.

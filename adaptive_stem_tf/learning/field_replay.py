@@ -1,7 +1,7 @@
 """Experience replay of scans of whole fields.
 
-An entry is what actor and critic saw of a scan, what was done, and the map of errors that it
-ended with. Specimens and positions are not kept (METHOD keeps them, and completes every
+An entry is what actor and critic saw of a scan, their actions, and the map of errors at its
+end. Specimens and positions are not kept (METHOD keeps them, and completes every
 replayed scan anew): completing R + 1 masks of 256 px again costs as much as a new scan, and
 with 1,200 entries an entry is 300 iterations old at most.
 """
@@ -33,7 +33,7 @@ class FieldReplay(snt.Module):
 
     Args:
       capacity: number of scans.
-      example: tensors or specs whose shapes but for the first axis are those of entries.
+      example: tensors or specs of entries; their first axis does not count.
       name: of the module.
     """
     super().__init__(name=name)
@@ -45,7 +45,7 @@ class FieldReplay(snt.Module):
     self.added = tf.Variable(0, trainable=False, dtype=tf.int64, name="added")
 
   def add(self, scans: FieldScans) -> None:
-    """Adds B scans, of which each replica has its share; the oldest go."""
+    """Adds B scans, of which each replica has its share, in place of the oldest."""
     scans = replicas.gather(scans)
     batch = scans.log_coverage.shape[0]
     rows = tf.math.floormod(self.added + tf.range(batch, dtype=tf.int64), self._capacity)

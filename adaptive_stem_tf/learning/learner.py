@@ -58,18 +58,18 @@ class Learner(base.BaseLearner):
       experiment: the configuration.
       images: [N, S, S, 1] float32 training specimens in [-1, 1]: a tensor, which is held and not
         copied, or an array, say of a memory-mapped file, whose rows come with draws.
-      networks: what is trained (`agent.make_networks`).
+      networks: the networks to train (`agent.make_networks`).
       jit: what XLA compiles: `auto`, `all` or `none` (config.RunSettings).
       path: probing positions [T * n, 2] px of a fixed path, or [K, T * n, 2] of scans that are
-        mixed in; None where the experiment's path needs none.
+        mixed in; None if the experiment's path needs none.
       name: of the module.
     """
     super().__init__(experiment, name)
     self.images, self._networks = images, networks
     self._stored = stored = None if tf.is_tensor(images) else np.asarray(images)
     if stored is not None:
-      shown = tf.TensorSpec([experiment.optimisation.batch_size, *images.shape[1:]])
-      self.streamed = Streamed(lambda _, draw: np.asarray(stored[draw.index]), shown)
+      spec = tf.TensorSpec([experiment.optimisation.batch_size, *images.shape[1:]])
+      self.streamed = Streamed(lambda _, draw: np.asarray(stored[draw.index]), spec)
     # Checkpoints keep the networks under these names.
     self.actor, self.critic, self.generator, *soft_copies = networks
     self.target_actor, self.target_critic, self.target_generator = soft_copies
@@ -94,11 +94,11 @@ class Learner(base.BaseLearner):
 
   @property
   def num_specimens(self) -> int:
-    """How many specimens draws are made from."""
+    """Number of specimens that draws choose from."""
     return self.images.shape[0]
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Describes in a few words how training goes, from the mean metrics of some iterations."""
+    """Summarises training in a few words, from the mean metrics of some iterations."""
     return (
       f"10 MSE {row['generator_loss']:.3f}, critic {row['critic_loss']:.3f}, "
       f"actor {row['actor_loss']:.3f}"
@@ -136,34 +136,34 @@ class Learner(base.BaseLearner):
     return metrics
 
   def settle(self) -> None:
-    """Measures batch statistics anew, `batch_norm_batches` times on a batch of new scans.
+    """Recomputes batch statistics from `batch_norm_batches` batches of new scans.
 
-    The actor as it is makes them, explored and cut as in training: moving statistics are also of
-    former weights and of replayed scans.
+    The current actor makes these scans, with exploration and cuts as in training. Moving
+    statistics also average over former weights and over scans of former actors.
     """
     batches = self.experiment.generator.batch_norm_batches
     if batches:
       self._meter.measure(self._later_batches(batches))
 
   def _later_batches(self, count: int) -> Iterator[tuple[Any, ...]]:
-    """Yields index, transform, number and, where they are streamed, images of new draws."""
+    """Yields the index, transform, number and images of new draws; no images unless streamed."""
     e = self.experiment
     random = np.random.default_rng(
       [e.seed, randomness.Purpose.STATISTICS, int(self.iteration.numpy())]
     )
     for number in range(count):
       index = random.integers(self.num_specimens, size=e.optimisation.batch_size)
-      turned = random.integers(specimens.TRANSFORMS if e.data.augment else 1, size=len(index))
-      drawn = (tf.constant(part, tf.int32) for part in (index, turned, number))
-      yield *drawn, (() if self._stored is None else tf.constant(np.asarray(self._stored[index])))
+      transform = random.integers(specimens.TRANSFORMS if e.data.augment else 1, size=len(index))
+      images = () if self._stored is None else tf.constant(np.asarray(self._stored[index]))
+      yield *(tf.constant(part, tf.int32) for part in (index, transform, number)), images
 
   def _complete_new(self, index, transform, number, images) -> None:
     """Completes scans of a draw, the `number`th after training, in training mode."""
     draw = replicas.share(Draw(index, transform, images))
-    scanned = self._parts.scan(self.specimens(draw), number)
+    trajectory = self._parts.scan(self.specimens(draw), number)
     cut = truncation.draw(self.experiment, self.stream(randomness.Purpose.TRUNCATION, number))
-    partial = self.path.draw(scanned.observations, scanned.actions, cut)
-    ranges = self.network_inputs.range_of(scanned.observations, cut)
+    partial = self.path.draw(trajectory.observations, trajectory.actions, cut)
+    ranges = self.network_inputs.range_of(trajectory.observations, cut)
     self.network_inputs.complete(self.generator, partial, ranges, is_training=True)
 
   # Construction.
@@ -181,7 +181,7 @@ class Learner(base.BaseLearner):
     self.critic_clipper, self.actor_clipper = optimisers.Clipper(o), optimisers.Clipper(o)
 
   def _compile_parts(self, jit):
-    """Returns the recurrent parts and the updates, which `auto` compiles by XLA on a CPU."""
+    """Returns the recurrent parts and the updates, which XLA compiles on a CPU with `auto`."""
     parts = _Parts(self.scan, self.evaluate_actions, self.update)
     if jit != "auto" or base.compiles_all(jit) or replicas.count() > 1:
       return parts
@@ -198,9 +198,7 @@ class Learner(base.BaseLearner):
   # Scanning and replay.
 
   def scan(self, images: tf.Tensor, ahead: tf.Tensor | int = 0) -> Trajectory:
-    """Scans a batch of specimens [B, S, S, 1] with exploration, whose random numbers are those of
-    an iteration so many `ahead`.
-    """
+    """Scans specimens [B, S, S, 1] with exploration, as would be `ahead` iterations from now."""
     e = self.experiment
     images = specimens.as_measured(images, e.data)
     normal = replicas.drawn(
@@ -214,7 +212,7 @@ class Learner(base.BaseLearner):
     return self.path.scan(images, exploration, self.stream(randomness.Purpose.WALK, ahead))
 
   def exchange(self, scan: Callable[[], Trajectory], draw: Draw) -> ReplaySample:
-    """Adds new scans of drawn specimens to the replay, if it is their turn, and samples as many."""
+    """Adds scans of drawn specimens to the replay, if this iteration does, and samples as many."""
     e, purposes = self.experiment, randomness.Purpose
     seeds = replay.Seeds(
       *map(self.stream, (purposes.OVERWRITE, purposes.ADDING, purposes.SAMPLING))
@@ -230,8 +228,9 @@ class Learner(base.BaseLearner):
   def generator_pair(
     self, sample: ReplaySample, cut: tf.Tensor | None = None
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns partial scans [B, S, S, 2], cut or not, and targets [B, S, S, 1], under one more
-    common transform.
+    """Returns partial scans [B, S, S, 2], cut or not, and targets [B, S, S, 1].
+
+    Both are transformed once more, alike, if data are augmented.
     """
     partial = self.path.draw(sample.observations, sample.actions, cut)
     target = specimens.low_pass(self.specimens(sample.draw), self.experiment.data.filter_sigma)
@@ -252,8 +251,9 @@ class Learner(base.BaseLearner):
   def complete(
     self, partial: tf.Tensor, target: tf.Tensor, ranges: intensities.IntensityRange | None = None
   ) -> Completion:
-    """Completes scans, which have a range if one counts, and differentiates the generator's loss;
-    its moments move.
+    """Completes scans, differentiates the generator's loss and updates the loss's moments.
+
+    They have `ranges` of measured intensities if networks see scans relative to these.
     """
     completed, moments = completion.complete(
       self._networks,
@@ -266,7 +266,7 @@ class Learner(base.BaseLearner):
     return completed
 
   def reinforcement_loss(self, per_example: tf.Tensor) -> tf.Tensor:
-    """Turns completion losses [B] into the L_b that the critic learns; its statistics move."""
+    """Turns completion losses [B] into the L_b that the critic learns; updates its statistics."""
     state = LossState(self.loss_moments, self.loss_mean)
     loss, state = completion.reinforcement_loss(per_example, self.experiment.loss, state)
     base.assign((*self.loss_moments, self.loss_mean), (*state.moments, state.mean))
@@ -279,13 +279,13 @@ class Learner(base.BaseLearner):
     cut: tf.Tensor | None = None,
     errors: tf.Tensor | None = None,
   ) -> ActionValues:
-    """Differentiates the losses of critic and actor on replayed scans, as they were measured.
+    """Differentiates the losses of critic and actor on replayed scans.
 
     Args:
-      sample: the scans, B of them.
-      final: [num_uncut], losses of those that were not cut.
-      cut: [B] int32, after how many segments they were; None if none was.
-      errors: [B], present 10 * MSE of each, which the actor's head learns where it was cut.
+      sample: B scans, with observations as they were measured.
+      final: [num_uncut], losses of the scans that were not cut.
+      cut: [B] int32, number of segments after which each scan was cut; None if none was.
+      errors: [B], present 10 * MSE of each scan; the actor's head learns those of cut scans.
     """
     return action_values.evaluate_actions(
       self._networks,
@@ -300,8 +300,8 @@ class Learner(base.BaseLearner):
   def update(
     self, completed: Completion, recurrent: ActionValues | None
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Applies gradients, decays generator weights, moves targets; returns the gradients' global
-    norms.
+    """Applies gradients, decays generator weights and moves targets; returns the global norms of
+    the gradients of generator, critic and actor.
     """
     o = self.experiment.optimisation
     generator_norm = self._update_generator(completed)
@@ -333,7 +333,7 @@ class Learner(base.BaseLearner):
     outside = (
       steering.over_edge(sample.actions, self.experiment.scan) if self.path.learns else False
     )
-    visited = partial[: self.num_uncut]  # turned, maybe, but of as many pixels
+    uncut = partial[: self.num_uncut]  # transforms leave the number of visited pixels as it is
     none = tf.zeros([])
     return LearnerMetrics(
       tf.reduce_mean(completed.losses[: self.num_uncut]),
@@ -341,7 +341,7 @@ class Learner(base.BaseLearner):
       recurrent.critic_loss if recurrent else none,
       recurrent.actor_loss if recurrent else none,
       tf.reduce_mean(tf.cast(outside, tf.float32)),
-      tf.reduce_mean(partial_scan.distinct_share(visited)),
+      tf.reduce_mean(partial_scan.distinct_share(uncut)),
       self.generator_rate.read_value(),
       *norms,
     )

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 SCALE = 10.0  # the paper's unit of error is 10 * MSE on [-1, 1]
-_REGION = 5  # px
+_REGION = 5  # px, side of the windows of `max_region`
 
 
 def completion_loss(completions: tf.Tensor, targets: tf.Tensor, kind: str = "mse") -> tf.Tensor:
@@ -13,13 +13,13 @@ def completion_loss(completions: tf.Tensor, targets: tf.Tensor, kind: str = "mse
     completions: [B, S, S, 1].
     targets: [B, S, S, 1].
     kind: `mse`, the mean over pixels of squared differences; `max_region`, the
-      greatest mean of them in a 5x5 window (SI S3); `quartic`, the mean fourth power.
+      greatest mean of these in a 5x5 window (SI S3); `quartic`, the mean fourth power.
 
   Returns:
     [B].
 
   Raises:
-    ValueError: for another kind.
+    ValueError: if there is no such kind.
   """
   squares = tf.math.squared_difference(completions, targets)
   if kind == "mse":
@@ -29,7 +29,7 @@ def completion_loss(completions: tf.Tensor, targets: tf.Tensor, kind: str = "mse
   elif kind == "max_region":
     errors = tf.reduce_max(tf.nn.avg_pool2d(squares, _REGION, 1, "VALID"), [1, 2, 3])
   else:
-    raise ValueError(f"kind={kind!r} is no completion loss: choose mse, max_region or quartic.")
+    raise ValueError(f"kind={kind!r} is not a completion loss: choose mse, max_region or quartic.")
   return SCALE * errors
 
 
@@ -85,7 +85,7 @@ def supervised_targets(rewards: tf.Tensor, discount: float) -> tf.Tensor:
 def critic_loss(
   q: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns the mean squared TD error, weighted by example, and its mean over time [B].
+  """Returns the weighted mean squared TD error, and each example's mean over time [B].
 
   Args:
     q: [B, T-1], Q_t(replayed action).

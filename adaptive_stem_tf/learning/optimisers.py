@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 
-_NORM_DECAY = 0.99
+_NORM_DECAY = 0.99  # of the running norm of gradients
 
 
 class RMSProp(snt.Module):
@@ -40,7 +40,7 @@ class RMSProp(snt.Module):
 
 
 class Adam(snt.Module):
-  """Adam (Kingma & Ba 2015). Sonnet's refuses strategies of several machines."""
+  """Adam (Kingma & Ba 2015). Sonnet's own refuses to run on several machines."""
 
   def __init__(
     self,
@@ -67,7 +67,8 @@ class Adam(snt.Module):
     self.m: list[tf.Variable] = []
     self.v: list[tf.Variable] = []
 
-  # Parameters are no argument of the constructor: Sonnet writes these out, all their numbers.
+  # The constructor does not take the parameters: Sonnet formats its arguments for the module's
+  # repr, with all the numbers of variables.
   @snt.once
   def initialise(self, parameters: Sequence[tf.Variable]) -> None:
     """Makes the moments of parameters, all 0; only the first call does anything."""
@@ -75,7 +76,7 @@ class Adam(snt.Module):
     self.v.extend(_zeros(parameter, "v") for parameter in parameters)
 
   def apply(self, updates: Sequence[tf.Tensor], parameters: Sequence[tf.Variable]) -> None:
-    """Moves parameters by -rate m / (sqrt(v) + epsilon), moments without their bias."""
+    """Moves parameters by -rate m / (sqrt(v) + epsilon), with bias-corrected moments."""
     self.initialise(parameters)
     self.step.assign_add(1)
     step = tf.cast(self.step, tf.float32)
@@ -90,7 +91,7 @@ class Adam(snt.Module):
 
 
 class SGD(snt.Module):
-  """Gradient descent; not Sonnet's, as `Adam`."""
+  """Gradient descent; not Sonnet's, for the reason that `Adam` gives."""
 
   def __init__(self, learning_rate: tf.Variable | tf.Tensor, name: str = "sgd"):
     super().__init__(name=name)
@@ -105,12 +106,12 @@ class SGD(snt.Module):
 def make_optimiser(
   kind: str, learning_rate: tf.Variable, parameters: Sequence[tf.Variable]
 ) -> snt.Module:
-  """Makes an optimiser and its variables, so that none is left to be made in a compiled step.
+  """Makes an optimiser with its variables, since a compiled step cannot make them.
 
   Args:
     kind: `adam`, `rmsprop` or `sgd` (config.Optimisation).
     learning_rate: a scalar.
-    parameters: what it is going to move.
+    parameters: the variables that it will update.
   """
   if kind == "rmsprop":
     rmsprop = RMSProp(learning_rate)

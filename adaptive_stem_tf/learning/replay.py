@@ -3,7 +3,7 @@
 An entry is the actions and observations of a scan and the specimen it came from, by
 number and transform. No loss or recurrent state is stored: both are recomputed. Where a step
 runs on several replicas, each keeps a copy of the same replay: entries are small, and so
-checkpoints, samples and priorities do not depend on how many there are.
+checkpoints, samples and priorities do not depend on the number of replicas.
 """
 
 from collections.abc import Callable
@@ -44,8 +44,8 @@ class Replay(snt.Module):
       settings: how many scans it holds, and how they are drawn.
       scan: their geometry.
       action_size: A.
-      keeps_images: keep the specimen of each scan, where draws bring them. Checkpoints have none
-        (`restore_images`).
+      keeps_images: whether to keep the specimen of each scan, which comes with its draw.
+        Checkpoints do not hold them (`restore_images`).
       name: of the module.
     """
     super().__init__(name=name)
@@ -95,7 +95,7 @@ class Replay(snt.Module):
     return replicas.share(self.sample(batch, seeds, beta))
 
   def adds(self, seeds: Seeds, probability: tf.Tensor) -> tf.Tensor:
-    """Returns whether this iteration's scans are added, which has a probability."""
+    """Returns whether this iteration's scans are added: true with the given probability."""
     return tf.random.stateless_uniform([], seeds.adding) < probability
 
   def add(self, trajectory: Trajectory, draw: Draw, seeds: Seeds, adding: tf.Tensor) -> None:
@@ -109,7 +109,7 @@ class Replay(snt.Module):
     """
     batch = trajectory.actions.shape[0]
     rows = self._rows(batch, seeds.overwrite)
-    # Rows are written either way, so that shapes are static: as they were, if nothing is added.
+    # Rows are always written, so that shapes are static: with their old values if none is added.
     self._write(self.observations, rows, trajectory.observations, adding)
     self._write(self.actions, rows, trajectory.actions, adding)
     self._write(self.index, rows, draw.index, adding)
@@ -137,15 +137,19 @@ class Replay(snt.Module):
       size = tf.cast(self.size, tf.float32)
       rows = tf.minimum(tf.cast(uniform * size, tf.int32), self.size - 1)
       weights = tf.ones([batch])
-    kept = self._images()
-    images = () if kept is None else tf.gather(kept, rows)
+    stored = self._images()
+    images = () if stored is None else tf.gather(stored, rows)
     draw = Draw(tf.gather(self.index, rows), tf.gather(self.transform, rows), images)
     return ReplaySample(
       tf.gather(self.observations, rows), tf.gather(self.actions, rows), draw, rows, weights
     )
 
   def restore_images(self, stored: np.ndarray) -> None:
-    """Reads the specimens [N, S, S, 1] of all scans again, which checkpoints do not hold."""
+    """Restores the specimens of the scans in the replay, which checkpoints do not hold.
+
+    Args:
+      stored: [N, S, S, 1], all training specimens.
+    """
     index = self.index.numpy()[: int(self.size)]
     for start in range(0, len(index), _CHUNK):
       rows = np.arange(start, min(start + _CHUNK, len(index)))
@@ -154,8 +158,8 @@ class Replay(snt.Module):
         copy.scatter_update(tf.IndexedSlices(values, rows))
 
   def update_priorities(self, rows: tf.Tensor, errors: tf.Tensor) -> None:
-    """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; nothing if
-    uniform.
+    """Sets the priorities of sampled rows [B] to their mean squared TD errors [B]; does nothing if
+    sampling is uniform.
 
     A scan that was sampled twice is completed under two transforms, so it has two errors; it
     gets their mean.
@@ -178,13 +182,13 @@ class Replay(snt.Module):
     capacity = self._settings.capacity
     start = tf.math.floormod(self.added, capacity)
     if self._settings.overwrite == "random":
-      drawn = tf.random.stateless_uniform([], seed, maxval=capacity, dtype=tf.int64)
-      start = tf.where(self.added >= capacity, drawn, start)
+      block = tf.random.stateless_uniform([], seed, maxval=capacity, dtype=tf.int64)
+      start = tf.where(self.added >= capacity, block, start)
     return tf.cast(tf.math.floormod(start + tf.range(batch, dtype=tf.int64), capacity), tf.int32)
 
   def _write(self, storage, rows, values, adding):
-    kept = tf.where(adding, values, tf.gather(storage, rows))
-    replicas.own(storage).scatter_update(tf.IndexedSlices(kept, rows))
+    values = tf.where(adding, values, tf.gather(storage, rows))
+    replicas.own(storage).scatter_update(tf.IndexedSlices(values, rows))
 
   def _usual_priority(self):
     """Returns the mean priority of scans sampled so far, 1 before the first."""
@@ -197,6 +201,7 @@ class Replay(snt.Module):
     maximum.
     """
     held = tf.range(self._settings.capacity) < self.size
+    # Were all priorities 0, P would be 0 / 0: they have a least value.
     powers = tf.where(
       held, tf.pow(tf.maximum(self.priority, 1e-12), self._settings.priority_alpha), 0.0
     )
@@ -219,7 +224,7 @@ class NoReplay(snt.Module):
     probability: tf.Tensor,
     beta: tf.Tensor,
   ) -> ReplaySample:
-    """Returns the batch that is scanned: a replica's share of it."""
+    """Returns a replica's share of the batch, scanned now."""
     del seeds, probability, beta
     trajectory, mine = scan(), replicas.share(draw)
     batch = mine.index.shape[0]

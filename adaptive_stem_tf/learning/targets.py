@@ -6,8 +6,8 @@ import tensorflow as tf
 
 def copy(network: snt.Module, target: snt.Module) -> None:
   """Makes `target` equal to `network`, statistics included."""
-  for variable, copied in zip(network.variables, target.variables, strict=True):
-    copied.assign(variable)
+  for variable, copy_ in zip(network.variables, target.variables, strict=True):
+    copy_.assign(variable)
 
 
 def move(network: snt.Module, target: snt.Module, decay: tf.Tensor) -> None:
@@ -18,8 +18,8 @@ def move(network: snt.Module, target: snt.Module, decay: tf.Tensor) -> None:
     target: its soft copy, of the same kind.
     decay: rho, a scalar.
   """
-  for variable, moved in zip(network.variables, target.variables, strict=True):
+  for variable, copy_ in zip(network.variables, target.variables, strict=True):
     if variable.dtype.is_floating:
-      moved.assign(decay * moved + (1.0 - decay) * variable)
+      copy_.assign(decay * copy_ + (1.0 - decay) * variable)
     else:
-      moved.assign(variable)
+      copy_.assign(variable)

@@ -18,11 +18,14 @@ def num_uncut(experiment: config.Experiment) -> int:
 
 
 def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
-  """Draws after how many segments each scan of a batch is cut, [B] int32; None if none is.
+  """Draws the number of segments after which each scan of a batch is cut.
 
   Args:
     experiment: the configuration.
     seed: [2] int64.
+
+  Returns:
+    [B] int32, all segments for scans that are not cut; None if training cuts no scans.
   """
   scan, kept = experiment.scan, num_uncut(experiment)
   if not scan.truncate:
@@ -33,7 +36,7 @@ def draw(experiment: config.Experiment, seed: tf.Tensor) -> tf.Tensor | None:
 
 
 def weighted(sample: ReplaySample, final: tf.Tensor) -> tuple[ReplaySample, tf.Tensor]:
-  """Gives cut scans, whose final loss nobody knows, no weight in the critic's loss.
+  """Gives cut scans, whose final loss is unknown, no weight in the critic's loss.
 
   Args:
     sample: B scans, the first of them whole.

@@ -16,7 +16,7 @@ _HEAD_UNITS = 32
 class ErrorHead(snt.Module):
   """Predicts the present 10 * MSE, that of a scan which stopped now, from an actor's features.
 
-  Features are not differentiated into: what the actor decides is learnt as without the head.
+  No gradient flows into the features: the actor learns its decisions as it would without the head.
   """
 
   def __init__(
@@ -38,7 +38,7 @@ class Actor(snt.Module):
   """Recurrent policy: intensities and start of a segment to the action that steers the next.
 
   Called with one segment at a time (`__call__`, when scanning) or with a whole
-  recorded scan (`unroll`, when learning). Nothing is differentiated into its inputs.
+  recorded scan (`unroll`, when learning). No gradient flows into its inputs.
   """
 
   def __init__(
@@ -51,7 +51,7 @@ class Actor(snt.Module):
     self._scan = experiment.scan
     self.core = cores.make_core(experiment.controller, experiment.memory, weights=weights)
     self._steering = steering.make_steering(experiment.scan)
-    # Waypoints are first left where they are: an actor starts from a path that is good on its own.
+    # An actor at first leaves waypoints where they are: the zigzag is a good path to start from.
     self.linear = blocks.Projection(
       self._steering.width, zeros=experiment.scan.steering == "waypoints", weights=weights
     )
@@ -80,8 +80,15 @@ class Actor(snt.Module):
   def decide(
     self, observation: tf.Tensor, position: tf.Tensor, state: Nest
   ) -> tuple[tf.Tensor, tf.Tensor | None, Nest]:
-    """As a call, with the predicted 10 * MSE of stopping after this segment [B, 1] in between; None
-    without a head.
+    """Chooses the next action, and predicts the error of stopping after this segment.
+
+    Args:
+      observation: [B, n], intensities of the segment.
+      position: [B, 2], px, its start.
+      state: recurrent state.
+
+    Returns:
+      Action [B, A]; predicted 10 * MSE [B, 1], None without a head; and the next state.
     """
     features, state = self.core(self._inputs(observation, position), state)
     return self.action(features), self.predicted_error(features), state
@@ -91,8 +98,11 @@ class Actor(snt.Module):
     return self.action(self.features(observations, positions))
 
   def features(self, observations: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Returns the core's features [B, T', F], which `action` and `predicted_error` read; arguments
-    as `unroll`.
+    """Returns the core's features [B, T', F], which `action` and `predicted_error` read.
+
+    Args:
+      observations: [B, T', n].
+      positions: [B, T', 2] px, starts of the segments.
     """
     batch = observations.shape[0] or tf.shape(observations)[0]
     return cores.unroll(

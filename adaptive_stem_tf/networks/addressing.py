@@ -128,7 +128,7 @@ class Freeness(snt.Module):
     return (usage + (1 - usage) * written) * retention
 
   def allocation_weights(self, usage: tf.Tensor, write_gates: tf.Tensor) -> tf.Tensor:
-    """Chooses free slots for each write head in turn: what one takes is in use for the next.
+    """Chooses free slots for each write head in turn; slots that one takes are in use for the next.
 
     Args:
       usage: u_t, [B, N].
@@ -148,8 +148,8 @@ class Freeness(snt.Module):
     used.
     """
     usage = _EPSILON + (1 - _EPSILON) * usage
-    # Sorting by usage only says which slots come before which: a comparison of all pairs says the
-    # same, ties in the order of the slots, and is differentiated without a gather.
+    # Instead of sorting slots by usage, all pairs are compared, ties in the order of the slots:
+    # this says as well which slots come before which, and is differentiated without a gather.
     mine, other = usage[:, :, None], usage[:, None, :]
     slots = tf.range(usage.shape[1])
     earlier = slots[None, :] < slots[:, None]

@@ -74,7 +74,7 @@ class Convolution(snt.Module):
 
 
 def convolve_together(convolutions: Sequence[Convolution], inputs: tf.Tensor) -> list[tf.Tensor]:
-  """Returns what several convolutions of one stride, with biases, give, computed as one.
+  """Returns the outputs of several convolutions of one stride, with biases, computed as one.
 
   A convolution to few channels takes about as long as one to eight.
   """
@@ -134,7 +134,7 @@ class BatchNorm(snt.Module):
       self.beta = tf.Variable(tf.zeros([inputs.shape[-1]]), name="beta")
       self.mean.initialize(self._scale)
       self.variance.initialize(self._scale)
-      # Sonnet starts averages at 0: a variance of 0 would blow up what is inferred before training.
+      # Sonnet starts averages at 0: a variance of 0 would blow up outputs before any training.
       self.variance.average.assign(self._scale)
 
   def __call__(
@@ -144,9 +144,9 @@ class BatchNorm(snt.Module):
 
     Args:
       inputs: [B, H, W, C].
-      is_training: normalise by the batch.
-      update_statistics: move the statistics in training; not for inputs of another population than
-        the one that inference is about.
+      is_training: whether to normalise by the batch.
+      update_statistics: whether training moves the statistics; False for inputs of another
+        population than those of inference.
     """
     self._initialize(inputs)
     if not is_training:
@@ -166,12 +166,12 @@ class BatchNorm(snt.Module):
     return outputs
 
   def reset(self) -> None:
-    """Forgets the statistics: the next batch's become the first. Not before the first call."""
+    """Forgets the statistics, so that the next batch's replace them. Call the module before."""
     self.mean.reset()
     self.variance.reset()
 
   def _normalise(self, inputs):
-    """Returns outputs, and mean and unbiased variance [C] of the batch that they were made by."""
+    """Returns outputs, and mean and unbiased variance [C] of the batch."""
     if replicas.count() == 1:
       return tf.raw_ops.FusedBatchNormV3(
         x=inputs,
@@ -182,8 +182,8 @@ class BatchNorm(snt.Module):
         epsilon=self._epsilon,
         is_training=True,
       )[:3]
-    # The batch is what all replicas have of it. Deviations from a common mean: squares of
-    # intensities would lose the variance of channels that hardly vary.
+    # The batch is that of all replicas. The variance is that of deviations from their common mean:
+    # a mean of squares less a squared mean would lose that of channels that hardly vary.
     axes = list(range(inputs.shape.rank - 1))
     mean = replicas.mean(tf.reduce_mean(inputs, axes))
     variance = replicas.mean(tf.reduce_mean(tf.square(inputs - mean), axes))
@@ -203,7 +203,7 @@ class ConvolutionBlock(snt.Module):
   def __call__(
     self, inputs: tf.Tensor, is_training: bool, update_statistics: bool = True
   ) -> tf.Tensor:
-    """Maps [B, H, W, C] to what the convolution gives; flags as of `BatchNorm`."""
+    """Maps [B, H, W, C] to the convolution's shape of output; flags as of `BatchNorm`."""
     return self.batch_norm(tf.nn.relu(self.convolution(inputs)), is_training, update_statistics)
 
 

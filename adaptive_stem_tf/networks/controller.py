@@ -4,8 +4,8 @@ Layer 1 reads the inputs, layer k >= 2 reads concat(inputs, h_{k-1}), and the fe
 concat(h_1, ..., h_depth) (METHOD section 4, SI S1). Initial states are trainable.
 
 Both cores run one step (`core(inputs, state)`) or a whole sequence (`core.unroll`). A sequence is
-run layer by layer, so that only the product of h with its own weights stays in the recurrence: what
-a layer receives from below is one matrix product for all time steps.
+run layer by layer, so that only the product of h with its own weights stays in the recurrence: one
+matrix product for all time steps gives a layer's input from below.
 
 Shapes: B batch size, T time steps, D inputs, H size of a hidden state (the projection, or the
 units), U units.
@@ -101,20 +101,22 @@ class _Layer(snt.Module):
     self._initialize(inputs.shape[-1])
     w_hidden = self.w_gates[self._input_size :]
     return scan(
-      lambda driven, state: self._advance(driven, w_hidden, state), self._drive(inputs), state
+      lambda drive, state: self._advance(drive, w_hidden, state), self._drive(inputs), state
     )
 
   def _drive(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Returns what the gates receive from outside the recurrence, x W_x + b: [..., D] -> [...,
-    gates U].
-    """
+    """Returns the gates' input from outside the recurrence, x W_x + b: [..., gates U]."""
     return tf.tensordot(inputs, self.w_gates[: self._input_size], axes=1) + self.b_gates
 
   def _advance(
-    self, driven: tf.Tensor, w_hidden: tf.Tensor, state: tuple[tf.Tensor, ...]
+    self, drive: tf.Tensor, w_hidden: tf.Tensor, state: tuple[tf.Tensor, ...]
   ) -> tuple[tf.Tensor, ...]:
-    """Returns the next state from the driven gates [B, gates U], the weights of h [H, gates U] and
-    the state.
+    """Returns the next state.
+
+    Args:
+      drive: [B, gates U], the gates' input from outside the recurrence.
+      w_hidden: [H, gates U], weights of h.
+      state: the state before.
     """
     raise NotImplementedError
 
@@ -142,10 +144,10 @@ class _LSTMLayer(_Layer):
       projection = self._projection_init([self.units, self.output_size], tf.float32)
       self.w_projection = tf.Variable(projection, name="w_projection")
 
-  def _advance(self, driven, w_hidden, state):
+  def _advance(self, drive, w_hidden, state):
     hidden, cell = state
     # c' = sig(f + 1) c + sig(i) tanh(j), h' = sig(o) tanh(c'), times W_p with projection.
-    i, j, f, o = tf.split(driven + tf.matmul(hidden, w_hidden), 4, axis=-1)
+    i, j, f, o = tf.split(drive + tf.matmul(hidden, w_hidden), 4, axis=-1)
     cell = tf.sigmoid(f + FORGET_BIAS) * cell + tf.sigmoid(i) * tf.tanh(j)
     hidden = tf.sigmoid(o) * tf.tanh(cell)
     return (tf.matmul(hidden, self.w_projection) if self._projects else hidden), cell
@@ -159,13 +161,13 @@ class _GRULayer(_Layer):
   def __init__(self, units: int, name: str, weights: initialisers.Weights):
     super().__init__(units, units, name, weights)
 
-  def _advance(self, driven, w_hidden, state):
+  def _advance(self, drive, w_hidden, state):
     (hidden,) = state
     # z, r = sig(x W + h U + b), a = tanh(x W_a + (r h) U_a + b_a), h' = (1 - z) h + z a.
-    driven_zr, driven_a = tf.split(driven, [2 * self.units, self.units], axis=-1)
+    drive_zr, drive_a = tf.split(drive, [2 * self.units, self.units], axis=-1)
     w_zr, w_a = tf.split(w_hidden, [2 * self.units, self.units], axis=-1)
-    update, reset = tf.split(tf.sigmoid(driven_zr + tf.matmul(hidden, w_zr)), 2, axis=-1)
-    candidate = tf.tanh(driven_a + tf.matmul(reset * hidden, w_a))
+    update, reset = tf.split(tf.sigmoid(drive_zr + tf.matmul(hidden, w_zr)), 2, axis=-1)
+    candidate = tf.tanh(drive_a + tf.matmul(reset * hidden, w_a))
     return ((1 - update) * hidden + update * candidate,)
 
 
@@ -197,10 +199,10 @@ class _DeepCore(snt.RNNCore):
       next_state: a state like the one given.
     """
     below, states = inputs, []
-    for layer, entering in zip(self.layers, zip(*state)):
-      states.append(layer(below, entering))
+    for layer, layer_state in zip(self.layers, zip(*state)):
+      states.append(layer(below, layer_state))
       below = tf.concat([inputs, states[-1][0]], axis=-1)
-    return tf.concat([after[0] for after in states], axis=-1), self._join(states)
+    return tf.concat([hidden for hidden, *_ in states], axis=-1), self._join(states)
 
   def unroll(self, inputs: tf.Tensor, state: Nest) -> tuple[tf.Tensor, Nest, Nest]:
     """Runs the core over a sequence; equals calling it step by step.
@@ -216,13 +218,14 @@ class _DeepCore(snt.RNNCore):
       final_state: the state after the last step.
     """
     below, states = inputs, []
-    for layer, first in zip(self.layers, zip(*state)):
-      states.append(layer.unroll(below, first))
+    for layer, layer_state in zip(self.layers, zip(*state)):
+      states.append(layer.unroll(below, layer_state))
       below = tf.concat([inputs, states[-1][0]], axis=-1)
     after = self._join(states)
     return tf.concat(after.hidden, axis=-1), *entering_and_final(state, after)
 
   def _join(self, states) -> Nest:
+    """Returns the core's state from the states of its layers."""
     return self._state_type(*zip(*states))
 
 
@@ -292,19 +295,19 @@ def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: N
   steps = inputs.shape[1]
   source = tf.TensorArray(tf.float32, steps, element_shape=inputs.shape[:1] + inputs.shape[2:])
   source = source.unstack(_swap_leading(inputs))
-  kept = [
+  arrays = [
     tf.TensorArray(part.dtype, steps, element_shape=part.shape) for part in tree.flatten(state)
   ]
 
-  def body(t, state, kept):
-    """Advances by one step and writes the state that it leaves."""
+  def body(t, state, arrays):
+    """Advances by one step and writes the next state."""
     state = advance(source.read(t), state)
-    return t + 1, state, [k.write(t, part) for k, part in zip(kept, tree.flatten(state))]
+    return t + 1, state, [a.write(t, part) for a, part in zip(arrays, tree.flatten(state))]
 
-  _, _, kept = tf.while_loop(
-    lambda t, *_: t < steps, body, (0, state, kept), maximum_iterations=steps
+  _, _, arrays = tf.while_loop(
+    lambda t, *_: t < steps, body, (0, state, arrays), maximum_iterations=steps
   )
-  return tree.unflatten_as(state, [_swap_leading(k.stack()) for k in kept])
+  return tree.unflatten_as(state, [_swap_leading(array.stack()) for array in arrays])
 
 
 def entering_and_final(first: Nest, after: Nest) -> tuple[Nest, Nest]:

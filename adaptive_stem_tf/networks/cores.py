@@ -1,4 +1,4 @@
-"""The recurrent core a configuration asks for, and how any core runs over a sequence.
+"""The recurrent core that a configuration asks for, and how any core runs over a sequence.
 
 A core is an `snt.RNNCore` with `core(inputs [B, D], state) -> (features [B, F], next_state)`,
 trainable `core.initial_state(batch_size)` and `core.output_size` (F). States are NamedTuples of
@@ -66,6 +66,7 @@ def unroll_stepwise(
 ) -> tuple[tf.Tensor, Nest, Nest]:
   """Calls a core once a time step; arguments and results as in `unroll`."""
   core(inputs[:, 0], state)  # Variables cannot be created inside the loop.
+  # `scan` collects states only, so each step's features are carried as a part of its state.
   blank = tf.zeros([inputs.shape[0] or tf.shape(inputs)[0], core.output_size])
   features, after = controllers.scan(lambda x, carried: core(x, carried[1]), inputs, (blank, state))
   return features, *controllers.entering_and_final(state, after)

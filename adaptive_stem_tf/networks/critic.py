@@ -26,9 +26,9 @@ class Critic(snt.Module):
   def __call__(
     self, observations: tf.Tensor, actions: tf.Tensor, live_actions: tf.Tensor
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Values replayed and live actions on the replayed history.
+    """Evaluates replayed and live actions on the replayed history.
 
-    Replayed actions advance the state. Live ones are valued in one batched step from
+    Replayed actions advance the state. Live ones are evaluated in one batched step from
     the states that enter each step of the replayed pass, so they never influence
     later steps (SI eq. S1).
 
@@ -55,13 +55,13 @@ class Critic(snt.Module):
   def _positions(self, actions):
     """Returns where the steered segments start [B, T-1, 2] px.
 
-    Of directions the fixed first segment is left out, as in the recordings: a constant offset.
+    For directions, the fixed first segment is left out: starts differ by a constant offset.
     """
     if self._scan.steering == "waypoints":
       early = self._scan.decision_delay
-      # undecided ones are 0, the last is unused
-      every = tf.pad(actions, [[0, 0], [early, 1], [0, 0]])
-      return steering.segments(every, self._scan).starts[:, 1 + early :]
+      # Actions of undecided segments are 0; the last action is not used.
+      padded = tf.pad(actions, [[0, 0], [early, 1], [0, 0]])
+      return steering.segments(padded, self._scan).starts[:, 1 + early :]
     moves = self._scan.probes * geometry.direction(actions, self._scan)
     return geometry.start_position(self._scan) + tf.cumsum(moves, axis=1, exclusive=True)
 

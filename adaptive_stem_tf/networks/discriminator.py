@@ -12,9 +12,9 @@ _SLOPE = 0.2  # of leaky ReLUs below 0
 class Discriminator(snt.Module):
   """Predicts the loss of an image, patch by patch: 0 for real ones, 1 for generated ones.
 
-  Three convolutions of stride 2, each with a leaky ReLU, then one without (a patch of 31 x 31 px is
-  what one prediction sees). Without batch normalisation: real and generated images come in batches
-  of their own, which it would make alike.
+  It has three convolutions of stride 2, each with a leaky ReLU, then one without; a prediction sees
+  a patch of 31 x 31 px. It has no batch normalisation, which would make real and generated images
+  alike, since they come in separate batches.
   """
 
   def __init__(
@@ -28,7 +28,7 @@ class Discriminator(snt.Module):
 
     Args:
       channels: of the first layer; twice as many in each that follows.
-      sigmoid: end in a sigmoid, so that predictions lie in (0, 1).
+      sigmoid: whether to end in a sigmoid, so that predictions lie in (0, 1).
       name: of the module.
       weights: where the initial weights come from.
     """

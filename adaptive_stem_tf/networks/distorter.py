@@ -1,7 +1,7 @@
-"""Scans rasters as a microscope would distort them: G_rp of METHOD section 10 (SI S5).
+"""Networks that scan rasters as a microscope would distort them: G_rp of METHOD section 10 (SI S5).
 
-The supplement's M G_rp(I_raster, M) is needed where M is 1 only, so intensities at the probing
-positions are what distorters give; `partial_scan.draw_at` makes the image. All start as a perfect
+The supplement's M G_rp(I_raster, M) is needed only where M is 1, so distorters return intensities
+at the probing positions; `partial_scan.draw_at` makes the image. All distorters start as a perfect
 microscope.
 """
 
@@ -14,8 +14,9 @@ from adaptive_stem_tf.scan import environment, geometry
 
 KINDS = ("causal", "warp", "residual")
 _TAPS = 6  # commands that a causal network sees at once
-_LARGEST_STEP = 4.0  # px, to which steps between probing positions are scaled
-_GAIN = 4.0  # px: displacements are of some pixels, and few thousand iterations have to find them
+_LARGEST_STEP = 4.0  # px, by which steps between probing positions are divided
+# px: displacements are some pixels large, and have to be learnt in a few thousand iterations.
+_GAIN = 4.0
 
 
 class Distorter(snt.Module):
@@ -30,7 +31,7 @@ class Distorter(snt.Module):
       raster: [B, S, S, 1], about in [-1, 1].
       mask: [B, S, S, 1], 1 at the pixels of nominal probing positions, else 0.
       positions: [B, P, 2] px, nominal probing positions in order of time.
-      is_training: normalise by the batch, and move the statistics used otherwise.
+      is_training: whether to normalise by the batch and move the statistics of inference.
 
     Returns:
       Intensities [B, P].
@@ -38,14 +39,15 @@ class Distorter(snt.Module):
     raise NotImplementedError
 
   def displacements(self, mask: tf.Tensor, positions: tf.Tensor, is_training: bool) -> tf.Tensor:
-    """Returns how far from its nominal positions the beam is taken to be, [B, P, 2] px."""
+    """Returns the displacements of the beam from its nominal positions, [B, P, 2] px, as learnt."""
     del mask, is_training
     return tf.zeros_like(positions)
 
 
 class Residual(Distorter):
-  """Adds to each intensity what a convolutional network makes of raster and mask: any change
-  whatever.
+  """Adds to each intensity the output of a convolutional network for raster and mask.
+
+  It can make any change whatever.
   """
 
   def __init__(
@@ -64,7 +66,7 @@ class Residual(Distorter):
 
 
 class _Displaced(Distorter):
-  """Reads rasters between pixels at displaced positions, which is what a scan system does."""
+  """Reads rasters between pixels at displaced positions, as a scan system does."""
 
   def __call__(self, raster, mask, positions, is_training):
     """Scans rasters (see `Distorter`)."""
@@ -75,8 +77,9 @@ class _Displaced(Distorter):
 
 
 class Warp(_Displaced):
-  """Displacements are what a convolutional network makes of the mask, which tells neither order nor
-  direction.
+  """Displacements are the output of a convolutional network for the mask.
+
+  A mask tells neither the order nor the direction of positions.
   """
 
   def __init__(
@@ -98,11 +101,11 @@ class Warp(_Displaced):
 
 
 class Causal(_Displaced):
-  """Displacements follow from where the beam was sent so far, by one law for all of the scan.
+  """Displacements follow from where the beam was sent so far, by the same law at all times.
 
-  Scan coils are causal and know commands only. So a causal convolution over time sees the steps
-  between nominal positions, these positions and the time; two layers of tanh units make
-  displacements of them.
+  Scan coils are causal and know only commands. So a causal convolution over time sees the steps
+  between nominal positions, these positions and the time; two layers of tanh units turn them into
+  displacements.
   """
 
   def __init__(
@@ -156,7 +159,7 @@ def make_distorter(
 
 
 def steps(positions: tf.Tensor) -> tf.Tensor:
-  """Returns the step to each position [B, P, 2] px from the one before; none to the first."""
+  """Returns the step to each position [B, P, 2] px from the one before; 0 to the first."""
   return tf.concat([tf.zeros_like(positions[:, :1]), positions[:, 1:] - positions[:, :-1]], 1)
 
 

@@ -28,9 +28,9 @@ class DNCState(NamedTuple):
 
 
 class DNC(snt.RNNCore):
-  """LSTM that also reads the words it found in memory at the step before.
+  """LSTM whose inputs include the words that it read from memory at the step before.
 
-  The controller starts from its trainable state, the memory and the words empty.
+  The controller starts from its trainable state, with an empty memory and empty words.
 
   Args:
     controller: the LSTM.
@@ -72,8 +72,9 @@ class DNC(snt.RNNCore):
       features: concat(features of the controller, words read now), [B, output_size].
       next_state: a state like the one given.
     """
-    known = tf.reshape(state.words, [-1, self._words_size])
-    features, controller = self.controller(tf.concat([inputs, known], axis=-1), state.controller)
+    flat = lambda words: tf.reshape(words, [-1, self._words_size])
+    features, controller = self.controller(
+      tf.concat([inputs, flat(state.words)], axis=-1), state.controller
+    )
     words, access = self.access(features, state.access)
-    read = tf.reshape(words, [-1, self._words_size])
-    return tf.concat([features, read], axis=-1), DNCState(controller, access, words)
+    return tf.concat([features, flat(words)], axis=-1), DNCState(controller, access, words)

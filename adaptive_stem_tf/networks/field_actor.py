@@ -28,10 +28,10 @@ class ConvolutionalGRU(snt.Module):
 
 
 class FieldBody(snt.Module):
-  """Maps what is seen of cells, round by round, to features of cells.
+  """Maps averages over cells, round by round, to features of cells.
 
-  Each cell also sees averages over the whole field: whether structure is rare in it decides
-  what a cell with structure is worth.
+  Each cell also sees averages over the whole field: the value of a cell with structure depends on
+  how rare structure is in the field.
   """
 
   def __init__(

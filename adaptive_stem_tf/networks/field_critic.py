@@ -1,10 +1,10 @@
 """The critic of whole fields: predicts the map of the final squared error for an action.
 
-Every cell has a teacher of its own, the error that it ends with, so credit for a probe is
+Every cell has a target of its own, its error at the end of the scan, so credit for a probe is
 local. The critic knows how errors fall with the density of positions, e = a rho^-alpha + b
-(METHOD and FIELDS leave its form open); a, alpha and b are what the networks predict, so
-that the gradient towards the action, which is all that the actor learns from, is one of a
-smooth law and not of a network's whims.
+(METHOD and FIELDS leave its form open). The network predicts a, alpha and b, so that the gradient
+towards the action, which is all that the actor learns from, is that of a smooth law and not of an
+arbitrary network.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,8 @@ class FieldCritic(snt.Module):
   def __call__(self, cells: state_lib.Cells, state: tf.Tensor) -> tuple[ErrorLaw, tf.Tensor]:
     """Returns the laws and the next recurrent state.
 
-    The error that the generator expects now is where predictions start from.
+    Predictions start from the error that the generator expects now: before training, with outputs
+    of 0, a = exp(-1) and b = exp(-2.5) of it, and alpha is 0.97.
     """
     features, state = self.body(cells, state)
     scale, power, floor = tf.split(tf.clip_by_value(self.law(features), -8.0, 8.0), 3, -1)
@@ -94,11 +95,11 @@ def log_mean_error(errors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
 
 
 def least_error(law: ErrorLaw, valid: tf.Tensor) -> tf.Tensor:
-  """Returns the log weights [B, h, w, 1] of the least error that the critic thinks possible.
+  """Returns the log weights [B, h, w, 1] that the critic predicts the least error for.
 
   A sum of a rho^-alpha is least, for a given mean of rho, where rho = (alpha a / lambda)^(1 /
-  (1 + alpha)); lambda is found by bisection. What an actor learns step by step, for a critic that
-  is right; errors of neighbouring cells are taken as independent.
+  (1 + alpha)); lambda is found by bisection. An actor would learn these weights step by step from a
+  critic that is right. Errors of neighbouring cells are taken as independent.
 
   Args:
     law: of the cells.

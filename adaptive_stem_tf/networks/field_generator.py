@@ -1,8 +1,8 @@
-"""The generator of whole fields: completes partial fields of any size, and says how sure it is.
+"""The generator of whole fields: completes partial fields of any size, with its uncertainty.
 
-A U-Net without batch normalisation that corrects an interpolation (docs/FIELDS.md). Inputs
-and output are relative to the local contrast of the interpolation, so that faint and strong
-structure are alike to it; the correction is zero at the start and low-pass filtered as the
+It is a U-Net without batch normalisation that corrects an interpolation (docs/FIELDS.md). Inputs
+and output are relative to the local contrast of the interpolation, so that it treats faint and
+strong structure alike. The correction is zero at the start, and low-pass filtered as the
 targets are, so that it can leave no checkerboard.
 """
 
@@ -15,12 +15,13 @@ from adaptive_stem_tf.fields.state import Completion
 from adaptive_stem_tf.networks import blocks, initialisers
 
 _SMOOTH = 1.5  # px, low-pass filter of the uncertainty map
-_PAIRS = 8.0  # pairs of neighbours at which the estimate of noise is believed by half
-_FLOOR = 3e-3  # local contrast below which nothing is enlarged, on the scale of [-1, 1]
+_PAIRS = 8.0  # pairs of neighbours at which the estimate of noise is trusted by half
+_FLOOR = 3e-3  # least local contrast that inputs are divided by, on the scale of [-1, 1]
+_EXPLAINED = 3.0  # log of the local contrast over the variance that is expected at first
 
 
 class FieldGenerator(snt.Module):
-  """Interpolation, plus local contrast times what a U-Net adds."""
+  """Interpolation plus a correction by a U-Net, in units of the local contrast."""
 
   def __init__(
     self,
@@ -63,22 +64,25 @@ class FieldGenerator(snt.Module):
     relative = lambda image: tf.clip_by_value((image - base) / scale, -6.0, 6.0)
     deviation = tf.nn.space_to_depth(mask * (partial - plain), 2) / scale
     measured = tf.nn.space_to_depth(mask, 2)
-    missed = maps.neighbourhood(maps.to_cells(mask * tf.square(partial - plain), 2), 4)
-    missed /= maps.neighbourhood(maps.to_cells(mask, 2), 4) + 1e-3
+    # Local mean square by which the interpolation misses measurements: noise and fine structure.
+    misfit = maps.neighbourhood(maps.to_cells(mask * tf.square(partial - plain), 2), 4)
+    misfit /= maps.neighbourhood(maps.to_cells(mask, 2), 4) + 1e-3
     law = noise.estimate(mask * (partial - plain), mask, plain)
-    known = law.pairs / (law.pairs + _PAIRS)  # 0 without a pair: then nothing tells them apart
-    noisy = tf.clip_by_value(tf.math.log((law.variance(base) + 1e-7) / contrast), -6.0, 3.0) / 3
+    trust = law.pairs / (law.pairs + _PAIRS)  # 0 without pairs, which tell noise from structure
+    noise_level = tf.math.log((law.variance(base) + 1e-7) / contrast)
+    noise_level = tf.clip_by_value(noise_level, -6.0, 3.0) / 3
     inputs = tf.concat([
       measured, tf.clip_by_value(deviation, -6.0, 6.0), relative(estimate.near),
       relative(estimate.smooth), -relative(mean), base, (estimate.log_density + 3.0) / 2,
-      tf.math.log(missed / contrast + 1e-3) / 3, known * noisy, known + tf.zeros_like(base)
+      tf.math.log(misfit / contrast + 1e-3) / 3, trust * noise_level, trust + tf.zeros_like(base)
     ], -1)  # fmt: skip
     features = self._features(inputs)
     heads = blocks.convolve_together((self.correction, self.spread), features)
     enlarge = lambda image: tf.image.resize(image, tf.shape(mask)[1:3], "bilinear")
     correction = enlarge(scale) * tf.nn.depth_to_space(heads[0], 2)
     spread = tf.clip_by_value(heads[1], -8.0, 8.0)
-    log_variance = specimens.low_pass(maps.double(tf.math.log(contrast) - 3.0 + spread), _SMOOTH)
+    log_variance = maps.double(tf.math.log(contrast) - _EXPLAINED + spread)
+    log_variance = specimens.low_pass(log_variance, _SMOOTH)
     completion = plain + specimens.low_pass(correction, self._sigma)
     smooth = enlarge(estimate.smooth)
     return Completion(*(_crop(image, size) for image in (completion, log_variance, plain, smooth)))
@@ -87,11 +91,17 @@ class FieldGenerator(snt.Module):
     """Returns the interpolation alone as the completion, its local contrast as the variance."""
     size = _size(mask)
     estimate, plain, _, _, contrast = self._interpolate(_pad(partial), _pad(mask))
-    log_variance, smooth = maps.double(tf.math.log(contrast) - 3.0), maps.double(estimate.smooth)
+    log_variance = maps.double(tf.math.log(contrast) - _EXPLAINED)
+    smooth = maps.double(estimate.smooth)
     return Completion(*(_crop(image, size) for image in (plain, log_variance, plain, smooth)))
 
   def _interpolate(self, partial, mask):
-    """Returns estimates, what is corrected, and this, its mean and contrast at half size."""
+    """Returns the interpolation in several forms.
+
+    Returns:
+      The estimates; the filtered one [B, H, W, 1], which is corrected; and, at half size [B, H / 2,
+      W / 2, 1], this one, its local mean and its local contrast (a variance).
+    """
     estimate = interpolation.interpolate(partial, mask)
     plain = specimens.low_pass(estimate.twice, self._sigma)
     base = maps.to_cells(plain, 2)
@@ -101,17 +111,17 @@ class FieldGenerator(snt.Module):
 
   def _features(self, features):
     """Returns the last features [B, H / 2, W / 2, channels] of the U-Net."""
-    kept = []
+    skips = []
     for stage in self.down:
       features = stage(features)
-      kept.append(features)
-    for stage, skip in zip(self.up, kept[-2::-1]):
+      skips.append(features)
+    for stage, skip in zip(self.up, skips[-2::-1]):
       features = stage(features, skip)
     return features
 
 
 def _size(image):
-  """Returns rows and columns, as numbers where they are known."""
+  """Returns the numbers of rows and columns, as Python numbers if they are static."""
   return [image.shape[axis] or tf.shape(image)[axis] for axis in (1, 2)]
 
 

@@ -12,8 +12,8 @@ def make_generator(
   name: str = "generator",
   weights: initialisers.Weights = initialisers.UNSEEDED,
 ) -> snt.Module:
-  """Returns what completes partial scans: the generator, or infilling by the nearest measured
-  pixel.
+  """Returns a module that completes partial scans: a generator, or infilling by the nearest
+  measured pixel.
   """
   if settings.completion == "generator":
     return Generator(settings, name, weights=weights)
@@ -36,8 +36,8 @@ class Generator(snt.Module):
     Args:
       settings: its sizes.
       name: of the module.
-      outputs: channels C that it gives.
-      zeros: start with weights of zero in the last layer, so that it first gives 0.
+      outputs: number C of output channels.
+      zeros: whether the last layer starts with weights of 0, so that outputs are 0 at first.
       weights: where the initial weights come from.
     """
     super().__init__(name=name)
@@ -69,8 +69,8 @@ class Generator(snt.Module):
 
     Args:
       partial_scan: [B, S, S, 2], measured intensity and mask.
-      is_training: normalise by the batch, and move the statistics used otherwise.
-      update_statistics: whether training moves them: not by scans unlike those to be completed.
+      is_training: whether to normalise by the batch and move the statistics of inference.
+      update_statistics: whether training moves them; False for scans unlike those of inference.
 
     Returns:
       [B, S, S, C] float32, about in [-1, 1].

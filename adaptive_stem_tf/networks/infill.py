@@ -43,22 +43,22 @@ def nearest(measured: tf.Tensor) -> tf.Tensor:
   distance, column = _nearest_along(far * (1.0 - measured))  # in the same row
   across = [0, 2, 1]
   _, row = _nearest_along(tf.transpose(distance, across))  # over the rows, the nearest of those
-  chosen = tf.gather(tf.transpose(column, across), row, batch_dims=2)
-  return tf.transpose(row * size + chosen, across)
+  column = tf.gather(tf.transpose(column, across), row, batch_dims=2)
+  return tf.transpose(row * size + column, across)
 
 
 def _nearest_along(cost):
   """Returns, for every place j of the last axis of `cost` [B, N, S], the minimum over k of
   (j - k)^2 + cost_k, and the first such k: [B, N, S] each.
 
-  One k after the other: all at once they would be [B, N, S, S], which is 17 GB for 32 specimens of
-  512 px.
+  It compares one k after the other: all at once, distances would be [B, N, S, S], which is 17 GB
+  for 32 specimens of 512 px.
   """
   size = cost.shape[-1]
   places = tf.range(size)
 
   def compare(k, least, which):
-    """Replaces the least cost where that by way of place k is less."""
+    """Replaces the least cost wherever that of place k is less."""
     squares = tf.cast(tf.square(places - k), cost.dtype)
     here = squares + tf.gather(cost, k, axis=-1)[..., None]
     closer = here < least
@@ -70,7 +70,7 @@ def _nearest_along(cost):
 
 
 def at(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-  """Returns images [B, S, S, C] at pixels [B, S, S] that `nearest` gives: [B, S, S, C]."""
+  """Returns the values of images [B, S, S, C] at pixels [B, S, S] of `nearest`: [B, S, S, C]."""
   size, channels = images.shape[1], images.shape[3]
   values = tf.gather(
     tf.reshape(images, [-1, size * size, channels]),

@@ -1,8 +1,8 @@
 """Initial weights, decided by a seed and by the order in which modules are made.
 
-Whoever builds the networks of an experiment makes one `Weights` from its seed and hands it to all
-of them, so that no two layers start alike. TensorFlow's global seed plays no part: whatever else
-drew from its generator would change the weights.
+All networks of an experiment share one `Weights`, made from its seed, so that no two layers start
+alike. TensorFlow's global seed plays no part: anything else that draws from its generator would
+change the weights.
 """
 
 import math
@@ -20,7 +20,7 @@ class Weights:
   """Gives one initialiser for each variable, with random numbers of its own."""
 
   def __init__(self, seed: int | None):
-    """Starts with the first variable.
+    """Starts to count variables.
 
     Args:
       seed: of the experiment; None draws from TensorFlow's global generator, as Sonnet does.

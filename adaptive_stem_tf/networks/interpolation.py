@@ -1,8 +1,8 @@
-"""Interpolates partial scans by normalised convolution: what a generator may be shown beside the
-scan itself.
+"""Interpolates partial scans by normalised convolution: optional inputs of generators beside the
+scans themselves.
 
 Knutsson and Westin 1993: blur(intensity * mask) / blur(mask), here with Gaussians. The
-quotient carries intensities to where nothing was measured, the blurred mask says how
+quotient carries intensities to where nothing was measured; the blurred mask says how
 much they can be trusted there.
 """
 

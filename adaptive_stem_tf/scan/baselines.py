@@ -12,7 +12,7 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import geometry
 
-# that are the same for every specimen
+# paths that are the same for every specimen
 KINDS = ("spiral", "spiral_polygon", "wide_spiral", "zigzag", "raster", "grid")
 PITCHES = (10.0, 11.0, 12.0, 12.8, 14.0, 15.0, 16.3, 18.0)  # px between the turns of a spiral
 
@@ -26,25 +26,26 @@ def spiral(scan: config.ScanGeometry, pitch: float = 12.8) -> np.ndarray:
   """
   count, growth = scan.segments * scan.probes, pitch / (2 * math.pi)
   angles = np.zeros(count)
-  for i in range(1, count):  # Newton's method on the arc length growth/2 (a sqrt(1+a^2) + asinh a)
+  # Newton's method on the arc length, growth / 2 (a sqrt(1 + a^2) + asinh a).
+  for i in range(1, count):
     angle = angles[i - 1] + scan.spacing / (growth * math.hypot(1.0, angles[i - 1]))
     for _ in range(4):
       excess = growth / 2 * (angle * math.hypot(1.0, angle) + math.asinh(angle)) - i * scan.spacing
       angle -= excess / (growth * math.hypot(1.0, angle))
     angles[i] = angle
-  turned = angles + geometry.FIRST_ANGLE
-  offsets = growth * angles[:, None] * np.stack([np.cos(turned), np.sin(turned)], -1)
+  polar = angles + geometry.FIRST_ANGLE
+  offsets = growth * angles[:, None] * np.stack([np.cos(polar), np.sin(polar)], -1)
   return (geometry.start_position(scan) + offsets).astype(np.float32)
 
 
 def wide_spiral(scan: config.ScanGeometry) -> np.ndarray:
-  """Returns an Archimedean spiral [T * n, 2] px as wide as the image's area.
+  """Returns an Archimedean spiral [T * n, 2] px that spreads over the area of the image.
 
-  Its probing positions are as far apart along it as its turns are: the spiral of equal
-  dose for a beam that may step further than `spacing`.
+  The distance of its probing positions is that of its turns: the spiral of equal dose for a beam
+  that may step further than `spacing`.
   """
-  apart = scan.image_size / math.sqrt(scan.segments * scan.probes)
-  return spiral(dataclasses.replace(scan, spacing=apart), apart)
+  distance = scan.image_size / math.sqrt(scan.segments * scan.probes)
+  return spiral(dataclasses.replace(scan, spacing=distance), distance)
 
 
 def spiral_polygon(scan: config.ScanGeometry, pitch: float = 12.8) -> np.ndarray:
@@ -58,19 +59,19 @@ def spiral_polygon(scan: config.ScanGeometry, pitch: float = 12.8) -> np.ndarray
     pitch: distance of neighbouring turns, px.
   """
   length, growth = scan.probes * scan.spacing, pitch / (2 * math.pi)
-  polar = [length / growth]  # spiral parameter at the first chord's end
+  parameters = [length / growth]  # of the spiral, at the first chord's end
   for _ in range(scan.segments - 1):
-    polar.append(_chord_end(polar[-1], length / growth))
-  turned = np.array(polar) - polar[0] + geometry.FIRST_ANGLE
-  ends = growth * np.array(polar)[:, None] * np.stack([np.cos(turned), np.sin(turned)], -1)
+    parameters.append(_chord_end(parameters[-1], length / growth))
+  polar = np.array(parameters) - parameters[0] + geometry.FIRST_ANGLE
+  ends = growth * np.array(parameters)[:, None] * np.stack([np.cos(polar), np.sin(polar)], -1)
   moves = np.diff(np.concatenate([np.zeros([1, 2]), ends]), axis=0)
   return np.arctan2(moves[:, 1], moves[:, 0]).astype(np.float32)
 
 
 def raster(scan: config.ScanGeometry) -> np.ndarray:
-  """Returns raster lines [T * n, 2] px, each scanned from left to right, evenly apart.
+  """Returns evenly spaced raster lines [T * n, 2] px, each scanned from left to right.
 
-  There are as many lines as leave neighbours on a line about `spacing` apart.
+  Their number leaves neighbours on a line about `spacing` apart.
   """
   return lattice(scan, max(1, round(scan.segments * scan.probes * scan.spacing / scan.image_size)))
 
@@ -88,8 +89,8 @@ def grid_rows(scan: config.ScanGeometry) -> int:
 def lattice(scan: config.ScanGeometry, rows: int) -> np.ndarray:
   """Returns exactly T * n positions [T * n, 2] px in the centres of the cells of a lattice.
 
-  Where the number of rows does not divide them, some rows have one position more than
-  others, and these rows are evenly spread; positions of a row are evenly apart.
+  If the number of rows does not divide them, some rows have one position more than others; these
+  rows are evenly spread. The positions of a row are evenly spaced.
 
   Args:
     scan: number of probing positions.
@@ -100,8 +101,9 @@ def lattice(scan: config.ScanGeometry, rows: int) -> np.ndarray:
 
 
 def cells(scan: config.ScanGeometry, rows: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns corners and sizes of a lattice's cells, both [T * n, 2] px: one a probing position (see
-  `lattice`).
+  """Returns the corners and sizes of a lattice's cells, both [T * n, 2] px.
+
+  Each cell holds one probing position (see `lattice`).
   """
   count, size = scan.segments * scan.probes, scan.image_size
   ends = np.arange(1, rows + 1) * count // rows
@@ -114,8 +116,12 @@ def cells(scan: config.ScanGeometry, rows: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def positions_of(kind: str, scan: config.ScanGeometry, pitch: float) -> np.ndarray:
-  """Returns the probing positions [T * n, 2] px of a path of `KINDS`, spirals with their pitch in
-  px.
+  """Returns the probing positions [T * n, 2] px of a path of `KINDS`.
+
+  Args:
+    kind: of `KINDS`.
+    scan: number and spacing of probing positions.
+    pitch: distance of neighbouring turns of spirals, px; other paths ignore it.
   """
   if kind == "spiral":
     return spiral(scan, pitch)
@@ -137,10 +143,10 @@ def polygon_positions(angles: np.ndarray, scan: config.ScanGeometry) -> np.ndarr
 def zigzag_corners(scan: config.ScanGeometry) -> np.ndarray:
   """Returns the corners [T + 1, 2] px of T straight lines from side to side, down the whole image.
 
-  Probing positions are then about as far apart along the lines as the lines are: nearly
-  a grid, visited without lifting the beam.
+  Along the lines, probing positions are then about as far apart as the lines are: nearly a grid,
+  visited without lifting the beam.
   """
-  margin = scan.image_size / (2 * scan.segments)  # half of what lies between two lines
+  margin = scan.image_size / (2 * scan.segments)  # half the distance of two lines
   rows = np.linspace(margin, scan.image_size - margin, scan.segments + 1)
   columns = np.where(np.arange(len(rows)) % 2 == 0, margin, scan.image_size - margin)
   return np.stack([rows, columns], -1).astype(np.float32)

@@ -1,8 +1,8 @@
 """Scans as a microscope makes them, whose beam is not where it is sent (METHOD section 10).
 
-Paths decide from what a reader measures. A reader that remembers where the beam stands
-distorts any of them, also one that is steered by what it measured; NumPy's physics runs
-between the steps of an eager scan.
+Paths decide from the intensities that a reader measures. A reader that keeps track of the beam
+distorts scans along any path, adaptive ones included; its physics runs in NumPy, between the steps
+of an eager scan.
 """
 
 from typing import NamedTuple
@@ -20,22 +20,26 @@ class DistortedScans(NamedTuple):
   """Scans of N specimens, P positions each, float32."""
 
   nominal: np.ndarray  # [N, P, 2] px, where the beam was sent: it is never sent outside the image
-  actual: np.ndarray  # [N, P, 2] px, which places of the specimen were under it
+  actual: np.ndarray  # [N, P, 2] px, the places of the specimen that were under it
   intensities: np.ndarray  # [N, P]
 
 
 class DistortedReader:
-  """Measures what lies under a beam that is not where it is sent; stands for `environment.read` in
+  """Measures what lies under a beam that is not where it is sent; replaces `environment.read` for
   one scan.
 
   Nominal positions are clamped to the image before the beam is sent there. Specimens are read
   between pixels at (the pixel that holds the nominal position) + (actual - nominal): without
-  distortion that is `environment.read`.
+  distortion, this equals `environment.read`.
   """
 
   def __init__(self, system: microscope_config.ScanSystem, dwell_us: float):
-    """Makes a reader of a scan that begins with the first call, with the beam settled at its first
+    """Makes the reader of a scan. It begins with the first call, the beam settled at its first
     position.
+
+    Args:
+      system: of the microscope.
+      dwell_us: us at each probing position.
     """
     self._system, self._dwell_us = system, dwell_us
     self._state: distortion.State | None = None
@@ -49,12 +53,15 @@ class DistortedReader:
 
   @property
   def actual(self) -> np.ndarray:
-    """Which places of the specimens were under it, [B, P, 2] px, float32."""
+    """The places of the specimens that were under the beam, [B, P, 2] px, float32."""
     return np.concatenate(self._actual, 1).astype(np.float32)
 
   def __call__(self, specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Measures specimens [B, S, S, 1] at the next nominal positions [B, n, 2] px, as intensities
-    [B, n].
+    """Measures intensities [B, n] at the next nominal positions.
+
+    Args:
+      specimens: [B, S, S, 1].
+      positions: [B, n, 2] px, where the beam is sent.
 
     Raises:
       RuntimeError: inside a tf.function.
@@ -85,30 +92,30 @@ def distorted_scan(
   """Scans images as a microscope does.
 
   Args:
-    path: who decides where the beam goes; sees distorted intensities.
+    path: decides where the beam goes, from distorted intensities.
     images: [N, S, S, 1] in [-1, 1].
     system: of the microscope.
     dwell_us: us at each probing position.
-    seed: of paths that are drawn; each batch of images has its own.
-    first: number of the first image, where these are part of more: a multiple of `BATCH`.
+    seed: of paths that are drawn; each batch of images has its own draws.
+    first: number of the first image if these are part of a larger set, a multiple of `BATCH`.
   """
-  scanned = []
+  batches = []
   for row in range(0, len(images), BATCH):
     batch = tf.constant(images[row : row + BATCH], tf.float32)
     read = DistortedReader(system, dwell_us)
     trajectory = path.scan(batch, None, tf.constant([first + row, seed], tf.int64), read)
     intensities = trajectory.observations.numpy().reshape(len(batch), -1)
-    scanned.append(DistortedScans(read.nominal, read.actual, intensities))
-  return DistortedScans(*map(np.concatenate, zip(*scanned)))
+    batches.append(DistortedScans(read.nominal, read.actual, intensities))
+  return DistortedScans(*map(np.concatenate, zip(*batches)))
 
 
 def raster(
   size: int, system: microscope_config.ScanSystem, dwell_us: float, flyback_us: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns where a raster scan of every pixel is sent and what is under it, both [size^2, 2] px.
+  """Returns nominal and actual positions of a raster scan of every pixel, both [size^2, 2] px.
 
-  Lines run from left to right, from the top down. After each the beam is sent back to the start of
-  the next and rests there for the flyback time, in which the coils settle more or less, and the
+  Lines run from left to right, from the top down. After each line the beam is sent to the start of
+  the next and rests there for the flyback time, in which the coils settle more or less and the
   specimen drifts on.
 
   Args:
@@ -131,26 +138,32 @@ def raster(
 def distorted_raster(
   images: np.ndarray, system: microscope_config.ScanSystem, dwell_us: float, flyback_us: float
 ) -> DistortedScans:
-  """Scans every pixel of images [N, S, S, 1] by `raster`: intensities [N, S * S] are the raster
-  image, row by row.
+  """Scans every pixel of images by `raster`.
+
+  Args:
+    images: [N, S, S, 1] in [-1, 1].
+    system: of the microscope.
+    dwell_us: us at each pixel.
+    flyback_us: from the end of a line to the start of the next.
+
+  Returns:
+    The scans; intensities [N, S * S] are the raster image, row by row.
   """
   nominal, actual = raster(images.shape[1], system, dwell_us, flyback_us)
   places = _places(nominal, actual)
-  scanned = [
+  intensities = [
     environment.read_detailed(
       tf.constant(batch, tf.float32), tf.constant(np.tile(places, [len(batch), 1, 1]))
     )
     for batch in (images[first : first + BATCH] for first in range(0, len(images), BATCH))
   ]
-  sent, reached = (
+  nominals, actuals = (
     np.broadcast_to(part.astype(np.float32), [len(images), *part.shape])
     for part in (nominal, actual)
   )
-  return DistortedScans(sent, reached, np.concatenate(scanned))
+  return DistortedScans(nominals, actuals, np.concatenate(intensities))
 
 
 def _places(nominal, actual):
-  """Returns where specimens are read: the pixel of the nominal position, and by how much it is
-  missed.
-  """
+  """Returns where specimens are read: the nominal position's pixel plus the beam's deviation."""
   return (np.floor(nominal) + (actual - nominal)).astype(np.float32)

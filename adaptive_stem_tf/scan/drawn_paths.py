@@ -1,7 +1,7 @@
-"""Scans whose probing positions are drawn anew for every specimen; paths like all others.
+"""Paths whose probing positions are drawn anew for every specimen.
 
-A replayed scan has to be drawn where it was measured, so the action of a segment holds
-the numbers of its n pixels: nothing is drawn a second time, and no angle is recorded.
+The partial image of a replayed scan needs the positions where it was measured. So the action of a
+segment holds the numbers of its n pixels, instead of an angle: nothing is drawn a second time.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from adaptive_stem_tf.fields import placement
 from adaptive_stem_tf.scan import baselines, environment, geometry, partial_scan, paths
 from adaptive_stem_tf.types import Trajectory
 
-_SEEDS = 2**40  # apart: iterations never meet
+_SEED_STRIDE = 2**40  # between seeds of one scan: they never meet those of other iterations
 
 
-class _Drawn:
-  """What scans share that draw pixels [B, T * n], row * S + column in order of time, from a
-  seed.
+class _DrawnPath:
+  """What these paths share: they draw pixels [B, T * n] from a seed, as row * S + column, in order
+  of time.
   """
 
   learns = False
@@ -41,7 +41,7 @@ class _Drawn:
     del noise
     scan, batch = self._scan, specimens.shape[0] or tf.shape(specimens)[0]
     pixels = self.pixels(batch, seed)
-    # exact up to 2^24
+    # float32 holds pixel numbers exactly up to 2^24
     actions = tf.reshape(tf.cast(pixels, tf.float32), [batch, scan.segments, scan.probes])
     positions = self.positions(actions)
     observations = read(specimens, positions)
@@ -66,8 +66,8 @@ class _Drawn:
     return partial_scan.draw_at(observations, self.positions(actions), self._scan.image_size, count)
 
 
-class _Distinct(_Drawn):
-  """Different pixels, those of the lowest rank in an order that is drawn, visited row by row."""
+class _Distinct(_DrawnPath):
+  """Different pixels, those of lowest rank in an order that is drawn, visited row by row."""
 
   name: str
 
@@ -101,7 +101,8 @@ class RandomPoints(_Distinct):
   name = "random_points"
 
   def _ranks(self, batch, seed):
-    # Highest numbers first, as ever: a seed goes on meaning the same scan.
+    # Negated, so that a seed goes on meaning the scan that it did when the highest numbers were
+    # taken.
     shape = [batch, self._scan.image_size**2]
     return -replicas.drawn(tf.random.stateless_uniform, shape, seed)
 
@@ -109,7 +110,8 @@ class RandomPoints(_Distinct):
 class FarthestPoints(_Distinct):
   """Each position where the distance to those before it is greatest, visited row by row.
 
-  The even positions that scans of whole fields begin with (fields.placement), at a random phase.
+  These are the even positions that scans of whole fields begin with (fields.placement), at a random
+  phase.
   """
 
   name = "farthest_points"
@@ -122,7 +124,7 @@ class FarthestPoints(_Distinct):
     return tf.reshape(placement.rank_map(size, size, start), [-1, size**2])
 
 
-class JitteredGrid(_Drawn):
+class JitteredGrid(_DrawnPath):
   """One position at random in every cell of the uniform grid, visited row by row."""
 
   def __init__(self, scan: config.ScanGeometry):
@@ -137,9 +139,9 @@ class JitteredGrid(_Drawn):
     return geometry.pixel_index(self._corners + uniform * self._sizes, self._scan.image_size)
 
 
-class Mixed(_Drawn):
-  """Another kind of scan for every specimen, each as likely: what one generator for all of them
-  trains on.
+class Mixed(_DrawnPath):
+  """A kind of scan that is drawn for every specimen, all equally likely: one generator for all of
+  them trains on these.
 
   Spirals and polygon spirals of every pitch, wide spiral and zigzag, raster lines, uniform and
   jittered grids, farthest points, random points and random walks; and, if given, scans that an
@@ -151,10 +153,10 @@ class Mixed(_Drawn):
 
     Args:
       scan: the geometry.
-      actor_paths: [K, T * n, 2] px, paths that an actor took; None for none.
+      actor_paths: [K, T * n, 2] px, paths that an actor took, if these are mixed in.
     """
     super().__init__(scan)
-    self._drawn = (RandomPoints(scan), JitteredGrid(scan), FarthestPoints(scan))
+    self._random = (RandomPoints(scan), JitteredGrid(scan), FarthestPoints(scan))
     self._walk = paths.RandomWalk(scan)
     families = [
       [baselines.positions_of(kind, scan, pitch) for pitch in baselines.PITCHES]
@@ -165,21 +167,22 @@ class Mixed(_Drawn):
       for kind in ("wide_spiral", "zigzag", "raster", "grid")
     ]
     families += [list(actor_paths)] if actor_paths is not None else []
-    every = np.concatenate([np.stack(family) for family in families])
-    self._fixed = geometry.pixel_index(tf.constant(every, tf.float32), scan.image_size)
+    positions = np.concatenate([np.stack(family) for family in families])
+    self._fixed = geometry.pixel_index(tf.constant(positions, tf.float32), scan.image_size)
     self._counts = tf.constant([len(family) for family in families])
 
   @property
   def kinds(self) -> int:
     """Number of kinds of scans."""
-    return len(self._counts) + len(self._drawn) + 1
+    return len(self._counts) + len(self._random) + 1
 
   def pixels(self, batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws the pixels [B, T * n] int32 of a batch of scans from a seed [2]."""
-    seeds = [seed + tf.constant([0, number * _SEEDS], tf.int64) for number in range(1, 7)]
+    seeds = [seed + tf.constant([0, number * _SEED_STRIDE], tf.int64) for number in range(1, 7)]
     kind = replicas.drawn(
       tf.random.stateless_uniform, [batch, 1], seeds[0], 0, self.kinds, tf.int32
     )
+    # Of each specimen: a member of its family, should its kind be a fixed path.
     fixed = len(self._counts)
     family = tf.minimum(kind[:, 0], fixed - 1)
     counts = tf.gather(self._counts, family)
@@ -191,12 +194,13 @@ class Mixed(_Drawn):
       member, counts - 1
     )
     chosen = tf.gather(self._fixed, row)
-    pixels = [path.pixels(batch, own) for path, own in zip(self._drawn, seeds[2:])]
-    for number, drawn in enumerate([*pixels, self._walked(batch, seeds[-1])]):
-      chosen = tf.where(kind == fixed + number, drawn, chosen)
+    # Every random kind is drawn for all specimens, and used for those that drew this kind.
+    random = [path.pixels(batch, own) for path, own in zip(self._random, seeds[2:])]
+    for number, pixels in enumerate([*random, self._walk_pixels(batch, seeds[-1])]):
+      chosen = tf.where(kind == fixed + number, pixels, chosen)
     return chosen
 
-  def _walked(self, batch, seed):
+  def _walk_pixels(self, batch, seed):
     size = self._scan.image_size
     actions = self._walk.scan(tf.zeros([batch, size, size, 1]), None, seed).actions
     return geometry.pixel_index(self._walk.positions(actions), size)

@@ -31,10 +31,10 @@ def read(specimens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 def read_between(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
   """Measures between pixels, bilinearly: differentiable with respect to specimens and places.
 
-  Here a place counts pixels: at (i, j) lies exactly the value of pixel (i, j), and places outside
-  [0, S - 1] read the border. `read` takes the whole pixel that holds a position instead; a beam
-  that misses its position by some displacement reads at that pixel + displacement
-  (`distorted.DistortedReader`), so that both agree where nothing is displaced.
+  A place counts pixels: the place (i, j) has exactly the value of pixel (i, j), and places outside
+  [0, S - 1] read the border. `read`, in contrast, takes the pixel that holds a position. A beam
+  that misses its position by a displacement reads at that pixel + displacement
+  (`distorted.DistortedReader`), so that both agree without a displacement.
 
   Args:
     specimens: [B, S, S, 1], intensities in [-1, 1].
@@ -62,9 +62,10 @@ def read_detailed(specimens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
   """Measures between pixels without averaging noise away.
 
   Interpolation alone averages the noise of up to four pixels, so that a distorted scan of a noisy
-  micrograph would be better than a straight one. What passes the targets' low-pass filter is read
-  as `read_between` does; the rest, noise for the most part, is that of the nearest pixel. At whole
-  pixels this is `read`; it is differentiable with respect to places through the filtered part.
+  micrograph would be better than an undistorted one. The part that passes the targets' low-pass
+  filter is read by `read_between`; the rest, mostly noise, is taken from the nearest pixel. At
+  whole pixels this equals `read`; it is differentiable with respect to places through the filtered
+  part.
 
   Args:
     specimens: [B, S, S, 1], intensities in [-1, 1].

@@ -24,7 +24,7 @@ def start_position(scan: config.ScanGeometry) -> float:
 
 
 def first_direction(scan: config.ScanGeometry) -> np.ndarray:
-  """Returns u_0 [2] in px: exactly (1, 1) at the defaults, as float64 rounds to it."""
+  """Returns u_0 [2] in px: exactly (1, 1) at the defaults, since float64 is rounded to float32."""
   return (scan.spacing * np.array([math.cos(FIRST_ANGLE), math.sin(FIRST_ANGLE)])).astype(
     np.float32
   )

@@ -24,10 +24,10 @@ def partial_scan(
     observations: [B, T, n], intensities.
     actions: [B, T, A].
     scan: the geometry.
-    measured: [B] int32, segments that are drawn, the first ones; None for all.
+    measured: [B] int32, number of segments to draw, from the first; None for all.
 
   Returns:
-    [B, S, S, 2]: intensity (0 where not measured; the last one where measured
+    [B, S, S, 2]: intensity (0 where nothing was measured, the last one where a pixel was measured
     repeatedly) and a binary mask of measured pixels.
   """
   count = None if measured is None else measured * scan.probes
@@ -37,19 +37,18 @@ def partial_scan(
 def draw_at(
   observations: tf.Tensor, positions: tf.Tensor, size: int, limit: tf.Tensor | None = None
 ) -> tf.Tensor:
-  """Draws intensities [B, ...] measured at positions [B, N, 2] px as a partial scan [B, size, size,
-  2].
+  """Draws intensities that were measured at given positions as partial scans [B, size, size, 2].
 
   Args:
-    observations: [B, ...], N intensities each.
+    observations: [B, ...], N intensities of each scan.
     positions: [B, N, 2] px.
     size: side of the image, px.
-    limit: [B] int32, how many of them are drawn, the first ones; None for all.
+    limit: [B] int32, number of intensities to draw, from the first; None for all.
   """
   pixels = geometry.pixel_index(positions, size)
   batch, count = pixels.shape[0] or tf.shape(pixels)[0], pixels.shape[1]
-  # The greatest visit number wins: unlike a plain scatter, this is the same whatever the order of
-  # writes.
+  # The last visit of a pixel wins. Unlike a plain scatter, the maximum does not depend on the order
+  # of writes.
   visit = tf.broadcast_to(tf.range(1, count + 1)[None], [batch, count])
   if limit is not None:
     visit = tf.where(visit <= limit[:, None], visit, 0)
@@ -57,7 +56,7 @@ def draw_at(
   last = tf.tensor_scatter_nd_max(
     tf.zeros([batch, size * size], tf.int32), tf.stack([rows, pixels], -1), visit
   )
-  # visit 0: not measured
+  # Visit 0 stands for pixels that were not measured, of intensity 0.
   values = tf.pad(tf.reshape(observations, [batch, count]), [[0, 0], [1, 0]])
   image = tf.gather(values, last, batch_dims=1)
   mask = tf.cast(last > 0, image.dtype)

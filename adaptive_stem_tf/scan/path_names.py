@@ -8,7 +8,7 @@ from adaptive_stem_tf import config
 from adaptive_stem_tf.scan import drawn_paths, paths
 
 MIXED = "mixed"
-FROM_ACTOR = "mixed:"  # WORKDIR of a trained actor whose scans are mixed in
+FROM_ACTOR = "mixed:"  # before the workdir of a trained actor whose scans are mixed in
 _DRAWN = {
   "farthest_points": drawn_paths.FarthestPoints,
   "jittered_grid": drawn_paths.JitteredGrid,
@@ -23,7 +23,7 @@ def make_path(scan: config.ScanGeometry, actor: Any, positions: np.ndarray | Non
 
   Args:
     scan: the geometry.
-    actor: who decides, if adaptive.
+    actor: decides, if the path is adaptive.
     positions: [T * n, 2] px of a fixed path, or [K, T * n, 2] of an actor's scans that are mixed
       in; else None.
 

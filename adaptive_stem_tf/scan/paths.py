@@ -1,4 +1,4 @@
-"""Who decides where the beam goes: an actor, a random walk or nobody. All share one interface."""
+"""Paths of the beam: decided by an actor, by a random walk, or fixed. All share one interface."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _TRIES = 16  # directions drawn to find one that ends inside the image
 class Path(Protocol):
   """A way to scan."""
 
-  learns: bool  # whether decisions are made that an actor can learn
+  learns: bool  # whether an actor makes decisions, which it can learn
 
   @property
   def action_size(self) -> int:
@@ -30,8 +30,13 @@ class Path(Protocol):
     seed: tf.Tensor,
     read: environment.Reader = environment.read,
   ) -> Trajectory:
-    """Scans specimens [B, S, S, 1] with exploration noise [B, T, A] and a random seed [2], measured
-    by `read`.
+    """Scans specimens.
+
+    Args:
+      specimens: [B, S, S, 1].
+      noise: [B, T, A], exploration noise; None for none.
+      seed: [2] int64, of paths that are drawn.
+      read: measures intensities.
     """
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
@@ -77,7 +82,7 @@ class Adaptive(_Segmented):
     self._actor, self._scan = actor, scan
 
   def with_policy(self, wrap: Callable) -> "Adaptive":
-    """Returns the same path with a policy that `wrap` makes of its actor."""
+    """Returns the same path with the policy that `wrap` makes from its actor."""
     return Adaptive(wrap(self._actor), self._scan)
 
   def scan(
@@ -96,8 +101,10 @@ class Adaptive(_Segmented):
 
 
 class _WalkState(NamedTuple):
+  """State of random walks."""
+
   angles: tf.Tensor  # [B, T, K] rad, candidates for each decision
-  time: tf.Tensor  # [B] int32, decisions made
+  time: tf.Tensor  # [B] int32, number of decisions so far
   start: tf.Tensor  # [B, 2] px, of the next segment
 
 
@@ -107,7 +114,8 @@ class RandomWalk(_Segmented):
   learns = False
 
   def __init__(self, scan: config.ScanGeometry):
-    self._scan = dataclasses.replace(scan, steering="direction")  # whatever an actor would steer
+    # Walks choose directions, whichever steering the scan of an actor has.
+    self._scan = dataclasses.replace(scan, steering="direction")
 
   def scan(
     self,
@@ -153,10 +161,14 @@ class Fixed:
   learns, action_size = False, 1
 
   def __init__(self, positions: np.ndarray, scan: config.ScanGeometry):
-    """Takes positions [T * n, 2] px in order of time.
+    """Makes the path.
+
+    Args:
+      positions: [T * n, 2] px in order of time.
+      scan: the geometry.
 
     Raises:
-      ValueError: if their number is not that of the scan.
+      ValueError: if the number of positions is not that of the scan.
     """
     count = scan.segments * scan.probes
     if positions.shape != (count, 2):
@@ -188,7 +200,7 @@ class Fixed:
     )
 
   def positions(self, actions: tf.Tensor) -> tf.Tensor:
-    """Returns the path [B, T * n, 2] px for as many scans as there are in `actions` [B, T, A]."""
+    """Returns the path, repeated for each scan of `actions` [B, T, A]: [B, T * n, 2] px."""
     batch = actions.shape[0] or tf.shape(actions)[0]
     return tf.broadcast_to(self._positions, [batch, *self._positions.shape])
 

@@ -22,9 +22,10 @@ def rollout(
 ) -> Trajectory:
   """Scans a batch of specimens, asking the policy for a decision after each segment.
 
-  With a decision delay of D segments, what the policy decides after segment t starts
-  segment t + 1 + D; segments before that go where the steering leads undecided. Actions
-  are recorded by the segment they start, not by when they were made.
+  With a decision delay of D segments, the policy's decision after segment t steers segment
+  t + 1 + D. The segments before the first decision go where the steering leads without one
+  (`steering.Steering.undecided`). Actions are recorded by the segment that they steer, not by when
+  they were decided.
 
   Args:
     policy: maps a segment's intensities, its start and the recurrent state to the
@@ -34,48 +35,46 @@ def rollout(
     scan: the geometry.
     noise: [B, T, A] in the actions' units, added to them (`steering.Steering.perturb`); None for
       none.
-    read: measures a segment after the other, in order of time.
+    read: measures one segment after another, in order of time.
 
   Returns:
     The scans; nothing is differentiated through them.
   """
   batch = specimens.shape[0] or tf.shape(specimens)[0]
-  steered = steering.make_steering(scan)
-  position, step = (
-    tf.broadcast_to(part, [batch, 2]) for part in (steered.start, steered.first_step)
-  )
-  coming = (tf.zeros([batch, steered.width]),) * scan.decision_delay  # decided, not yet scanned
+  steer = steering.make_steering(scan)
+  position, step = (tf.broadcast_to(part, [batch, 2]) for part in (steer.start, steer.first_step))
+  # Actions that were decided and wait for their segments, D of them.
+  pending = (tf.zeros([batch, steer.width]),) * scan.decision_delay
   columns = [
     tf.TensorArray(tf.float32, scan.segments, element_shape=[specimens.shape[0], width])
-    for width in (scan.probes, steered.width, 2)
+    for width in (scan.probes, steer.width, 2)
   ]
 
-  def scan_segment(time, position, step, coming, state, observations, actions, positions):
+  def scan_segment(time, position, step, pending, state, observations, actions, positions):
     """Reads a segment, asks the policy, and moves on; takes and returns the loop's state."""
     observation = read(specimens, geometry.probe_positions(position, step, scan))
     action, state = policy(observation, position, state)
     if noise is not None:
-      action = steered.perturb(action, noise[:, time])
-    decided = (*coming, action)
-    action, coming = decided[0], decided[1:]
+      action = steer.perturb(action, noise[:, time])
+    queue = (*pending, action)
+    action, pending = queue[0], queue[1:]
     end = position + scan.probes * step
-    following = steered.step(action, end, time + 1)
+    next_step = steer.step(action, end, time + 1)
     if scan.decision_delay:
-      following = tf.where(
-        time < scan.decision_delay, steered.undecided(step, end, time + 1), following
-      )
+      undecided = steer.undecided(step, end, time + 1)
+      next_step = tf.where(time < scan.decision_delay, undecided, next_step)
     return (
       time + 1,
       end,
-      following,
-      coming,
+      next_step,
+      pending,
       state,
       observations.write(time, observation),
       actions.write(time, action),
       positions.write(time, position),
     )
 
-  loop = (tf.constant(0), position, step, coming, state, *columns)
+  loop = (tf.constant(0), position, step, pending, state, *columns)
   *_, observations, actions, positions = tf.while_loop(
     lambda time, *_: time < scan.segments, scan_segment, loop, maximum_iterations=scan.segments
   )

@@ -1,9 +1,9 @@
 """What a decision steers: the direction of the next segment, or where that segment ends.
 
-`Directions` is the published scan (METHOD section 3): an angle, at a fixed spacing of
-probing positions. `Waypoints` moves the corners of a zigzag that covers the specimen by
+`Directions` is the published scan (METHOD section 3): an action is an angle, and the spacing of
+probing positions is fixed. `Waypoints` moves the corners of a zigzag that covers the specimen by
 itself: the spacing follows from a segment's length, offsets do not add up, and no
-segment leaves the image. Probing positions are equally many either way.
+segment leaves the image. Both have the same number of probing positions.
 """
 
 import math
@@ -46,13 +46,18 @@ class Steering(Protocol):
     """
 
   def undecided(self, last: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
-    """Returns u_k [B, 2] px of a segment that nobody decided on, after a segment of step `last` [B,
-    2] px.
+    """Returns u_k [B, 2] px of segment k if no decision has been made for it yet.
+
+    Args:
+      last: [B, 2] px, u_{k-1}.
+      start: [B, 2] px, where segment k starts.
+      segment: k.
     """
 
   def segments(self, actions: tf.Tensor) -> Segments:
-    """Returns the segments of scans from their actions [B, T, A], rounded as a rollout rounds
-    them.
+    """Returns the segments of scans from their actions [B, T, A].
+
+    They are rounded as in a rollout, so that probing positions fall in the same pixels.
     """
 
 
@@ -90,17 +95,14 @@ class Directions:
     first = tf.broadcast_to(self.first_step, [actions.shape[0] or tf.shape(actions)[0], fixed, 2])
     steps = tf.concat([first, geometry.direction(actions[:, fixed - 1 : -1], self._scan)], 1)
     starts = [tf.broadcast_to(self.start, tf.shape(steps[:, 0]))]
-    for k in range(
-      self._scan.segments - 1
-    ):  # one after the other, as a rollout does: probes fall in the same pixels
+    # One after the other, since a cumulative sum would not be rounded as in a rollout.
+    for k in range(self._scan.segments - 1):
       starts.append(starts[-1] + self._scan.probes * steps[:, k])
     return Segments(tf.stack(starts, 1), steps)
 
 
 class Waypoints:
-  """An action moves the next corner of a zigzag, by at most `reach` px along each axis; in [-1,
-  1].
-  """
+  """An action in [-1, 1] moves the next corner of a zigzag, by at most `reach` px along an axis."""
 
   width = 2
 
@@ -119,13 +121,13 @@ class Waypoints:
     return tf.clip_by_value(action + noise, -1.0, 1.0)
 
   def step(self, action: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
-    """Returns u_k [B, 2] px that leads to the moved corner; it stays inside the image."""
+    """Returns u_k [B, 2] px towards the moved corner, which is kept inside the image."""
     corner = tf.gather(tf.constant(self.corners), tf.minimum(segment + 1, len(self.corners) - 1))
     end = tf.clip_by_value(corner + self._scan.reach * action, 0.0, float(self._scan.image_size))
     return (end - start) / self._scan.probes
 
   def undecided(self, last: tf.Tensor, start: tf.Tensor, segment: tf.Tensor | int) -> tf.Tensor:
-    """Returns the step [B, 2] px to the corner where it is."""
+    """Returns the step [B, 2] px towards the corner, which is not moved."""
     return self.step(tf.zeros_like(last), start, segment)
 
   def segments(self, actions: tf.Tensor) -> Segments:
@@ -154,9 +156,9 @@ def segments(actions: tf.Tensor, scan: config.ScanGeometry) -> Segments:
 
 
 def over_edge(actions: tf.Tensor, scan: config.ScanGeometry) -> tf.Tensor:
-  """Returns [B, T-1] whether the segment of each action [B, T, A] ends outside [0, S]^2."""
+  """Returns whether the segment of each action [B, T, A] ends outside [0, S]^2, [B, T-1] bool."""
   ends = segments(actions, scan).ends(scan)
-  if scan.steering == "waypoints":  # they are held inside, up to rounding
+  if scan.steering == "waypoints":  # corners are kept inside, up to rounding
     return tf.zeros_like(ends[:, 1:, 0], tf.bool)
   outside = tf.logical_or(ends < 0.0, ends > float(scan.image_size))
   return tf.reduce_any(outside[:, 1:], -1)

@@ -4,7 +4,7 @@ import numpy as np
 
 from adaptive_stem_tf import config, microscope_config
 
-_JUMP = 1.5  # spacings; longer moves are not scanned along
+_JUMP = 1.5  # spacings; the beam does not measure along longer moves
 
 
 def travel_time(
@@ -12,11 +12,11 @@ def travel_time(
 ) -> float:
   """Returns the time of a scan in us.
 
-  Every probing position takes the dwell time. A beam that moves on by about the scan's
-  spacing sweeps while it measures, and costs more only where it would have to be faster
-  than it can. A longer move is a jump: the beam travels at its greatest speed, then
-  settles. In a scan that is contiguous apart from jumps, these are raster lines'
-  returns, and take the flyback time instead.
+  Every probing position takes the dwell time. A beam that moves on by about the scan's spacing
+  sweeps while it measures; this takes longer than the dwell only if the beam cannot move so fast.
+  A longer move is a jump: the beam travels at its greatest speed, then settles. In a scan that is
+  contiguous apart from its jumps, these are the returns of raster lines, and take the flyback time
+  instead.
 
   Args:
     positions: [N, 2] px, in order of time.
@@ -34,8 +34,6 @@ def travel_time(
 
 
 def is_contiguous(positions: np.ndarray, scan: config.ScanGeometry) -> bool:
-  """Returns whether most moves between probing positions [N, 2] px are about as long as the scan's
-  spacing.
-  """
+  """Returns whether most moves between probing positions [N, 2] px are about one spacing long."""
   moves = np.linalg.norm(np.diff(np.asarray(positions, np.float64), axis=0), axis=1)
   return bool(len(moves) and np.median(moves) <= _JUMP * scan.spacing)

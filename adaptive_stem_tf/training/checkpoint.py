@@ -8,8 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 _PREFIX = "state"
-# A truncated file is an IndexError, for one: TensorFlow turns the reader's statuses into Python's
-# errors.
+# TensorFlow turns its reader's statuses into Python's errors: a truncated file is an IndexError.
 _UNREADABLE = (tf.errors.OpError, ValueError, AssertionError, OSError, LookupError, RuntimeError)
 
 
@@ -58,7 +57,7 @@ class Checkpoints:
       shutil.rmtree(unfinished, ignore_errors=True)
       raise CheckpointError(
         f"the checkpoint of iteration {step} could not be written to {self._directory} "
-        f"({_said(error)}): free some space; earlier checkpoints are whole."
+        f"({_message(error)}): free some space; earlier checkpoints are whole."
       ) from error
     self._prune(step)
     return final
@@ -139,10 +138,10 @@ def not_finite(module: tf.Module) -> list[str]:
   return [variable.name for variable, good in zip(floating, finite) if not good]
 
 
-def _said(error):
-  """Returns what an error says, without TensorFlow's operations and names of temporary files."""
-  said = error.message if isinstance(error, tf.errors.OpError) else str(error)
-  return said.rpartition("; ")[2].partition(" [Op:")[0]
+def _message(error):
+  """Returns an error's message without TensorFlow's operations and names of temporary files."""
+  message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+  return message.rpartition("; ")[2].partition(" [Op:")[0]
 
 
 def _flush(directory):

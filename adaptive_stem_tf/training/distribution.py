@@ -1,12 +1,12 @@
 """Devices that training runs on: one, several of a machine, or those of several machines.
 
-Each has a replica of the learner (`adaptive_stem_tf.replicas`). Machines are workers, which
-TF_CONFIG names as TensorFlow has it, in the same order for all:
+Each device has a replica of the learner (`adaptive_stem_tf.replicas`). Machines are workers, which
+TensorFlow's variable TF_CONFIG lists, in the same order on each machine:
 
   TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 Each runs the same command, with a workdir that all can reach. The first saves checkpoints, from
-which all resume; what else the others write is in a folder of their own.
+which all resume; the others write their other files to folders of their own.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 
-_CPU_REPLICAS = 2  # without a GPU, unless said
-# What TensorFlow raises where another worker is gone.
+_CPU_REPLICAS = 2  # on a machine without a GPU, unless `replicas` says another number
+# TensorFlow's errors when another worker is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 
 
@@ -34,8 +34,8 @@ def set_up_tensorflow(run: config.RunSettings) -> None:
   """Fixes threads, determinism and devices; call it before TensorFlow computes anything.
 
   Raises:
-    ValueError: if there are not as many GPUs as replicas are asked for, or TF_CONFIG does not say
-      which worker this is.
+    ValueError: if there are fewer GPUs than `replicas` asks for, or TF_CONFIG does not say which
+      worker this is.
   """
   threads = run.threads or os.cpu_count() or 1
   tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -43,8 +43,8 @@ def set_up_tensorflow(run: config.RunSettings) -> None:
   if run.deterministic:
     tf.config.experimental.enable_op_determinism()
   if run.distribute == "multi_worker":
-    _index()
-    _workers()
+    _index()  # raises its error before TensorFlow tries to reach the others
+    _workers()  # TensorFlow wants this strategy before it computes anything
   if run.distribute != "mirrored":
     return
   gpus = tf.config.list_physical_devices("GPU")
@@ -70,7 +70,7 @@ def own_workdir(run: config.RunSettings, workdir: str | os.PathLike) -> pathlib.
 
 @functools.cache
 def _replicator(count: int) -> snt.distribute.Replicator:
-  """Returns the strategy of some replicas: one in a process, as its reductions are numbered."""
+  """Returns the strategy of `count` replicas, the same one in a process: it numbers reductions."""
   kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
   devices = [device.name for device in tf.config.list_logical_devices(kind)]
   return snt.distribute.Replicator(devices[: count or len(devices)])
@@ -78,6 +78,7 @@ def _replicator(count: int) -> snt.distribute.Replicator:
 
 @functools.cache
 def _workers() -> "_Workers":
+  """Returns the strategy of all workers, the same one in a process."""
   return _Workers()
 
 
@@ -95,13 +96,16 @@ def _index() -> int:
   except (KeyError, TypeError, ValueError) as error:
     raise ValueError(
       "distribute=multi_worker needs the environment variable TF_CONFIG, "
-      '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}, and '
+      '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}, but '
       f"it is {os.environ.get('TF_CONFIG', 'missing')} ({error!r})."
     ) from error
 
 
 class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
-  """Several machines, with variables as Sonnet's Replicator has them: a copy for each replica."""
+  """A strategy of several machines that keeps variables as Sonnet's Replicator does.
+
+  Each replica has its own copy.
+  """
 
   @contextlib.contextmanager
   def scope(self) -> Iterator[None]:
@@ -111,7 +115,7 @@ class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 def _own_copy(next_creator, **keywords):
-  """Makes variables that replicas assign on their own, and that the first is read of."""
+  """Makes variables that each replica assigns on its own, and that are read from the first."""
   if keywords["synchronization"] == tf.VariableSynchronization.AUTO:
     keywords["synchronization"] = tf.VariableSynchronization.ON_READ
     if keywords["aggregation"] == tf.VariableAggregation.NONE:

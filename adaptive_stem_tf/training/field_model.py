@@ -1,4 +1,4 @@
-"""What a trained scanner of whole fields is used for: a generator completes, an actor decides."""
+"""Trained scanners of whole fields: a generator that completes, and an actor that decides."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ from adaptive_stem_tf.training import workdir as workdir_lib
 
 
 class FieldModel(Protocol):
-  """What scans and completes whole fields, of any size."""
+  """A model that scans and completes whole fields of any size."""
 
   rounds: int  # R, rounds after the survey
   survey: float  # share of the budget that the survey takes
@@ -102,13 +102,13 @@ def read_experiment(place: str | os.PathLike) -> field_config.FieldExperiment:
     return field_config.FieldExperiment.from_json(text)
   except (OSError, ValueError, TypeError, KeyError) as error:
     raise ValueError(
-      f"{folder} is no exported model of whole fields ({error}): name one that launch.export wrote "
-      "of a run of launch.train_fields, or the run."
+      f"{folder} is not an exported model of whole fields ({error}): name one that launch.export "
+      "wrote from a run of launch.train_fields, or the run."
     ) from None
 
 
 def load(place: str | os.PathLike) -> Restored:
-  """Returns what a run trained, or the networks of an exported model NAME/VERSION.
+  """Returns the networks of a run, or of an exported model NAME/VERSION.
 
   Raises:
     ValueError: if the folder holds neither.

@@ -1,6 +1,4 @@
-"""Finds the probing positions of fixed paths: spirals, files, and paths taken from trained
-actors.
-"""
+"""Probing positions of fixed paths: spirals, files, and paths taken from trained actors."""
 
 import os
 import pathlib
@@ -27,8 +25,8 @@ def resolve(
 ) -> np.ndarray | None:
   """Returns the probing positions of a run's fixed path, and keeps them in its workdir.
 
-  What the workdir holds wins, so that a run is resumed and evaluated on the path that
-  it was trained on, whatever became of the file or run it was taken from.
+  Positions that the workdir already holds take precedence: a run is resumed and evaluated on the
+  path that it was trained on, whatever became of the file or run that the path was taken from.
 
   Args:
     scan: names the path and its geometry.
@@ -62,25 +60,25 @@ def positions_of(scan: config.ScanGeometry) -> np.ndarray | None:
 
 
 def _make(scan, images):
-  for prefix in (FROM_RUN, path_names.FROM_ACTOR):
-    if scan.path.startswith(prefix):
-      workdir = scan.path[len(prefix) :]
-      if prefix == FROM_RUN:  # the path closest to the others
-        taken = _taken_by(scan, workdir, images[:_CANDIDATES])
-        return taken[medoid(taken)]
-      return _taken_by(scan, workdir, _turned(images, _POOL))
+  """Returns the positions of a fixed path, as `resolve` does, without regard to the workdir."""
+  if scan.path.startswith(FROM_RUN):
+    paths = _actor_paths(scan, scan.path[len(FROM_RUN) :], images[:_CANDIDATES])
+    return paths[medoid(paths)]
+  if scan.path.startswith(path_names.FROM_ACTOR):
+    workdir = scan.path[len(path_names.FROM_ACTOR) :]
+    return _actor_paths(scan, workdir, _transformed(images, _POOL))
   return positions_of(scan)
 
 
-def _turned(images: np.ndarray, most: int) -> np.ndarray:
-  """Returns specimens under each dihedral transform, at most so many, evenly spread."""
+def _transformed(images: np.ndarray, limit: int) -> np.ndarray:
+  """Returns specimens under each dihedral transform: all, or `limit` of them, evenly spread."""
   count = len(images) * specimens.TRANSFORMS
-  chosen = np.linspace(0, count - 1, min(count, most)).round().astype(int)
+  chosen = np.linspace(0, count - 1, min(count, limit)).round().astype(int)
   index, which = chosen // specimens.TRANSFORMS, chosen % specimens.TRANSFORMS
   return specimens.transform(tf.constant(images[index]), tf.constant(which, tf.int32)).numpy()
 
 
-def _taken_by(scan, workdir, images):
+def _actor_paths(scan, workdir, images):
   """Returns the path [T * n, 2] px that a trained actor takes on each of images [K, S, S, 1]."""
   trained = workdir_lib.read_experiment(workdir)
   if geometry_of(trained.scan) != geometry_of(scan):
@@ -100,7 +98,7 @@ def _taken_by(scan, workdir, images):
   def positions(batch, first):
     """Returns the probing positions [B, T * n, 2] px of a batch of scans."""
     measured = specimens.as_measured(batch, trained.data)
-    # Random scans are of each batch's own.
+    # Random scans differ from batch to batch.
     trajectory = path.scan(measured, None, tf.stack([first, tf.constant(1, tf.int64)]))
     return path.positions(trajectory.actions)
 
@@ -120,7 +118,7 @@ def geometry_of(scan: config.ScanGeometry) -> tuple[float, ...]:
 def medoid(paths: np.ndarray) -> int:
   """Returns the number of the path [N, P, 2] whose mean squared distance to the others is least."""
   flat = paths.reshape(len(paths), -1).astype(np.float64)
-  # the one nearest the mean is that one
+  # This is the path that is nearest to the mean path.
   return int(np.argmin(np.sum(np.square(flat - flat.mean(0)), 1)))
 
 

@@ -13,7 +13,7 @@ class Job(NamedTuple):
   workdir: pathlib.Path
   experiment: config.Experiment
   settings: config.RunSettings
-  needs: pathlib.Path | None  # workdir of a run that must have finished before
+  needs: pathlib.Path | None  # workdir of a run that must finish first
 
 
 def write_flagfile(job: Job) -> pathlib.Path:

@@ -22,7 +22,7 @@ class MetricsWriter:
   as if the run had never stopped.
 
   Attributes:
-    columns: what `metrics.csv` holds, by column: reading the file of a long run takes a second.
+    columns: contents of `metrics.csv` by column; reading the file of a long run takes a second.
     behind: whether rows wait for room on the disk.
   """
 
@@ -91,6 +91,7 @@ class MetricsWriter:
       logging.warning("TensorBoard misses iteration %d: %s", iteration, error)
 
   def _append(self, row):
+    """Adds a row to the columns and to the bytes that wait, after the header if it is the first."""
     lines = io.StringIO()
     writer = csv.writer(lines)
     if not self.columns:
@@ -102,7 +103,7 @@ class MetricsWriter:
     self._waiting += lines.getvalue().encode()
 
   def _put(self):
-    """Writes what waits; a disk that fills up takes a part."""
+    """Writes the bytes that wait; a disk that fills up takes only a part at a time."""
     while self._waiting:
       self._waiting = self._waiting[self._file.write(self._waiting) :]
 

@@ -40,17 +40,17 @@ class Learner(Protocol):
 
   @property
   def num_specimens(self) -> int:
-    """How many specimens draws are made from."""
+    """Number of specimens that draws choose from."""
 
   @property
   def streamed(self) -> Streamed | None:
-    """What draws bring along; None if it holds all specimens."""
+    """The data that come with draws; None if the learner holds all specimens."""
 
   def step(self, draw: Draw) -> Any:
     """Trains for one iteration; returns a NamedTuple of scalars, the same each time."""
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Describes in a few words how training goes, from the means of some iterations' scalars."""
+    """Summarises training in a few words, from the means of some iterations' scalars."""
 
   def settle(self) -> None:
     """Makes networks ready for use, before the checkpoints of a milestone and of the end."""
@@ -69,13 +69,13 @@ class Run:
     """Restores the newest checkpoint, if any.
 
     Args:
-      learner: what is trained (`Learner`), a tf.Module.
-      settings: how.
-      workdir: that holds the learner's configuration (`workdir.open_workdir`).
+      learner: the `Learner` to train, a tf.Module.
+      settings: when to log, save and draw, and which checkpoints to keep.
+      workdir: holds the learner's configuration (`workdir.open_workdir`).
       shared: the workdir of the worker that saves; None, or the same folder, if this one does.
 
     Raises:
-      checkpoint.CheckpointError: if it holds only damaged checkpoints.
+      checkpoint.CheckpointError: if the workdir holds only damaged checkpoints.
     """
     self.workdir, self.learner, self._settings = workdir, learner, settings
     self._saves = shared in (None, workdir)
@@ -103,8 +103,8 @@ class Run:
     """Trains to the end, or until SIGTERM or Ctrl-C, and saves.
 
     Args:
-      picture: called with this run and the iteration whenever pictures are due; training goes on
-        if it fails.
+      picture: called with this run and the iteration whenever pictures are due; if it fails,
+        training goes on.
 
     Returns:
       Whether training reached its last iteration.
@@ -144,7 +144,7 @@ class Run:
 
   @property
   def columns(self) -> Mapping[str, Sequence[float]]:
-    """What metrics.csv holds so far, by column."""
+    """Contents of metrics.csv so far, by column."""
     return self._writer.columns
 
   def show(self, iteration: int, name: str, image) -> None:
@@ -164,34 +164,40 @@ class Run:
       yield iteration, metrics
 
   def _rows(self, steps) -> Iterator[tuple[int, dict[str, float]]]:
-    """Logs the mean metrics of every few iterations; yields what it logs."""
-    kept: list[tuple[int, Any]] = []
+    """Logs the mean metrics of every few iterations, and yields each row with its iteration."""
+    unlogged: list[tuple[int, Any]] = []
     for iteration, metrics in steps:
-      kept.append((iteration, metrics))
+      unlogged.append((iteration, metrics))
       if (
         any(self._due(iteration, every) for every in self._row_periods())
         or iteration == self._settings.milestone
       ):
-        yield iteration, self._log(kept)
-        kept = []
+        yield iteration, self._log(unlogged)
+        unlogged = []
 
   def _row_periods(self):
+    """Returns the intervals, in iterations, at which anything is due, and so a row."""
     s = self._settings
     return [s.log_every, s.checkpoint_every, self._iterations] + (
       [s.picture_every] if s.picture_every else []
     )
 
-  def _log(self, kept) -> dict[str, float]:
-    names = kept[0][1]._fields
-    columns = tf.stack([tf.stack(metrics) for _, metrics in kept]).numpy()
-    for (iteration, _), values in zip(kept, columns):
+  def _log(self, unlogged) -> dict[str, float]:
+    """Writes the means of (iteration, metrics) pairs as a row, if all are finite; returns it."""
+    names = unlogged[0][1]._fields
+    # One array [iterations, metrics]: reading each scalar from its device would wait for it.
+    columns = tf.stack([tf.stack(metrics) for _, metrics in unlogged]).numpy()
+    for (iteration, _), values in zip(unlogged, columns):
       self._stop_at([n for n, value in zip(names, values) if not np.isfinite(value)], iteration)
     row = dict(zip(names, columns.mean(0).tolist()))
-    self._writer.write(kept[-1][0], row)
+    self._writer.write(unlogged[-1][0], row)
     return row
 
   def _save(self, iteration, last):
-    """Saves if it is due; the last checkpoint must be written, without another training goes on."""
+    """Saves a checkpoint if one is due.
+
+    A failure to write the last one is an error; after any other, training goes on.
+    """
     due = self._due(iteration, self._settings.checkpoint_every)
     if iteration in (self._iterations, self._settings.milestone):
       self.learner.settle()
@@ -202,7 +208,7 @@ class Run:
     if not self._saves:
       return
     try:
-      if self._writer.behind:  # whoever resumes there would miss its rows
+      if self._writer.behind:  # a run resumed from this checkpoint would miss rows
         raise checkpoint.CheckpointError(
           f"the checkpoint of iteration {iteration} was not written: {workdir_lib.METRICS} in "
           f"{self.workdir} waits for room. Free some space."
@@ -222,21 +228,21 @@ class Run:
       picture(self, iteration)
     except writing.WriteError as error:
       logging.warning("Training goes on without the pictures of iteration %d: %s", iteration, error)
-    except Exception:  # whatever a picture lacks, say a font, training does not need
+    except Exception:  # training does not need what a picture may lack, say a font
       logging.exception("The pictures of iteration %d failed; training goes on.", iteration)
 
   def _stop_at(self, names, iteration):
-    """Ends training at an iteration if there are names of what is not finite."""
+    """Ends training at an iteration if there are any names of values that are not finite."""
     if not names:
       return
-    saved = (
+    last_saved = (
       "none was saved yet"
       if self._saved_at is None
       else f"the last is of iteration {self._saved_at}"
     )
     raise NotFiniteError(
       f"{', '.join(names)} of iteration {iteration} is not finite: lower the learning "
-      f"rate, or clip gradients (--clip). Checkpoints are good ({saved}).",
+      f"rate, or clip gradients (--clip). Checkpoints are good ({last_saved}).",
       iteration,
     )
 
@@ -249,7 +255,8 @@ def train(running: Run, picture: Callable[[Run, int], None] | None = None) -> bo
   """Trains a run to its end, or until it is told to stop; `picture` as in `Run.train`.
 
   A learning rate sweep is meant to go too far: it ends normally where its losses are no
-  longer finite. Where any run met its first such loss stays in its workdir, until it is resumed.
+  longer finite. The workdir of any run keeps the iteration of the first such loss, until the run
+  is resumed.
 
   Returns:
     Whether training reached its end.

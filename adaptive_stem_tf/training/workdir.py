@@ -24,7 +24,7 @@ METRICS = "metrics.csv"
 _PATH = "path.npy"
 _INPUTS = "inputs.json"
 _DIVERGED = "diverged.json"
-_SAME = ("shape", "type", "sha256")  # of what an input is known by
+_SAME = ("shape", "type", "sha256")  # parts of a digest that must not change
 _Kind = TypeVar("_Kind", bound=Composite)
 
 
@@ -33,12 +33,12 @@ class WorkdirError(ValueError):
 
 
 class InFiles(NamedTuple):
-  """An array that files hold, as it need not fit into memory."""
+  """An array that is kept in files, since it may not fit into memory."""
 
   shape: tuple[int, ...]
   dtype: np.dtype
   parts: Callable[[], Iterable[np.ndarray]]  # its values, one after another
-  stamp: str  # another one when the files change
+  stamp: str  # differs once the files change
 
 
 def open_workdir(workdir: pathlib.Path, experiment: Composite) -> None:
@@ -88,8 +88,9 @@ def read_config(workdir: str | os.PathLike, kind: type[_Kind]) -> _Kind:
 
 
 def read_settings(place: str | os.PathLike) -> dict[str, Any]:
-  """Returns the configuration that a run, or an exported model, was trained with, as it is written,
-  to tell which kind it is; empty where there is none that can be read.
+  """Returns the configuration of a run or an exported model as JSON holds it.
+
+  It tells which kind of run this is. It is empty if there is none that can be read.
   """
   folder = pathlib.Path(place)
   if integrity.is_exported(folder):
@@ -97,20 +98,20 @@ def read_settings(place: str | os.PathLike) -> dict[str, Any]:
   try:
     settings = json.loads((folder / CONFIG).read_text())
   except (OSError, ValueError):
-    return {}  # whoever reads it as the kind that is wanted says what is wrong
+    return {}  # reading it as the kind that is expected raises the error
   return settings if isinstance(settings, dict) else {}
 
 
 def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray | InFiles) -> None:
   """Keeps a digest of what a run learns from, or checks that it is what the run began with.
 
-  A replay names specimens by their rows, so that a run which is resumed on others would learn from
-  scans of one and targets of another.
+  A replay names specimens by their rows: a run resumed on other specimens would learn from scans of
+  one and targets of another.
 
   Args:
     workdir: of the run.
-    **inputs: arrays by what they are called, say `specimens`. Those in files are read when the run
-      begins, and when they have another stamp.
+    **inputs: arrays by their names, say `specimens`. Arrays in files are read when the run begins,
+      and when their stamps have changed.
 
   Raises:
     WorkdirError: if one differs, saying which and how.
@@ -118,13 +119,13 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray | InFiles) -> N
   file = pathlib.Path(workdir) / _INPUTS
   kept = json.loads(file.read_text()) if file.is_file() else {}
   if not kept and any((file.parent / CHECKPOINTS).glob("step_*")):
-    logging.warning("%s says not what it was trained on: it must be what is given now.", workdir)
-  given = {name: _digest(array, kept.get(name)) for name, array in inputs.items()}
+    logging.warning("%s does not say what it was trained on: give the same specimens now.", workdir)
+  digests = {name: _digest(array, kept.get(name)) for name, array in inputs.items()}
   differing = [
     f"{name} of shape {kept[name]['shape']} there and {now['shape']} here"
     if kept[name]["shape"] != now["shape"]
     else f"{name} of the same shape {now['shape']} but other contents"
-    for name, now in given.items()
+    for name, now in digests.items()
     if name in kept and any(kept[name][part] != now[part] for part in _SAME)
   ]
   if differing:
@@ -132,11 +133,11 @@ def keep_inputs(workdir: str | os.PathLike, **inputs: np.ndarray | InFiles) -> N
       f"{workdir} was trained on something else: {'; '.join(differing)}. Give it what it began "
       "with, or choose another workdir."
     )
-  writing.text(file, json.dumps({**kept, **given}, indent=1))
+  writing.text(file, json.dumps({**kept, **digests}, indent=1))
 
 
 def _digest(array: np.ndarray | InFiles, kept: dict[str, Any] | None) -> dict[str, Any]:
-  """Returns what is kept of an array, of which that may have been kept before."""
+  """Returns the digest of an array; `kept` is the one that a workdir holds, if any."""
   about = {"shape": list(array.shape), "type": str(array.dtype)}
   if isinstance(array, np.ndarray):
     return {**about, "sha256": hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()}
@@ -181,7 +182,7 @@ def read_path(scan: config.ScanGeometry, workdir: str | os.PathLike) -> np.ndarr
 
 
 def record_divergence(workdir: str | os.PathLike, iteration: int, error: str) -> None:
-  """Keeps the iteration at which a loss was no longer finite, and what was said of it."""
+  """Keeps the iteration at which a loss was no longer finite, and the error's message."""
   file = pathlib.Path(workdir) / _DIVERGED
   writing.text(file, json.dumps({"iteration": iteration, "error": error}, indent=1))
 

@@ -56,7 +56,7 @@ def test_mse_is_by_example(rng):
 
 def test_unknown_losses_are_named(rng):
   with pytest.raises(
-    ValueError, match="kind='mae' is no completion loss: choose mse, max_region or quartic"
+    ValueError, match="kind='mae' is not a completion loss: choose mse, max_region or quartic"
   ):
     losses.completion_loss(*pair(rng), "mae")
 

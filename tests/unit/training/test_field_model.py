@@ -81,7 +81,7 @@ def test_a_damaged_export_is_refused(exports, tmp_path):
 
 
 def test_an_exported_model_of_paths_is_no_model_of_fields(exports):
-  with pytest.raises(ValueError, match="no exported model of whole fields"):
+  with pytest.raises(ValueError, match="is not an exported model of whole fields"):
     field_model.read_experiment(exports("lstm"))
 
 

@@ -110,7 +110,7 @@ def test_all_specimens_turned_in_all_ways_give_the_scans_that_are_mixed_in(tmp_p
 
 def test_large_sets_are_thinned_evenly():
   images = tiny.images(10)
-  thinned = fixed_path._turned(images, 20)
+  thinned = fixed_path._transformed(images, 20)
   assert thinned.shape == (20, 16, 16, 1)
   expected = specimens.transform(tf.constant(images[-1:]), tf.constant([7])).numpy()
   np.testing.assert_array_equal(thinned[[0]], images[:1])

@@ -37,7 +37,7 @@ def test_other_inputs_are_refused_saying_how_they_differ(tmp_path, other, said):
 def test_a_run_begun_without_a_record_goes_on_with_a_warning(tmp_path, caplog):
   (tmp_path / "checkpoints" / "step_000000004").mkdir(parents=True)
   workdir_lib.keep_inputs(tmp_path, specimens=SPECIMENS)
-  assert "says not what it was trained on" in caplog.text
+  assert "does not say what it was trained on" in caplog.text
   with pytest.raises(workdir_lib.WorkdirError):
     workdir_lib.keep_inputs(tmp_path, specimens=SPECIMENS + 1)
 
