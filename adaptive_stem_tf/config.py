@@ -43,7 +43,7 @@ class Data(Section):
     2.5, "standard deviation of the 5x5 Gaussian that filters targets, px; 0 for none", minimum=0.0
   )
   filter_observations: bool = field(
-    False, "low-pass filter what is scanned as well (as the published code does)"
+    False, "low-pass filter scanned specimens as well as targets (as the published code does)"
   )
   normalise: str = field(
     "image",
@@ -65,10 +65,10 @@ class ScanGeometry(Section):
   )
   path: str = field(
     "adaptive",
-    "who chooses where the beam goes: adaptive (the actor), spiral, spiral_polygon (a chord a "
-    "segment), wide_spiral, zigzag (a line from side to side per segment), raster (lines), grid, "
-    "jittered_grid, farthest_points, random_points, random_walk, mixed (another of these for "
-    "every specimen), mixed:WORKDIR (scans of a trained actor too), run:WORKDIR (a path taken "
+    "where the beam goes: adaptive (the actor decides), spiral, spiral_polygon (one chord per "
+    "segment), wide_spiral, zigzag (one line from side to side per segment), raster (lines), grid, "
+    "jittered_grid, farthest_points, random_points, random_walk, mixed (one of these, drawn for "
+    "every specimen), mixed:WORKDIR (scans of a trained actor, too), run:WORKDIR (a path taken "
     "from a trained actor), or a .npy FILE of segment angles in rad or positions in px",
   )
   pitch: float = field(12.8, "distance of neighbouring turns of a spiral path, px", above=0.0)
@@ -76,7 +76,7 @@ class ScanGeometry(Section):
     "direction",
     "what a decision sets: the direction of the next segment, probed every "
     "--spacing px; or where it ends, as an offset from the next corner of a zigzag over "
-    "all of the image, probed evenly (--spacing does not count then)",
+    "all of the image, probed evenly (--spacing is then ignored)",
     choices=("direction", "waypoints"),
   )
   reach: float = field(
@@ -166,8 +166,9 @@ class Generator(Section):
   )
   batch_norm_batches: int = field(
     0,
-    "batches of new scans that batch statistics are measured anew on at the end of training, with "
-    "weights kept (Wu & Johnson 2021): moving ones lag behind weights that move fast; 0 keeps them",
+    "batches of new scans from which batch statistics are recomputed at the end of training, with "
+    "weights unchanged (Wu & Johnson 2021): moving statistics lag behind weights that move fast; 0 "
+    "keeps the moving ones",
     minimum=0,
   )
   precision: str = field(
@@ -228,7 +229,7 @@ class Experiment(Composite):
       )
     if self.scan.truncate and self.optimisation.batch_size < 2:
       raise ValueError(
-        "truncate=True and batch_size=1 disagree: half of a batch is truncated; take two scans or "
+        "truncate=True and batch_size=1 disagree: half of a batch is truncated; use two scans or "
         "more."
       )
     if self.scan.truncate and self.replay.prioritised:
@@ -240,7 +241,7 @@ class Experiment(Composite):
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings(Section):
-  """How a training is carried out: may change when it is resumed."""
+  """How training is carried out; these settings may change when it is resumed."""
 
   jit: str = field(
     "auto",

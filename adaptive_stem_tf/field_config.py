@@ -46,16 +46,16 @@ class FieldScanConfig(Section):
   survey: float = field(0.25, "share of the budget that the survey takes", above=0.0, below=1.0)
   pairs: float = field(
     0.02,
-    "share of the budget that the survey spends beside its own positions: neighbours tell noise "
-    "from structure",
+    "share of the budget that the survey spends on neighbours of its own positions, which tell "
+    "noise from structure",
     minimum=0.0,
     below=0.5,
   )
-  crop: int = field(256, "side of the crops of fields that are trained on, px", minimum=64)
+  crop: int = field(256, "side of the crops of fields that networks train on, px", minimum=64)
   generator_crop: int = field(
     128,
-    "side of the crops while the generator learns alone, px: smaller ones are more, of more "
-    "fields, in the same time",
+    "side of the crops while the generator learns alone, px: in the same time, smaller crops are "
+    "more, and of more fields",
     minimum=32,
   )
   coverage_low: float = field(
@@ -138,8 +138,8 @@ class FieldOptimisation(Section):
   batch_size: int = field(4, "fields scanned per iteration", minimum=1)
   generator_rate: float = field(
     2e-3,
-    "initial learning rate of the generator; 0 keeps that of --start_from, so that decisions alone "
-    "are learnt",
+    "initial learning rate of the generator; 0 keeps the generator of --start_from, so that only "
+    "decisions are learnt",
     minimum=0.0,
   )
   actor_rate: float = field(5e-4, "initial learning rate of the actor", minimum=0.0)
@@ -152,7 +152,7 @@ class FieldOptimisation(Section):
   )
   actor_from: float = field(
     0.55,
-    "share of training after which the actor learns: the critic first",
+    "share of training after which the actor learns, so that the critic learns first",
     minimum=0.0,
     maximum=1.0,
   )
@@ -193,8 +193,8 @@ class FieldExperiment(Composite):
     if not self.optimisation.generator_rate:
       if not self.networks.start_from:
         raise ValueError(
-          "generator_rate=0 keeps a generator that has learnt nothing: say by --start_from=MODEL "
-          "which generator to keep."
+          "generator_rate=0 keeps a generator that has learnt nothing: name the model whose "
+          "generator to keep by --start_from=MODEL."
         )
       if self.optimisation.generator_first:
         raise ValueError(

@@ -17,7 +17,7 @@ _AHEAD = 8  # batches that are drawn while steps are taken
 
 
 class Splits(NamedTuple):
-  """Normalised specimens, float32 [N, S, S, 1] in [-1, 1], and what had to be mended in them."""
+  """Normalised specimens, float32 [N, S, S, 1] in [-1, 1], and the repairs that they needed."""
 
   train: np.ndarray
   validation: np.ndarray
@@ -26,9 +26,7 @@ class Splits(NamedTuple):
 
 
 def read_images(file: str | os.PathLike) -> np.ndarray:
-  """Reads a NumPy file of specimens: a new float32 array [N, S, S, 1], as stored; see
-  `open_images`.
-  """
+  """Reads a NumPy file of specimens into a new float32 array [N, S, S, 1] (see `open_images`)."""
   return np.array(open_images(file), np.float32)
 
 
@@ -39,7 +37,7 @@ def open_images(file: str | os.PathLike) -> np.ndarray:
     file: of an array [N, S, S, 1] or [N, S, S] of real numbers.
 
   Returns:
-    [N, S, S, 1], which is read as it is indexed, as stored: not normalised.
+    [N, S, S, 1] as stored, not normalised; the file is read when it is indexed.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -109,29 +107,29 @@ def prepare(
     sources: [N], the file each of `train` was cut from; None if unknown.
 
   Raises:
-    ValueError: if the size is another, or a split is empty.
+    ValueError: if specimens have another size, or a split is empty.
   """
   for name, images in (("training", train), ("test", test)):
     check(name, images.shape, image_size)
-  repairs = [specimens.normalise(images) for images in (train, test)]
-  mended = specimens.Repairs(*map(sum, zip(*repairs)))
+  each = [specimens.normalise(images) for images in (train, test)]
+  repairs = specimens.Repairs(*map(sum, zip(*each)))
   if not validation_fraction:
-    return Splits(train, train[:0], test, mended)  # no copy of a large set
+    return Splits(train, train[:0], test, repairs)  # no copy of a large set
   aside = set_aside(len(train), validation_fraction, sources)
   if aside.all():
     raise ValueError(
       f"validation_fraction={validation_fraction} leaves none of {len(train)} specimens to train "
       "on."
     )
-  return Splits(train[~aside], train[aside], test, mended)
+  return Splits(train[~aside], train[aside], test, repairs)
 
 
 def set_aside(count: int, fraction: float, sources: Sequence[str] | None = None) -> np.ndarray:
-  """Returns [count] whether each training specimen is for validation (METHOD section 2).
+  """Returns whether each training specimen is for validation, [count] bool (METHOD section 2).
 
-  Whole files, so that crops of one micrograph are all on one side: from the one whose
-  last crop comes last on, each file that still fits into the share. Where sources are
-  unknown, the last part.
+  Whole files are set aside, so that all crops of one micrograph are on one side: starting with the
+  file of the last crop and going backwards, each file that still fits into the share. If sources
+  are unknown, the last specimens are set aside.
 
   Args:
     count: of training specimens.
@@ -141,15 +139,15 @@ def set_aside(count: int, fraction: float, sources: Sequence[str] | None = None)
   Raises:
     ValueError: if no file fits.
   """
-  wanted, aside = round(fraction * count), np.zeros(count, bool)
+  most, aside = round(fraction * count), np.zeros(count, bool)
   if sources is None:
-    aside[count - wanted :] = True
+    aside[count - most :] = True
     return aside
   files = np.asarray([str(source) for source in sources])
   for file in dict.fromkeys(files[::-1]):
-    if np.count_nonzero(aside) + np.count_nonzero(files == file) <= wanted:
+    if np.count_nonzero(aside) + np.count_nonzero(files == file) <= most:
       aside |= files == file
-  if wanted and not aside.any():
+  if most and not aside.any():
     raise ValueError(
       f"validation_fraction={fraction} of {count} specimens holds no whole source file: raise it."
     )
@@ -165,7 +163,7 @@ def split_file_order(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def draws(
   count: int, batch: int, seed: int, augment: bool, start: int = 0, streamed: Streamed | None = None
 ) -> Iterator[Draw]:
-  """Yields batches of (specimen, transform), shuffled anew each epoch, for ever.
+  """Yields batches of (specimen, transform) without end, in another order each epoch.
 
   A draw is a pure function of the seed and its number, so the position of the
   pipeline is the iteration: nothing else needs to be checkpointed.
@@ -174,9 +172,9 @@ def draws(
     count: number of training specimens.
     batch: B.
     seed: of the order and the transforms.
-    augment: draw one of the 8 dihedral transforms uniformly, else none.
+    augment: whether to draw one of the 8 dihedral transforms, uniformly; else there is none.
     start: iteration to start at.
-    streamed: reads what draws bring along, while a step is taken; None for draws of numbers only.
+    streamed: reads the data that come with draws, while steps are taken; None for numbers only.
   """
 
   def draw(number):
@@ -199,8 +197,10 @@ def draws(
 
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Returns a data set that TensorFlow does not tune: there is nothing to tune, and whoever lets go
-  of an iterator would wait for the tuning thread, which sleeps ten seconds at a time.
+  """Returns a data set that TensorFlow does not tune.
+
+  There is nothing to tune, and deleting an iterator would wait for the tuning thread, which sleeps
+  ten seconds at a time.
   """
   options = tf.data.Options()
   options.autotune.enabled = False
@@ -208,11 +208,11 @@ def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _with_images(numbers: tf.data.Dataset, streamed: Streamed, start: int) -> tf.data.Dataset:
-  """Adds what is read for draws, of the iteration `start` and those after it."""
+  """Adds to draws, from the iteration `start` on, the data that come with them."""
   index, transform, _ = numbers.element_spec
 
   def read():
-    """Yields the draws with what is read for them."""
+    """Yields the draws with their data."""
     for iteration, draw in enumerate(numbers.as_numpy_iterator(), start):
       yield draw.index, draw.transform, streamed.read(iteration, draw)
 
@@ -221,19 +221,19 @@ def _with_images(numbers: tf.data.Dataset, streamed: Streamed, start: int) -> tf
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Yields every image once, in order, in batches of a fixed shape, and how many of a batch are
-  new.
+  """Yields every image once, in order, in batches of a fixed shape.
 
-  The last batch is filled up by repeating its last image: shapes stay static.
+  The last image fills up the last batch, so that shapes are static.
 
   Args:
     images: [N, S, S, 1].
     batch: B.
+
+  Yields:
+    A batch [B, S, S, 1], and how many of its images are not repetitions.
   """
   for start in range(0, len(images), batch):
-    chosen = images[start : start + batch]
-    missing = batch - len(chosen)
-    yield (
-      np.concatenate([chosen, np.repeat(chosen[-1:], missing, 0)]) if missing else chosen,
-      len(chosen),
-    )
+    part = images[start : start + batch]
+    missing = batch - len(part)
+    full = np.concatenate([part, np.repeat(part[-1:], missing, 0)]) if missing else part
+    yield full, len(part)

@@ -15,14 +15,14 @@ FIELDS, CROPS = MODELS = ("adaptive_fields", "adaptive_stem")
 def root() -> pathlib.Path:
   """Returns the folder that holds `launch`, `datasets` and `savedmodels`.
 
-  A wheel has it in the library, where these names shadow nobody's; in a checkout it is the folder
-  above the library.
+  A wheel has it in the library, where these names shadow no other package; in a checkout it is the
+  folder above the library.
   """
   return _LIBRARY.parent if is_checkout() else _LIBRARY / _SHIPPED
 
 
 def software() -> str:
-  """Returns name and version, for files that are written."""
+  """Returns the software's name and version, which files record."""
   return f"adaptive-stem-tf {adaptive_stem_tf.__version__}"
 
 

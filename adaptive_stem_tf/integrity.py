@@ -1,7 +1,7 @@
-"""Whether the files of an exported model are what was exported; needs no TensorFlow.
+"""Checks that the files of an exported model are those that were exported; needs no TensorFlow.
 
 A flipped bit in weights changes results without an error: 196 of 400 damaged LiteRT models ran.
-So whoever loads a model compares its files with the digests in its manifest first.
+So the files of a model are compared with the digests in its manifest before it is loaded.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def is_exported(folder: str | os.PathLike) -> bool:
 
 
 def iteration(saved_model: pathlib.Path) -> int | None:
-  """Returns the iteration of training that a model was exported at, None if it does not say."""
+  """Returns the iteration of training that a model was exported at; None if it is not recorded."""
   try:
     return json.loads((saved_model / FOLDER / MANIFEST).read_text())["iteration"]
   except (OSError, ValueError, KeyError, TypeError):
@@ -41,9 +41,9 @@ def check(saved_model: pathlib.Path) -> None:
   Raises:
     DamagedModelError: saying which file, and what to do.
   """
-  found = damage(saved_model)
-  if found:
-    raise DamagedModelError(found)
+  problem = damage(saved_model)
+  if problem:
+    raise DamagedModelError(problem)
 
 
 def damage(saved_model: pathlib.Path) -> str | None:
@@ -59,8 +59,8 @@ def damage(saved_model: pathlib.Path) -> str | None:
   if not manifest.is_file():
     return None
   try:
-    wanted = json.loads(manifest.read_text())
-    files, configuration = dict(wanted["files_sha256"]), str(wanted["config_sha256"])
+    digests = json.loads(manifest.read_text())
+    files, configuration = dict(digests["files_sha256"]), str(digests["config_sha256"])
   except (ValueError, KeyError, TypeError):
     return f"{manifest} is damaged: {_AGAIN}"
   for name, digest in files.items():

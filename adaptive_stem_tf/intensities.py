@@ -5,8 +5,8 @@ whole image, so it maps a known range (a black and a white calibration), or the 
 measured: that of the first segment whose intensities differ. Live scans follow the rule in NumPy;
 training and comparisons follow it inside the graph, on the same `IntensityRange`. Recorded scans
 stay as they were measured, and completions are mapped back before they are compared with specimens.
-What lies outside the range is shown to a model as it is, though none of its training crops had such
-intensities: clipping it costs more (docs/LIVE.md).
+Intensities outside the range are not clipped, though no training crop of a model had any: clipping
+costs more (docs/LIVE.md).
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ _GRAPH = _Operations(tf.where, tf.minimum, tf.maximum, tf.reduce_min, tf.reduce_
 class IntensityRange(NamedTuple):
   """The intensities that become -1 and 1, of each of B scans: NumPy arrays or tensors.
 
-  While nothing has been measured, low is +inf and high -inf. As long as all that was measured is
+  Before anything is measured, low is +inf and high -inf. As long as all measured intensities are
   equal, low and high are equal too, and everything is mapped to 0.
   """
 
@@ -53,7 +53,7 @@ class IntensityRange(NamedTuple):
   high: Array  # [B]
 
   def update(self, observations: Array) -> "IntensityRange":
-    """Returns the ranges after a segment: those that are empty grow, the others stay.
+    """Returns the ranges after a segment: those that are still empty grow, the others stay.
 
     Args:
       observations: [B, n], the segment's intensities.
@@ -73,7 +73,7 @@ class IntensityRange(NamedTuple):
     return _single(ops.where(known, 2 * (values - start) / span - 1, 0.0))
 
   def from_unit(self, values: Array) -> Array:
-    """Maps values [B, ...] back to intensities: inverts `to_unit`; low where all is equal."""
+    """Maps values [B, ...] back to intensities: inverts `to_unit`; low if low and high are equal."""
     low, high = self._beside(values)
     return _single(low + (values + 1) / 2 * (high - low))
 
@@ -140,8 +140,8 @@ class Normalisation:
     """Returns the ranges that `count` scans begin with.
 
     Args:
-      count: B, how many specimens are scanned.
-      images: [B, ...], what they look like, if that is known; needed for their own ranges only.
+      count: B, number of scans.
+      images: [B, ...], the specimens if they are known; only their own ranges need them.
 
     Raises:
       ValueError: if their own ranges are needed and they are not known.
@@ -163,17 +163,17 @@ class Normalisation:
 
 
 class NetworkInputs(Protocol):
-  """How intensities become what networks are given. B scans of T segments of n probing positions.
+  """Maps intensities to the inputs of networks, for B scans of T segments of n probing positions.
 
-  Both kinds share this interface: `ImageRange` where specimens span [-1, 1] as they are, and
-  `FirstSegmentRange` where each scan is mapped by the range that it has measured.
+  There are two kinds: `ImageRange` if specimens span [-1, 1] as they are, and `FirstSegmentRange`
+  if each scan is mapped by the range that it has measured.
   """
 
   def policy(self, actor):
-    """Returns a policy for `scan.rollout` that normalises what was measured for `actor`."""
+    """Returns a policy for `scan.rollout` that normalises measured intensities for `actor`."""
 
   def of_actor(self, observations: tf.Tensor) -> tf.Tensor:
-    """Returns what the actor was given [B, T, n] when it decided, from recorded scans [B, T, n]."""
+    """Returns the inputs [B, T, n] that an actor decided by, from recorded scans [B, T, n]."""
 
   def range_of(
     self, observations: tf.Tensor, num_segments: tf.Tensor | None = None
@@ -181,7 +181,7 @@ class NetworkInputs(Protocol):
     """Returns the ranges of recorded scans [B, T, n], or of the first `num_segments` [B]."""
 
   def of_generator(self, partial: tf.Tensor, ranges: IntensityRange | None) -> tf.Tensor:
-    """Returns partial scans [B, S, S, 2] as the generator is given them."""
+    """Returns partial scans [B, S, S, 2] as the generator's inputs."""
 
   def complete(
     self,
@@ -194,7 +194,7 @@ class NetworkInputs(Protocol):
 
 
 class ImageRange:
-  """Whole specimens span [-1, 1] (`normalise=image`): networks are given what was measured."""
+  """Whole specimens span [-1, 1] (`normalise=image`): networks see intensities as measured."""
 
   def policy(self, actor):
     """Returns the actor itself."""
@@ -234,7 +234,7 @@ class FirstSegmentRange:
     return _NormalisingPolicy(actor)
 
   def of_actor(self, observations: tf.Tensor) -> tf.Tensor:
-    """Returns [B, T, n]: 0 in segments before any intensity differs."""
+    """Returns an actor's inputs [B, T, n], 0 in segments before any intensity differs."""
     segment, differs = _first_difference(observations)
     reached = tf.range(observations.shape[1]) >= segment[:, None]
     known = tf.logical_and(reached, differs[:, None])[..., None]
@@ -265,17 +265,19 @@ class FirstSegmentRange:
     ranges: IntensityRange | None,
     is_training: bool,
   ) -> tf.Tensor:
-    """Completes what the generator is given, and maps it back."""
+    """Completes mapped partial scans, and maps completions back."""
     assert ranges is not None
     return ranges.from_unit(generator(self.of_generator(partial, ranges), is_training=is_training))
 
 
 def make_network_inputs(normalise: str) -> NetworkInputs:
-  """Returns what `config.Data.normalise` names."""
+  """Returns the mapping that `config.Data.normalise` names."""
   return ImageRange() if normalise == "image" else FirstSegmentRange()
 
 
 class _PolicyState(NamedTuple):
+  """State of a `_NormalisingPolicy`."""
+
   actor: Nest
   ranges: IntensityRange
 
@@ -287,7 +289,7 @@ class _NormalisingPolicy:
     self._actor = actor
 
   def initial_state(self, batch: int | tf.Tensor) -> _PolicyState:
-    """Returns the actor's state, with ranges of which nothing is known."""
+    """Returns the actor's initial state, with empty ranges."""
     return _PolicyState(self._actor.initial_state(batch), unknown_range(batch, in_graph=True))
 
   def __call__(
@@ -300,8 +302,9 @@ class _NormalisingPolicy:
 
 
 def _first_difference(observations, num_segments=None):
-  """Returns the first segment [B] with another intensity than the scan's first, 0 if none has, and
-  whether [B]."""
+  """Returns the first segment [B] that has another intensity than the scan's first, else 0; and
+  whether there is one, [B].
+  """
   differs = tf.reduce_any(observations != observations[:, :1, :1], -1)
   if num_segments is not None:
     differs = tf.logical_and(differs, tf.range(observations.shape[1]) < num_segments[:, None])

@@ -1,6 +1,6 @@
 """How networks learn: exploration, replay, losses and optimisers.
 
-Sections of an experiment, which `config.py` makes of them and of its own.
+These are sections of an experiment (`config.Experiment`).
 """
 
 import dataclasses
@@ -67,7 +67,7 @@ class Loss(Section):
     choices=_LOSSES,
   )
   rl_loss: str = field(
-    "mse", "what actor and critic learn to lower, as --generator_loss", choices=_LOSSES
+    "mse", "loss that actor and critic learn to lower, as for --generator_loss", choices=_LOSSES
   )
   sobel_weight: float = field(
     0.0, "weight of the Sobel loss (SI eq. S2; 0.1 there), 0 for none", minimum=0.0

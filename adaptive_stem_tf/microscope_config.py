@@ -1,6 +1,7 @@
 """The microscope that scans: how its beam travels, and how its scan system distorts scans.
 
-No part of an experiment: a model is trained without them and may scan with any microscope.
+These are not part of an experiment: a model is trained without them and may scan with any
+microscope.
 """
 
 import dataclasses
@@ -11,9 +12,7 @@ from adaptive_stem_tf.settings import Section, field
 
 @dataclasses.dataclass(frozen=True)
 class Beam(Section):
-  """How fast a microscope's beam measures and moves: what a scan costs in time. No part of an
-  experiment.
-  """
+  """How fast a microscope's beam measures and moves, which says how long a scan takes."""
 
   dwell_us: float = field(10.0, "time that a probing position is measured for, us", above=0.0)
   beam_speed: float = field(1.0, "greatest speed of the beam, px per us", above=0.0)
@@ -27,16 +26,15 @@ class Beam(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ScanSystem(Section):
-  """How a microscope's scan system distorts scans (METHOD section 10); the defaults are a perfect
-  one.
+  """How a microscope's scan system distorts scans (METHOD section 10); by default, not at all.
 
-  No part of an experiment: it belongs to the microscope, which is the same for every scan.
+  The microscope and its distortions are the same for every scan.
   """
 
   lag_us: float = field(
     0.0,
-    "time constant of the scan coils: the beam closes 63 % of its way in each; "
-    "corners are rounded and ramps are followed this late, us",
+    "time constant of the scan coils, us: in each, the beam closes 63 % of its distance to where "
+    "it is sent; it rounds corners, and follows ramps with this delay",
     minimum=0.0,
   )
   resonance_us: float = field(
@@ -59,23 +57,22 @@ class ScanSystem(Section):
   )
   scale_row_percent: float = field(
     0.0,
-    "how much too far the beam goes along rows' axis from the centre, %",
+    "excess of the beam's distance from the centre along the row axis, %",
     minimum=-50.0,
     maximum=50.0,
   )
   scale_column_percent: float = field(
-    0.0, "the same along columns' axis, %", minimum=-50.0, maximum=50.0
+    0.0, "the same along the column axis, %", minimum=-50.0, maximum=50.0
   )
   rotation_mrad: float = field(
     0.0,
-    "by how much the scan is turned about the centre, from the row axis towards the "
-    "column axis, mrad",
+    "rotation of the scan about its centre, from the row axis towards the column axis, mrad",
     minimum=-1000.0,
     maximum=1000.0,
   )
   shear_mrad: float = field(
     0.0,
-    "by how much the row axis leans towards the column axis, which stays, mrad",
+    "shear: how far the row axis leans towards the column axis, which stays, mrad",
     minimum=-1000.0,
     maximum=1000.0,
   )
@@ -97,14 +94,15 @@ class ScanSystem(Section):
   )
   line_hz: float = field(50.0, "frequency of the mains, Hz", above=0.0)
   microscope_seed: int = field(
-    0, "draws direction and phase of what is picked up from the mains", minimum=0
+    0, "seed of the direction and phase of the pickup from the mains", minimum=0
   )
 
   def scaled(self, strength: float) -> "ScanSystem":
     """Returns the system with every distortion times `strength`: time constants, lengths, angles
     and velocities.
 
-    Damping, frequency of the mains and seed say of what kind distortions are, and stay.
+    The damping, the frequency of the mains and the seed stay: they say which kind of distortion
+    there is, not how much.
 
     Raises:
       ValueError: if `strength` is negative, or a distortion then is out of range.

@@ -1,8 +1,9 @@
-"""Keeps what TensorFlow logs while it is imported from the terminal.
+"""Keeps TensorFlow's log lines off the terminal while TensorFlow is imported.
 
 Libraries that TensorFlow loads log before TF_CPP_MIN_LOG_LEVEL is read (whether there is a GPU,
-what logs do), straight to the file descriptor of the standard error. So it is kept aside
-meanwhile, and what else was written follows. Whoever sets TF_CPP_MIN_LOG_LEVEL sees every line.
+what logs do), straight to the file descriptor of the standard error. So this descriptor leads to a
+file meanwhile; lines that are not TensorFlow's are written to the terminal afterwards. If the user
+sets TF_CPP_MIN_LOG_LEVEL, every line is shown.
 """
 
 import contextlib
@@ -56,12 +57,12 @@ def hushed() -> contextlib.AbstractContextManager[None]:
 def captured() -> Iterator[None]:
   """Keeps lines that TensorFlow logs meanwhile from the standard error; other lines follow."""
   try:
-    kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
-  except OSError:  # no room: what is logged is seen
+    captive = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+  except OSError:  # no room: log lines are shown
     yield
     return
   terminal = os.dup(_STDERR)
-  with kept as file:
+  with captive as file:
     sys.stderr.flush()
     os.dup2(file.fileno(), _STDERR)
     try:

@@ -9,7 +9,7 @@ import enum
 
 import tensorflow as tf
 
-_STREAMS = 64  # per seed; more purposes may come without changing the streams there are
+_STREAMS = 64  # per seed: purposes can be added without changing the streams of others
 
 
 class Purpose(enum.IntEnum):

@@ -1,10 +1,10 @@
-"""What the replicas of a training step share, where it runs on several devices (tf.distribute).
+"""What the replicas of a training step share, if it runs on several devices (tf.distribute).
 
 Each replica computes its share of a batch, on a device of its own. All that training changes
-(weights, moments, replay) is the same in all of them: whatever moves it is first reduced or
-gathered over all replicas, and random numbers are drawn for the whole batch, of which a replica
-takes its share. So replicas learn what one device would learn from the whole batch, up to the
-order of sums. With one replica, and outside of a step, these functions return what they are given.
+(weights, moments, replay) is the same in all of them: its updates are first reduced or gathered
+over all replicas, and random numbers are drawn for the whole batch, of which a replica takes its
+share. So replicas learn what one device would learn from the whole batch, up to the order of sums.
+With one replica, and outside of a step, these functions return their arguments unchanged.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,18 +19,18 @@ def count() -> int:
 
 
 def share_of(batch: int, name: str = "batch_size") -> int:
-  """Returns how many examples of a batch a replica computes.
+  """Returns the number of examples of a batch that a replica computes.
 
   Args:
     batch: the number of examples.
-    name: of the setting that says it.
+    name: of the setting that gives this number, for the error.
 
   Raises:
     ValueError: if replicas would have shares of different sizes.
   """
   if batch % count():
     raise ValueError(
-      f"{name}={batch} is not a multiple of {count()} replicas: each computes as many examples."
+      f"{name}={batch} is not a multiple of {count()} replicas: all compute equal shares of it."
     )
   return batch // count()
 
@@ -42,7 +42,7 @@ def share(values: Any, axis: int = 0) -> Any:
     return values
 
   def part(value):
-    """Returns the rows that are this replica's."""
+    """Returns this replica's rows."""
     size = share_of(value.shape[axis])
     rows = context.replica_id_in_sync_group * size + tf.range(size)
     return tf.gather(value, rows, axis=axis)
@@ -58,7 +58,7 @@ def gather(values: Any) -> Any:
 
   def whole(value):
     """Returns the shares of all replicas, one after the other."""
-    # A sum with zeros is exact, keeps shapes static and, unlike a gathering, can run eagerly.
+    # A sum with zeros is exact, keeps shapes static and, unlike all_gather, can run eagerly.
     plain = tf.cast(value, tf.int32) if value.dtype == tf.bool else value
     place = tf.one_hot(context.replica_id_in_sync_group, count(), dtype=plain.dtype)
     spread = tf.reshape(place, [-1, *[1] * plain.shape.rank]) * plain
@@ -97,7 +97,7 @@ def drawn(
 
 
 def own(variable: tf.Variable) -> tf.Variable:
-  """Returns this replica's copy of a variable, which rows can be written to."""
+  """Returns this replica's copy of a variable, whose rows can be written."""
   context = _context()
   if context is None:
     return variable
@@ -124,7 +124,7 @@ def everywhere(step: Callable[..., Any]) -> Callable[..., Any]:
   strategy = tf.distribute.get_strategy()
 
   def on_all(*arguments):
-    results = strategy.run(lambda *given: mean(step(*given)), arguments)
+    results = strategy.run(lambda *own: mean(step(*own)), arguments)
     first = lambda result: strategy.experimental_local_results(result)[0]
     return tf.nest.map_structure(first, results)
 
@@ -139,7 +139,7 @@ def _reduced(how, values):
 
 
 def _context():
-  """Returns the context of this replica; None where there is one replica, or none is running."""
+  """Returns the context of this replica; None if there is only one, or outside of a step."""
   if count() == 1 or tf.distribute.in_cross_replica_context():
     return None
   return tf.distribute.get_replica_context()

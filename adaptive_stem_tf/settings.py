@@ -22,13 +22,11 @@ def field(default: Any, help: str, choices: tuple[str, ...] | None = None, **lim
 def check_field(section: Any, field: dataclasses.Field) -> None:
   """Raises ValueError for a value of the wrong type, outside its choices or limits."""
   value, meta = getattr(section, field.name), field.metadata
-  wanted = type(field.default)
-  if wanted is float and type(value) is int:
+  kind = type(field.default)
+  if kind is float and type(value) is int:
     object.__setattr__(section, field.name, float(value))
-  elif type(value) is not wanted:
-    raise ValueError(
-      f"{field.name}={value!r} is a {type(value).__name__}: give a {wanted.__name__}."
-    )
+  elif type(value) is not kind:
+    raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}: give a {kind.__name__}.")
   if meta["choices"] and value not in meta["choices"]:
     raise ValueError(
       f"{field.name}={value!r} is unknown: choose one of {', '.join(meta['choices'])}."
@@ -73,7 +71,7 @@ class Composite:
     """Builds a configuration from field names and values; fields left out keep their defaults.
 
     Raises:
-      ValueError: for an unknown field or a value out of range or in contradiction.
+      ValueError: if a field is unknown, a value out of range, or values contradict each other.
     """
     values = dict(values)
     sections = {}

@@ -1,4 +1,4 @@
-"""Arrays in files that are read as they are indexed: for sets that do not fit into memory."""
+"""Arrays in files that are read when they are indexed: for sets that do not fit into memory."""
 
 import pathlib
 from collections.abc import Iterable
@@ -19,22 +19,22 @@ def keep(
     shape: (N, S, S, 1), of all of them together.
 
   Returns:
-    What had to be mended.
+    The repairs that specimens needed.
 
   Raises:
     writing.WriteError, ValueError: as `write`.
   """
-  found = [specimens.Repairs(0, 0)]
+  repairs = [specimens.Repairs(0, 0)]
 
   def normalised():
     """Yields the chunks, normalised."""
     for chunk in chunks:
       images = np.array(chunk, np.float32)
-      found.append(specimens.normalise(images))
+      repairs.append(specimens.normalise(images))
       yield images
 
   write(file, normalised(), shape)
-  return specimens.Repairs(*map(sum, zip(*found)))
+  return specimens.Repairs(*map(sum, zip(*repairs)))
 
 
 def write(
@@ -49,11 +49,11 @@ def write(
     file: is replaced.
     chunks: [n, ...] each.
     shape: (N, ...), of all of them together.
-    dtype: that numbers are kept as.
+    dtype: of the array in the file.
 
   Raises:
     writing.WriteError: if the file cannot be written.
-    ValueError: if there are fewer or more rows, or of another shape.
+    ValueError: if chunks have fewer or more rows, or rows of another shape.
   """
   row = 0
   with writing.whole(file) as unfinished:
@@ -69,10 +69,10 @@ def write(
 
 
 def read(file: pathlib.Path, dtype: type[np.floating] = np.float32) -> np.memmap:
-  """Returns the specimens of a file [N, S, S, 1], which are read as they are indexed.
+  """Returns the specimens of a file [N, S, S, 1], which are read when they are indexed.
 
   Raises:
-    ValueError: if it holds none of this type.
+    ValueError: if the file does not hold specimens of this type.
   """
   stored = np.load(file, mmap_mode="r", allow_pickle=False)
   if not isinstance(stored, np.memmap) or stored.dtype != dtype or stored.ndim != 4:

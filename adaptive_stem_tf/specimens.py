@@ -1,4 +1,4 @@
-"""What is done to images of specimens: normalise, transform, low-pass filter."""
+"""Operations on images of specimens: normalisation, transforms, noise and low-pass filter."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _TAPS = 5  # px, width of the low-pass filter
 
 
 class Repairs(NamedTuple):
-  """What `normalise` had to mend."""
+  """Numbers of the repairs that `normalise` made."""
 
   non_finite_pixels: int
   constant_images: int
@@ -28,7 +28,7 @@ def normalise(images: np.ndarray) -> Repairs:
     images: float32 [N, S, S, 1], writable.
 
   Returns:
-    How many pixels were not finite and how many images were constant.
+    The numbers of pixels that were not finite and of images that were constant.
   """
   non_finite = constant = 0
   for image in images:  # one at a time: no second copy of a large set
@@ -48,12 +48,12 @@ def normalise(images: np.ndarray) -> Repairs:
 
 
 def with_dose_noise(images: np.ndarray, electrons: float, seed: int) -> np.ndarray:
-  """Returns what N_e electrons per pixel at white count: Poisson(N_e (x + 1) / 2), back on [-1, 1]
+  """Returns images x with shot noise: counts Poisson(N_e (x + 1) / 2), mapped back to [-1, 1]
   (METHOD section 9).
 
   Args:
     images: [N, S, S, 1] in [-1, 1], not filtered.
-    electrons: N_e.
+    electrons: N_e, electrons per pixel at white.
     seed: of the counts.
   """
   counts = np.random.default_rng(seed).poisson(electrons * (images.astype(np.float64) + 1) / 2)
@@ -70,17 +70,18 @@ def transform(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
   Returns:
     [B, S, S, C].
   """
-  # One gather: flips and a transposition of all images, and a choice among them, take six times as
-  # long for two channels on a CPU.
+  # One gather: flipping and transposing all images, then choosing among the results, takes six
+  # times as long for two channels on a CPU.
   side, number = images.shape[1], tf.shape(images)[0]
 
-  def chosen(bit, yes, no):
+  def choose(bit, yes, no):
     """Returns one of two numbers for each image, by a bit, [B, 1]."""
     return tf.where(tf.bitwise.bitwise_and(which, bit) > 0, yes, no)[:, None]
 
-  first = chosen(1, side * (side - 1), 0) + chosen(2, side - 1, 0)
-  down, right = chosen(1, -side, side), chosen(2, -1, 1)  # steps in the flipped image
-  down, right = chosen(4, right[:, 0], down[:, 0]), chosen(4, down[:, 0], right[:, 0])
+  first = choose(1, side * (side - 1), 0) + choose(2, side - 1, 0)
+  down, right = choose(1, -side, side), choose(2, -1, 1)  # steps in the flipped image
+  # A transposition exchanges them.
+  down, right = choose(4, right[:, 0], down[:, 0]), choose(4, down[:, 0], right[:, 0])
   steps = tf.range(side)
   first += side * side * tf.range(number)[:, None]
   pixels = (first + down * steps)[:, :, None] + (right * steps)[:, None, :]
@@ -89,8 +90,8 @@ def transform(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
 
 
 def as_measured(images: tf.Tensor, data: config.Data) -> tf.Tensor:
-  """Returns what a scan measures of images [B, S, S, 1]: with `filter_observations` low-pass
-  filtered ones.
+  """Returns images [B, S, S, 1] as scans measure them: low-pass filtered with
+  `filter_observations`.
   """
   return low_pass(images, data.filter_sigma) if data.filter_observations else images
 

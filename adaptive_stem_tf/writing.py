@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all, and what is said when they cannot be.
+"""Files that are written whole or not at all, with errors that say why they cannot be written.
 
-What is half written is called `*.tmp`. It is flushed before it gets its name: some file systems
-say only then that they are full. The next write removes what a kill leaves of it.
+An unfinished file is called `*.tmp`. It is flushed before it gets its name, since some file systems
+say only then that they are full. The next write removes an unfinished file that a kill has left.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def whole(file: str | os.PathLike) -> contextlib.AbstractContextManager[pathlib.
   file = pathlib.Path(file)
   if file.exists() and not file.is_file():
     return contextlib.nullcontext(file)
-  return _whole(file.resolve())  # what a link leads to is replaced, not the link
+  return _whole(file.resolve())  # replaces the file that a link leads to, not the link
 
 
 @contextlib.contextmanager
@@ -63,8 +63,8 @@ def text(file: str | os.PathLike, content: str) -> None:
 def together(folder: str | os.PathLike, last: str) -> Iterator[pathlib.Path]:
   """Gives a folder for files that belong together; they move to `folder` when all are whole.
 
-  One of them says that the others are there and of one kind: it goes first and comes last, so
-  that a kill never leaves it beside files of another time.
+  The file `last` vouches for the others, say as a manifest. The old one is removed first and the
+  new one moves last, so that a kill never leaves it beside files that do not belong to it.
 
   Args:
     folder: made if it does not exist; files of the same names are replaced.
@@ -91,7 +91,7 @@ def together(folder: str | os.PathLike, last: str) -> Iterator[pathlib.Path]:
 
 
 def check_room(folder: str | os.PathLike, num_bytes: int) -> None:
-  """Makes sure that a folder can be written to, by writing so many bytes and removing them.
+  """Makes sure that a folder has room for `num_bytes`, by writing them and removing them again.
 
   Raises:
     WriteError: if they cannot be written.
@@ -111,26 +111,26 @@ def explained(place: str | os.PathLike) -> Iterator[None]:
   """Raises errors of the operating system as a WriteError that says what to do.
 
   Args:
-    place: what is written, if the error does not say it.
+    place: the file or folder to name if the error does not name one.
   """
   try:
     yield
   except OSError as error:
     if _is_unfinished(place):
-      raise  # whoever has it written knows what it will become
+      raise  # the enclosing context explains it, by the name that the file will get
     name = error.filename if isinstance(error.filename, str) else place
     shown = place if _is_unfinished(name) else name
     raise WriteError(f"{shown} cannot be written: {told(error)}") from error
 
 
 def told(error: OSError) -> str:
-  """Returns what an error of the operating system says, and what to do."""
-  said = error.strerror or str(error)
-  if error.errno in _ROOM or error.errno is None:  # NumPy does not say which
-    return f"{said}. Free some space, or choose another folder."
+  """Returns the message of an error of the operating system, and what to do about it."""
+  message = error.strerror or str(error)
+  if error.errno in _ROOM or error.errno is None:  # NumPy's errors of a full disk have no number
+    return f"{message}. Free some space, or choose another folder."
   if error.errno in _RIGHTS:
-    return f"{said}. Choose a folder that you may write to."
-  return f"{said}."
+    return f"{message}. Choose a folder that you may write to."
+  return f"{message}."
 
 
 def _is_unfinished(place: str | os.PathLike) -> bool:

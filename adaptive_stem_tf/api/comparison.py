@@ -21,8 +21,8 @@ from adaptive_stem_tf.fields import knowledge
 from adaptive_stem_tf.micrographs import whole_fields
 from adaptive_stem_tf.serving import field_request, subject
 
-_load = functools.cache(exported.ExportedModel)  # comparisons follow one another in notebooks
-_FILES = 3  # from which on an interval says something
+_load = functools.cache(exported.ExportedModel)  # notebooks make several comparisons
+_FILES = 3  # least number of files for an interval
 SCANS = (settings.EVEN, "jittered_grid", settings.GRADIENT, settings.ACTOR)
 COMPLETIONS = (settings.GENERATOR, settings.LOCAL_LINEAR)
 _COLUMNS = ("coverage", "scan", "completion", "10 MSE", "PSNR [dB]", "SSIM", "of the best static")
@@ -32,9 +32,9 @@ class Comparison:
   """Errors of scans of equal dose.
 
   Attributes:
-    rows: one for each field, coverage, scan, completion and seed: 10 MSE (`ten_mse`, filtered
-      target), `psnr`, `ssim` and others by name.
-    result: everything, as `launch.compare_fields` writes it to compare_fields.json.
+    rows: one for each field, coverage, scan, completion and seed, with metrics by name: 10 MSE
+      (`ten_mse`, filtered target), `psnr`, `ssim` and others.
+    result: everything that `launch.compare_fields` writes to compare_fields.json.
   """
 
   def __init__(self, result: dict[str, Any]):
@@ -65,6 +65,7 @@ class Comparison:
     return self.table()
 
   def _lines(self):
+    """Yields the cells of each line of the table, best first at each coverage."""
     means = summary.geometric_means(self.rows)
     ratios = {
       (one["coverage"], one["scan"], one["completion"]): one["ratio"]
@@ -74,9 +75,9 @@ class Comparison:
     }
     for key in sorted(means, key=lambda key: (key[0], means[key])):
       coverage, group, model, scan, completion = key
-      own = [row for row in self.rows if _identity(row) == (coverage, model, scan, completion)]
+      rows = [row for row in self.rows if _identity(row) == (coverage, model, scan, completion)]
       if group == summary.ALL:
-        mean = lambda name, own=own: float(np.mean([row[name] for row in own]))
+        mean = lambda name, rows=rows: float(np.mean([row[name] for row in rows]))
         ratio = _ratio(ratios.get((coverage, scan, completion)))
         yield (
           f"{coverage:.3f}", scan, completion, f"{means[key]:.4f}", f"{mean('psnr'):.1f}",
@@ -99,20 +100,20 @@ def compare(
   """Scans fields with every policy and static scan at the same dose, and completes every scan.
 
   Args:
-    fields: one field or several, each of what `Model.scan` takes; a mapping names them.
+    fields: one field or several, each as `Model.scan` takes it; a mapping names them.
     policies: your own, by name (`stem.policies`).
     coverages: shares of the pixels that are measured.
     seeds: of the patterns of even positions.
-    scans: beside your own, of farthest_points, jittered_grid, uniform_grid, low_discrepancy,
-      zigzag, spiral and raster, which are static, and of even, gradient, greedy and actor.
-    completions: of generator, local_linear, linear, biharmonic and total_variation.
+    scans: the scans to compare your own with: static ones (farthest_points, jittered_grid,
+      uniform_grid, low_discrepancy, zigzag, spiral, raster), even, gradient, greedy, actor.
+    completions: some of generator, local_linear, linear, biharmonic and total_variation.
     model: whose generator completes and whose actor decides; None for the shipped one.
-    progress: whether a bar shows the fields; None for where the standard error is a terminal.
-    **decisions: of rounds, survey, pairs, gradient_power, greedy_power, and electrons per white
+    progress: whether to show a bar of the fields; None to show it on a terminal only.
+    **decisions: rounds, survey, pairs, gradient_power, greedy_power, and electrons per white
       pixel, which bring shot noise; the model's by default.
 
   Raises:
-    ValueError: for a name that is unknown or taken, or a policy that returns no weights.
+    ValueError: if a name is unknown or taken, or a policy does not return weights.
   """
   own = dict(policies or {})
   _check("policies", [name for name in own if name in settings.SCANS], "is a scan already")
@@ -132,24 +133,25 @@ def compare(
     )
   folder = model.folder if isinstance(model, Model) else model or installation.model()
   models = {pathlib.Path(folder).parent.name: _load(str(folder))}
-  compared = comparison_lib.Comparison(models, request, microscope_config.Beam(), own)
+  comparison = comparison_lib.Comparison(models, request, microscope_config.Beam(), own)
   specimens = [_specimen(name, field) for name, field in _named(fields).items()]
   bar = lambda items: tqdm.tqdm(
     items, "fields", file=sys.stderr, disable=None if progress is None else not progress
   )
-  measured = report.measure(compared, specimens, bar)
-  return Comparison(report.result(measured, None, {name: str(folder) for name in models}))
+  measurements = report.measure(comparison, specimens, bar)
+  return Comparison(report.result(measurements, None, {name: str(folder) for name in models}))
 
 
 def _check(argument: str, wrong: Iterable[str], words: str) -> None:
-  """Refuses names."""
+  """Raises an error for the first of an argument's wrong names; `words` say what is wrong."""
   for name in wrong:
     known = settings.COMPLETIONS if argument == "completions" else settings.SCANS
     raise ValueError(f"{argument}={name} {words}: there are {', '.join(known)}.")
 
 
 def _named(fields: Any) -> Mapping[str, Any]:
-  """Returns fields by name."""
+  """Returns fields by name, of one or several."""
+  # One field may be a file, a signal of HyperSpy, a dictionary of RosettaSciIO, or an array.
   one = isinstance(fields, str | os.PathLike) or hasattr(fields, "axes_manager")
   if isinstance(fields, Mapping):
     if not {"data", "axes"} <= set(fields):
@@ -170,13 +172,13 @@ def _specimen(name, field):
   return specimen.make(str(name), whole_fields.to_unit_range(image))
 
 
-def _ratio(summed):
-  """Returns a ratio as text, with its interval where files are enough for one."""
-  if summed is None:
+def _ratio(ratio):
+  """Returns a ratio as text, with its interval if there are enough files for one."""
+  if ratio is None:
     return ""
-  if summed["files"] < _FILES:
-    return f"{summed['mean']:.2f}"
-  return statistics.with_interval(summed, ".2f")
+  if ratio["files"] < _FILES:
+    return f"{ratio['mean']:.2f}"
+  return statistics.with_interval(ratio, ".2f")
 
 
 def _identity(row):

@@ -60,11 +60,12 @@ def _draw_completion(axes, rows, scans, coverage, which):
       axes.plot(_mean(errors), line + shift, mark, color=colour, markersize=6, label=label)
 
 
-def _errors(rows, **wanted):
+def _errors(rows, **conditions):
+  """Returns the errors of the rows that have the given values."""
   return [
     max(row["ten_mse"], _TINY)
     for row in rows
-    if all(row[name] == value for name, value in wanted.items())
+    if all(row[name] == value for name, value in conditions.items())
   ]
 
 

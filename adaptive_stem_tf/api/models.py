@@ -23,8 +23,8 @@ class Model:
   """A model that scans whole fields of any size.
 
   Attributes:
-    folder: where it is.
-    rounds: that it decides unless it is told otherwise.
+    folder: NAME/VERSION, where it was exported to.
+    rounds: number of rounds that it decides by default.
   """
 
   def __init__(self, folder: str | os.PathLike):
@@ -58,7 +58,7 @@ class Model:
     """Scans an image as a microscope would: a survey, then rounds that are decided.
 
     Args:
-      x: what is scanned: an array [H, W], the name of a file that `launch.scan` reads, a signal of
+      x: the image: an array [H, W], the name of a file that `launch.scan` reads, a signal of
         HyperSpy, or a dictionary as RosettaSciIO reads it. The size of its pixels is kept.
       coverage: share of the pixels that is measured.
       policy: decides where the rounds measure, as in `stem.compare`; None for the model's actor.
@@ -68,11 +68,11 @@ class Model:
       normalise: which intensities become the model's [-1, 1]: `image`, its percentiles, as in
         training; `measured`, the survey's range; or `LOW,HIGH`.
       pixel_size_nm: side of a pixel, if x does not say it.
-      progress: whether a bar shows the rounds; None for where the standard error is a terminal.
+      progress: whether to show a bar of the rounds; None to show it on a terminal only.
 
     Raises:
-      ValueError, FileNotFoundError, RuntimeError: if x is no micrograph, it is constant, or an
-        argument is out of range, or the policy returns no weights.
+      ValueError, FileNotFoundError, RuntimeError: if x is not a micrograph or is constant, an
+        argument is out of range, or the policy does not return weights.
     """
     kind = Normalisation.parse(normalise)
     if rounds is not None and not 0 <= rounds <= field_request.MOST_ROUNDS:
@@ -85,10 +85,10 @@ class Model:
       seed,
     )
     name = "" if policy is None else getattr(policy, "__name__", type(policy).__name__)
-    decides = field_policy.WithPolicy(self._exported, policy, name) if policy else self._exported
+    model = field_policy.WithPolicy(self._exported, policy, name) if policy else self._exported
     try:
-      scanned = field_scan.scan(
-        decides,
+      scan = field_scan.scan(
+        model,
         settings,
         field_request.intensity_range(kind, image),
         field_request.reader(image, electrons_per_pixel, seed),
@@ -96,7 +96,7 @@ class Model:
           numbers, "rounds", disable=None if progress is None else not progress
         ),
       )
-    except stop.IncompleteScan as error:  # what was measured of an image can be measured again
+    except stop.IncompleteScan as error:  # nothing is lost: the image can be scanned again
       raise error.__cause__ or error from None
     about |= {
       "command": f"model.scan(x, {coverage:g}, policy={name or None}, "
@@ -110,7 +110,7 @@ class Model:
       "electrons_per_pixel": electrons_per_pixel,
     }
     return Scan(
-      field_outputs.FieldResult(scanned, image, size, self._exported.filter_sigma, about), notes
+      field_outputs.FieldResult(scan, image, size, self._exported.filter_sigma, about), notes
     )
 
 

@@ -1,4 +1,4 @@
-"""Policies: what decides where the next round of a scan measures.
+"""Policies, which decide where the next round of a scan measures.
 
 A policy is a function of what is known of the field, a `Known`, that returns weights: how densely
 each pixel [H, W], or each cell [h, w], is measured in this round, relative to the others. A
@@ -7,7 +7,7 @@ policy that follows the expected error, and nothing else, is
   def mine(known):
     return known.uncertainty
 
-Those here are of that kind, so that others can be built upon them.
+The policies here are such functions, so that others can be built upon them.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A scan of a field as notebooks see it: its images, its picture and its files."""
+"""Scans of fields for notebooks: their images, pictures and files."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from adaptive_stem_tf import writing
 from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.serving import field_outputs, outputs, signals
 
-IMAGES = ("completion", "uncertainty", "plain")  # that become signals
+IMAGES = ("completion", "uncertainty", "plain")  # images that `to_signal` gives
 _DPI = 100  # of the picture in a notebook
 
 
@@ -23,17 +23,18 @@ class Scan:
     completion: [H, W], the field as the model completes it.
     uncertainty: [H, W], expected standard deviation of the completion's error.
     plain: [H, W], a completion of the same scan without any network: local linear, filtered.
-    positions: [N, 2] px, rows and columns of what was measured, in order of time.
-    intensities: [N], what was measured there.
+    positions: [N, 2] px, rows and columns of the measured pixels, in order of time.
+    intensities: [N], measured there.
     rounds: [N] int, the round of each position; 0 for the survey.
     mask: [H, W] bool, where something was measured.
     coverage: share of the pixels that was measured.
-    truth: [H, W], what was scanned, after pixels that were not finite were mended.
+    truth: [H, W], the image that was scanned, pixels that were not finite mended.
     pixel_size_nm: side of a pixel; None if unknown.
     errors: 10 MSE, PSNR [dB] and SSIM of `completion` and `plain`, by name.
-    metadata: all that files say of it: software, model, command, budget, errors, ...
+    metadata: everything that its files record: software, model, command, budget, errors, ...
     notes: what was done to the image before the scan, in words.
-    warning: that structure is finer than positions resolve, and details invented; empty if not.
+    warning: says that structure is finer than positions resolve, so that details are invented; else
+      empty.
   """
 
   def __init__(self, result: field_outputs.FieldResult, notes: tuple[str, ...] = ()):
@@ -72,7 +73,7 @@ class Scan:
     """Returns an image as RosettaSciIO and HyperSpy take it: `hs.signals.Signal2D(**it)`.
 
     Args:
-      image: which one, of IMAGES.
+      image: one of IMAGES.
 
     Raises:
       ValueError: if there is no such image.
@@ -90,9 +91,9 @@ class Scan:
         `launch.scan --fields` writes.
 
     Raises:
-      ValueError: for another suffix.
+      ValueError: if the suffix is another.
       microscope_files.MissingReaderError: if .hspy is asked for without RosettaSciIO.
-      writing.WriteError: if it cannot be written; what was there stays.
+      writing.WriteError: if the file cannot be written; an old one stays.
     """
     file = pathlib.Path(file)
     writers = {".tif": self._save_tiff, ".tiff": self._save_tiff, ".png": self._save_png}
