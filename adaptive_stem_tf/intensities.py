@@ -73,7 +73,7 @@ class IntensityRange(NamedTuple):
     return _single(ops.where(known, 2 * (values - start) / span - 1, 0.0))
 
   def from_unit(self, values: Array) -> Array:
-    """Maps values [B, ...] back to intensities: inverts `to_unit`; low if low and high are equal."""
+    """Maps values [B, ...] back to intensities: inverts `to_unit`; low if all are equal."""
     low, high = self._beside(values)
     return _single(low + (values + 1) / 2 * (high - low))
 

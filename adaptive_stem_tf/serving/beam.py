@@ -13,11 +13,11 @@ Measure = Callable[[np.ndarray], np.ndarray]  # positions [N, 2] px in order -> 
 class Beam:
   """A beam that visits positions in the order in which they are submitted.
 
-  This one measures when it is asked for the intensities; others move on by themselves.
+  This one measures positions when their intensities are collected; others move on by themselves.
 
   Attributes:
-    stop: whether it is to stop, and why: it then visits nothing more.
-    failure: what broke; None as long as nothing has.
+    stop: whether it is to stop, and why; it then visits no more positions.
+    failure: the error that ended it; None as long as there is none.
   """
 
   def __init__(self, measure: Measure):
@@ -28,7 +28,7 @@ class Beam:
 
   @property
   def ended(self) -> bool:
-    """Whether it visits nothing more."""
+    """Whether it visits no more positions."""
     return bool(self.stop or self.failure)
 
   def submit(self, positions: np.ndarray) -> None:

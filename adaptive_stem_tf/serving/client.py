@@ -1,8 +1,8 @@
 """Requests decisions and completions from a server, over gRPC or HTTP.
 
   client = connect("grpc://localhost:8500", "small")
-  scans = client.drive(images)                      # scans all of them, segment by segment, in
-  batches completions = client.complete(partial_scans)
+  scans = client.drive(images)  # scans all of them, segment by segment, in batches
+  completions = client.complete(partial_scans)
 
 The server is TensorFlow Serving or `serving.server`: the protocol is the same. Needs
 tensorflow-serving-api (extra `serving`).
@@ -26,12 +26,12 @@ _VERSION = "model_version"  # of the answers of `start` and `step`
 
 
 class Settings(NamedTuple):
-  """How patient a client is.
+  """Timeouts, retries and batches of a client.
 
   Attributes:
     timeout: of one attempt, s.
-    attempts: how often a call is tried while the server is unavailable.
-    batch: most scans sent in one call.
+    attempts: number of times that a call is tried while the server is unavailable.
+    batch: greatest number of scans sent in one call.
   """
 
   timeout: float = 10.0
@@ -43,7 +43,7 @@ DEFAULTS = Settings()
 
 
 class RequestError(ServingError):
-  """A request that the client refuses to send: what is wrong with it is said."""
+  """A request that the client refuses to send."""
 
 
 def connect(
@@ -59,10 +59,10 @@ def connect(
   Args:
     server: grpc://HOST:PORT or http://HOST:PORT, with TLS grpcs:// or https://.
     model: its name.
-    version: its version; None for the newest, or what `label` names.
+    version: its version; None for the newest, or the one that `label` names.
     label: of a version, such as `stable`; None for `version`.
     settings: timeouts and retries.
-    security: certificates, and metadata that go with every request.
+    security: certificates, and metadata that are sent with every request.
 
   Raises:
     ValueError: if the address is malformed, both version and label are given, or certificates are
@@ -99,10 +99,10 @@ class Client:
   Args:
     channel: to the server.
     settings: timeouts and retries.
-    sleep: waits, s.
+    sleep: waits for a time in s.
 
   Attributes:
-    version: of the model that it is pinned to; None if whichever is newest, or labelled, answers.
+    version: of the model that it is pinned to; None if the newest, or the labelled one, answers.
   """
 
   def __init__(
@@ -121,11 +121,11 @@ class Client:
     self.version: int | None = None
 
   def status(self) -> list[transport.Status]:
-    """Returns the state of the model's versions, or of the one that is asked for."""
+    """Returns the state of the model's versions, or of the pinned one."""
     return self._retry(lambda: self._channel.status(self._settings.timeout))
 
   def signatures(self) -> dict[str, contract.Signature]:
-    """Returns what the model offers; asked for once."""
+    """Returns the model's signatures, which are requested only once."""
     if not self._known:
       self._known = self._retry(lambda: self._channel.signatures(self._settings.timeout))
     return self._known
@@ -182,15 +182,15 @@ class Client:
     """Requests the next segment, from the version of the model that answered `start`.
 
     Args:
-      observation: [B, n], what was measured at the last answer's positions.
-      answer: the last answer, whose state is handed back.
+      observation: [B, n], intensities measured at the last answer's positions.
+      answer: the last answer, whose state is sent back.
 
     Returns:
       State, angles [B, 1] rad, positions [B, n, 2] px, and the version of the model [B].
 
     Raises:
       RequestError: if the answers of several versions are joined.
-      transport.NotFound: if that version is served no longer: start the scans again.
+      transport.NotFound: if that version is no longer served: start the scans again.
     """
     state = {name: value for name, value in answer.items() if name.startswith(_STATE)}
     versions = np.unique(answer.get(_VERSION, np.empty(0, int)))
@@ -200,13 +200,13 @@ class Client:
         "the version that it came from alone; ask for each by itself."
       )
     pinned = self._at(int(versions[0])) if len(versions) else self.pinned()
-    stepped = pinned.predict("step", observation=observation, **state)
-    return {**stepped, _VERSION: np.full(len(observation), pinned.version)}
+    next_answer = pinned.predict("step", observation=observation, **state)
+    return {**next_answer, _VERSION: np.full(len(observation), pinned.version)}
 
   def pinned(self) -> "Client":
-    """Returns a client of the version that answers now, whichever takes over later.
+    """Returns a client of the version that answers now, which stays when another takes over.
 
-    What one version remembers of a scan means nothing to another.
+    The recurrent state of one version means nothing to another.
     """
     if self.version is not None:
       return self
@@ -216,9 +216,9 @@ class Client:
     if version == self.version:
       return self
     if version not in self._pinned:
-      made = Client(self._channel.at(version), self._settings, self._sleep)
-      made.version = version
-      self._pinned = {version: made}  # one: what was served before is asked no more
+      client = Client(self._channel.at(version), self._settings, self._sleep)
+      client.version = version
+      self._pinned = {version: client}  # only one: earlier versions are not asked any more
     return self._pinned[version]
 
   def scan(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -226,7 +226,7 @@ class Client:
     return self.predict("scan", image=images)
 
   def drive(self, images: np.ndarray, normalise: str = "image") -> stepping.Scan:
-    """Scans images [B, S, S, 1] here, asking the server after each segment, and has them completed.
+    """Scans images [B, S, S, 1] here, with decisions and completions of the server.
 
     One version of the model answers throughout.
 
@@ -244,15 +244,17 @@ class Client:
       dtypes = {key: tensor.dtype.as_numpy_dtype for key, tensor in signature.inputs.items()}
       arrays = {key: np.asarray(value, dtypes.get(key)) for key, value in inputs.items()}
       contract.check(name, signature, arrays)
-    except ValueError as error:  # also what NumPy says of lists that are ragged
+    except ValueError as error:  # also NumPy's error for ragged lists
       raise RequestError(str(error)) from None
     for key, array in arrays.items():
       _check_finite(key, array)
     return arrays
 
   def _retry(self, call):
-    """Calls; while the server is unavailable, again after pauses that double, up to a limit and a
-    random half less.
+    """Calls; while the server is unavailable, calls again after a pause.
+
+    Pauses double up to a limit, and are shortened by up to a half at random, so that clients do not
+    all come back at once.
     """
     for attempt in range(1, self._settings.attempts + 1):
       try:

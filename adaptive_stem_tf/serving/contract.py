@@ -1,6 +1,4 @@
-"""What a signature takes and gives, and whether a request keeps to it; the same for client and
-server.
-"""
+"""Inputs and outputs of signatures, and checks of requests, for clients and servers alike."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,7 +21,7 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-  """What a signature takes and gives."""
+  """Inputs and outputs of a signature, by name."""
 
   inputs: dict[str, Tensor]
   outputs: dict[str, Tensor]
@@ -45,10 +43,10 @@ def of_protos(protos: Mapping[str, meta_graph_pb2.SignatureDef]) -> dict[str, Si
 
 
 def check_known(name: str, signatures: Mapping[str, Signature]) -> None:
-  """Refuses the name of a signature that there is not.
+  """Checks that there is a signature of this name.
 
   Raises:
-    ContractError: naming those that there are.
+    ContractError: if there is none; it names those that there are.
   """
   if name not in signatures:
     raise ContractError(
@@ -63,13 +61,13 @@ def check(
 
   Args:
     name: of the signature.
-    signature: what it takes.
+    signature: its inputs and outputs.
     inputs: of the request.
     empty: whether a batch may be empty, as servers accept it.
 
   Raises:
-    ContractError: for missing or unknown tensors, other types or shapes, batches that are empty or
-      disagree.
+    ContractError: if tensors are missing or unknown, have other types or shapes, or their batches
+      are empty or differ.
   """
   known = signature.inputs
   missing, unknown = sorted(set(known) - set(inputs)), sorted(set(inputs) - set(known))
@@ -91,8 +89,8 @@ def check(
     raise ContractError(f"The batch for {name} is empty: give at least one example.")
 
 
-def _fits(shape, wanted):
-  return len(shape) == len(wanted) and all(size in (None, own) for own, size in zip(shape, wanted))
+def _fits(shape, spec):
+  return len(shape) == len(spec) and all(size in (None, own) for own, size in zip(shape, spec))
 
 
 def _tensors(infos):

@@ -1,6 +1,6 @@
 """Exports a distortion correction as a SavedModel, and runs one (METHOD section 10).
 
-Its signature `correct` takes what `complete` of an exported scanner takes, and replaces it:
+Its signature `correct` has the input of an exported scanner's `complete`, and replaces it:
 
   correct   partial_scan [B, S, S, 2]   -> corrected [B, S, S, 1]
 """
@@ -57,11 +57,11 @@ class Corrector:
 
     Args:
       folder: of the SavedModel.
-      size: side of the partial scans that it will be given, px.
+      size: side of the partial scans to correct, px.
 
     Raises:
-      local.ModelError: if there is no such folder, or it corrects nothing, or scans of another
-        size.
+      local.ModelError: if there is no such folder, it is not a corrector, or it corrects scans of
+        another size.
     """
     self.folder = pathlib.Path(folder)
     local.check_folder(self.folder, "corrector")
@@ -71,10 +71,10 @@ class Corrector:
         f"corrector={folder} has no signature {SIGNATURE}: give what `python -m launch.export "
         "--workdir=` wrote of a run of launch.train_distortion."
       )
-    taken = signatures[SIGNATURE].inputs["partial_scan"].shape[1]
-    if taken != size:
+    side = signatures[SIGNATURE].inputs["partial_scan"].shape[1]
+    if side != size:
       raise local.ModelError(
-        f"corrector={folder} corrects scans of {taken} px and the model scans {size} px: give one "
+        f"corrector={folder} corrects scans of {side} px and the model scans {size} px: give one "
         "that was trained for the model's scans."
       )
     self._loaded = tf.saved_model.load(str(self.folder))

@@ -22,17 +22,18 @@ _STATE = "state_"
 
 
 class EdgeModel:
-  """An actor and a generator in LiteRT; scans one specimen at a time. Not for several threads at
-  once.
+  """An actor and a generator in LiteRT, which scan one specimen at a time.
+
+  Several threads must not use it at once.
 
   Args:
     folder: as `litert.convert` writes it, assets.extra/litert of an exported model.
-    threads: for arithmetic. A decision is fastest with one.
+    threads: for completions; decisions are fastest with one, and have one.
     precision: of the generator: "" (float32), float16 or int8.
 
   Raises:
     FileNotFoundError: if the folder holds no such model.
-    integrity.DamagedModelError: if files of the exported model that it belongs to were changed.
+    integrity.DamagedModelError: if files of the exported model around it were changed.
     RuntimeError: if ai-edge-litert is not installed.
   """
 
@@ -70,14 +71,14 @@ class EdgeModel:
     """Chooses the next segment.
 
     Args:
-      observation: [1, n] float32, what was measured at the last answer's positions, in [-1, 1].
+      observation: [1, n] float32, intensities in [-1, 1] at the last answer's positions.
       answer: the last answer.
 
     Returns:
       State, angle [1, 1] rad and positions [1, n, 2] px.
 
     Raises:
-      ValueError: for other shapes, or intensities or states that are not finite.
+      ValueError: if shapes are others, or intensities or states are not finite.
     """
     if not np.isfinite(observation).all():
       raise ValueError(
@@ -93,7 +94,7 @@ class EdgeModel:
     """Completes a partial scan [1, S, S, 2] float32; returns [1, S, S, 1].
 
     Raises:
-      ValueError: for other shapes, or intensities that are not finite.
+      ValueError: if the shape is another, or intensities are not finite.
     """
     if not np.isfinite(partial_scans).all():
       raise ValueError("partial_scan has intensities that are not finite: measure again.")
@@ -108,7 +109,7 @@ class _Function:
       self._interpreter = Interpreter(model_path=str(file), num_threads=threads)
       self._interpreter.allocate_tensors()
     runner = self._interpreter.get_signature_runner(signature)
-    # By index: a signature runner looks every name up at every call.
+    # By index, since a signature runner looks up every name at every call.
     self._inputs = {
       name: (detail["index"], tuple(map(int, detail["shape"])), np.dtype(detail["dtype"]))
       for name, detail in runner.get_input_details().items()

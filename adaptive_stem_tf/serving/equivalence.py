@@ -1,7 +1,7 @@
 """How closely the fast path follows the SavedModel: call by call, and over whole scans.
 
-Positions are truncated to pixels, so a rounding difference can read another pixel, after
-which the directions differ too: paths are compared pixel by pixel, and errors on average.
+Positions are truncated to pixels, so a rounding difference can lead to another pixel, after
+which the directions differ, too: paths are compared pixel by pixel, and errors on average.
 """
 
 import pathlib
@@ -29,7 +29,7 @@ def compare(
     folder: NAME/VERSION, with assets.extra/litert.
     images: [N, S, S, 1], in [-1, 1], scanned without noise, one at a time.
     sources: [N], the file each image was cut from; None if unknown.
-    progress: wraps what is iterated over.
+    progress: wraps the list of images, to show progress.
 
   Returns:
     For JSON: greatest differences of a decision (over its outputs) and of a completion, each
@@ -37,7 +37,7 @@ def compare(
     inputs; the share of paths that are identical to the pixel; mean errors.
 
   Raises:
-    local.ModelError: if the folder holds no SavedModel of ours.
+    local.ModelError: if the folder holds no SavedModel that `launch.export` wrote.
     FileNotFoundError: if it holds no fast path.
   """
   slow, fast = local.LocalModel(folder), edge.EdgeModel(folder / extra.FOLDER / litert.FOLDER)
@@ -85,14 +85,14 @@ def compare(
 
 
 def _equal_inputs(slow, fast, image):
-  """Returns [(fast's, SavedModel's) of each output] of each decision along the SavedModel's
-  path.
+  """Returns, for each decision along the SavedModel's path, the pairs of outputs of the fast path
+  and the SavedModel for equal inputs.
   """
   answer, calls = slow.start(1), []
   for _ in range(slow.geometry.segments - 1):
     observation = stepping.read(image, answer["positions"])
-    expected, completions = slow.step(observation, answer), fast.step(observation, answer)
-    calls.append([(completions[name], expected[name]) for name in expected])
+    expected, outputs = slow.step(observation, answer), fast.step(observation, answer)
+    calls.append([(outputs[name], expected[name]) for name in expected])
     answer = expected
   return calls
 
@@ -108,9 +108,10 @@ def _joined(scans):
   return stepping.Scan(*(np.concatenate(parts) for parts in zip(*scans)))
 
 
-def _relative(completions, expected):
+def _relative(outputs, expected):
+  """Returns the greatest difference over the greatest magnitude that is expected."""
   return float(
-    np.abs(completions - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    np.abs(outputs - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
   )
 
 

@@ -2,17 +2,17 @@
 
 Signatures, every tensor with the batch B (any size) as its first axis:
 
-  complete  partial_scan [B, S, S, 2]              -> completion [B, S, S, 1]
-  start     scan_id [B] int64 (only its length)    -> state_* and positions [B, n, 2] px of the
-  first segment step      observation [B, n] and state_*         -> angle [B, 1] rad, positions [B,
-                                                      n, 2] px of the next segment, and the next
-                                                      state_*
-  scan      image [B, S, S, 1]                     -> path [B, T * n, 2] px, partial_scan,
-  completion
+  complete  partial_scan [B, S, S, 2]  -> completion [B, S, S, 1]
+  start     scan_id [B] int64          -> state_*, and positions [B, n, 2] px of the first segment;
+                                          only the length of scan_id counts
+  step      observation [B, n], state_*-> angle [B, 1] rad, positions [B, n, 2] px of the next
+                                          segment, and the next state_*
+  scan      image [B, S, S, 1]         -> path [B, T * n, 2] px, partial_scan and completion
 
 The recurrent state travels as tensors named state_*: servers keep none. `angle` is the direction of
-the next segment; of the one after it if the model was trained with decision_delay=1, whose next
-segment has its direction already (state_pending), so that it may be scanned while `step` computes.
+the next segment. If the model was trained with decision_delay=1, the next segment has its direction
+already (state_pending), so that it may be scanned while `step` computes; `angle` is then the
+direction of the segment after it.
 Models trained with truncate=True return predicted_error [B, 1] as well: the 10 * MSE of a
 completion of what has been measured so far. `serving_default` is `complete`.
 
@@ -21,7 +21,7 @@ itself for models trained with normalise=measured: its image, partial_scan and c
 have any unit.
 
 Intensities and states that are not finite, and tensors of other shapes or of batches that disagree,
-are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
+are refused inside the graph, so that servers answer INVALID_ARGUMENT.
 """
 
 import os
@@ -59,10 +59,10 @@ def export(
   warm-up requests.
 
   Args:
-    model: what is exported.
+    model: the model to export.
     output: NAME/VERSION, the version a positive integer.
     iteration: of training, for the record.
-    also: writes more into assets.extra, whose path it gets.
+    also: takes the path of assets.extra and writes more files there.
 
   Raises:
     ExportError: if the version is not a positive integer, or exists already.
@@ -90,7 +90,7 @@ def write(
     output: NAME/VERSION, the version a positive integer.
     experiment: the configuration it was trained with.
     iteration: of training, for the record.
-    also: writes more into assets.extra, whose path it gets.
+    also: takes the path of assets.extra and writes more files there.
 
   Raises:
     ExportError: if the version is not a positive integer, exists already, or cannot be written.
@@ -107,7 +107,7 @@ def write(
         also(place / extra.FOLDER)
       extra.write(place, output, experiment, iteration)
       _move(place, output)
-  except tf.errors.OpError as error:  # TensorFlow's own of a full disk
+  except tf.errors.OpError as error:  # TensorFlow's own error of a full disk
     raise ExportError(
       f"{output} cannot be written: {error.message}. Free some space, or choose another folder."
     ) from error
@@ -143,9 +143,7 @@ def check_version(output: pathlib.Path) -> None:
 
 
 def _move(place, output):
-  """Renames a folder that is complete; fails, rather than replaces, if another process was
-  faster.
-  """
+  """Renames a complete folder; fails if another process has written `output` meanwhile."""
   try:
     place.rename(output)  # fails where a folder that is not empty exists
   except OSError:
@@ -163,7 +161,7 @@ class ServedModel(tf.Module):
     self._model, self._scan = model, model.experiment.scan
     self._steering = steering.make_steering(self._scan)
     self._directions = (_DIRECTION, _PENDING)[: 1 + self._scan.decision_delay]
-    self._like = self.actor.initial_state(1)
+    self._like = self.actor.initial_state(1)  # the structure of the recurrent state
     self.state_names = [
       "state_" + "_".join(map(str, path)) for path, _ in tree.flatten_with_path(self._like)
     ]
@@ -204,7 +202,7 @@ class ServedModel(tf.Module):
     return {"completion": self.generator(finite(partial_scan, "partial_scan"), is_training=False)}
 
   def start(self, scan_id):
-    """Starts scans: as many as there are ids."""
+    """Starts one scan for each id."""
     batch = tf.shape(scan_id)[0]
     position, direction = (
       tf.broadcast_to(part, [batch, 2])
@@ -222,7 +220,7 @@ class ServedModel(tf.Module):
     }
 
   def step(self, observation, **state):
-    """Chooses the next segment, given what was measured along the last."""
+    """Chooses the next segment from the intensities measured along the last."""
     observation = finite(observation, "observation")
     state = _checked_state(state, tf.shape(observation)[0])
     recurrent = tree.unflatten_as(self._like, [state[name] for name in self.state_names])
@@ -230,13 +228,13 @@ class ServedModel(tf.Module):
     directions = [state[name] for name in self._directions]
     position, segment = state[_POSITION] + self._scan.probes * directions[0], state[_SEGMENT] + 1
     start = position
-    for direction in directions[1:]:  # under way when the decision was made
+    for direction in directions[1:]:  # of segments that were under way when this was decided
       start += self._scan.probes * direction
-    decided = self._steering.step(action, start, segment + self._scan.decision_delay)
-    directions = [*directions[1:], decided]
+    new = self._steering.step(action, start, segment + self._scan.decision_delay)
+    directions = [*directions[1:], new]
     return {
       **self._named(recurrent, position, directions, segment),
-      "angle": tf.atan2(decided[:, 1:], decided[:, :1]),
+      "angle": tf.atan2(new[:, 1:], new[:, :1]),
       "positions": geometry.probe_positions(position, directions[0], self._scan),
       **({} if error is None else {"predicted_error": error}),
     }
@@ -248,7 +246,8 @@ class ServedModel(tf.Module):
 
   def _named(self, recurrent, position, directions, segment):
     """Names the state's tensors; `directions` are the steps [B, 2] px of the next segment and, with
-    a delay, of the one after."""
+    a delay, of the one after.
+    """
     named = dict(zip(self.state_names, tree.flatten(recurrent)))
     return {
       **named,
@@ -259,18 +258,18 @@ class ServedModel(tf.Module):
 
 
 def finite(intensities, name):
-  """Refuses NaN and infinite intensities, and other shapes, when the graph runs (servers do not
-  check shapes).
+  """Returns intensities after the graph has checked that they are finite and have their shape
+  (servers do not check shapes).
   """
   intensities = tf.ensure_shape(intensities, intensities.shape)
   return tf.debugging.check_numerics(intensities, f"{name} has values that are not finite")
 
 
 def _checked_state(state, batch):
-  """Refuses parts of the state [B, ...] that are not finite, have another shape, or another batch
-  and would be broadcast.
+  """Returns the state after the graph has checked that its parts [B, ...] are finite and have their
+  shapes and the observation's batch, to which they would be broadcast.
 
-  Networks hide what is not finite: tanh of infinity is 1.
+  Networks hide values that are not finite: tanh of infinity is 1.
   """
   state = {
     name: tf.debugging.check_numerics(part, f"{name} is not finite: {_LAST}")

@@ -1,10 +1,11 @@
-"""What travels along with a SavedModel in its assets.extra.
+"""Files that a SavedModel has in its assets.extra.
 
-config.json                    the configuration that the model was trained with
-manifest.json                  where it comes from, SHA-256 of configuration and files, the
-signatures explained tf_serving_warmup_requests     one PredictionLog a signature, replayed by
-servers when they load the model litert/                        the fast path, if asked for (see
-`serving.litert`)
+config.json                  the configuration that the model was trained with
+manifest.json                where it comes from, SHA-256 of configuration and files, and what its
+                             signatures mean
+tf_serving_warmup_requests   one PredictionLog for each signature, which servers replay when they
+                             load the model
+litert/                      the fast path, if asked for (see `serving.litert`)
 """
 
 import importlib.util
@@ -85,11 +86,11 @@ _STATE = "part of the recurrent state: hand back what the last answer gave"
 def write(
   saved_model: pathlib.Path, output: pathlib.Path, experiment: Composite, iteration: int | None
 ) -> None:
-  """Writes what describes a SavedModel into its assets.extra, which exists.
+  """Writes configuration, manifest and warm-up requests of a SavedModel into its assets.extra.
 
   Args:
-    saved_model: folder that holds the SavedModel.
-    output: NAME/VERSION, what it will be called.
+    saved_model: folder that holds the SavedModel, with a folder assets.extra.
+    output: NAME/VERSION, the name that it will get.
     experiment: its configuration.
     iteration: of training; None if unknown.
   """
@@ -170,7 +171,7 @@ def write_warm_up(
   signatures: Mapping[str, contract.Signature],
   examples: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> None:
-  """Writes one request for each signature: of `examples`, or zeros of batch 1 without them."""
+  """Writes one request for each signature: from `examples` or, without them, zeros of batch 1."""
   from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
   with tf.io.TFRecordWriter(str(file)) as writer:

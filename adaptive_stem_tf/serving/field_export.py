@@ -28,10 +28,10 @@ def write(
   """Writes a SavedModel to `output` = NAME/VERSION, whole or not at all.
 
   Args:
-    model: what is exported.
+    model: the model to export.
     output: NAME/VERSION, the version a positive integer.
     iteration: of training, for the record.
-    also: writes more into assets.extra, whose path it gets.
+    also: takes the path of assets.extra and writes more files there.
 
   Raises:
     export.ExportError: if the version is not a positive integer, or exists already.
@@ -42,10 +42,10 @@ def write(
   name = pathlib.Path(output).parent.name
 
   def extras(folder):
-    """Writes requests to warm up with, and what else the caller wants, into assets.extra."""
+    """Writes warm-up requests, and what `also` writes, into assets.extra."""
     if extra.has_serving_api():
-      described = contract.of_protos(extra.read_protos(folder.parent))
-      extra.write_warm_up(folder / extra.WARM_UP, name, described, served.examples())
+      saved = contract.of_protos(extra.read_protos(folder.parent))
+      extra.write_warm_up(folder / extra.WARM_UP, name, saved, served.examples())
     if also:
       also(folder)
 

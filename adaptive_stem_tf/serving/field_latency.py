@@ -1,4 +1,4 @@
-"""How long planning and completing whole fields takes, by the SavedModel and by LiteRT."""
+"""Latency of planning and completing whole fields, by the SavedModel and by LiteRT."""
 
 import pathlib
 import time
@@ -13,7 +13,7 @@ _FINEST = 16  # px, of the structure of fields that are scanned
 
 
 class _Recorder:
-  """A model whose requests are kept."""
+  """A model that keeps its requests and answers."""
 
   def __init__(self, model: field_scan.ExportedFields):
     self._model = model
@@ -32,10 +32,10 @@ def measure(
   """Times scans of a square field, as `field_scan.scan` makes them.
 
   Args:
-    model: that plans and completes.
+    model: plans and completes.
     side: of the field, px.
     coverage: share of the pixels that is measured.
-    scans: how many are timed, after one that warms up.
+    scans: number of scans that are timed, after one that warms up.
 
   Returns:
     For `survey`, `plan` (one round), `complete` and `scan` (all of them), in ms: min, median, max.
@@ -58,7 +58,7 @@ def measure_fast(
     folder: of plan.tflite and complete.tflite.
     model: that they were converted from.
     coverage: share of the pixels that is measured.
-    repeats: how often each request is timed, after one that warms up.
+    repeats: number of times that each request is timed, after one that warms up.
 
   Returns:
     For `plan` and `complete`, in ms, min, median and max; `side`, px; `other_positions`, the

@@ -5,8 +5,7 @@ A folder holds:
   plan.tflite       signature `plan` of the SavedModel, without next_positions
   complete.tflite   signature `complete`
 
-Both have built-in operations alone. LiteRT has no assertions: who calls these checks what they
-are given.
+Both use only built-in operations. LiteRT has no assertions: callers check inputs themselves.
 """
 
 import os
@@ -23,19 +22,19 @@ NAMES = ("complete", "plan")
 
 
 class _Fast(served_fields.ServedFields):
-  """The functions without what LiteRT has no arithmetic for: numbers of positions vary."""
+  """The functions without next_positions, whose varying length LiteRT has no operations for."""
 
   def plan(self, *inputs, **named):
     """Decides what is measured next."""
-    decided = super().plan(*inputs, **named)
-    return {name: value for name, value in decided.items() if name != "next_positions"}
+    answer = super().plan(*inputs, **named)
+    return {name: value for name, value in answer.items() if name != "next_positions"}
 
 
 def convert(model: TrainedModel, folder: pathlib.Path, side: int) -> None:
   """Writes plan.tflite and complete.tflite.
 
   Args:
-    model: what is converted.
+    model: the model to convert.
     folder: made if it is missing.
     side: of the fields, px.
   """
@@ -47,7 +46,7 @@ def convert(model: TrainedModel, folder: pathlib.Path, side: int) -> None:
 
 
 class FastFields:
-  """What `convert` wrote, ready to be called.
+  """The files that `convert` wrote, loaded.
 
   Attributes:
     side: of the fields, px.
@@ -58,7 +57,7 @@ class FastFields:
 
     Args:
       folder: that holds them.
-      threads: that compute; 0 for as many as there are cores.
+      threads: number of threads that compute; 0 for one on each core.
     """
     from ai_edge_litert import interpreter  # an optional package
 

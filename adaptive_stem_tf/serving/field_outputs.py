@@ -32,18 +32,18 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
   """Writes path.csv, images (.npy and float32 .tif), scan.json and scan.png to a folder.
 
   Images are mask, partial_scan, completion, uncertainty and interpolation; partial_scan.tif has
-  NaN where nothing was measured. Others find the size of a pixel in the .tif files, and all that
-  scan.json says. Positions in path.csv are those of the whole image (`origin` is added).
+  NaN where nothing was measured. The .tif files hold the size of a pixel and the contents of
+  scan.json. Positions in path.csv are those of the whole image (`origin` is added).
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
     result: the scan.
 
   Returns:
-    What scan.json says.
+    The contents of scan.json.
 
   Raises:
-    writing.WriteError: if a file cannot be written; what was there stays.
+    writing.WriteError: if a file cannot be written; old files stay.
   """
   scan = result.scan
   about = summary(result)
@@ -69,8 +69,8 @@ def write(output_dir: str | os.PathLike, result: FieldResult) -> dict[str, Any]:
 def errors(result: FieldResult) -> dict[str, dict[str, float]]:
   """Returns 10 MSE, PSNR [dB] and SSIM of completion and interpolation.
 
-  Each is that on the low-pass `filtered` and on the `raw` field. Intensities that the model saw as
-  -1 and 1 are -1 and 1 here; the range of PSNR and SSIM is 2.
+  Each is measured on the low-pass `filtered` and on the `raw` field. Intensities that the model saw
+  as -1 and 1 are -1 and 1 here; the range of PSNR and SSIM is 2.
   """
   low, high = result.scan.black_and_white
   unit = lambda image: 2 * (np.float64(image) - low) / max(high - low, 1e-12) - 1
@@ -92,7 +92,7 @@ def errors(result: FieldResult) -> dict[str, dict[str, float]]:
 
 
 def sampling(scan: FieldScan) -> undersampling.Sampling | None:
-  """Returns whether positions were dense enough; None where they are too few to tell."""
+  """Returns how dense positions were for their field; None if they are too few to tell."""
   try:
     return undersampling.check(scan.partial, scan.mask)
   except ValueError:
@@ -100,7 +100,7 @@ def sampling(scan: FieldScan) -> undersampling.Sampling | None:
 
 
 def summary(result: FieldResult) -> dict[str, Any]:
-  """Returns what is known of a scan besides its arrays, for JSON: what scan.json says."""
+  """Returns the contents of scan.json: what is known of a scan besides its arrays."""
   scan = result.scan
   counts = np.bincount(scan.numbers)
   return {
@@ -122,17 +122,17 @@ def summary(result: FieldResult) -> dict[str, Any]:
   }
 
 
-def _sampling_summary(found):
-  if found is None:
+def _sampling_summary(density):
+  if density is None:
     return {}
   return {
     "sampling": {
-      "distance_px": found.distance_px,
-      "unresolved_share": found.unresolved,
-      "structure_over_noise": found.structure_over_noise,
-      "pairs": found.pairs,
+      "distance_px": density.distance_px,
+      "unresolved_share": density.unresolved,
+      "structure_over_noise": density.structure_over_noise,
+      "pairs": density.pairs,
     },
-    "warning": found.warning,
+    "warning": density.warning,
   }
 
 
@@ -153,7 +153,7 @@ def draw(result: FieldResult) -> figure.Figure:
   """Draws field, where the dose went by round, both completions, uncertainty and error."""
   scan, known = result.scan, result.truth is not None
   low, high = scan.black_and_white
-  columns = 3 if known else 2  # field and error are not known of microscopes
+  columns = 3 if known else 2  # a microscope gives neither the field nor the error
   height, width = scan.completion.shape
   canvas = figure.Figure(
     figsize=(3.4 * columns, 2 * (max(2.4, 3.2 * height / width) + 0.7)), layout="constrained"
@@ -187,8 +187,8 @@ def draw(result: FieldResult) -> figure.Figure:
 
 def _filtered(result):
   """Returns the field [H, W] as errors are measured on it, in the detector's units."""
-  given = tf.constant(np.asarray(result.truth, np.float32)[None, ..., None])
-  return specimens.low_pass(given, result.filter_sigma).numpy()[0, ..., 0]
+  truth = tf.constant(np.asarray(result.truth, np.float32)[None, ..., None])
+  return specimens.low_pass(truth, result.filter_sigma).numpy()[0, ..., 0]
 
 
 def _draw_dose(canvas, show, scan):
@@ -203,7 +203,7 @@ def _draw_dose(canvas, show, scan):
 
 
 def _titled(words, values, name):
-  """Returns a title with what was measured on the filtered field, if it was."""
+  """Returns a title with PSNR and SSIM on the filtered field, if they are known."""
   if not values:
     return words
   of = values[name]
@@ -216,11 +216,11 @@ def _show(axes, image, title, **look):
   return axes.imshow(image, interpolation="nearest", **look)
 
 
-def _hatch(axes, found):
-  """Hatches what a completion cannot know, in tiles whose structure positions did not resolve."""
-  if found is None or not found.tiles.any():
+def _hatch(axes, density):
+  """Hatches tiles whose structure positions did not resolve: completions invent it there."""
+  if density is None or not density.tiles.any():
     return
-  for row, column in np.argwhere(found.tiles):
+  for row, column in np.argwhere(density.tiles):
     corner = (column * undersampling.TILE - 0.5, row * undersampling.TILE - 0.5)
     side = undersampling.TILE
     axes.add_patch(patches.Rectangle(

@@ -1,4 +1,4 @@
-"""How many positions a round of a served scan measures, and in which order pixels are chosen."""
+"""Numbers of positions of the rounds of a served scan, and the order in which pixels are chosen."""
 
 import math
 
@@ -11,7 +11,7 @@ MOST_ROUNDS = 16
 
 
 def multiple(cell: int) -> int:
-  """Returns what the sides of fields are padded to a multiple of, px, for cells of a width, px."""
+  """Returns the number, px, to multiples of which fields are padded, for cells of a width, px."""
   return math.lcm(interpolation.MULTIPLE, cell)
 
 

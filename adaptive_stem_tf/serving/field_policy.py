@@ -11,7 +11,7 @@ _TINY = 1e-12
 
 
 class WithPolicy:
-  """A model that surveys and completes; a policy decides, as `served_fields` lets the actor.
+  """A model that surveys and completes, and a policy that decides in place of the model's actor.
 
   Args:
     model: an exported model.
@@ -23,15 +23,15 @@ class WithPolicy:
     self._model, self._policy, self._name = model, policy, name
 
   def call(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Calls a signature of the model with arrays, or decides where that is `plan`.
+    """Calls a signature of the model with arrays; for `plan`, the policy decides.
 
     Raises:
-      ValueError: for what the graph refuses, or a policy that returns no weights.
+      ValueError: if the graph refuses the arrays, or the policy does not return weights.
     """
     return self._plan(**inputs) if name == "plan" else self._model.call(name, **inputs)
 
   def _plan(self, partial_field, mask, round_number, budget, rounds, seed, **before):
-    """Decides what is measured next, of one field."""
+    """Decides what is measured next in one field, as `served_fields.ServedFields.plan`."""
     answer = self._model.call("complete", partial_field=partial_field, mask=mask)
     number, count = int(round_number[0]), int(rounds[0])
     deviation = np.maximum(answer["standard_deviation"], _TINY)

@@ -1,4 +1,4 @@
-"""What the scan of a whole field is given beside a model: a budget, a range, and intensities."""
+"""Inputs of the scan of a whole field beside a model: a budget, a range, and intensities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adaptive_stem_tf import intensities
 from adaptive_stem_tf.micrographs import whole_fields
 from adaptive_stem_tf.serving import beam as beam_lib
 
-COVERAGE = 1 / 23  # share of the pixels, where no budget is given
+COVERAGE = 1 / 23  # share of the pixels that is measured if no budget is given
 MOST_ROUNDS = 16  # after the survey
 
 
@@ -18,16 +18,16 @@ def budget(
   electrons: float | None = None,
   electrons_per_pixel: float | None = None,
 ) -> int:
-  """Returns how many positions a field is scanned at.
+  """Returns the number of positions that a field is scanned at.
 
   Args:
     shape: (H, W) of the field, px.
-    coverage: share of the pixels; None for 1/23, or what `electrons` pay for.
+    coverage: share of the pixels; None for 1/23, or as many as `electrons` suffice for.
     electrons: in all, in place of `coverage`.
-    electrons_per_pixel: that each position takes.
+    electrons_per_pixel: number of electrons at each position.
 
   Raises:
-    ValueError: for budgets that contradict each other, or of no position.
+    ValueError: if budgets contradict each other, or allow no position.
   """
   pixels = shape[0] * shape[1]
   if electrons is not None:
@@ -53,7 +53,7 @@ def budget(
 def intensity_range(
   kind: intensities.Normalisation, image: np.ndarray | None
 ) -> intensities.IntensityRange:
-  """Returns which intensities become -1 and 1; of `image`, percentiles, as in training.
+  """Returns the intensities that become -1 and 1: for `image` its percentiles, as in training.
 
   Raises:
     ValueError: if the image is constant.

@@ -28,7 +28,7 @@ class FieldSettings(NamedTuple):
   budget: int  # positions in all
   rounds: int  # after the survey
   seed: int = 0  # of the even pattern
-  contiguous: bool = False  # the beam is on while it moves: pixels on its way count, too
+  contiguous: bool = False  # whether the beam is on while it moves, so that it measures its way
   plan_ahead: float = 0.0  # share of a round that is still to come when the next one is planned
 
 
@@ -49,7 +49,7 @@ class FieldScan(NamedTuple):
 
 
 class Fields(Protocol):
-  """What a scan asks of a model."""
+  """The part of a model that a scan uses."""
 
   def call(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Calls a signature with arrays."""
@@ -86,7 +86,7 @@ class ExportedFields:
     """Calls a signature with arrays.
 
     Raises:
-      ValueError: for what the graph refuses.
+      ValueError: if the graph refuses them.
     """
     tensors = {key: tf.convert_to_tensor(value) for key, value in inputs.items()}
     try:
@@ -107,26 +107,26 @@ def scan(
   """Scans a field: a survey, rounds that the model decides, and the completion of everything.
 
   With `plan_ahead`, the beam visits the rest of a round, spread over the field, while the next
-  one is planned from everything before. What is planned leaves out what is under way, so that
-  every round has as many positions as ever, and none is visited twice.
+  one is planned from everything before. The plan leaves out the positions under way, so that every
+  round keeps its number of positions, and none is visited twice.
+
+  If the beam is stopped, it has measured less than the budget. The scan so far is completed, and
+  `ended_by` says why.
 
   Args:
     model: decides and completes.
     settings: of the scan.
-    intensities: how the detector's are mapped, those of one specimen; the survey's count (its
-      first part, with `plan_ahead`) where the range has to be measured.
+    intensities: range of the detector's intensities that becomes [-1, 1], of one specimen. If it
+      has to be measured, it is that of the survey (with `plan_ahead`, of its first part).
     beam: visits positions.
     watch: called when a round is planned.
-    progress: wraps the numbers of survey and rounds, to show how far the scan is.
-
-  A beam that was stopped has measured less than the budget: that is completed, and `ended_by` says
-  why.
+    progress: wraps the numbers of survey and rounds, to show progress.
 
   Raises:
-    ValueError: for a budget beyond the field's pixels, settings that disagree, or intensities
-      that are not finite.
+    ValueError: if the budget exceeds the field's pixels, settings disagree, or intensities are not
+      finite.
     stop.NotBegunError: if the beam was stopped before the first position.
-    stop.IncompleteScan: if anything fails after the first positions; it has what was measured.
+    stop.IncompleteScan: if anything fails after the first positions; it holds the scan so far.
   """
   _check(settings)
   beam.stop.check()
@@ -145,7 +145,7 @@ def complete(model: Fields, partial: np.ndarray, intensities: IntensityRange) ->
   Args:
     model: completes.
     partial: [H, W], NaN where it was not measured.
-    intensities: how the detector's are mapped; what was measured counts where it has to be.
+    intensities: range of the detector's intensities that becomes [-1, 1]; measured here if unknown.
 
   Returns:
     The scan, all of it in round 0, its positions row by row.
@@ -165,12 +165,12 @@ def complete(model: Fields, partial: np.ndarray, intensities: IntensityRange) ->
 
 
 def rehearse(model: Fields, settings: FieldSettings) -> None:
-  """Scans a field that is not there, so that a beam does not wait for the model's first answers.
+  """Scans a made-up field, so that a beam need not wait for the model's first answers.
 
-  TensorFlow prepares each signature when it is called first, which takes seconds.
+  TensorFlow prepares each signature when it is first called, which takes seconds.
 
   Raises:
-    ValueError: for a budget beyond the field's pixels, or settings that disagree.
+    ValueError: if the budget exceeds the field's pixels, or settings disagree.
   """
   ramp = beam_lib.Beam(lambda positions: positions.sum(1) / sum(settings.shape))
   scan(model, settings, IntensityRange(np.zeros(1), np.ones(1)), ramp)
@@ -195,12 +195,12 @@ def _rounds(model, settings, known, beam, seconds, watch, progress):
       fields = known.tensors()
       state = {name: value for name, value in answer.items() if name.startswith("state_")}
       if number == 0:
-        # Nothing was expected of the survey, wherever the beam has been for it.
+        # No completion was before the survey that its intensities could surprise: none is recent.
         state["state_mask"] = fields["mask"]
       which = np.array([number + 1], np.int32)
       answer = _timed(seconds, model, "plan", **fields, round_number=which, **numbers, **state)
-      wanted = _without(answer["next_positions"][0], rest, settings.shape)
-      parts = _parts(settings, wanted, known.mask, number + 1)
+      positions = _without(answer["next_positions"][0], rest, settings.shape)
+      parts = _parts(settings, positions, known.mask, number + 1)
       _submit(beam, parts)
       if watch:
         watch(known.progress(answer, list(seconds)))
@@ -211,7 +211,11 @@ def _rounds(model, settings, known, beam, seconds, watch, progress):
 
 
 def _completed(model, settings, known, failure, beam, seconds):
-  """Completes what was measured of a scan, all of it or less."""
+  """Completes a scan, also one that ended early or failed.
+
+  Raises:
+    stop.IncompleteScan: if the scan failed after its first positions.
+  """
   if not known.mask.any():
     if failure:
       raise failure
@@ -221,13 +225,13 @@ def _completed(model, settings, known, failure, beam, seconds):
   except Exception:
     if not failure:
       raise
-    # What was measured is worth more than an error.
+    # The measured intensities are worth more than another error: they go out without a completion.
     answer = collections.defaultdict(lambda: np.full([1, *settings.shape, 1], np.nan, np.float32))
   ended_by = beam.stop.reason if known.mask.sum() < settings.budget else None
-  scanned = known.result(answer, seconds, str(failure) if failure else ended_by)
+  result = known.result(answer, seconds, str(failure) if failure else ended_by)
   if failure:
-    raise stop_lib.IncompleteScan(failure, scanned) from failure
-  return scanned
+    raise stop_lib.IncompleteScan(failure, result) from failure
+  return result
 
 
 def _check(settings):
@@ -243,17 +247,17 @@ def _check(settings):
     )
 
 
-def _parts(settings, wanted, mask, number):
-  """Returns what the beam measures in a round before the next is planned, and the rest.
+def _parts(settings, positions, mask, number):
+  """Splits a round's positions into those measured before the next round is planned, and the rest.
 
   Each is in order of time; the rest lies along the way back.
   """
   if settings.contiguous:
-    return routes.through(wanted, mask), wanted[:0]
+    return routes.through(positions, mask), positions[:0]
   share = settings.plan_ahead if number < settings.rounds else 0.0
-  count = min(round(share * len(wanted)), len(wanted) - 1)
-  rest = routes.thinned(wanted, settings.shape, count) if count else wanted[:0]
-  first = wanted[~routes.among(wanted, rest, settings.shape)]
+  count = min(round(share * len(positions)), len(positions) - 1)
+  rest = routes.thinned(positions, settings.shape, count) if count else positions[:0]
+  first = positions[~routes.among(positions, rest, settings.shape)]
   return routes.serpentine(first, settings.shape), rest[::-1]
 
 
@@ -264,16 +268,17 @@ def _submit(beam, parts):
 
 
 def _without(planned, coming, shape):
-  """Returns what is planned less what is under way, as many positions as both differ by.
+  """Returns planned positions without those that are under way, `coming`.
 
-  What is under way counts as measured: where it was not planned again, as much is left out.
+  Positions under way count towards the plan. If some of them were not planned, as many planned
+  ones are left out instead.
   """
-  wanted = planned[~routes.among(planned, coming, shape)]
-  return routes.thinned(wanted, shape, len(planned) - len(coming))
+  others = planned[~routes.among(planned, coming, shape)]
+  return routes.thinned(others, shape, len(planned) - len(coming))
 
 
 class _Known:
-  """What was measured so far."""
+  """The measurements so far."""
 
   def __init__(self, settings: FieldSettings, intensities: IntensityRange):
     self._partial, self.mask = np.zeros(settings.shape), np.zeros(settings.shape, bool)
@@ -295,13 +300,13 @@ class _Known:
     self._route.append((positions, values, np.full(len(positions), number)))
 
   def tensors(self):
-    """Returns what signatures are told of the field."""
+    """Returns the field as inputs of signatures."""
     mask = self.mask[None, ..., None].astype(np.float32)
     unit = self._intensities.to_unit(self._partial[None, ..., None])
     return {"partial_field": unit * mask, "mask": mask}
 
   def progress(self, answer, seconds) -> FieldProgress:
-    """Returns what an answer of `plan` or `complete` says of the field."""
+    """Returns the field as an answer of `plan` or `complete` estimates it."""
     low, high = (float(end[0]) for end in (self._intensities.low, self._intensities.high))
     return FieldProgress(
       self._back(answer, "completion"),

@@ -1,6 +1,6 @@
 """Sizes of the scans that an exported model makes.
 
-A module without TensorFlow, which the fast path (`edge`) does without, too.
+This module does not import TensorFlow, so that the fast path (`edge`) need not either.
 """
 
 from typing import NamedTuple

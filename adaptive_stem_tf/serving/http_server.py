@@ -1,6 +1,6 @@
-"""An HTTP server with limits: of time, of bytes, and of connections at once.
+"""An HTTP server with limits of time, of bytes, and of simultaneous connections.
 
-What it answers is in `rest`.
+Its answers come from `rest`.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from adaptive_stem_tf.serving import servables as servables_lib
 
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _JSON = "application/json"
-_PATIENCE = 30.0  # s, for a request to come, and for a client to take its answer
-_CONNECTIONS = 32  # at once; others are told to come back
-_LINE = 1 << 10  # bytes, of what says how long a chunk is
+_PATIENCE = 30.0  # s, in which a request must come, and a client must take its answer
+_CONNECTIONS = 32  # at once; others get 503
+_LINE = 1 << 10  # bytes, greatest length of the line that says how long a chunk is
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -34,14 +34,14 @@ class HttpServer(http.server.HTTPServer):
     metrics: of the server, served at their path; None for none.
 
   Args:
-    servables: what is served.
+    servables: the models to serve.
     address: to listen on, of IPv4 or IPv6.
     port: 0 for any free one.
     patience: s that a client may take.
-    connections: how many at once.
+    connections: greatest number of connections at once.
 
   Raises:
-    OSError: if the port cannot be had.
+    OSError: if the port is not available.
   """
 
   request_queue_size = 64
@@ -68,7 +68,7 @@ class HttpServer(http.server.HTTPServer):
     self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
   def process_request(self, request, client_address):
-    """Answers a connection in the pool, or says that there is no room."""
+    """Answers a connection in the pool, or with 503 if there are too many."""
     if not self._room.acquire(blocking=False):
       with contextlib.suppress(OSError):
         request.settimeout(1.0)
@@ -81,7 +81,7 @@ class HttpServer(http.server.HTTPServer):
   def _converse(self, request, client_address):
     try:
       self.finish_request(request, client_address)
-    except Exception as error:  # clients that go, or come with what is no HTTP
+    except Exception as error:  # clients that go away, or do not speak HTTP
       logging.debug("%s: %s", client_address, error)
     finally:
       self._open.discard(request)
@@ -89,7 +89,7 @@ class HttpServer(http.server.HTTPServer):
       self._room.release()
 
   def finish(self) -> None:
-    """Ends, once the requests that came are answered; connections that only wait are closed."""
+    """Ends after the requests that have come are answered; closes connections that only wait."""
     self.stopping = True
     self.shutdown()
     for connection in list(self._open):
@@ -145,10 +145,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     began, metrics = time.monotonic(), self.server.metrics
     answer = rest.answer(self.server.served, self.command, self.path, body)
     content = json.dumps(answer.content).encode()
-    asked = rest.prediction_of(self.command, self.path)
-    if metrics and asked:
+    prediction = rest.prediction_of(self.command, self.path)
+    if metrics and prediction:
       code = _CODES.get(answer.code, "UNKNOWN")
-      metrics.record(*asked, "REST", code, time.monotonic() - began)
+      metrics.record(*prediction, "REST", code, time.monotonic() - began)
     self._send_bytes(answer.status, _JSON, content)
 
   def _send(self, status, answer):
@@ -192,12 +192,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       if len(body) + size > most:
         raise _too_large(most)
       body += self._read(size)
-      self.rfile.readline(_LINE)  # ends a chunk, or is the first line after the last
+      self.rfile.readline(_LINE)  # the end of a chunk, or the first line after the last chunk
       if not size:
         return bytes(body)
 
   def _read(self, count):
-    """Reads so many bytes, in the time that a request may take."""
+    """Reads `count` bytes, in the time that a request may take."""
     body = bytearray()
     while len(body) < count:
       if time.monotonic() > self._deadline:

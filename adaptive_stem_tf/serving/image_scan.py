@@ -20,16 +20,13 @@ Corner = tuple[int, int]  # first row and column of a window, px
 
 
 def mend(image: np.ndarray) -> tuple[np.ndarray, int]:
-  """Replaces non-finite pixels by the lowest finite intensity; returns the image and how many there
-  were.
-  """
+  """Replaces non-finite pixels by the lowest finite intensity; returns image and their number."""
   finite = np.isfinite(image)
   return np.where(finite, image, image[finite].min()), int(finite.size - np.count_nonzero(finite))
 
 
 def window_corner(shape: tuple[int, int], size: int, window: Corner | None) -> Corner:
-  """Returns the first row and column of a window of `size` px; of the central one if `window` is
-  None.
+  """Returns the first row and column of a window of `size` px, the central one if `window` is None.
 
   Raises:
     ValueError: if the window is not inside the image.
@@ -47,8 +44,9 @@ def window_corner(shape: tuple[int, int], size: int, window: Corner | None) -> C
 
 
 def tile_corners(shape: tuple[int, int], size: int, overlap: int) -> list[Corner]:
-  """Returns the first row and column of tiles that cover an image and overlap by at least `overlap`
-  px.
+  """Returns the first row and column of each of the tiles that cover an image.
+
+  They overlap by at least `overlap` px.
 
   Raises:
     ValueError: if the image is smaller than a tile, or the overlap is not smaller than half a tile.
@@ -82,28 +80,28 @@ def scan(
     corners: first row and column of each window.
     normalisation: which intensities become [-1, 1]; `image` is each window's own range.
     pixel_size_nm: side of a px, if known.
-    progress: wraps what is iterated over, to show it.
+    progress: wraps the batches of windows, to show progress.
 
   Returns:
-    The scan of what the windows cover; errors are means over windows, each on its own range.
+    The scan of the area that windows cover; each window's errors are on its own range.
   """
-  started, size = time.monotonic(), scanner.size
+  began, size = time.monotonic(), scanner.size
   canvas = _Canvas(corners, size)
-  positions, intensities, measured = [], [], []
+  positions, intensities, scores = [], [], []
   shares: list[float] = []
   for first in progress(range(0, len(corners), _TOGETHER)):
-    chosen = corners[first : first + _TOGETHER]
-    windows = np.stack([image[row : row + size, column : column + size] for row, column in chosen])
+    batch = corners[first : first + _TOGETHER]
+    windows = np.stack([image[row : row + size, column : column + size] for row, column in batch])
     scans = scanner.scan(windows, normalisation)
     shares += scans.unforeseen.tolist()
-    measured.append(measure(scans.completions, windows, scanner.filter_sigma))
-    for i, corner in enumerate(chosen):
+    scores.append(measure(scans.completions, windows, scanner.filter_sigma))
+    for i, corner in enumerate(batch):
       canvas.add(corner, scans.partial[i], scans.completions[i])
       positions.append(scans.positions[i] + np.subtract(corner, canvas.origin))
       intensities.append(scans.intensities[i])
   errors = {
-    kind: {name: np.concatenate([one[kind][name] for one in measured]) for name in _METRICS}
-    for kind in measured[0]
+    kind: {name: np.concatenate([one[kind][name] for one in scores]) for name in _METRICS}
+    for kind in scores[0]
   }
   mean = lambda name: {kind: float(one[name].mean()) for kind, one in errors.items()}
   return ScanResult(
@@ -127,14 +125,14 @@ def scan(
       "ssim": mean("ssim"),
       "unforeseen_share_by_window": [None if np.isnan(share) else share for share in shares],
       "sampling_warning": path_sampling.warning_of_windows(shares),
-      "seconds": round(time.monotonic() - started, 3),
+      "seconds": round(time.monotonic() - began, 3),
     },
     scanner.filter_sigma,
   )
 
 
 class _Canvas:
-  """What windows of an image measured and completed, joined."""
+  """Joins the partial scans and completions of windows of an image."""
 
   def __init__(self, corners, size):
     self.origin = tuple(min(corner[axis] for corner in corners) for axis in (0, 1))
@@ -163,12 +161,11 @@ class _Canvas:
 
 
 def ten_mse(completions: np.ndarray, windows: np.ndarray, sigma: float) -> dict[str, np.ndarray]:
-  """Returns 10 MSE [B] on the low-pass `filtered` and the `raw` window, each window's range being
-  [-1, 1].
+  """Returns 10 MSE [B] on the low-pass `filtered` and the `raw` window, whose range is [-1, 1].
 
   Args:
     completions: [B, S, S], in the windows' units.
-    windows: [B, S, S], what was scanned.
+    windows: [B, S, S], the scanned specimens.
     sigma: px, of the low-pass filter.
   """
   ours, targets = _comparable(completions, windows, sigma)
@@ -193,9 +190,7 @@ def _comparable(completions, windows, sigma):
 
 
 def _ramp(corners, size):
-  """Returns weights [S, S] that rise linearly from each edge to the depth of the overlap of
-  neighbours.
-  """
+  """Returns weights [S, S] that rise linearly from each edge, over the width of the overlap."""
   steps = [np.diff(sorted({corner[axis] for corner in corners})) for axis in (0, 1)]
   depths = [size - step.min() if len(step) else 0 for step in steps]
   edge = np.minimum(np.arange(size) + 1, size - np.arange(size))

@@ -1,6 +1,4 @@
-"""How long a decision and a completion take, from measured intensities to where the beam goes
-next.
-"""
+"""Latency of decisions, from measured intensities to the next positions, and of completions."""
 
 import gc
 import itertools
@@ -22,7 +20,7 @@ _WARM_UP = 0.1  # of the calls
 
 
 class Calls(NamedTuple):
-  """How often everything is timed."""
+  """Numbers of calls that are timed."""
 
   decisions: int
   completions: int
@@ -37,9 +35,9 @@ def measure(
   state of one answer goes into the next call, and scans restart where they would end.
 
   Args:
-    scanner: what decides and completes.
+    scanner: decides and completes.
     geometry: its sizes.
-    calls: how many of each.
+    calls: numbers of calls.
 
   Returns:
     For `decision` and `completion`: calls, and min, p50, p99 and p99.9 in us.
@@ -90,8 +88,9 @@ def machine() -> dict[str, Any]:
 
 
 def _times(call: Callable[[], Any], count: int) -> np.ndarray:
-  """Returns the times of calls, s, after some that warm up; garbage is collected before, not
-  meanwhile.
+  """Returns the times of calls, s, after some that warm up.
+
+  Garbage is collected before, and not while calls are timed.
   """
   for _ in range(max(3, int(_WARM_UP * count))):
     call()

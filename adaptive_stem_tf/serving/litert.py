@@ -1,17 +1,17 @@
 """Converts an actor's step and a generator to LiteRT: the fast path, for a control computer beside
 the microscope.
 
-Writes into a folder, all for one scan at a time (shapes are fixed, so that nothing is decided at
+It writes these files, all for one scan at a time (shapes are fixed, so that nothing is allocated at
 run time):
 
   step.tflite               signature `step` of the SavedModel
   complete.tflite           signature `complete`
   complete_float16.tflite   the same with weights of 16 bits, if asked for
   complete_int8.tflite      the same with weights of 8 bits, if asked for
-  start.npz                 what `start` answers, and the sizes of scans
+  start.npz                 the answer of `start`, and the sizes of scans
 
-Single steps are converted, not whole scans: unrolled recurrences convert badly. Needs
-TensorFlow; what is written needs `serving.edge`, NumPy and ai-edge-litert only.
+Single steps are converted, not whole scans: unrolled recurrences convert badly. Conversion needs
+TensorFlow; running the files needs only `serving.edge`, NumPy and ai-edge-litert.
 """
 
 import pathlib
@@ -29,10 +29,10 @@ PRECISIONS = ("float16", "int8")
 
 
 def check(model: Model, precisions: Sequence[str] = ()) -> None:
-  """Refuses what cannot be converted.
+  """Checks that a model can be converted.
 
   Raises:
-    export.ExportError: for unknown precisions, or a generator that LiteRT has no arithmetic for.
+    export.ExportError: if a precision is unknown, or LiteRT has no arithmetic for the generator.
   """
   unknown = set(precisions) - set(PRECISIONS)
   if unknown:
@@ -50,7 +50,7 @@ def convert(model: Model, folder: pathlib.Path, precisions: Sequence[str] = ()) 
   """Writes a model's fast path.
 
   Args:
-    model: what is converted.
+    model: the model to convert.
     folder: made if it is missing.
     precisions: of further generators, among PRECISIONS.
 

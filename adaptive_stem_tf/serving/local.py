@@ -15,15 +15,15 @@ _SIGNATURES = ("start", "step", "complete", "scan")
 
 
 class ModelError(ValueError):
-  """The folder holds no model that scans."""
+  """The folder does not hold a model that scans."""
 
 
 def check_folder(folder: pathlib.Path, flag: str = "model") -> None:
-  """Refuses folders that are no exported model, or a damaged one, without loading anything.
+  """Checks that a folder holds an exported model whose files are intact, without loading it.
 
   Args:
     folder: NAME/VERSION.
-    flag: that the user named it by.
+    flag: by which the user named it, for the error.
 
   Raises:
     ModelError: if there is no SavedModel in the folder.
@@ -53,7 +53,7 @@ class LocalModel:
     folder: NAME/VERSION.
 
   Raises:
-    ModelError: if there is none, or it has not the signatures of one of ours.
+    ModelError: if there is none, or it lacks a signature that `launch.export` gives.
   """
 
   def __init__(self, folder: str | os.PathLike):
@@ -75,7 +75,7 @@ class LocalModel:
     return _arrays(self._run["start"](scan_id=tf.range(count, dtype=tf.int64)))
 
   def step(self, observation: np.ndarray, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the next segment, given what was measured at the last answer's positions."""
+    """Returns the next segment, from intensities measured at the last answer's positions."""
     state = {
       name: tf.convert_to_tensor(value) for name, value in answer.items() if name.startswith(_STATE)
     }

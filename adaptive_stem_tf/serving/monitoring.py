@@ -18,14 +18,15 @@ if TYPE_CHECKING:
   from prometheus_client import metrics_core, registry
 
 PATH = "/monitoring/prometheus/metrics"  # where nothing else is configured
-NOT_SERVED = "(not served)"  # for every other name: clients could make as many as they like
-# As TensorFlow Serving's, and to as many digits: dashboards name them.
+# Label of all models that are not served: clients could make up any number of names.
+NOT_SERVED = "(not served)"
+# Those of TensorFlow Serving, to the same digits: dashboards name them.
 _BOUNDS = [float(f"{10 * 1.8**power:.6g}") for power in range(33)]  # us, to some 20 minutes
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 class MonitoringError(ValueError):
-  """The configuration of monitoring cannot be read so."""
+  """The configuration of monitoring cannot be read."""
 
 
 def read(file: str | os.PathLike) -> str | None:
@@ -39,19 +40,19 @@ def read(file: str | os.PathLike) -> str | None:
 
   Raises:
     FileNotFoundError: if there is none.
-    MonitoringError: if it is damaged, or the path is none.
+    MonitoringError: if it is damaged, or its path is not a path.
   """
   try:
-    told = text_format.Parse(pathlib.Path(file).read_text(), _message()())
+    config = text_format.Parse(pathlib.Path(file).read_text(), _message()())
   except (text_format.ParseError, UnicodeDecodeError) as error:
     raise MonitoringError(
       f"{file} is no configuration of monitoring: {error}. It should read: "
       f'prometheus_config {{ enable: true path: "{PATH}" }}'
     ) from None
-  path = told.prometheus_config.path or PATH
+  path = config.prometheus_config.path or PATH
   if not path.startswith("/"):
     raise MonitoringError(f"{file}: path={path!r} must begin with /, as {PATH} does.")
-  return path if told.prometheus_config.enable else None
+  return path if config.prometheus_config.enable else None
 
 
 def _message():
@@ -112,10 +113,10 @@ class Metrics:
 
     Args:
       name: of the model.
-      api: what was asked for: `Predict` over gRPC, `predict` over HTTP, and so on.
+      api: the method: `Predict` over gRPC, `predict` over HTTP, and so on.
       entrypoint: `GRPC` or `REST`.
       status: name of gRPC's code.
-      seconds: that the answer took.
+      seconds: time that the answer took.
     """
     known = name if self._servables.has_model(name) else NOT_SERVED
     self._requests.labels(known, status).inc()
@@ -123,13 +124,13 @@ class Metrics:
       self._latency.labels(known, api, entrypoint).observe(round(seconds * 1e6))
 
   def page(self) -> bytes:
-    """Returns all of them in Prometheus' text format 0.0.4."""
+    """Returns all metrics in Prometheus' text format 0.0.4."""
     import prometheus_client
 
     return prometheus_client.generate_latest(self._registry)
 
   def collect(self) -> Iterator[metrics_core.Metric]:
-    """Yields them."""
+    """Yields the metrics, as prometheus_client's registry calls it."""
     from prometheus_client import metrics_core
 
     # The library ends the name of every counter in _total, and adds when each began: TensorFlow

@@ -28,22 +28,22 @@ def write_scan(
   """Writes path.csv, partial_scan and completion (.npy and float32 .tif), scan.json and scan.png to
   a folder.
 
-  path.csv has positions in px of the whole image (`origin` is added), and in nm where the size of a
+  path.csv has positions in px of the whole image (`origin` is added), and in nm if the size of a
   pixel is known. partial_scan.npy is [H, W, 2], intensity and mask; partial_scan.tif has NaN where
-  nothing was measured. ImageJ, HyperSpy and others find the size of a pixel in the .tif files, and
-  all that scan.json says.
+  nothing was measured. The .tif files hold the size of a pixel and the contents of scan.json, for
+  ImageJ, HyperSpy and others.
 
   Args:
     output_dir: made if it does not exist; files of those names are replaced.
     result: the scan.
-    picture: whether scan.png is drawn.
-    also: writes more into the folder that it gets, whose files are moved there when all are whole.
+    picture: whether to draw scan.png.
+    also: takes a folder and writes more files there, which move to `output_dir` with the others.
 
   Returns:
     The folder.
 
   Raises:
-    writing.WriteError: if a file cannot be written; what was there stays.
+    writing.WriteError: if a file cannot be written; old files stay.
   """
   measured = np.where(result.partial[..., 1] > 0, result.partial[..., 0], np.float32(np.nan))
   about = summary(result)
@@ -62,7 +62,7 @@ def write_scan(
 
 
 def summary(result: ScanResult) -> dict[str, Any]:
-  """Returns what scan.json says."""
+  """Returns the contents of scan.json."""
   distinct = int(np.count_nonzero(result.partial[..., 1]))
   contents = {
     "software": installation.software(),
@@ -124,14 +124,14 @@ def write_tiff(
   origin: Sequence[int] = (0, 0),
   about: Mapping[str, Any] | None = None,
 ) -> None:
-  """Writes an image [H, W] as a float32 .tif in which others find the size of its pixels, nm.
+  """Writes an image [H, W] as a float32 .tif with the size of its pixels, nm.
 
-  ImageJ reads it in the resolution; Gatan's software, RosettaSciIO and HyperSpy in Gatan's tags.
-  ImageJ shows `about` with Image > Show Info; HyperSpy has it as
+  ImageJ reads the size from the resolution; Gatan's software, RosettaSciIO and HyperSpy read it
+  from Gatan's tags. ImageJ shows `about` with Image > Show Info; HyperSpy has it as
   `original_metadata.IJMetadata.Info`.
 
   Args:
-    file: that is written.
+    file: the file to write.
     image: intensities.
     pixel_size_nm: None if unknown.
     origin: row and column of its first pixel in the image that it is part of.

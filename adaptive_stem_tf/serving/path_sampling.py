@@ -1,16 +1,17 @@
-"""Whether a scan along a path was dense enough for what it measured (docs/LIVE.md).
+"""Whether a scan along a path was dense enough for the structure that it met (docs/LIVE.md).
 
-Every other segment is left out, and a model completes the rest. Where structure is coarser than
-segments are apart, the completion says what those left out measured; where it is finer, or hidden
-in noise, it knows nothing of them, and what the completion of all shows there is invented.
+Every other segment is left out, and a model completes the rest. If structure is coarser than the
+distance of segments, the completion predicts the intensities of the segments that were left out. If
+it is finer, or hidden in noise, the completion cannot predict them, and the details of the
+completion from all segments are invented.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-WARNING = 0.7  # unforeseen share; docs/LIVE.md has what it catches
-_FEWEST = 4  # segments that say something
+WARNING = 0.7  # unforeseen share from which users are warned; docs/LIVE.md says what it catches
+_FEWEST = 4  # segments of a scan that is judged
 
 
 def unforeseen(
@@ -20,18 +21,18 @@ def unforeseen(
   size: int,
   complete: Callable[[np.ndarray], np.ndarray],
 ) -> float | None:
-  """Returns which share of what segments measured the others do not say.
+  """Returns the share of the intensities' variance that other segments do not predict.
 
   Args:
     positions: [N, 2] px, of whole segments in order of time.
-    intensities: [N], as the model is shown them.
-    probes: per segment.
-    size: of the field, px.
+    intensities: [N], as the model sees them.
+    probes: number of positions of a segment.
+    size: side of the field, px.
     complete: completes a partial scan [S, S, 2]: returns [S, S].
 
   Returns:
-    The mean square of the errors over the variance of the intensities; about 1 or more where the
-    other segments say nothing. None where there are too few, or all measured the same.
+    The mean square of the errors over the variance of the intensities; about 1 or more if the other
+    segments predict nothing. None if there are too few segments, or all intensities are equal.
   """
   segment = np.arange(len(positions)) // probes
   variance = float(np.var(intensities))
@@ -41,10 +42,10 @@ def unforeseen(
   squares = np.zeros(len(positions))
   for aside in (segment % 2 == 0, segment % 2 == 1):
     partial = np.zeros([size, size, 2], np.float32)
-    seen = rows[~aside], columns[~aside]
-    partial[seen] = np.stack([intensities[~aside], np.ones((~aside).sum())], -1)
-    foreseen = complete(partial)[rows[aside], columns[aside]]
-    squares[aside] = np.square(foreseen - intensities[aside])
+    kept = rows[~aside], columns[~aside]
+    partial[kept] = np.stack([intensities[~aside], np.ones((~aside).sum())], -1)
+    predictions = complete(partial)[rows[aside], columns[aside]]
+    squares[aside] = np.square(predictions - intensities[aside])
   return float(squares.mean()) / variance
 
 
@@ -63,9 +64,9 @@ def warning_of_windows(shares: Sequence[float]) -> str:
   """Returns a sentence if segments say little of each other in some windows, else "".
 
   Args:
-    shares: of every window; NaN where nothing is known.
+    shares: of every window; NaN if it is not known.
   """
-  told = [warning(share) for share in shares if warning(share)]
-  if not told or len(shares) == 1:
-    return "".join(told)
-  return f"{len(told)} of {len(shares)} tiles: {warning(max(filter(warning, shares)))}"
+  warnings = [warning(share) for share in shares if warning(share)]
+  if not warnings or len(shares) == 1:
+    return "".join(warnings)
+  return f"{len(warnings)} of {len(shares)} tiles: {warning(max(filter(warning, shares)))}"

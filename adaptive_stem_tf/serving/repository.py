@@ -1,4 +1,4 @@
-"""Which models, versions and labels a server offers: models.config, as tensorflow_model_server
+"""The models, versions and labels that a server offers: models.config, as tensorflow_model_server
 reads it.
 
 Needs tensorflow-serving-api (extra `serving`).
@@ -23,7 +23,7 @@ _HEADER = """\
 
 
 class RepositoryError(ValueError):
-  """models.config cannot be read or changed so."""
+  """models.config cannot be read, or not be changed in this way."""
 
 
 def read(file: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
@@ -61,8 +61,8 @@ def one_model(
 def under(
   folder: str | os.PathLike, known: dict[str, model_server_config_pb2.ModelConfig]
 ) -> dict[str, model_server_config_pb2.ModelConfig]:
-  """Returns models with their base paths moved into another folder: what a container mounts, seen
-  from outside.
+  """Returns models with their base paths moved into another folder: the one that a container
+  mounts, outside of it.
   """
   moved = {}
   for name, model in known.items():
@@ -73,7 +73,7 @@ def under(
 
 
 def check_labels(labels: Sequence[str]) -> None:
-  """Refuses labels that are not known.
+  """Checks that labels are known.
 
   Raises:
     RepositoryError: if one is not, or there is none.
@@ -92,8 +92,8 @@ def add_labels(
 
   TensorFlow Serving refuses a whole models.config that moves a label in use to a version
   it has not loaded. Such a label stays where it is: the version is listed, so that
-  servers load it, and the same call again moves the label. Versions that carry no label
-  are listed no longer, and unloaded, once every label has moved.
+  servers load it, and the same call again moves the label. Once every label has moved, versions
+  without a label are no longer listed, and are unloaded.
 
   Args:
     file: of models.config.
@@ -105,7 +105,7 @@ def add_labels(
     The labels that wait for the version to be loaded; call again then.
 
   Raises:
-    RepositoryError: for other labels, or if the file is damaged.
+    RepositoryError: if a label is unknown, or the file is damaged.
   """
   check_labels(labels)
   file = pathlib.Path(file)

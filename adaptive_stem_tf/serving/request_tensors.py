@@ -1,4 +1,4 @@
-"""The tensors of a request: measured, decoded, or refused."""
+"""The tensors of a request: their limits, decoding and checks."""
 
 import math
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ Tensors = dict[str, np.ndarray]
 
 
 class Limits(NamedTuple):
-  """How much a request may ask for.
+  """Limits of the size of requests.
 
-  A tensor's shape says how large it becomes, not the bytes that it comes in: one value stands for
-  as many as the shape says.
+  The size of a tensor follows from its shape, not from the bytes that it is sent in: a tensor that
+  repeats one value is sent with this value only.
   """
 
   max_batch: int = 1024  # examples
-  max_bytes: int = 1 << 26  # of a request, and of its tensors in all
+  max_bytes: int = 1 << 26  # of a request, and of all its tensors together
 
   def check(self, tensors: Mapping[str, Any]) -> None:
-    """Refuses tensors that are too large, before they are decoded.
+    """Checks the size of tensors, before they are decoded.
 
     Args:
       tensors: with `shape` and `dtype`, by name.
 
     Raises:
-      InvalidArgumentError: naming one.
+      InvalidArgumentError: if they are too large; it names one.
     """
     total = 0
     for name, tensor in tensors.items():
@@ -52,10 +52,10 @@ def arrays_of(protos: Mapping[str, Any], limits: Limits | None = None) -> Tensor
   """Decodes tensors.
 
   Raises:
-    InvalidArgumentError: for one that is damaged, or larger than the limits.
+    InvalidArgumentError: if a tensor is damaged, or larger than the limits.
   """
   if limits:
-    limits.check({name: _described(name, proto) for name, proto in protos.items()})
+    limits.check({name: _spec(name, proto) for name, proto in protos.items()})
   arrays = {}
   for name, proto in protos.items():
     try:
@@ -65,21 +65,25 @@ def arrays_of(protos: Mapping[str, Any], limits: Limits | None = None) -> Tensor
   return arrays
 
 
-class _Described(NamedTuple):
-  """What a tensor is before it is decoded."""
+class _Spec(NamedTuple):
+  """Shape and type of a tensor that is not decoded yet."""
 
   shape: tuple[int, ...]
   dtype: Any
 
 
 def check_state(inputs):
-  """Refuses states that are not finite: graphs that were exported before they did so hide them."""
+  """Checks that states are finite, for models that were exported before their graphs checked it.
+
+  Raises:
+    InvalidArgumentError: if one is not finite.
+  """
   for name, value in inputs.items():
     if name.startswith("state_") and not np.isfinite(value).all():
       raise invalid(f"{name} is not finite: give the state_* of the last answer.")
 
 
-def _described(name, proto):
+def _spec(name, proto):
   shape = tuple(dim.size for dim in proto.tensor_shape.dim)
   try:
     dtype = tf.as_dtype(proto.dtype)
@@ -89,7 +93,7 @@ def _described(name, proto):
     raise invalid(f"{name} is no valid tensor: its shape is not known.")
   if dtype is None or not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
     raise invalid(f"{name} is no valid tensor: it holds no numbers.")
-  return _Described(shape, dtype.as_numpy_dtype)
+  return _Spec(shape, dtype.as_numpy_dtype)
 
 
 def no_examples(method: str) -> tf.errors.InvalidArgumentError:

@@ -36,14 +36,14 @@ _HTTP = {
 
 def signatures_of(version: servables_lib.Version) -> get_model_metadata_pb2.SignatureDefMap:
   """Returns the signatures of a version as the API describes them."""
-  described = get_model_metadata_pb2.SignatureDefMap()
+  signatures = get_model_metadata_pb2.SignatureDefMap()
   for name, signature in version.protos.items():
-    described.signature_def[name].CopyFrom(signature)
-  return described
+    signatures.signature_def[name].CopyFrom(signature)
+  return signatures
 
 
 class Answer(NamedTuple):
-  """What a request is answered."""
+  """The answer to a request."""
 
   status: int  # of HTTP
   code: int  # TensorFlow's, which is gRPC's
@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
 
 def answer(served: servables_lib.Servables, method: str, path: str, body: bytes) -> Answer:
-  """Returns the answer to a request; whatever it asks for, this does not fail."""
+  """Returns the answer to a request; it never raises an error, which is an answer, too."""
   try:
     content = _get(served, path) if method == "GET" else _post(served, method, path, body)
   except contract.ContractError as error:
@@ -180,11 +180,11 @@ def _columns(columns, known):
 def _tensor(name, value, dtype):
   """Returns nested lists of numbers as an array.
 
-  What the type cannot hold is refused: NumPy would wrap integers, and take true for 1.
+  Values that the type cannot hold are errors: NumPy would wrap integers, and take true for 1.
 
   Raises:
-    InvalidArgumentError: for ragged lists, values that are no numbers, integers beyond the type,
-      and numbers that are no integers where the type is.
+    InvalidArgumentError: if lists are ragged, values are not numbers or exceed the type, or a type
+      of integers is given other numbers.
   """
   values = np.array(value, object)  # lists that differ in length stay lists
   kinds = {type(one) for one in values.flat}
@@ -204,7 +204,7 @@ def _tensor(name, value, dtype):
 
 
 def _beyond(values, dtype):
-  """Returns the flat indices of numbers that a type cannot hold; integers are to stay exact."""
+  """Returns the flat indices of numbers that a type cannot hold; integers have to stay exact."""
   try:
     sizes = np.abs(values.astype(np.float64)).ravel()
   except OverflowError:

@@ -8,15 +8,16 @@ from adaptive_stem_tf import specimens
 from adaptive_stem_tf.evaluation import figures, style
 from adaptive_stem_tf.serving.scan_result import ScanResult
 
-_SMALL = 256  # px, up to which a frame is drawn small
+_SMALL = 256  # px, greatest side of frames that are drawn small
 _DOT = 1.2  # square points, of a measured pixel on large frames
 
 
 @style.look()
 def draw(result: ScanResult) -> figure.Figure:
-  """Draws specimen with the path over it, coloured by time, partial scan, completion and its error.
+  """Draws the specimen with its path coloured by time, the partial scan, the completion and its
+  error.
 
-  Where the specimen is not known, the path is drawn over the completion and there is no error.
+  If the specimen is not known, the path is drawn over the completion and there is no error.
   """
   known = result.truth is not None
   low, high = _range(result)
@@ -73,8 +74,8 @@ def _show(axes, image, low, high, title):
 
 
 def _draw_path(axes, result):
-  """Draws each window's path as line segments in the colours of their order; returns what a colour
-  bar needs.
+  """Draws each window's path as line segments coloured by their order; returns them for a colour
+  bar.
   """
   lines, order = [], []
   for window in np.unique(result.windows):
@@ -99,8 +100,8 @@ def _draw_path(axes, result):
 def _draw_error(canvas, axes, result, span):
   target = result.truth
   if result.filter_sigma:
-    given = tf.constant(target[None, ..., None], tf.float32)
-    target = specimens.low_pass(given, result.filter_sigma).numpy()[0, ..., 0]
+    image = tf.constant(target[None, ..., None], tf.float32)
+    target = specimens.low_pass(image, result.filter_sigma).numpy()[0, ..., 0]
   share = 100 * (result.completion - target) / span
   title = "completion - filtered specimen" if result.filter_sigma else "completion - specimen"
   if result.errors is not None:

@@ -1,4 +1,4 @@
-"""What a scan leaves behind, whoever made it."""
+"""Results of scans, the same for all that scan."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 class ScanResult(NamedTuple):
   """A scan of P probing positions in a frame of H x W px; intensities are in the detector's units.
 
-  A frame is one window of a model, or several windows joined. Only what is not None is written.
+  A frame is one window of a model, or several windows joined. Fields that are None are not written.
   """
 
   positions: np.ndarray  # [P, 2] px of the frame (row, column), in order of time
@@ -27,7 +27,7 @@ class ScanResult(NamedTuple):
 
 
 class FieldProgress(NamedTuple):
-  """What is known of a whole field when a round is planned, in the detector's units."""
+  """Estimates of a whole field when a round is planned, in the detector's units."""
 
   completion: np.ndarray  # [H, W]
   uncertainty: np.ndarray  # [H, W]

@@ -1,6 +1,6 @@
-"""Scans images with an exported SavedModel, segment by segment, as a microscope would be driven.
+"""Scans images with an exported SavedModel, segment by segment, as with a microscope.
 
-Needs the SavedModel only, not the run it was trained in.
+It needs only the SavedModel, not the run that trained it.
 """
 
 import json
@@ -21,7 +21,7 @@ _BATCH = 16
 
 
 class Scans(NamedTuple):
-  """Scans of B windows, in the units of their intensities unless it says otherwise."""
+  """Scans of B windows; intensities are in the windows' units."""
 
   positions: np.ndarray  # [B, T * n, 2] px of the window, (row, column)
   intensities: np.ndarray  # [B, T * n], as measured
@@ -29,7 +29,7 @@ class Scans(NamedTuple):
   completions: np.ndarray  # [B, S, S]
   low: np.ndarray  # [B], the intensity that became -1
   high: np.ndarray  # [B], the intensity that became 1
-  unforeseen: np.ndarray  # [B], of path_sampling.unforeseen; NaN where it says nothing
+  unforeseen: np.ndarray  # [B], of path_sampling.unforeseen; NaN if it is not known
 
 
 class Scanner:
@@ -40,11 +40,11 @@ class Scanner:
 
     Args:
       model: folder of the SavedModel that scans.
-      corrector: folder of one that completes distorted scans in place of its generator; None for
-        none.
+      corrector: folder of a SavedModel that completes distorted scans in place of the generator;
+        None for none.
 
     Raises:
-      local.ModelError: if there is no such folder, or it holds no model of ours.
+      local.ModelError: if there is no such folder, or `launch.export` did not write its model.
     """
     self.folder, self.corrector = pathlib.Path(model), corrector
     self._model = local.LocalModel(self.folder)
@@ -86,20 +86,21 @@ class Scanner:
       answer = self._step(answer, ranges.to_unit(values[-1]), segment)
     path, intensities = np.concatenate(positions, 1), np.concatenate(values, 1)
     unit = ranges.to_unit(intensities)
-    completed = self._complete(self._draw(unit, path))[..., 0]
+    completions = self._complete(self._draw(unit, path))[..., 0]
     return (
       path,
       intensities,
       self._draw(intensities, path),
-      ranges.from_unit(completed),
+      ranges.from_unit(completions),
       ranges.low,
       ranges.high,
       np.array([self._unforeseen(*window) for window in zip(path, unit)], np.float64),
     )
 
   def _unforeseen(self, path, unit):
-    """Returns what segments of a window say of each other; of adaptive paths, where it is known
-    what that means.
+    """Returns the share that segments of a window do not predict of each other.
+
+    It is NaN for paths that are not adaptive, for which nobody has measured what it means.
     """
     if not self._adaptive:
       return np.nan
@@ -112,8 +113,8 @@ class Scanner:
     return partial_scan.draw_at(tf.constant(values), tf.constant(path), self.size).numpy()
 
   def _start(self, batch):
-    """Returns the recurrent state and the positions of the first segment; all positions of a path
-    that is fixed.
+    """Returns the recurrent state and the first segment's positions; for a fixed path, the path and
+    these positions.
     """
     if self._adaptive:
       return self._model.start(batch)

@@ -1,8 +1,8 @@
 """Loads versions of exported models and answers requests, as TensorFlow Serving does.
 
-For tests and for machines without tensorflow_model_server: no batching of requests, no
-metrics. What gRPC and HTTP share is here; `server` and `rest` translate. Failures are
-TensorFlow's errors (NotFoundError, InvalidArgumentError, ...), whose codes are gRPC's.
+This is for tests and for machines without tensorflow_model_server: it does not batch requests. It
+is what gRPC and HTTP share; `server` and `rest` translate. Failures are TensorFlow's errors
+(NotFoundError, InvalidArgumentError, ...), whose codes are gRPC's.
 """
 
 import collections
@@ -26,7 +26,7 @@ LARGEST_VERSION = 2**63 - 1
 
 
 class Version:
-  """One version of a model: loaded, or not loadable and then with the reason.
+  """One version of a model, which is loaded or has the error that kept it from loading.
 
   Args:
     folder: NAME/VERSION.
@@ -40,7 +40,7 @@ class Version:
     self.error = ""
     try:
       self._load(folder)
-    except Exception as error:  # whatever is wrong with the files must not end the server
+    except Exception as error:  # nothing that is wrong with the files may end the server
       self.error = f"version {self.number} of {folder.parent.name} cannot be loaded: {error}"
       logging.error("%s", self.error)
 
@@ -60,8 +60,8 @@ class Version:
 
     Raises:
       FailedPreconditionError: if there is no such signature.
-      InvalidArgumentError: for missing or unknown tensors, other types or shapes, intensities that
-        are not finite.
+      InvalidArgumentError: if tensors are missing or unknown, have other types or shapes, or are
+        not finite.
     """
     name = name or DEFAULT_SIGNATURE
     try:
@@ -79,8 +79,10 @@ class Version:
     return {key: value.numpy() for key, value in outputs.items()}
 
   def _run(self, name, inputs):
-    """Runs a signature. The answer to an empty batch is a part of that to zeros, where these are
-    not refused: oneDNN's convolutions give an empty batch another number of channels.
+    """Runs a signature.
+
+    The answer to an empty batch is cut out of the answer to zeros, unless the graph refuses these:
+    oneDNN's convolutions give an empty batch another number of channels.
     """
     run = lambda values: self._loaded.signatures[name](
       **{key: tf.constant(value) for key, value in values.items()}
@@ -95,7 +97,7 @@ class Version:
 
 
 def _files(folder):
-  """Returns names, sizes and times of what is in a folder."""
+  """Returns names, sizes and times of the files in a folder."""
   try:
     stats = [(str(file), file.stat()) for file in sorted(folder.rglob("*"))]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -104,7 +106,7 @@ def _files(folder):
 
 
 def _plain(message):
-  """Returns what went wrong, without the places in a graph that nobody outside knows."""
+  """Returns the message of an error without its places in the graph, which mean nothing outside."""
   lines = [
     line
     for line in message.splitlines()
@@ -134,31 +136,31 @@ class Servables:
     self.refresh()
 
   def refresh(self, models: Mapping[str, Any] | None = None) -> None:
-    """Loads what is new in the folders or the configuration, and drops what is no longer wanted.
+    """Loads versions that are new in the folders or the configuration, and drops those that it no
+    longer asks for.
 
     Args:
-      models: a new configuration; None keeps the one there is.
+      models: a new configuration; None keeps the old one.
 
     Raises:
-      ValueError: if it moves a label in use to a version that is not loaded: what was served before
-        is served on.
+      ValueError: if it moves a label in use to a version that is not loaded; the old versions stay.
     """
     with self._lock:
       models = self._models if models is None else models
       for name, model in models.items():
         self._check_labels(name, model)
-      loaded = {name: self._load(name, model) for name, model in models.items()}
-      # at once: requests see the old versions or the new
-      self._models, self._versions = (models, loaded)
+      versions = {name: self._load(name, model) for name, model in models.items()}
+      # Both at once: requests see the old versions or the new ones.
+      self._models, self._versions = (models, versions)
 
   def _load(self, name, model):
+    """Returns a model's versions by number: known ones, and new ones that are loaded now."""
     known = self._versions.get(name, {})
-    wanted = _wanted(model)
     new = {
       number: known[number] if self._is_good(known.get(number), folder) else self._new(folder)
-      for number, folder in wanted.items()
+      for number, folder in _folders(model).items()
     }
-    # The newest that answers stays until another does.
+    # If no new version can be loaded, those that answer stay until one can.
     if not any(not version.error for version in new.values()):
       new |= {number: version for number, version in known.items() if not version.error}
     return new
@@ -169,7 +171,11 @@ class Servables:
     return version
 
   def _is_good(self, version, folder):
-    """Returns whether a version is loaded, or would fail again: it may have been half copied."""
+    """Returns whether not to load a version again: it is loaded, or would fail again.
+
+    A version that failed is loaded again once its files have changed: they may have been half
+    copied.
+    """
     return version is not None and (not version.error or version.files == _files(folder))
 
   def _check_labels(self, name, model):
@@ -187,8 +193,8 @@ class Servables:
     """Returns the version that a request asks for: by number, by label, or the newest.
 
     Raises:
-      InvalidArgumentError: without a name, or for an unknown label.
-      NotFoundError: for an unknown model or version, or one that could not be loaded.
+      InvalidArgumentError: if it names no model, or an unknown label.
+      NotFoundError: if it names an unknown model or version, or one that could not be loaded.
     """
     if not spec.name:
       raise request_tensors.invalid("The request names no model: set model_spec.name.")
@@ -210,12 +216,11 @@ class Servables:
     versions = self._versions.get(spec.name, {})
     # A label is ignored, as TensorFlow Serving does.
     number = spec.version.value if spec.HasField("version") else None
-    chosen = (
-      versions.values() if number is None else [versions[number]] if number in versions else []
-    )
-    if not chosen:
+    if number is not None:
+      versions = {number: versions[number]} if number in versions else {}
+    if not versions:
       raise tf.errors.NotFoundError(None, None, self._not_found(spec.name, number))
-    return [_state(version) for version in sorted(chosen, key=lambda version: -version.number)]
+    return [_state(versions[number]) for number in sorted(versions, reverse=True)]
 
   def has_model(self, name: str) -> bool:
     """Returns whether a model of that name is to be served."""
@@ -254,11 +259,11 @@ class Servables:
     usable = (
       ", ".join(str(n) for n, version in sorted(versions.items()) if not version.error) or "none"
     )
-    wanted = "version that can be served" if number is None else f"version {number}"
-    return f"Model {name!r} has no {wanted}: there are {usable}."
+    missing = "version that can be served" if number is None else f"version {number}"
+    return f"Model {name!r} has no {missing}: there are {usable}."
 
 
-def _wanted(model):
+def _folders(model):
   """Returns the folders {number: folder} of the versions that a model's policy asks for: the newest
   by default.
   """
@@ -277,7 +282,7 @@ def _wanted(model):
 
 
 def _is_version(entry):
-  # isdigit alone also takes digits that are no numbers, such as a superscript 2.
+  # isdigit alone also accepts digits that int does not, such as a superscript 2.
   digits = entry.name.isascii() and entry.name.isdigit()
   return digits and int(entry.name) <= LARGEST_VERSION and entry.is_dir()
 

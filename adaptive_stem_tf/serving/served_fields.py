@@ -13,12 +13,12 @@ from 32 px up:
   decide    features, gradient, uncertainty and valid of cells, state_recurrent -> log_weights and
             state_recurrent: the actor alone, for comparisons
 
-Servers keep no state: what a scan remembers travels as tensors named state_*. Exactly the budget
-is measured in all, no position twice. Where the fields of a batch have different numbers of
+Servers keep no state: the state of a scan travels as tensors named state_*. Exactly the budget
+is measured in all, no position twice. If the fields of a batch have different numbers of
 positions, next_positions ends in -1. `serving_default` is `complete`.
 
 Shapes that disagree, masks that are not 0 or 1, intensities that are not finite and budgets beyond
-the pixels are refused inside the graph: whoever serves the model answers INVALID_ARGUMENT.
+the pixels are refused inside the graph, so that servers answer INVALID_ARGUMENT.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class ServedFields(tf.Module):
     Args:
       batch: of all tensors; None for any.
       side: H and W, px; None for any.
-      names: which signatures.
+      names: of the signatures.
     """
     cells = side and -(-side // self._multiple) * self._multiple // self._cell
     image = lambda name: tf.TensorSpec([batch, side, side, 1], tf.float32, name)
@@ -93,9 +93,9 @@ class ServedFields(tf.Module):
     values = {"budget": 40, "rounds": 2, "seed": 0}
     numbers = {name: np.array([value], np.int32) for name, value in values.items()}
     sides = {name: np.array([side], np.int32) for name in ("rows", "columns")}
-    begun = self.survey(*(tf.constant(v) for v in (*sides.values(), *numbers.values())))
-    carried = {name: begun[name].numpy() for name in _STATE}
-    mask = begun["next_mask"].numpy()
+    survey = self.survey(*(tf.constant(v) for v in (*sides.values(), *numbers.values())))
+    carried = {name: survey[name].numpy() for name in _STATE}
+    mask = survey["next_mask"].numpy()
     fields = {"partial_field": np.zeros_like(mask), "mask": mask}
     cells = carried["state_recurrent"].shape[1:3]
     level = np.ones([1, *cells, 1], np.float32)
@@ -157,7 +157,7 @@ class ServedFields(tf.Module):
     state_mask,
     state_mean,
     state_recurrent,
-  ):  # Names are the signature's; TensorFlow takes no single mapping here.
+  ):  # The names are those of the signature; TensorFlow does not accept a mapping here.
     """Decides what is measured next."""
     partial_field, mask = _checked_fields(partial_field, mask)
     carried = self._checked_state(mask, state_mask, state_mean, state_recurrent)
@@ -174,18 +174,17 @@ class ServedFields(tf.Module):
     log_weights, recurrent = self.model.policy(cells, carried[2])
     plan = rounds_lib.FieldPlan(counts[None], self._rank(known.mask, seed), known.valid)
     log_weights = rounds_lib.limit(log_weights, cells.valid)
-    following = rounds_lib.next_mask(log_weights, known.mask, plan, 0, self._cell)
     crop = lambda image: _like(image, mask)
-    following = crop(following)
+    next_mask = crop(rounds_lib.next_mask(log_weights, known.mask, plan, 0, self._cell))
     return {
-      "next_mask": following,
-      "next_positions": _positions(following - mask),
+      "next_mask": next_mask,
+      "next_positions": _positions(next_mask - mask),
       **{name: crop(value) for name, value in _estimates(known.completion).items()},
       **dict(zip(_STATE, (mask, crop(known.completion.mean), recurrent))),
     }
 
   def decide(self, features, gradient, uncertainty, valid, state_recurrent):
-    """Returns log weights for what is seen of cells."""
+    """Returns the actor's log weights for averages over cells."""
     named = {"features": features, "gradient": gradient, "uncertainty": uncertainty, "valid": valid}
     cells = state.Cells(*(export.finite(value, name) for name, value in named.items()))
     carried = export.finite(state_recurrent, "state_recurrent")
@@ -230,14 +229,15 @@ class ServedFields(tf.Module):
     return tf.cast(tf.maximum(counts, 1.0), tf.int32)
 
   def _checked_state(self, mask, state_mask, state_mean, state_recurrent):
+    """Returns the state after the graph has checked that it belongs to the mask."""
     cells = (tf.shape(self._pad(mask)) // self._cell)[1:3]
-    wanted = tf.stack([tf.shape(mask)[0], cells[0], cells[1], self._channels])
+    recurrent_shape = tf.stack([tf.shape(mask)[0], cells[0], cells[1], self._channels])
     advice = "give the state_* of the scan's last answer"
     checks = [
       _same_shape(state_mask, mask, f"state_mask has another shape than mask: {advice}"),
       _same_shape(state_mean, mask, f"state_mean has another shape than mask: {advice}"),
       tf.debugging.assert_equal(
-        tf.shape(state_recurrent), wanted, f"state_recurrent has another shape: {advice}"
+        tf.shape(state_recurrent), recurrent_shape, f"state_recurrent has another shape: {advice}"
       ),
     ]
     with tf.control_dependencies(checks):
@@ -265,7 +265,7 @@ class ServedFields(tf.Module):
 
 
 def _checked_fields(partial_field, mask):
-  """Refuses partial fields and masks that cannot be what they should be."""
+  """Returns partial fields and masks after the graph has checked that they are valid."""
   checks = [
     _same_shape(partial_field, mask, "partial_field and mask differ in shape"),
     _large_enough(tf.shape(mask)[1], tf.shape(mask)[2]),

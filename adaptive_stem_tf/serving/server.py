@@ -1,9 +1,8 @@
 """A small server of TensorFlow Serving's API, over gRPC and HTTP.
 
-For tests and for machines without tensorflow_model_server, which a facility should run
-instead: it batches requests, and is faster. Offered: Predict and
-GetModelMetadata of PredictionService, GetModelStatus of ModelService, and their HTTP forms;
-metrics for Prometheus.
+It is for tests and for machines without tensorflow_model_server, which a facility should run
+instead: that one batches requests, and is faster. This one offers Predict and GetModelMetadata of
+PredictionService, GetModelStatus of ModelService, and their HTTP forms; and metrics for Prometheus.
 """
 
 import threading
@@ -30,7 +29,7 @@ from adaptive_stem_tf.serving import servables as servables_lib
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SIGNATURES = "signature_def"
 _WORKERS = 8
-_MOST_CALLS = 64  # at once, waiting ones included; others are told RESOURCE_EXHAUSTED
+_MOST_CALLS = 64  # at once, including those that wait; others get RESOURCE_EXHAUSTED
 _GRACE = 30.0  # s, for requests that are being answered when the server is stopped
 
 
@@ -49,14 +48,14 @@ class Server:
   Args:
     models: configuration of each model by name, as from `repository`.
     address: to listen on.
-    grpc_port: for gRPC; 0 for any free one, then told by the attribute `grpc_port`.
-    rest_port: for HTTP, likewise `rest_port`.
-    poll_seconds: how often the folders are looked through for new versions.
+    grpc_port: for gRPC; 0 for any free one, which the attribute `grpc_port` then gives.
+    rest_port: for HTTP, likewise with `rest_port`.
+    poll_seconds: time between two looks for new versions in the folders.
     reread: returns the configuration anew at each look; None keeps it.
     limits: of requests.
 
   Raises:
-    AddressError: if a port cannot be had.
+    AddressError: if a port is not available.
   """
 
   def __init__(
@@ -71,7 +70,7 @@ class Server:
   ):
     self.servables = servables_lib.Servables(models, limits)
     self._reread, self._poll_seconds, self._stopping = reread, poll_seconds, threading.Event()
-    self._failure = ""  # of the last look
+    self._failure = ""  # of the last look at the folders
     self._grpc = grpc.server(
       futures.ThreadPoolExecutor(_WORKERS),
       options=[
@@ -102,13 +101,13 @@ class Server:
     ]
 
   def monitor(self, path: str | None) -> "Server":
-    """Counts what it answers, and serves metrics at a path of HTTP; call this before `start`.
+    """Counts requests, and serves metrics at a path of HTTP; call this before `start`.
 
     Args:
       path: None for no metrics.
 
     Raises:
-      ModuleNotFoundError: without prometheus_client.
+      ModuleNotFoundError: if prometheus_client is not installed.
     """
     if path:
       self._predictions.metrics = self._rest.metrics = monitoring.Metrics(self.servables, path)
@@ -135,7 +134,7 @@ class Server:
       failure = ""
       try:
         self.servables.refresh(self._reread and self._reread())
-      except Exception as error:  # whatever is wrong with a file, looking goes on
+      except Exception as error:  # nothing that is wrong with a file may end this thread
         failure = f"{type(error).__name__}: {error}"
       if failure and failure != self._failure:
         logging.error("What was served before is served on: %s", failure)
@@ -176,6 +175,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     return self._recorded(context, "MultiInference", spec, ask)
 
   def _recorded(self, context, api, spec, function):
+    """Answers a call, and records how that went and how long it took."""
     began = time.monotonic()
 
     def record(code):
@@ -191,16 +191,16 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
   def _predict(self, request):
     version = self._servables.find(request.model_spec)
     signature = request.model_spec.signature_name or servables_lib.DEFAULT_SIGNATURE
-    wanted = list(request.output_filter)
-    twice = sorted({name for name in wanted if wanted.count(name) > 1})
+    names = list(request.output_filter)
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
       raise request_tensors.invalid(
         f"output_filter names {', '.join(twice)} twice: name each once."
       )
     tensors = request_tensors.arrays_of(request.inputs, self._servables.limits)
     outputs = version.predict(signature, tensors)
-    wanted = wanted or list(outputs)
-    unknown = sorted(set(wanted) - set(outputs))
+    names = names or list(outputs)
+    unknown = sorted(set(names) - set(outputs))
     if unknown:
       raise tf.errors.InvalidArgumentError(
         None,
@@ -210,7 +210,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
       )
     response = predict_pb2.PredictResponse()
     _fill(response.model_spec, request.model_spec.name, version.number, signature)
-    for name in wanted:
+    for name in names:
       response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
     return response
 
@@ -245,17 +245,17 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
 
 
 def _answered(context, function, record=lambda code: None):
-  """Returns what a function returns; its failure becomes the call's, and the server stays up."""
+  """Returns a function's result; if the function fails, the call fails, and the server stays up."""
   try:
     answer = function()
     record(grpc.StatusCode.OK)
     return answer
   except tf.errors.OpError as error:
-    code, said = _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message
+    code, message = _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message
   except Exception as error:
-    code, said = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+    code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
   record(code)
-  return context.abort(code, said)
+  return context.abort(code, message)
 
 
 def _fill(spec, name, number, signature=""):

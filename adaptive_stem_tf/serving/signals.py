@@ -11,7 +11,7 @@ import numpy as np
 from adaptive_stem_tf import writing
 from adaptive_stem_tf.micrographs import microscope_files
 
-ABOUT = "adaptive_stem"  # what a signal's original metadata call those of a scan
+ABOUT = "adaptive_stem"  # key of a scan's metadata in a signal's original metadata
 
 
 def of_image(
@@ -50,7 +50,7 @@ def write_hspy(file: str | os.PathLike, signal: Mapping[str, Any]) -> None:
     raise microscope_files.MissingReaderError(
       f"{file} is written by RosettaSciIO, which is not installed: {microscope_files.INSTALL}."
     ) from error
-  # HyperSpy's own signals bring these; RosettaSciIO asks for all of them.
+  # HyperSpy's own signals have these keys, and RosettaSciIO reads all of them.
   empty: dict[str, Any] = {"learning_results": {}, "models": {}, "tmp_parameters": {}}
   package = {"package": "", "package_version": ""}
   whole = {**empty, "package_info": package, "attributes": {"_lazy": False}, **signal}

@@ -1,6 +1,4 @@
-"""Scans images with whatever decides step by step: a server, a SavedModel in this process, or
-LiteRT.
-"""
+"""Scans images segment by segment, with a server, a SavedModel in this process, or LiteRT."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -40,13 +38,13 @@ class Scan(NamedTuple):
 
 
 class Scanner(Protocol):
-  """What decides and completes."""
+  """A model that decides step by step, and completes."""
 
   def start(self, count: int) -> Answer:
     """Starts scans."""
 
   def step(self, observation: np.ndarray, answer: Answer) -> Answer:
-    """Returns the next segment, given what was measured at the last answer's positions."""
+    """Returns the next segment, from intensities measured at the last answer's positions."""
 
   def complete(self, partial_scans: np.ndarray) -> np.ndarray:
     """Completes partial scans [B, S, S, 2]."""
@@ -55,14 +53,14 @@ class Scanner(Protocol):
 def scan_images(
   scanner: Scanner, images: np.ndarray, geometry: Geometry, normalise: str = "image"
 ) -> Scan:
-  """Scans images [B, S, S, 1] segment by segment, and has the partial scans completed.
+  """Scans images [B, S, S, 1] segment by segment, and completes the partial scans.
 
   Args:
-    scanner: what decides and completes.
+    scanner: decides and completes.
     images: in [-1, 1].
     geometry: of its scans.
-    normalise: as the model was trained (config.Data): `image` shows it intensities as they are,
-      `measured` by the range of the first segment.
+    normalise: as the model was trained (config.Data): with `image` it sees intensities as they are,
+      with `measured` relative to the range of the first segment.
 
   Raises:
     ValueError: if the images have another size than the model's scans.
@@ -92,7 +90,7 @@ def complete_along(
   geometry: Geometry,
   normalise: str = "image",
 ) -> Scan:
-  """Has scans completed of images [B, S, S, 1] along paths [B, T * n, 2] px; arguments as
+  """Completes scans of images [B, S, S, 1] along paths [B, T * n, 2] px; for other arguments see
   `scan_images`.
   """
   measured, ranges = read(images, path), _ranges(len(images), normalise)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# Blanks at once; Windows has no such signal.
+# Blanks the beam at once; Windows has no such signal.
 _BLANK_NOW = getattr(signal, "SIGUSR1", None)
 
 
@@ -13,7 +13,7 @@ class IncompleteScan(RuntimeError):
   """A scan failed after it had measured something; the beam was blanked.
 
   Attributes:
-    scan: what was measured until then, and its completion: what the scan would have returned.
+    scan: the scan so far, completed: of the type that the scan would have returned.
   """
 
   def __init__(self, failure: Exception, scan: Any):
@@ -26,11 +26,12 @@ class NotBegunError(RuntimeError):
 
 
 class Stop:
-  """A request to end a scan: no more segments are sent, and what was measured is completed.
+  """A request to end a scan: no more segments are sent, and the scan so far is completed.
 
   Any thread may make it. Segments under way are measured first, unless the beam is to be blanked at
-  once. As a context manager it takes SIGTERM and Ctrl-C for requests, of which the second ends the
-  command, blanked by whoever holds the microscope; and SIGUSR1 for one to blank at once.
+  once. As a context manager, it takes SIGTERM and Ctrl-C for requests, and SIGUSR1 for a request to
+  blank at once. The second SIGTERM or Ctrl-C ends the command; the code that holds the microscope
+  then blanks the beam.
   """
 
   def __init__(self):
@@ -47,14 +48,14 @@ class Stop:
 
   @property
   def exit_code(self) -> int:
-    """What a command ends with that a signal stopped, as shells have it; 0 if none did."""
+    """Exit code of a command that a signal stopped, by the convention of shells; 0 if none did."""
     return 128 + self._signal if self._signal else 0
 
   def __bool__(self) -> bool:
     return self._reason is not None
 
   def check(self) -> None:
-    """Raises NotBegunError if the end is requested: for the time before a scan begins."""
+    """Raises NotBegunError if the end is requested; to be called before a scan begins."""
     if self:
       raise NotBegunError(f"the scan was stopped by {self.reason} before anything was measured.")
 
@@ -63,7 +64,7 @@ class Stop:
 
     Args:
       reason: who or what requests it.
-      at_once: whether not even what is under way is to be measured.
+      at_once: whether to blank the beam at once, without measuring segments under way.
     """
     self._reason = self._reason or reason
     if at_once:
@@ -71,9 +72,9 @@ class Stop:
       self._blank()
 
   def on_blank(self, blank: Callable[[], None]) -> None:
-    """Takes what has the beam blanked at once; any thread, or a handler of signals, calls it."""
+    """Sets the function that blanks the beam at once; any thread, or a signal handler, calls it."""
     self._blank = blank
-    if self._at_once:  # it was requested before
+    if self._at_once:  # this was requested before
       blank()
 
   def __enter__(self) -> "Stop":

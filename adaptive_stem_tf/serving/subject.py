@@ -1,4 +1,4 @@
-"""What is scanned: a micrograph from a file, an array or a signal, mended and measured."""
+"""Images to scan: micrographs from files, arrays or signals, with non-finite pixels mended."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from adaptive_stem_tf.micrographs import crops, information_bar, microscope_file
 from adaptive_stem_tf.micrographs.micrograph import Micrograph, MicrographError, from_array
 from adaptive_stem_tf.serving import image_scan
 
-_AXIS = ("name", "units", "scale", "offset", "navigate")  # what a signal says of each axis
+_AXIS = ("name", "units", "scale", "offset", "navigate")  # attributes of a signal's axes
 
 
 class Subject(NamedTuple):
@@ -33,13 +33,14 @@ def of_file(
 
   Args:
     file: of any type that `readers.read` knows.
-    frame: which frame of a stack, from 0.
+    frame: number of a frame of a stack, from 0.
     binning: px per side that become one.
-    pixel_size_nm: side of a px of the file; None for what the file says.
-    rows: how many rows are kept, of those above an information bar; None for all.
+    pixel_size_nm: side of a px of the file; None for the size that the file gives.
+    rows: number of rows to keep, those above an information bar; None for all.
 
   Raises:
-    ValueError, FileNotFoundError, RuntimeError: as `readers.read`; for rows that there are not.
+    ValueError, FileNotFoundError, RuntimeError: as `readers.read`, or if there are not that many
+      rows.
   """
   about = {"image": str(file), "frame": frame, "binning": binning, "rows": rows}
   return _mended(_above(readers.read(file, frame), rows), about, binning, pixel_size_nm)
@@ -48,12 +49,12 @@ def of_file(
 def partial_of_file(
   file: str | os.PathLike, frame: int = 0, pixel_size_nm: float | None = None
 ) -> Subject:
-  """Reads a field of which only some pixels were measured, as partial_scan.tif of a scan.
+  """Reads a field of which only some pixels were measured, such as partial_scan.tif of a scan.
 
   Args:
     file: of any type that `readers.read` knows and that can hold NaN.
-    frame: which frame of a stack, from 0.
-    pixel_size_nm: side of a px; None for what the file says.
+    frame: number of a frame of a stack, from 0.
+    pixel_size_nm: side of a px; None for the size that the file gives.
 
   Returns:
     The field, NaN where it was not measured.
@@ -77,7 +78,7 @@ def partial_of_file(
 
 
 def _above(stored: Micrograph, rows: int | None) -> Micrograph:
-  """Cuts what is below some rows off, or notes what should be."""
+  """Keeps the first rows; without a number of rows, notes what looks like an information bar."""
   if rows is None:
     return stored._replace(notes=(*stored.notes, *information_bar.notes(stored.image)))
   if not 0 < rows <= len(stored.image):
@@ -99,7 +100,7 @@ def of_signal(signal: Any, pixel_size_nm: float | None = None) -> Subject:
 
   Args:
     signal: has `data` and `axes_manager`, or is a mapping with `data` and `axes`.
-    pixel_size_nm: side of a px; None for what the axes say.
+    pixel_size_nm: side of a px; None for the size that the axes give.
 
   Raises:
     micrograph.MicrographError: if it is no image of real numbers.
@@ -138,14 +139,14 @@ def _dictionary(signal):
 def _mended(
   stored: Micrograph, about: dict[str, Any], binning: int, pixel_size_nm: float | None
 ) -> Subject:
-  image, mended = image_scan.mend(crops.bin_down(stored.image, binning))
+  image, count = image_scan.mend(crops.bin_down(stored.image, binning))
   size = pixel_size_nm or stored.pixel_size_nm
   if stored.acquisition:
     about = {**about, "instrument": {"acquisition": stored.acquisition}}
-  words = f"{mended} pixels that are not finite are taken as the darkest"
+  note = f"{count} pixels that are not finite are taken as the darkest"
   return Subject(
     image,
     size and size * binning,
-    {**about, "image_px": list(image.shape), "image_dtype": stored.dtype, "pixels_mended": mended},
-    (*stored.notes, *([words] * bool(mended))),
+    {**about, "image_px": list(image.shape), "image_dtype": stored.dtype, "pixels_mended": count},
+    (*stored.notes, *([note] * bool(count))),
   )

@@ -1,6 +1,6 @@
-"""How a client speaks to a server of TensorFlow Serving's API: gRPC or HTTP.
+"""Ways of a client to a server of TensorFlow Serving's API: gRPC or HTTP.
 
-Whatever goes wrong is a ServingError that says what, with the server's own words.
+Every failure is a ServingError with the server's own message.
 """
 
 import copy
@@ -46,7 +46,7 @@ class BadRequest(ServingError):
 
 
 class Unavailable(ServingError):
-  """The server cannot be reached, or has no time."""
+  """The server cannot be reached, or is busy."""
 
 
 class Timeout(ServingError):
@@ -54,14 +54,14 @@ class Timeout(ServingError):
 
 
 class Security(NamedTuple):
-  """How a client and a server know each other, over grpcs:// and https://.
+  """Certificates by which a client and a server identify each other, over grpcs:// and https://.
 
   Attributes:
-    ca: file of the authorities, PEM, whose signature a server's certificate has to bear; None for
-      those of the system.
-    certificate: file of the client's own, PEM; None for none.
-    key: file of its private key, PEM.
-    metadata: names and values that go with every request, such as a token of authorisation:
+    ca: PEM file of the authorities that a server's certificate has to be signed by; None for those
+      of the system.
+    certificate: PEM file of the client's own certificate; None for none.
+    key: PEM file of its private key.
+    metadata: names and values that are sent with every request, such as a token of authorisation:
       metadata of gRPC, headers of HTTP.
   """
 
@@ -71,10 +71,10 @@ class Security(NamedTuple):
   metadata: tuple[tuple[str, str], ...] = ()
 
   def check(self) -> None:
-    """Refuses half a certificate, and files that are not there.
+    """Checks that certificate and key come together, and that all files exist.
 
     Raises:
-      ValueError: naming them.
+      ValueError: if they do not; it names them.
     """
     if bool(self.certificate) != bool(self.key):
       raise ValueError(
@@ -90,21 +90,16 @@ OPEN = Security()
 
 
 class Which(NamedTuple):
-  """The model that is asked."""
+  """The model that requests are for."""
 
   name: str
   version: int | None = None
   label: str | None = None
 
   def __str__(self) -> str:
-    chosen = (
-      f" version {self.version}"
-      if self.version is not None
-      else f" label {self.label}"
-      if self.label
-      else ""
-    )
-    return f"model {self.name!r}{chosen}"
+    if self.version is not None:
+      return f"model {self.name!r} version {self.version}"
+    return f"model {self.name!r}{f' label {self.label}' if self.label else ''}"
 
 
 class Status(NamedTuple):
@@ -124,7 +119,7 @@ class Transport(Protocol):
     """Runs a signature."""
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
-    """Returns what the model offers."""
+    """Returns the model's signatures by name."""
 
   def version(self, timeout: float) -> int:
     """Returns the version that answers."""
@@ -142,8 +137,8 @@ class Grpc:
   Args:
     target: HOST:PORT.
     which: the model.
-    security: None to send everything as it is, without encryption.
-    metadata: that goes with every call.
+    security: None for a channel without encryption.
+    metadata: names and values that are sent with every call.
   """
 
   def __init__(
@@ -174,7 +169,7 @@ class Grpc:
     return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
-    """Returns what the model offers."""
+    """Returns the model's signatures by name."""
     response = self._metadata(timeout)
     described = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(described)
@@ -244,7 +239,7 @@ class Rest:
   Args:
     server: http://HOST:PORT.
     which: the model.
-    security: certificates, and headers that go with every request.
+    security: certificates, and headers that are sent with every request.
   """
 
   def __init__(self, server: str, which: Which, security: Security = OPEN):
@@ -283,7 +278,7 @@ class Rest:
     }
 
   def signatures(self, timeout: float) -> dict[str, contract.Signature]:
-    """Returns what the model offers."""
+    """Returns the model's signatures by name."""
     described = self._metadata(timeout)["metadata"]["signature_def"]["signature_def"]
     return contract.of_protos(
       {
@@ -333,12 +328,12 @@ class Rest:
       ) from None
     if response.ok:
       return answer
-    said = answer.get("error", answer) if isinstance(answer, dict) else answer
+    message = answer.get("error", answer) if isinstance(answer, dict) else answer
     if response.status_code == 503:
-      raise Unavailable(f"{self._server} is unavailable: {said}.")
+      raise Unavailable(f"{self._server} is unavailable: {message}.")
     kinds = {400: BadRequest, 404: NotFound, 504: Timeout}
     raise kinds.get(response.status_code, ServingError)(
-      f"{self._server}, {self._which}: {said} (HTTP {response.status_code})"
+      f"{self._server}, {self._which}: {message} (HTTP {response.status_code})"
     )
 
 

@@ -1,8 +1,9 @@
-"""Folders of exports that are being written; what a kill left of others is removed.
+"""Folders of exports that are being written; those that killed exports have left are removed.
 
-Servers pass them over, since their names are no versions. Whoever writes one holds a lock on it
-until its process ends, however it ends: one that nobody holds is of an export that was killed. The
-name says on which computer, since not every file system shares locks among computers.
+Servers ignore these folders, since their names are not versions. The process that writes one holds
+a lock on it until it ends, however it ends: a folder without a lock is that of an export that was
+killed. The folder's name has the computer's, since not every file system shares locks among
+computers.
 """
 
 import contextlib
@@ -16,15 +17,15 @@ from collections.abc import Iterator
 
 try:
   import fcntl
-except ImportError:  # Windows: what a kill leaves stays
+except ImportError:  # Windows: folders of killed exports stay
   fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
 def folder(output: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Makes a folder to write NAME/VERSION in, which the caller renames; removes it if it is left.
+  """Makes a folder to write NAME/VERSION in, which the caller renames; else it is removed again.
 
-  Those beside it that exports of this computer left when they were killed are removed, too.
+  Folders beside it that killed exports of this computer have left are removed, too.
 
   Args:
     output: NAME/VERSION.
@@ -55,13 +56,13 @@ def _locked(output: pathlib.Path) -> tuple[pathlib.Path, int | None]:
       return place, None
     if lock is not None and place.is_dir():
       return place, lock
-    # Another export took it for abandoned before it was locked.
+    # Another export found it before it was locked, and removes it as abandoned: make a new one.
     if lock is not None:
       os.close(lock)
 
 
 def _lock(place: pathlib.Path) -> int | None:
-  """Locks a folder; returns the lock, or None if somebody has it or it is gone.
+  """Locks a folder; returns the lock, or None if another process has it or the folder is gone.
 
   Raises:
     OSError: if it cannot be locked.
@@ -84,12 +85,13 @@ def _lock(place: pathlib.Path) -> int | None:
 
 
 def _remove_abandoned(name: pathlib.Path) -> None:
-  """Removes the folders of NAME that exports of this computer left when they were killed."""
+  """Removes the folders of NAME that killed exports of this computer have left."""
   ours = re.compile(rf"[0-9]+\.{re.escape(platform.node())}\.[0-9a-f]{{32}}\.tmp")
   for place in name.iterdir():
     if not ours.fullmatch(place.name) or place.is_symlink():
       continue
-    with contextlib.suppress(OSError):  # no locks here: nobody knows whether it is written
+    # Without locks, nothing says whether a folder is still being written: it stays.
+    with contextlib.suppress(OSError):
       lock = _lock(place)
       if lock is not None:
         shutil.rmtree(place, ignore_errors=True)

@@ -134,6 +134,8 @@ def _from_file(scan):
     stored = np.load(file, allow_pickle=False)
   except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile) as error:
     raise ValueError(f"path={scan.path} cannot be read as a NumPy array ({error}).") from error
+  if not isinstance(stored, np.ndarray):
+    raise ValueError(f"path={scan.path} is an archive of several arrays: save one array as .npy.")
   if stored.shape == (scan.segments,):
     return baselines.polygon_positions(stored, scan)
   if stored.shape == (scan.segments * scan.probes, 2):

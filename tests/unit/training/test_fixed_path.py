@@ -77,6 +77,9 @@ def test_mistakes_are_named(tmp_path, rng):
   (tmp_path / "text.npy").write_text("no array")
   with pytest.raises(ValueError, match="cannot be read as a NumPy array"):
     resolve(scan(tmp_path / "text.npy"), tmp_path)
+  np.savez(tmp_path / "paths.npz", path=rng.random([16, 2]))
+  with pytest.raises(ValueError, match="is an archive of several arrays: save one array as .npy"):
+    resolve(scan(tmp_path / "paths.npz"), tmp_path)
   with pytest.raises(ValueError, match="path.npy is missing there"):
     workdir_lib.read_path(scan("spiral"), tmp_path)
 
