@@ -26,15 +26,15 @@ def write(
 ) -> None:
   """Writes an animated GIF of scans as they unfold.
 
-  The generator was trained on whole scans: what it makes of their beginnings is a guess.
+  The generator was trained on whole scans: its completions of their beginnings are guesses.
 
   Args:
     file: of the GIF.
-    images: [E, S, S, 1], what the beam meets.
+    images: [E, S, S, 1], the scanned specimens.
     targets: [E, S, S, 1], filtered.
     positions: [E, T * n, 2] px.
     generator: completes partial scans.
-    experiment: whose scan and data they are.
+    experiment: the configuration of the scans and their data.
   """
   scan = experiment.scan
   canvas = figure.Figure(figsize=(7.2, 1.9 * len(images) + 0.5), layout="constrained")

@@ -1,6 +1,4 @@
-"""Chooses what must be settled before scans are compared: spirals' pitches, and doses of equal
-time.
-"""
+"""Choices before scans are compared: the pitches of spirals, and doses of equal time."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -57,8 +55,7 @@ def mean_time(paths: np.ndarray, scan: config.ScanGeometry, beam: microscope_con
 def equal_time(
   names: Sequence[str], scan: config.ScanGeometry, beam: microscope_config.Beam, budget: float
 ) -> Mapping[str, int]:
-  """Returns the segments of scans that take longer than a budget in us: as many as do not exceed
-  it.
+  """Returns the numbers of segments, within a budget in us, of the scans that would exceed it.
 
   Raises:
     ValueError: if even three segments of a scan take longer.

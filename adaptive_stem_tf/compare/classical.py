@@ -19,7 +19,7 @@ def complete(name: str, partial: np.ndarray, progress: bool = False) -> np.ndarr
   Args:
     name: of `METHODS`.
     partial: [N, S, S, 2], measured intensities and mask.
-    progress: show a progress bar.
+    progress: whether to show a progress bar.
 
   Returns:
     [N, S, S, 1] float32.
@@ -72,12 +72,11 @@ def biharmonic(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def total_variation(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
-  """Returns images of little total variation that keep what was measured.
+  """Returns images of little total variation that keep the measured intensities.
 
-  scikit-image has no total variation inpainting. Its `denoise_tv_chambolle` is the
-  proximal step of total variation; Douglas-Rachford splitting alternates it with setting
-  measured pixels to what was measured, for a fixed number of rounds, from the nearest
-  completion on.
+  scikit-image has no total variation inpainting. Its `denoise_tv_chambolle` is the proximal step of
+  total variation. Douglas-Rachford splitting alternates it with resetting measured pixels to their
+  intensities, for a fixed number of rounds, starting from the nearest completion.
   """
   state = nearest(values, measured)
   for _ in range(_TV_ROUNDS):

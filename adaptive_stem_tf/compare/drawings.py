@@ -16,8 +16,9 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 
 @style.look()
 def forest(result: Mapping[str, Any]) -> figure.Figure | None:
-  """Draws each scan's paired difference from the better spiral, its interval and each seed's; None
-  without spirals.
+  """Draws each scan's paired difference from the better spiral, with its interval, and each seed's.
+
+  Returns None if there are no spirals.
   """
   clean = result["conditions"][CLEAN.name]
   shown = [name for name in _shown(clean) if clean[name]["better_spiral"] is not None]
@@ -69,8 +70,7 @@ def examples(
   rows: Sequence[tuple[str, Example]],
   titles: Sequence[str],
 ) -> figure.Figure:
-  """Draws scans of the same specimens: a row a scan, and of each specimen partial scan and
-  completion.
+  """Draws scans of the same specimens: one row for each scan, with partial scan and completion.
 
   Args:
     images: [E, S, S, 1], in the first row.

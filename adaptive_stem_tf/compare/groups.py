@@ -1,6 +1,4 @@
-"""The models that are compared: runs of one configuration, told apart by their seeds only, are one
-group.
-"""
+"""The models that are compared, in groups: runs that differ only in their seeds are one group."""
 
 import os
 import pathlib
@@ -38,7 +36,7 @@ def read(models: Sequence[str]) -> list[Group]:
   """Reads finished runs, of adaptive scans or any other path, and groups them.
 
   Args:
-    models: WORKDIR each, or NAME=WORKDIR to name its group.
+    models: each is WORKDIR, or NAME=WORKDIR to name its group.
 
   Raises:
     ValueError: if there are none, one has not finished, or they cannot be compared.
@@ -67,9 +65,7 @@ def _read_one(workdir: pathlib.Path) -> config.Experiment:
 
 
 def _path_kind(experiment: config.Experiment) -> str:
-  """Returns a path's name; of one taken from a run, without the run, which each seed has its own
-  of.
-  """
+  """Returns a path's name, without the run if it is taken from one: each seed has its own."""
   path = experiment.scan.path
   return next(
     (kind for kind in (fixed_path.FROM_RUN, path_names.FROM_ACTOR) if path.startswith(kind)), path
@@ -78,11 +74,11 @@ def _path_kind(experiment: config.Experiment) -> str:
 
 def _group(members: Sequence[tuple[str, pathlib.Path, config.Experiment]]) -> Group:
   names, workdirs, experiments = zip(*members)
-  given = sorted(set(names) - {""})
-  if len(given) > 1:
+  own_names = sorted(set(names) - {""})
+  if len(own_names) > 1:
     raise ValueError(
-      f"models= names runs of one configuration differently ({', '.join(given)}): only their seeds "
-      "differ; give them one name."
+      f"models= names runs of one configuration differently ({', '.join(own_names)}): only their "
+      "seeds differ; give them one name."
     )
   seeds = [experiment.seed for experiment in experiments]
   if len(set(seeds)) < len(seeds):
@@ -91,7 +87,7 @@ def _group(members: Sequence[tuple[str, pathlib.Path, config.Experiment]]) -> Gr
       "configuration: give each run once."
     )
   return Group(
-    given[0] if given else _common_name([str(workdir) for workdir in workdirs]),
+    own_names[0] if own_names else _common_name([str(workdir) for workdir in workdirs]),
     workdirs,
     experiments,
   )
@@ -106,7 +102,7 @@ def _common_name(workdirs: Sequence[str]) -> str:
 
 
 def _check(groups: Sequence[Group]) -> None:
-  """Refuses groups that no one set of baselines can be compared with."""
+  """Checks that one set of baselines can be compared with all groups."""
   names = [group.name for group in groups]
   if len(set(names)) < len(names):
     raise ValueError(

@@ -37,7 +37,7 @@ class Contender(NamedTuple):
 
 
 class Inputs(NamedTuple):
-  """What contenders are measured on, and completed with."""
+  """The specimens that contenders scan, and the generators that complete their scans."""
 
   images: np.ndarray  # [N, S, S, 1] in [-1, 1]
   data: config.Data
@@ -45,19 +45,19 @@ class Inputs(NamedTuple):
   everything: Mapping[int, Generator]  # by seed, generators of all scans
   classical: Sequence[str]
   conditions: Sequence[Condition]
-  examples: np.ndarray  # rows of images whose scans are kept to be drawn
+  examples: np.ndarray  # rows of the images whose scans are drawn
 
 
 class Example(NamedTuple):
-  """What is drawn of a contender."""
+  """Scans of a contender that are drawn."""
 
   partial: np.ndarray  # [E, S, S, 2]
   completions: np.ndarray  # [E, S, S, 1]
-  completion: str  # by what
+  completion: str  # name of the completion
 
 
 class Measurements(NamedTuple):
-  """All that was measured."""
+  """All measurements."""
 
   # by condition, completion and contender, one a seed
   values: dict[str, dict[str, dict[str, list[Metrics]]]]

@@ -1,4 +1,4 @@
-"""Which scans and completions are compared, and which generators have to be trained for them."""
+"""The scans and completions to compare, and the generators to train for them."""
 
 import dataclasses
 import hashlib
@@ -32,7 +32,7 @@ COMPLETIONS = {
   ALL: "one generator for all scans",
   **{name: name.replace("_", " ") for name in CLASSICAL},
 }
-_FIRST = (OWN, ALL, "total_variation", "biharmonic", "linear", "nearest")  # what is shown first
+_FIRST = (OWN, ALL, "total_variation", "biharmonic", "linear", "nearest")  # order of preference
 
 
 def shown_first(completions: Iterable[str]) -> str:
@@ -42,7 +42,7 @@ def shown_first(completions: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What is trained, and from what.
+  """The generators to train, and their configuration.
 
   Attributes:
     group: models whose configuration the baselines share.
@@ -65,7 +65,7 @@ class Plan:
   files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def label(self, name: str) -> str:
-    """Returns how a scan is called in tables and pictures."""
+    """Returns the name of a scan in tables and pictures."""
     return SCANS.get(name, name)
 
   def scan(self, name: str, pitches: Mapping[str, float]) -> config.ScanGeometry:
@@ -76,7 +76,7 @@ class Plan:
     return dataclasses.replace(self.base.scan, segments=segments, **changes)
 
   def own(self, name: str, seed: int, pitches: Mapping[str, float]) -> Job:
-    """Returns what trains the generator of one scan."""
+    """Returns the job that trains the generator of one scan."""
     scan = self.scan(name, pitches)
     label = f"{name}-pitch{scan.pitch:g}" if name in SPIRALS else name
     if name in self.files:  # other positions in a file of the same name are another scan
@@ -85,20 +85,18 @@ class Plan:
     return self._job(label, self._experiment(scan, seed))
 
   def everything(self, seed: int) -> Job:
-    """Returns what trains the generator of all scans; it sees the scans of one of the models,
-    too.
-    """
+    """Returns the job that trains the generator of all scans, including those of one model."""
     actor = self.group.workdirs[self.seeds.index(seed) % len(self.group.workdirs)].resolve()
     scan = dataclasses.replace(self.base.scan, path=f"{path_names.FROM_ACTOR}{actor}")
     return self._job(f"{path_names.MIXED}-{self.group.name}", self._experiment(scan, seed))
 
   def candidate(self, name: str, pitch: float, iterations: int) -> Job:
-    """Returns what trains a generator for a few iterations, to choose a spiral's pitch."""
+    """Returns the job that trains a generator for a few iterations, to choose a spiral's pitch."""
     experiment = self._experiment(self.scan(name, {name: pitch}), self.seeds[0])
     return self._job(f"candidate-{name}-pitch{pitch:g}", experiment.replace(iterations=iterations))
 
   def candidates(self, iterations: int) -> dict[tuple[str, float], Job]:
-    """Returns what trains generators for every pitch of the spirals that are compared."""
+    """Returns the jobs that train generators for every pitch of the spirals that are compared."""
     return {
       (name, pitch): self.candidate(name, pitch, iterations)
       for name in SPIRALS
@@ -127,7 +125,7 @@ def parse_scans(given: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     given.
 
   Raises:
-    ValueError: for a scan that is unknown, a name that is taken, or a file that is missing.
+    ValueError: if a scan is unknown, a name is taken, or a file is missing.
   """
   files: dict[str, str] = {}
   for item in given:
@@ -154,10 +152,10 @@ def parse_scans(given: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def check(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-  """Returns what a flag lists, in the order of `known`; all of it if nothing is given.
+  """Returns the items that a flag lists, in the order of `known`; all of them if it lists none.
 
   Raises:
-    ValueError: for what is unknown.
+    ValueError: if an item is unknown.
   """
   unknown = [item for item in given if item not in known]
   if unknown:

@@ -1,4 +1,4 @@
-"""Scans specimens under a condition, and completes what was measured."""
+"""Scans specimens under a condition, and completes the scans."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,13 +13,13 @@ from adaptive_stem_tf.training import fixed_path
 
 
 class Condition(NamedTuple):
-  """Under which scans are made.
+  """A condition under which scans are made.
 
   Attributes:
     name: of the condition.
-    measured_range: normalise by the range of what was measured instead of the whole image's (METHOD
-      decision 13).
-    electrons: per pixel at white, which counts are drawn for; 0 for no noise.
+    measured_range: whether to normalise by the range of measured intensities, instead of the whole
+      image's (METHOD decision 13).
+    electrons: per pixel at white, of the shot noise; 0 for no noise.
   """
 
   name: str
@@ -35,7 +35,7 @@ class Scanned(NamedTuple):
 
   positions: np.ndarray  # [N, P, 2] px
   partial: np.ndarray  # [N, S, S, 2], as measured
-  normalised: np.ndarray  # [N, S, S, 2], as the generator is given them
+  normalised: np.ndarray  # [N, S, S, 2], inputs of generators
   middle: np.ndarray  # [N, 1, 1, 1], of the range by which scans were normalised
   half: np.ndarray  # [N, 1, 1, 1], half-width of the range
 
@@ -49,7 +49,8 @@ def conditions(electrons: tuple[float, ...], normalise: str = "image") -> list[C
   """Returns image-range and measured-range normalisation, and dose noise at each number of
   electrons per pixel.
 
-  Models trained on measured ranges see these under every condition: there is none of their own.
+  Models trained on measured ranges see these under every condition, so there is no condition for
+  them.
   """
   return [
     CLEAN,
@@ -68,8 +69,8 @@ def baseline(scan: config.ScanGeometry) -> paths.Path:
 
 
 def observe(images: np.ndarray, data: config.Data, condition: Condition) -> np.ndarray:
-  """Returns what the beam meets: the same noise for every scan, and, if configured, a filter after
-  it.
+  """Returns the images as scans measure them: with noise, the same for every scan, and then, if
+  configured, filtered.
   """
   if condition.electrons:
     images = specimens.with_dose_noise(images, condition.electrons, seed=0)
@@ -81,10 +82,10 @@ def scan_all(
 ) -> Scanned:
   """Scans every image [N, S, S, 1].
 
-  With `measured_range`, a path that decides on its way is normalised by the range of its first
-  segment whose intensities differ, as a live scan is; others by the range of all that they measure,
-  since nothing has to be normalised before they end. Where `normalise` says that generators were
-  trained on measured ranges, each scan is normalised for them by its own.
+  With `measured_range`, an adaptive path is normalised by the range of its first segment whose
+  intensities differ, as a live scan is. Other paths are normalised by the range of all that they
+  measure, since nothing has to be normalised before they end. If `normalise` says that generators
+  were trained on measured ranges, each scan is normalised for them by its own.
   """
   inputs = intensities.make_network_inputs("measured" if measured_range else normalise)
   if measured_range and isinstance(path, paths.Adaptive):
@@ -93,11 +94,11 @@ def scan_all(
 
   def scan(batch, first):
     """Returns the fields of `Scanned` of a batch, the first of them number `first` of all."""
-    scanned = scanning.scan_path(path, batch, first)
-    observations = scanned.observations
+    batch_scan = scanning.scan_path(path, batch, first)
+    observations = batch_scan.observations
     if at_once:  # the range of a scan as if it were one segment
       observations = tf.reshape(observations, [observations.shape[0], 1, -1])
-    return scanned.positions, *_normalised(scanned.partial, observations, inputs)
+    return batch_scan.positions, *_normalised(batch_scan.partial, observations, inputs)
 
   return Scanned(*scanning.in_batches(scan, observed))
 
@@ -113,9 +114,9 @@ def scan_along(images: np.ndarray, positions: np.ndarray, probes: int, normalise
   """Scans images [N, S, S, 1] at positions [N, t * n, 2] px, n probes a segment; the first t
   segments of scans.
   """
-  scanned = scanning.scan_positions(tf.constant(images), tf.constant(positions), probes)
+  batch_scan = scanning.scan_positions(tf.constant(images), tf.constant(positions), probes)
   inputs = intensities.make_network_inputs(normalise)
-  normalised = _normalised(scanned.partial, scanned.observations, inputs)
+  normalised = _normalised(batch_scan.partial, batch_scan.observations, inputs)
   return Scanned(positions, *(part.numpy() for part in normalised))
 
 

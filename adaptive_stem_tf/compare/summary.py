@@ -32,7 +32,7 @@ def build(
 
   Args:
     measured: of every contender.
-    contenders: what was compared.
+    contenders: the scans that were compared.
     sources: [N], the file of each image; None if unknown.
     kinds: [N], the kind of source of each; None if unknown.
   """
@@ -90,8 +90,8 @@ def over_seeds(seeds: Sequence[Metrics], target: str, metric: str) -> np.ndarray
 
 
 def _references(scans: Mapping[str, Sequence[Metrics]], adaptive: str | None) -> dict[str, str]:
-  """Returns what other scans are paired with, by the name of the difference: the better spiral, the
-  adaptive scan.
+  """Returns the scans that others are paired with, by the name of the difference: the better spiral
+  and the adaptive scan.
   """
   references = {
     "minus_better_spiral": better_spiral(scans),

@@ -87,7 +87,7 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-  """Returns the tables that a reader of the comparison wants first."""
+  """Returns the comparison's main tables as Markdown."""
   lines = [
     "# Scans of equal dose" if not result["equal_time"] else "# Scans of equal time",
     "",

@@ -26,10 +26,10 @@ def write(
 
   Args:
     file: of the GIF.
-    comparison: that scans and completes.
+    comparison: scans and completes.
     specimen: the field.
     coverage: share of its pixels that is measured.
-    shown: scan, completion and model.
+    shown: names of scan, completion and model.
   """
   own = next(
     scan for scan in comparison.scans(specimen, coverage, shown[:1]) if scan.model in ("", shown[2])

@@ -20,7 +20,7 @@ class Pair(NamedTuple):
 
 
 def models_of(rows: Iterable[Row]) -> tuple[str, ...]:
-  """Returns the models that rows tell apart; one without a name where there is no model."""
+  """Returns the names of the models in rows; one empty name if there are none."""
   return tuple(dict.fromkeys(row["model"] for row in rows if row["model"])) or ("",)
 
 
@@ -36,9 +36,9 @@ def best_static(rows: Sequence[Row], metric: str = "ten_mse") -> dict[tuple[floa
 
   Args:
     rows: of the fields that pairs are chosen on.
-    metric: that is averaged.
+    metric: the metric to average.
   """
-  chosen = {}
+  best = {}
   for model in models_of(rows):
     logs: dict[tuple, dict[Pair, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in of_model(rows, model):
@@ -46,8 +46,8 @@ def best_static(rows: Sequence[Row], metric: str = "ten_mse") -> dict[tuple[floa
         pair = Pair(row["scan"], row["completion"])
         logs[row["coverage"], row["stratum"]][pair].append(np.log(max(row[metric], 1e-12)))
     for (coverage, stratum), pairs in logs.items():
-      chosen[coverage, stratum, model] = min(pairs, key=lambda pair: np.mean(pairs[pair]))
-  return chosen
+      best[coverage, stratum, model] = min(pairs, key=lambda pair: np.mean(pairs[pair]))
+  return best
 
 
 def owner(pair: Pair, model: str) -> str:

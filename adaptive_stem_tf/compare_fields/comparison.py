@@ -30,7 +30,7 @@ class Scan(NamedTuple):
 
 
 class Comparison:
-  """Scans and completes fields in every way that is asked for."""
+  """Scans and completes fields in every way that a request lists."""
 
   def __init__(
     self,
@@ -43,8 +43,8 @@ class Comparison:
 
     Args:
       models: by name; may be empty. Trainings of one name are `NAME`, `NAME#2`, `NAME#3`.
-      request: what is compared.
-      beam: whose times are reported.
+      request: the scans and completions to compare.
+      beam: for the times of scans.
       policies: of scans of the request that are not of `settings.SCANS`, by name; each sees
         completions of the first model.
     """
@@ -72,7 +72,7 @@ class Comparison:
     Args:
       specimen: the field.
       coverage: share of its pixels that every scan measures.
-      names: scans, of those that are compared; None for all.
+      names: of some of the scans that are compared; None for all.
     """
     measured = self.measured(specimen)
     rows, doubts = [], []
@@ -101,7 +101,7 @@ class Comparison:
   def scans(
     self, specimen: FieldSpecimen, coverage: float, names: tuple[str, ...] | None = None
   ) -> Iterator[Scan]:
-    """Scans a field in every way; or in those of the names given."""
+    """Scans a field in every way, or with the named scans only."""
     shape, seeds = specimen.image.shape, self.request.seeds
     total, measured = scanning.count(shape, coverage), self.measured(specimen)
     for name in (name for name in self.request.scans if names is None or name in names):
@@ -123,7 +123,7 @@ class Comparison:
     return self.completers.get(model, self._plain)(completion, partial, masks)
 
   def measured(self, specimen: FieldSpecimen) -> np.ndarray:
-    """Returns what the beam measures at each pixel [S, H, W] with each seed."""
+    """Returns the intensities that the beam measures at each pixel with each seed, [S, H, W]."""
     electrons, image = self.request.decisions.electrons, specimen.image
     if not electrons:
       return np.repeat(image[None], len(self.request.seeds), 0)
@@ -142,7 +142,7 @@ class Comparison:
 
 
 def named(model: str) -> tuple[str, int]:
-  """Returns the name of a model and which of the trainings of this name it is, from 1."""
+  """Returns the name of a model, and its number among trainings of this name, from 1."""
   name, _, number = model.partition("#")
   return name, int(number or 1)
 

@@ -1,4 +1,4 @@
-"""How partial fields are completed: by a model's generator, or without learning."""
+"""Completions of partial fields, by a model's generator or without learning."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,14 +22,14 @@ class Completed(NamedTuple):
   """Completions of S scans of one field."""
 
   mean: np.ndarray  # [S, H, W]
-  variance: np.ndarray | None  # [S, H, W] expected squared error; None if nothing says it
+  variance: np.ndarray | None  # [S, H, W] expected squared error; None if it is not estimated
 
 
 class Completer:
   """Completes partial fields of any size by one of several methods."""
 
   def __init__(self, model: FieldModel | None):
-    """Makes the completer of a model; None if there is only what learns nothing."""
+    """Makes the completer of a model; with None, it can only complete without learning."""
     # No network is called: the module has no variables.
     self.plain = traced(field_generator.FieldGenerator(1, _SIGMA).plain)
     self.generator = self.plain if model is None else traced(model.complete)
@@ -63,5 +63,5 @@ _CLASSICAL = {LINEAR: delaunay.linear} | {
 
 
 def traced(complete: Callable[[tf.Tensor, tf.Tensor], Completion]) -> Callable[..., Completion]:
-  """Returns a function of the graph that is traced once for fields of all sizes."""
+  """Returns a tf.function that is traced once for fields of all sizes."""
   return tf.function(complete, input_signature=_IMAGES, autograph=False)

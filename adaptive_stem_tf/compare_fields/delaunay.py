@@ -1,13 +1,14 @@
 """Linear interpolation on Delaunay triangles, drawn triangle by triangle.
 
-SciPy searches the triangle of every pixel, seconds for a field; a triangle's own pixels are few.
+SciPy searches the triangle of every pixel, which takes seconds for a field; a triangle has few
+pixels.
 """
 
 import numpy as np
 from scipy import ndimage, spatial
 
 _EDGE = 1e-9  # pixels on an edge belong to both triangles, whose values agree there
-_BATCH = 2**20  # pixels that are tried at once
+_BATCH = 2**20  # pixels that are computed at once
 
 
 def linear(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

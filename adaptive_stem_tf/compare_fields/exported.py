@@ -1,4 +1,4 @@
-"""Exported scanners of whole fields, compared as the runs that they came from."""
+"""Exported scanners of whole fields, which are compared like the runs that they came from."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ _TINY = 1e-12
 
 
 class ExportedModel:
-  """A SavedModel behind `training.field_model.FieldModel`: no code of its networks is needed."""
+  """A SavedModel as a `training.field_model.FieldModel`, without the code of its networks."""
 
   def __init__(self, folder: str | os.PathLike):
     """Loads the model in a folder NAME/VERSION.

@@ -1,4 +1,4 @@
-"""How completions of whole fields are measured."""
+"""Metrics of completions of whole fields."""
 
 import numpy as np
 import tensorflow as tf
@@ -32,14 +32,14 @@ def nrmse(ten_mses: np.ndarray, target: np.ndarray) -> np.ndarray:
 def dice(completions: np.ndarray, target: np.ndarray) -> np.ndarray:
   """Returns the Dice coefficients [S] of the bright parts of completions and target.
 
-  Each image is divided by its own Otsu threshold, as by someone who counts particles.
+  Each image is divided at its own Otsu threshold, as for counting particles.
   """
-  wanted = _bright(target)
+  bright = _bright(target)
   values = []
   for completion in completions:
     own = _bright(completion)
-    total = own.sum() + wanted.sum()
-    values.append(2 * (own & wanted).sum() / total if total else 1.0)
+    total = own.sum() + bright.sum()
+    values.append(2 * (own & bright).sum() / total if total else 1.0)
   return np.array(values)
 
 

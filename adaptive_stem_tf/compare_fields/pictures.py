@@ -1,4 +1,4 @@
-"""Sheets of fields: where the dose went, what came of it, and what was expected."""
+"""Sheets of fields: dose, completions, errors and expected errors."""
 
 import functools
 import pathlib
@@ -32,15 +32,15 @@ class Shown(NamedTuple):
 
   title: str
   specimen: FieldSpecimen
-  rounds: np.ndarray  # [H, W] int, when the adaptive scan measured: 0 in the survey; -1 nowhere
+  rounds: np.ndarray  # [H, W] int, round of the adaptive scan, 0 for the survey; -1 if not measured
   static: np.ndarray  # [H, W] completion of the best static pair
   adaptive: np.ndarray  # [H, W] completion
-  captions: tuple[str, str]  # what these two are, and their errors
-  deviation: np.ndarray | None  # [H, W] expected; None if nothing says it
+  captions: tuple[str, str]  # names and errors of these two
+  deviation: np.ndarray | None  # [H, W] expected; None if it is not estimated
 
 
 def shown_scan(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str, str] | None:
-  """Returns adaptive scan, completion and model that pictures show; None without such a scan.
+  """Returns the adaptive scan, completion and model to show in pictures; None without such a scan.
 
   The first of actor, gradient and greedy, completed by the generator if there is one.
   """
@@ -72,7 +72,7 @@ def extremes(result: Mapping[str, Any], shown: tuple[str, str, str]) -> dict[str
   for row in result["per_field"]:
     own = (row["scan"], row["completion"], row["model"])
     errors[row["coverage"], row["file"], own].append(np.log(max(row["ten_mse"], 1e-12)))
-  chosen = {}
+  files_of = {}
   for stratum in strata.STRATA:
     pair = pairs.get((coverage, stratum, shown[2])) or pairs.get((coverage, stratum, ""))
     files = {row["file"] for row in result["per_field"] if row["stratum"] == stratum}
@@ -84,8 +84,8 @@ def extremes(result: Mapping[str, Any], shown: tuple[str, str, str]) -> dict[str
     )
     ordered = sorted(files, key=ratio)
     places = sorted({0, len(ordered) // 2, len(ordered) - 1})
-    chosen[stratum] = [ordered[place] for place in places]
-  return chosen
+    files_of[stratum] = [ordered[place] for place in places]
+  return files_of
 
 
 def middle(coverages: Sequence[float]) -> float:
@@ -111,20 +111,22 @@ def scan_for_sheet(
 
   scans = list(comparison.scans(specimen, coverage, (shown[0], pair.scan)))
   own = next(scan for scan in scans if scan.name == shown[0] and scan.model in ("", shown[2]))
-  static = next(scan for scan in scans if scan.name == pair.scan)
+  static_scan = next(scan for scan in scans if scan.name == pair.scan)
   adaptive = completed(own, shown[1], shown[2])
-  still = completed(static, pair.completion, choice.owner(pair, shown[2]))
+  static_completion = completed(static_scan, pair.completion, choice.owner(pair, shown[2]))
   caption = lambda kind, one, of: (
     f"{kind}: {_words(one[0])}, {_words(one[1])}\n"
     f"10 MSE {metrics.ten_mse(of.mean, specimen.target)[0]:.4f}"
   )
-  captions = caption("static", pair, still), caption("adaptive", shown, adaptive)
+  captions = caption("static", pair, static_completion), caption("adaptive", shown, adaptive)
   title = f"{pathlib.Path(specimen.file).stem[-_LONGEST:]}\n{specimen.stratum}"
   deviation = None if adaptive.variance is None else np.sqrt(adaptive.variance[0])
-  # Masks grow: what n of them hold was measured in the last n rounds.
+  # Masks grow: a pixel in n of the R + 1 masks was measured in round R + 1 - n.
   when = len(own.masks) - own.masks[:, 0].sum(0)
   rounds = np.where(own.masks[-1, 0], when, -1)
-  return Shown(title, specimen, rounds, still.mean[0], adaptive.mean[0], captions, deviation)
+  return Shown(
+    title, specimen, rounds, static_completion.mean[0], adaptive.mean[0], captions, deviation
+  )
 
 
 def _words(name):
@@ -164,7 +166,7 @@ def sheet(lines: Sequence[Shown]) -> figure.Figure:
 
 
 def _draw_dose(axes, rounds):
-  """Draws what was measured in the colours of its round."""
+  """Draws measured pixels in the colours of their rounds."""
   rows, columns = np.nonzero(rounds >= 0)
   axes.imshow(np.zeros(rounds.shape), cmap="gray", vmin=0, vmax=1)
   return axes.scatter(

@@ -9,8 +9,8 @@ from adaptive_stem_tf.compare_fields.comparison import Comparison
 from adaptive_stem_tf.compare_fields.specimen import FieldSpecimen
 from adaptive_stem_tf.fields import strata
 
-# Whose ratios are taken, and by what static pairs are chosen. A noisy target favours scans that
-# reproduce its noise: where the truth is known, the best pair is that of the truth.
+# Metrics of which ratios are taken, and metrics that static pairs are chosen by. A noisy target
+# favours scans that reproduce its noise: if the truth is known, the best pair is that of the truth.
 _METRICS = {"ten_mse": "ten_mse", "ten_mse_raw": "ten_mse", "ten_mse_truth": "ten_mse_truth"}
 _Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -24,10 +24,10 @@ def measure(
   """Returns the rows of all fields and coverages: of errors, and of uncertainty.
 
   Args:
-    comparison: that scans and completes.
+    comparison: scans and completes.
     specimens: the fields.
-    progress: wraps the fields while they are gone through.
-    names: scans, of those that are compared; None for all.
+    progress: wraps the fields, to show progress.
+    names: of some of the scans that are compared; None for all.
   """
   rows, doubts = [], []
   for specimen in progress(specimens):
@@ -43,16 +43,16 @@ def result(
   validation: Sequence[Mapping[str, Any]] | None,
   models: Mapping[str, str],
 ) -> dict[str, Any]:
-  """Returns all that is known, for JSON and `tables`.
+  """Returns the whole comparison, for JSON and `tables`.
 
   Args:
-    measured: what `measure` returned.
+    measured: the rows that `measure` returned.
     validation: rows that static pairs are chosen on; None to choose on the fields themselves,
       which flatters the static scans.
     models: where each model comes from, by name.
   """
   rows, doubts = measured
-  chosen = _pairs(rows, validation, "ten_mse")
+  static_pairs = _pairs(rows, validation, "ten_mse")
   fields = {row["file"]: row["stratum"] for row in rows}
   counts = Counter(fields.values())
   return {
@@ -64,7 +64,7 @@ def result(
     "chosen_on": _chosen_on(rows, validation),
     "static_pairs": [
       {"coverage": key[0], "stratum": key[1], "model": key[2], **pair._asdict()}
-      for key, pair in sorted(chosen.items())
+      for key, pair in sorted(static_pairs.items())
     ],
     "ratios": [
       one
@@ -80,7 +80,7 @@ def _pairs(rows, validation, metric):
   """Returns the static pairs of the least error by coverage, stratum and model."""
   if validation is None:
     return choice.best_static(rows, metric)
-  # Where validation fields lack a stratum, the fields themselves have to do.
+  # Pairs of strata that validation fields lack are chosen on the fields themselves.
   return choice.best_static(rows, metric) | choice.best_static(validation, metric)
 
 
@@ -92,7 +92,5 @@ def _chosen_on(rows, validation):
     )
   files = len({row["file"] for row in validation})
   missing = sorted({row["stratum"] for row in rows} - {row["stratum"] for row in validation})
-  lacking = f"; strata that these lack, on the fields themselves: {', '.join(missing)}" * bool(
-    missing
-  )
-  return f"on {files} validation fields, for each budget and stratum{lacking}"
+  rest = f"; strata that these lack, on the fields themselves: {', '.join(missing)}" * bool(missing)
+  return f"on {files} validation fields, for each budget and stratum{rest}"

@@ -19,7 +19,7 @@ from adaptive_stem_tf.training.field_model import FieldModel
 class Scanned(NamedTuple):
   """Scans of one field at one coverage, one for each seed."""
 
-  masks: np.ndarray  # [R + 1, S, H, W] bool, what is measured after the survey and each round
+  masks: np.ndarray  # [R + 1, S, H, W] bool, measured after the survey and each round
   orders: list[np.ndarray]  # S times [N, 2] px, in order of time
   decide_ms: float  # of one scan: decisions and the completions that they are made from
 
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
   rounds: int  # after the survey
   survey: float  # share of the budget
   cell: int  # px
-  pairs: float  # share of the budget that the survey spends beside its own positions
+  pairs: float  # share of the budget that the survey spends on neighbours of its own positions
 
 
 class AdaptiveScan:
@@ -50,14 +50,14 @@ class AdaptiveScan:
     Args:
       policy: decides each round.
       initial_state: of the policy, for a number of fields, rows and columns of cells.
-      complete: what the policy sees completions of.
+      complete: gives the completions that the policy sees.
       parts: how the budget and the field are divided.
       contiguous: whether the pixels that the beam crosses on its way are measured.
       in_graph: whether policy and completion can be part of a graph.
     """
     self._policy, self._initial, self._complete = policy, initial_state, complete
     self._parts, self._contiguous = parts, contiguous
-    self._in_graph = in_graph and not contiguous  # which has no routes
+    self._in_graph = in_graph and not contiguous  # routes are computed outside of the graph
     self._scan = tf.function(
       self._trace,
       input_signature=[
@@ -73,7 +73,7 @@ class AdaptiveScan:
     """Scans a field once for each seed.
 
     Args:
-      measured: [S, H, W] float32, what the beam measures at each pixel in each scan.
+      measured: [S, H, W] float32, intensities that the beam measures at each pixel in each scan.
       seeds: S, of the patterns of even positions.
       coverage: share of the pixels that is measured.
     """
@@ -81,25 +81,25 @@ class AdaptiveScan:
     arguments = (tf.constant(measured[..., None]), tf.constant(offsets), tf.constant(coverage))
     if not self._in_graph:
       return self._scan_outside(arguments)
-    if not self._warm:  # Tracing is no part of the time to decide.
+    if not self._warm:  # Tracing does not belong to the time of decisions.
       self._scan(*arguments)
       self._warm = True
     start = time.perf_counter()
     masks = self._scan(*arguments).numpy()[..., 0] > 0
-    taken = 1000 * (time.perf_counter() - start) / len(seeds)
+    milliseconds = 1000 * (time.perf_counter() - start) / len(seeds)
     orders = [routes.of_rounds(masks[:, i]) for i in range(len(seeds))]
-    return Scanned(masks, orders, taken)
+    return Scanned(masks, orders, milliseconds)
 
   def _scan_outside(self, arguments):
     """Scans outside the graph."""
     count = arguments[0].shape[0]
     orders: list[list[np.ndarray]] = [[] for _ in range(count)]
 
-    def visit(before, wanted):
-      """Returns the pixels that are crossed on the way through some that are wanted."""
-      before, wanted = (mask.numpy()[..., 0] > 0 for mask in (before, wanted))
+    def visit(before, planned):
+      """Returns the mask after the beam has gone through some of the planned positions."""
+      before, planned = (mask.numpy()[..., 0] > 0 for mask in (before, planned))
       after = before.copy()
-      for order, old, new, mask in zip(orders, before, wanted, after):
+      for order, old, new, mask in zip(orders, before, planned, after):
         order.append(routes.through(np.argwhere(new & ~old), old))
         mask[tuple(order[-1].T)] = True
       return tf.constant(after[..., None], tf.float32)
@@ -107,10 +107,10 @@ class AdaptiveScan:
     start = time.perf_counter()
     way = [visit] if self._contiguous else []
     masks = self._trace(*arguments, *way).numpy()[..., 0] > 0
-    taken = 1000 * (time.perf_counter() - start) / count
+    milliseconds = 1000 * (time.perf_counter() - start) / count
     if self._contiguous:
-      return Scanned(masks, [np.concatenate(order) for order in orders], taken)
-    return Scanned(masks, [routes.of_rounds(masks[:, i]) for i in range(count)], taken)
+      return Scanned(masks, [np.concatenate(order) for order in orders], milliseconds)
+    return Scanned(masks, [routes.of_rounds(masks[:, i]) for i in range(count)], milliseconds)
 
   def _trace(self, measured, offsets, coverage, *visit):
     shape = tf.shape(measured)
@@ -126,7 +126,7 @@ class AdaptiveScan:
 
 
 def count(shape: tuple[int, int], coverage: float) -> int:
-  """Returns the budget N of a field: every scan of it has as many distinct positions."""
+  """Returns the budget N of a field: the number of distinct positions of every scan of it."""
   return int(rounds.budget(tf.constant([coverage]), shape[0] * shape[1], 1.0, 0)[0, 0])
 
 
@@ -137,12 +137,12 @@ def adaptive(
 
   Args:
     name: of `settings.DECIDED`.
-    model: that greedy and actor belong to; for the rule it gives the rounds alone.
+    model: of greedy and actor; for the rule, only its rounds count.
     completer: of the model.
-    request: what its decisions differ in from the model's, and what SLADS has learnt.
+    request: decisions that differ from the model's, and the coefficients of SLADS.
 
   Raises:
-    ValueError: if there is no model and one is needed.
+    ValueError: if a model is needed and there is none.
   """
   decisions = request.decisions
   if model is None and name in settings.LEARNT:
@@ -173,8 +173,8 @@ def parts_of(model: FieldModel | None, decisions: Decisions) -> Parts:
   """Returns how a model's scans are divided; without a model, those of the configuration.
 
   Args:
-    model: whose parts count where `decisions` leaves them open.
-    decisions: what differs from it.
+    model: its parts count unless `decisions` sets others.
+    decisions: parts that differ from the model's.
   """
   default: FieldModel | field_config.FieldScanConfig = model or field_config.FieldScanConfig()
   return Parts(

@@ -1,4 +1,4 @@
-"""What a comparison of scans of whole fields compares, and how."""
+"""Settings of a comparison of scans of whole fields."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 from adaptive_stem_tf.fields import static_scans
 from adaptive_stem_tf.settings import Section, field
 
-# `even` decides nothing: farthest points and the survey's pairs, so what pairs alone are worth.
+# `even` decides nothing: it is farthest points with pairs, and shows what pairs alone are worth.
 ADAPTIVE = EVEN_ROUNDS, GRADIENT, GREEDY, ACTOR = ("even", "gradient", "greedy", "actor")
 LEARNT = (GREEDY, ACTOR)  # scans that need a model
 SCANS = (*static_scans.SCANS, *ADAPTIVE)
@@ -58,7 +58,7 @@ class Decisions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """What is compared."""
+  """The fields' coverages and seeds, scans and completions to compare."""
 
   coverages: tuple[float, ...]
   seeds: tuple[int, ...]

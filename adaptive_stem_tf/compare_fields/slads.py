@@ -10,8 +10,8 @@ that a measurement there would bring on fields that are known: the sum of the in
 under a Gaussian as wide as half the distance to the nearest measurement.
 
 SLADS measures one pixel, or a few, where it expects most, and starts again. Here it decides rounds:
-measurements spread by the estimate e of each cell at a density d are best moved in proportion to
-e d, which is where the next measurement would win as much everywhere.
+if a cell has the estimate e at a density d, the next density is best in proportion to e d, at which
+the next measurement would win as much everywhere.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,7 +66,7 @@ def reduction(errors: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
   Args:
     errors: [H, W] of the interpolation, absolute.
-    mask: [H, W] bool, what was measured.
+    mask: [H, W] bool, measured pixels.
   """
   sigmas = ndimage.distance_transform_edt(~mask) / _SPREAD
   # A Gaussian's sum is its mean times its area; means of a few widths are interpolated.
@@ -84,7 +84,7 @@ def train(
   """Returns the coefficients [28] of the estimate, from even scans of fields that are known.
 
   Args:
-    fields: pairs of what the beam measures and of the truth, [H, W] each.
+    fields: pairs of measured intensities and the truth, [H, W] each.
     complete: interpolates (fields.state.Completion).
     seed: of the pixels that are drawn, and of the patterns.
   """
@@ -98,16 +98,16 @@ def train(
       mask = np.zeros(image.shape, bool)
       mask[tuple(at.T)] = True
       completion = _interpolated(complete, image, mask)
-      known = features(np.where(mask, image, 0.0), mask, completion)[~mask]
-      wanted = reduction(np.abs(completion - truth), mask)[~mask]
-      drawn = random.choice(len(known), min(_PIXELS, len(known)), replace=False)
-      rows.append(known[drawn])
-      targets.append(wanted[drawn])
+      candidates = features(np.where(mask, image, 0.0), mask, completion)[~mask]
+      reductions = reduction(np.abs(completion - truth), mask)[~mask]
+      sample = random.choice(len(candidates), min(_PIXELS, len(candidates)), replace=False)
+      rows.append(candidates[sample])
+      targets.append(reductions[sample])
   return np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets), rcond=None)[0]
 
 
 class Slads:
-  """A policy that decides outside the graph, from what it was last asked to complete.
+  """A policy that decides outside the graph, from the fields that it completed last.
 
   Args:
     coefficients: of `train`.

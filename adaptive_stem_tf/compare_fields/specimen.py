@@ -8,12 +8,12 @@ from adaptive_stem_tf.fields import strata
 
 
 class FieldSpecimen(NamedTuple):
-  """A field, its target, and what is known of it before any scan."""
+  """A field, its target, and its properties."""
 
   file: str
   source: str  # what intervals resample: the file, or a simulated field's seed
   kind: str  # of simulated specimen, or modality; empty if unknown
-  image: np.ndarray  # [H, W] float32 in [-1, 1], what the beam meets
+  image: np.ndarray  # [H, W] float32 in [-1, 1], the scanned field
   target: np.ndarray  # [H, W] float32, low-pass filtered
   truth: np.ndarray | None  # [H, W] float32, noiseless and filtered alike; None if unknown
   gini: float
@@ -23,12 +23,12 @@ class FieldSpecimen(NamedTuple):
 def make(
   file: str, image: np.ndarray, source: str = "", kind: str = "", truth: np.ndarray | None = None
 ) -> FieldSpecimen:
-  """Makes a specimen of a field.
+  """Makes a specimen from a field.
 
   Args:
     file: its name.
     image: [H, W] in [-1, 1].
-    source: what fields that resemble each other share; the file if empty.
+    source: common to fields that resemble each other; the file if empty.
     kind: of specimen.
     truth: [H, W], noiseless; None if unknown.
   """

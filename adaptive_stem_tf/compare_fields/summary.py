@@ -16,7 +16,8 @@ BEST_STATIC, FARTHEST, RULE, CLASSICAL = COMPARISONS = (
   "best classical completion, same positions")  # fmt: skip
 ALL = "all"
 _TINY = 1e-12
-_Reference = Callable[[Row], tuple[str, str, str]]  # scan, completion, model that a row is over
+# Maps a row to the scan, completion and model that its error is divided by.
+_Reference = Callable[[Row], tuple[str, str, str]]
 
 
 def ratios(
@@ -29,7 +30,7 @@ def ratios(
   Args:
     rows: of all scans.
     chosen: the static pair by coverage, stratum and model.
-    metric: whose ratio is taken.
+    metric: of which ratios are taken.
   """
   rows = [row for row in rows if metric in row]
   values = {_key(row, *_own(row)): row[metric] for row in rows}
@@ -60,9 +61,9 @@ def _own(row):
 
 
 def _key(row, scan, completion, model):
-  """Returns what identifies the error of a scan and completion beside a row's.
+  """Returns the key of the error of a scan and completion that belongs to a row.
 
-  A model's are of the row's own training; of the first, if the row has no model.
+  A model's errors are those of the row's own training, or of the first if the row has no model.
   """
   training = _training(row) if model else 1
   return row["coverage"], row["file"], row["seed"], training, scan, completion, model
@@ -92,11 +93,11 @@ def _groups(rows) -> Iterator[tuple[str, list[Row]]]:
 def _references(
   rows, scan, completion, model, chosen, metric, every
 ) -> Iterator[tuple[str, _Reference]]:
-  """Yields the comparisons that a scan with a completion takes part in, and with what."""
+  """Yields the comparisons that a scan with a completion takes part in, with their references."""
   if scan not in static_scans.SCANS:
 
     def best(row):
-      """Returns the best static scan with its completion, and whose it is, for a row."""
+      """Returns the best static scan, its completion and its model, for a row."""
       pair = chosen[row["coverage"], row["stratum"], model]
       return *pair, choice.owner(pair, model)
 
@@ -133,7 +134,9 @@ def _best_classical(rows, scan, model, metric) -> dict[tuple[float, str], str]:
 
 
 def _ratio(rows, values, reference, metric) -> dict[str, Any]:
-  """Returns the geometric mean of the ratios of rows to their references, and what it rests on."""
+  """Returns the geometric mean of the ratios of rows to their references, with its interval and the
+  numbers that it rests on.
+  """
   pairs = [(row, _key(row, *reference(row))) for row in rows]
   pairs = [(row, key) for row, key in pairs if key in values]
   if not pairs:

@@ -1,4 +1,4 @@
-"""Writes a comparison of whole fields down: Markdown for people, CSV for spreadsheets."""
+"""Writes a comparison of whole fields as Markdown and CSV."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ _ERRORS = {
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-  """Returns the tables of what `report.result` returned."""
+  """Returns the tables of a result of `report.result`."""
   lines = ["# Scans of whole fields", "", _made(result), ""]
   for name, caption in _CAPTIONS.items():
     for metric, words in _ERRORS.items():
@@ -64,7 +64,7 @@ def short(result: Mapping[str, Any]) -> str:
 
 
 def headline(result: Mapping[str, Any]) -> str:
-  """Returns one sentence: what the best decisions leave of the best static scan's error.
+  """Returns one sentence: which share of the best static scan's error the best decisions leave.
 
   The first of actor, greedy and gradient that was compared, at the middle budget; empty if none.
   """
@@ -92,7 +92,7 @@ def headline(result: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Returns rows of a field each as CSV."""
+  """Returns rows as CSV."""
   names = list(dict.fromkeys(name for row in rows for name in row))
   text = io.StringIO()
   writer = csv.DictWriter(text, names, lineterminator="\n")

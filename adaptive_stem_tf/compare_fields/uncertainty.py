@@ -20,7 +20,7 @@ def figures(
     mean: [H, W] completion.
     variance: [H, W] expected squared error.
     target: [H, W].
-    local_variance: [H, W] of the measurements, what the curve has to beat.
+    local_variance: [H, W] of the measurements, which the curve has to beat.
   """
   squared = np.square(mean.astype(np.float64) - target)
   deviations = np.sqrt(squared / np.maximum(variance, _TINY))
@@ -36,9 +36,9 @@ def figures(
 
 
 def bins(variance: np.ndarray, squared: np.ndarray) -> tuple[list[float], list[float]]:
-  """Returns mean expected and mean observed squared errors of ten bins of as many pixels.
+  """Returns mean expected and mean observed squared errors of ten bins of equally many pixels.
 
-  Pixels are binned by what is expected of them, least first.
+  Pixels are binned by their expected error, least first.
   """
   order = np.argsort(variance, axis=None, kind="stable")
   means = lambda image: [float(part.mean()) for part in np.array_split(image.ravel()[order], BINS)]
@@ -48,11 +48,11 @@ def bins(variance: np.ndarray, squared: np.ndarray) -> tuple[list[float], list[f
 def sparsification_area(doubt: np.ndarray, squared: np.ndarray) -> float:
   """Returns the area under the sparsification curve: less is better, 1 is an order at random.
 
-  The curve is the mean squared error of what is left when the most doubtful pixels are taken
-  away, over that of all, against the share that is taken away (Ilg et al. 2018, on errors).
+  The curve is the mean squared error of the pixels left when the most doubtful ones are removed,
+  over that of all, against the share that is removed (Ilg et al. 2018, on errors).
 
   Args:
-    doubt: [H, W], greatest for the pixels that are taken away first.
+    doubt: [H, W], greatest for the pixels that are removed first.
     squared: [H, W] errors.
   """
   errors = squared.ravel()[np.argsort(doubt, axis=None, kind="stable")].astype(np.float64)

@@ -12,9 +12,9 @@ from adaptive_stem_tf.fields import knowledge, placement, rounds, routes, static
 
 
 class WeightedScan:
-  """A policy of a researcher's own, compared as `scanning.AdaptiveScan` is.
+  """A researcher's own policy, which is compared like a `scanning.AdaptiveScan`.
 
-  Every round of the scan is as that one's: the same survey, budget and placement.
+  Its rounds are as that one's: the same survey, budget and placement.
   """
 
   def __init__(
@@ -25,7 +25,7 @@ class WeightedScan:
     Args:
       name: of the policy, for errors.
       policy: returns weights from what is known.
-      complete: what the policy sees completions of.
+      complete: gives the completions that the policy sees.
       parts: how the budget and the field are divided.
     """
     self._name, self._policy = name, policy
@@ -35,7 +35,7 @@ class WeightedScan:
     """Scans a field once for each seed; arguments as those of `AdaptiveScan`.
 
     Raises:
-      ValueError: if the policy returns no weights.
+      ValueError: if the policy does not return weights.
     """
     began, specimen = time.perf_counter(), tf.constant(measured[..., None])
     count, (rows, columns) = self._parts.rounds, measured.shape[1:]
@@ -56,7 +56,7 @@ class WeightedScan:
       if number < count:
         completion = self._complete(specimen * masks[-1], masks[-1])
         state = rounds.next_state(state, specimen, masks[-1], completion, number / count)
-    taken = 1000 * (time.perf_counter() - began) / len(seeds)
+    milliseconds = 1000 * (time.perf_counter() - began) / len(seeds)
     measured_by = np.stack(masks)[..., 0] > 0
     orders = [routes.of_rounds(measured_by[:, i]) for i in range(len(seeds))]
-    return Scanned(measured_by, orders, taken)
+    return Scanned(measured_by, orders, milliseconds)

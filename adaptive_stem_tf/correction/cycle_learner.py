@@ -159,15 +159,18 @@ class CycleLearner(base.BaseLearner):
 
   def batch(self, draw: Draw) -> Batch:
     """Returns the drawn partial scans, and as many rasters of other crops."""
-    sigma, shown = self.experiment.data.filter_sigma, draw.transform % self.scans.nominal.shape[1]
+    sigma, transform = (
+      self.experiment.data.filter_sigma,
+      draw.transform % self.scans.nominal.shape[1],
+    )
     count, seed = draw.index.shape[0], self.stream(randomness.Purpose.RASTER)
-    chosen = replicas.drawn(
+    random = replicas.drawn(
       tf.random.stateless_uniform, [2, count], seed, *unpaired.CHOICES, axis=1
     )
-    taken = self._take(draw, shown, chosen[0])
-    nominal, intensities, displacements = taken[:3]
-    truth = specimens.transform(taken.scanned, shown)
-    rasters = specimens.transform(taken.rasters, chosen[1] % specimens.TRANSFORMS)
+    data = self._take(draw, transform, random[0])
+    nominal, intensities, displacements = data[:3]
+    truth = specimens.transform(data.scanned, transform)
+    rasters = specimens.transform(data.rasters, random[1] % specimens.TRANSFORMS)
     targets = specimens.low_pass(rasters, sigma)
     read = targets if self.experiment.data.filter_observations else rasters
     return Batch(
@@ -180,14 +183,14 @@ class CycleLearner(base.BaseLearner):
       targets,
     )
 
-  def _take(self, draw, shown, rasters) -> Taken:
+  def _take(self, draw, transform, rasters) -> Taken:
     """Returns what is taken of scans for a draw, unless it brings that along."""
     if draw.images:
       return Taken(*draw.images)
     if self.streamed is None:
-      return unpaired.gather(self.scans, draw.index, shown, rasters)
-    drawn = Draw(draw.index.numpy(), draw.transform.numpy())  # of pictures, between steps
-    return Taken(*map(tf.constant, self.streamed.read(int(self.iteration), drawn)))
+      return unpaired.gather(self.scans, draw.index, transform, rasters)
+    arrays = Draw(draw.index.numpy(), draw.transform.numpy())  # of pictures, between steps
+    return Taken(*map(tf.constant, self.streamed.read(int(self.iteration), arrays)))
 
   # The cyclic GAN.
 
@@ -205,11 +208,11 @@ class CycleLearner(base.BaseLearner):
         adversarial.partial_cycle_loss(returned, batch.intensities),
         adversarial.raster_cycle_loss(recovered, batch.targets),
       )
-      deceived = (
+      adversarial_losses = (
         adversarial.generator_loss(self.raster_discriminator(corrected), kind),
         adversarial.generator_loss(self.partial_discriminator(view.show(partial)), kind),
       )
-      totals = self._totals(deceived, cycles)
+      totals = self._totals(adversarial_losses, cycles)
     gradients = [
       tape.gradient(total, self._weights(name))
       for total, name in zip(totals, ("corrector", "distorter"))
@@ -220,29 +223,31 @@ class CycleLearner(base.BaseLearner):
         view.show(partial), self.stream(randomness.Purpose.PARTIAL_HISTORY)
       ),
     )
-    discriminated, of_discriminators = self._discriminate(
+    discriminator_losses, discriminator_gradients = self._discriminate(
       batch.targets, view.show(batch.partial), *generated
     )
     norms = self._apply(
-      corrector=gradients[0], distorter=gradients[1], discriminators=of_discriminators
+      corrector=gradients[0], distorter=gradients[1], discriminators=discriminator_gradients
     )
-    deceits, cycled = ([tf.reduce_mean(part) for part in parts] for parts in (deceived, cycles))
+    mean_adversarial, mean_cycles = (
+      [tf.reduce_mean(part) for part in parts] for parts in (adversarial_losses, cycles)
+    )
     return CycleMetrics(
       error=tf.reduce_mean(losses.completion_loss(corrected, batch.truth)),
-      displacement_error=self._missed(batch),
-      raster_adversarial=deceits[0],
-      partial_adversarial=deceits[1],
-      partial_cycle=cycled[0],
-      raster_cycle=cycled[1],
-      raster_discriminator=discriminated[0],
-      partial_discriminator=discriminated[1],
+      displacement_error=self._displacement_error(batch),
+      raster_adversarial=mean_adversarial[0],
+      partial_adversarial=mean_adversarial[1],
+      partial_cycle=mean_cycles[0],
+      raster_cycle=mean_cycles[1],
+      raster_discriminator=discriminator_losses[0],
+      partial_discriminator=discriminator_losses[1],
       corrector_gradient=norms[0],
       distorter_gradient=norms[1],
       discriminator_gradient=norms[2],
       corrector_rate=self.rates["corrector"].read_value(),
     )
 
-  def _totals(self, deceived, cycles):
+  def _totals(self, adversarial_losses, cycles):
     """Returns what corrector and distorter minimise: SI eqs. S8 and S9, their sum, or with the
     cycles exchanged.
     """
@@ -250,17 +255,19 @@ class CycleLearner(base.BaseLearner):
     cycles = cycles[::-1] if cycle.totals == "back" else cycles
     weights = (cycle.raster_adversarial_weight, 1.0)
     totals = [
-      weight * of_deceit + cycle.cycle_weight * of_cycle
-      for weight, of_deceit, of_cycle in zip(weights, deceived, cycles)
+      weight * adversarial_loss + cycle.cycle_weight * cycle_loss
+      for weight, adversarial_loss, cycle_loss in zip(weights, adversarial_losses, cycles)
     ]
     if cycle.correction_alrc:
       for number, moments in enumerate(self.moments):
-        totals[number], moved = alrc.clip(totals[number], moments, config.Loss().alrc_deviations)
-        base.assign(moments, moved)
+        totals[number], next_moments = alrc.clip(
+          totals[number], moments, config.Loss().alrc_deviations
+        )
+        base.assign(moments, next_moments)
     totals = [tf.reduce_mean(total) for total in totals]
     return [sum(totals)] * 2 if cycle.totals == "joint" else totals
 
-  def _missed(self, batch):
+  def _displacement_error(self, batch):
     """Returns by how many px (rms) the distorter's displacements miss those of the microscope."""
     believed = self.distorter.displacements(
       batch.partial[..., 1:], batch.nominal, is_training=False
@@ -277,12 +284,12 @@ class CycleLearner(base.BaseLearner):
         (self.raster_discriminator, rasters, generated_rasters),
         (self.partial_discriminator, partial, generated_partial),
       )
-      discriminated = [
+      discriminator_losses = [
         adversarial.discriminator_loss(network(real), network(generated), kind)
         for network, real, generated in pairs
       ]
-      total = tf.add_n(discriminated)
-    return discriminated, tape.gradient(total, self._weights("discriminators"))
+      total = tf.add_n(discriminator_losses)
+    return discriminator_losses, tape.gradient(total, self._weights("discriminators"))
 
   # Its bound.
 

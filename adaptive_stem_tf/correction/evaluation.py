@@ -61,20 +61,20 @@ def measure(
   completer, system, beam = microscope
   sigma = completer.experiment.data.filter_sigma
   observed = completer.observed(tf.constant(images)).numpy()
-  bent, straight = (
+  distorted_scans, undistorted_scans = (
     distorted.distorted_scan(completer.path, observed, one, beam.dwell_us)
     for one in (system, microscope_config.ScanSystem())
   )
   targets = metrics.targets_of(images, sigma)["filtered"]
-  partial = _draw(bent, images.shape[1])
+  partial = _draw(distorted_scans, images.shape[1])
   completions = {
-    UNDISTORTED: complete(completer.generator, _draw(straight, images.shape[1])),
+    UNDISTORTED: complete(completer.generator, _draw(undistorted_scans, images.shape[1])),
     UNCORRECTED: complete(completer.generator, partial),
     **{name: complete(network, partial) for name, network in correctors.items()},
   }
   raster = distorted.distorted_raster(images, system, beam.dwell_us, beam.flyback_us).intensities
   return Measured(
-    bent,
+    distorted_scans,
     partial,
     targets,
     completions,

@@ -85,16 +85,16 @@ def start(
     ValueError: if there are fewer than two specimens.
   """
   shared, workdir = pathlib.Path(workdir), distribution.own_workdir(settings, workdir)
-  scanned, rasters = halves(splits.train)
+  to_scan, rasters = halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
   workdir_lib.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
   workdir_lib.keep_inputs(workdir, specimens=splits.train)
   streams = isinstance(splits.train, np.memmap)
-  chunks = _scanned(completer, scanned, experiment.system, experiment.beam.dwell_us, bar)
-  kept = (_scans_in_files if streams else _scans_in_memory)(workdir, chunks, len(scanned))
-  workdir_lib.keep_inputs(workdir, **dict(zip(_PARTS, kept, strict=True)))
-  held = (*kept, scanned, rasters)
-  scans = UnpairedScans(*(held if streams else map(tf.constant, held)))
+  chunks = _scan_chunks(completer, to_scan, experiment.system, experiment.beam.dwell_us, bar)
+  arrays = (_scans_in_files if streams else _scans_in_memory)(workdir, chunks, len(to_scan))
+  workdir_lib.keep_inputs(workdir, **dict(zip(_PARTS, arrays, strict=True)))
+  parts = (*arrays, to_scan, rasters)
+  scans = UnpairedScans(*(parts if streams else map(tf.constant, parts)))
   with distribution.scope(settings):
     learner = CycleLearner(experiment, scans, settings.jit)
     if experiment.cycle.warm_start:
@@ -137,21 +137,21 @@ def scan_crops(
     Nominal positions [N, K, P, 2] px, intensities [N, K, P] and by how much nominal positions were
     missed [N, K, P, 2] px, for the K = 8 transforms.
   """
-  return _joined(_scanned(scanner, images, system, dwell_us, bar))
+  return _joined(_scan_chunks(scanner, images, system, dwell_us, bar))
 
 
-def _scanned(scanner, images, system, dwell_us, bar) -> Iterator[list[np.ndarray]]:
+def _scan_chunks(scanner, images, system, dwell_us, bar) -> Iterator[list[np.ndarray]]:
   """Yields what `scan_crops` returns, of some crops at a time."""
   for number in bar(range(-(-len(images) // _CHUNK) * specimens.TRANSFORMS)):
     chunk, which = divmod(number, specimens.TRANSFORMS)
     first = chunk * _CHUNK
     if not which:
-      crops, turned = tf.constant(np.asarray(images[first : first + _CHUNK])), []
-    shown = scanner.observed(specimens.transform(crops, tf.fill([len(crops)], which)))
-    scans = distorted.distorted_scan(scanner.path, shown.numpy(), system, dwell_us, which, first)
-    turned.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
+      crops, by_transform = tf.constant(np.asarray(images[first : first + _CHUNK])), []
+    observed = scanner.observed(specimens.transform(crops, tf.fill([len(crops)], which)))
+    scans = distorted.distorted_scan(scanner.path, observed.numpy(), system, dwell_us, which, first)
+    by_transform.append((scans.nominal, scans.intensities, scans.actual - scans.nominal))
     if which == specimens.TRANSFORMS - 1:
-      yield [np.stack(part, 1).astype(np.float32) for part in zip(*turned)]
+      yield [np.stack(part, 1).astype(np.float32) for part in zip(*by_transform)]
 
 
 def _joined(chunks):

@@ -117,22 +117,22 @@ def measure_errors(
     if experiment.scan.path == "adaptive" or last < 2
     else {"end": last, "half": last // 2}
   )
-  few = min(most or len(splits.test), len(splits.test))
+  count = min(most or len(splits.test), len(splits.test))
   parts = {"test": splits.test, "train": splits.train}
-  asked = {"steps": steps, "images": few}
+  request = {"steps": steps, "images": count}
   if len(splits.validation):
     parts["validation"] = splits.validation
-    asked["validation"] = True
-  kept = pathlib.Path(workdir) / _ERRORS
-  if kept.is_file():
-    errors = json.loads(kept.read_text())
-    if errors.get("asked") == asked:
+    request["validation"] = True
+  file = pathlib.Path(workdir) / _ERRORS
+  if file.is_file():
+    errors = json.loads(file.read_text())
+    if errors.get("asked") == request:
       return errors
-  errors = {"asked": asked}
+  errors = {"asked": request}
   for place, step in steps.items():
     trained, _ = model.load(workdir, step)
-    errors[place] = {name: _error(trained, spread(images, few)) for name, images in parts.items()}
-  writing.text(kept, json.dumps(errors, indent=1))
+    errors[place] = {name: _error(trained, spread(images, count)) for name, images in parts.items()}
+  writing.text(file, json.dumps(errors, indent=1))
   return errors
 
 

@@ -1,4 +1,4 @@
-"""A page for browsers on this computer: pictures of a scan that goes on, and what ends it.
+"""A page for browsers on this computer: pictures of a scan that goes on, and buttons that end it.
 
 Served by Tornado (extra `browser`) in the process that draws. Pictures and words go to browsers
 through WebSockets; `stop` and `blank` come back, and go to the process that scans, too (`buttons`).
@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 
 PAGE = pathlib.Path(__file__).with_name("page.html")
-_ADDRESS = "127.0.0.1"  # nobody else's computer reaches it
-# Pages of other sites could reach it through a browser here, under a name of theirs.
+_ADDRESS = "127.0.0.1"  # other computers cannot reach it
+# Pages of other sites could reach it through a browser here, under a host name of their own.
 _HOSTS = r"(127\.0\.0\.1|localhost)"
 _POLICY = (
   "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -31,7 +31,7 @@ class BrowserError(RuntimeError):
 
 
 def check() -> None:
-  """Looks whether Tornado is installed, without importing it.
+  """Checks that Tornado is installed, without importing it.
 
   Raises:
     BrowserError: if it is not.
@@ -47,8 +47,8 @@ class Page:
 
   Args:
     port: on this computer; 0 for any that is free.
-    say: is told `page ADDRESS`, `opened` when a browser opens it, and STOP or BLANK.
-    buttons: address that browsers tell what is pressed, too (`buttons.Buttons`); empty for none.
+    say: called with `page ADDRESS`, with `opened` when a browser opens it, and with STOP or BLANK.
+    buttons: address to which browsers also send what is pressed (`buttons.Buttons`), or empty.
 
   Raises:
     BrowserError: if the port is taken.
@@ -78,7 +78,7 @@ class Page:
     self._call(self._show([json.dumps({**words, "buttons": self._buttons}), picture]))
 
   def close(self) -> None:
-    """Ends the page, once browsers have what was shown last."""
+    """Ends the page, after browsers have fetched the last picture."""
     with contextlib.suppress(concurrent.futures.TimeoutError):
       self._call(self._close(), 2 * _FAREWELL)
     self._end()
@@ -110,7 +110,7 @@ class Page:
   async def send(self, socket) -> None:
     """Sends what is shown to a browser."""
     for message in self._last:
-      with contextlib.suppress(Exception):  # it was closed: whoever closed it sees nothing
+      with contextlib.suppress(Exception):  # the browser was closed
         await socket.write_message(message, binary=isinstance(message, bytes))
 
   def join(self, socket) -> None:
@@ -123,7 +123,7 @@ class Page:
     self._sockets.discard(socket)
 
   def press(self, button: str) -> None:
-    """Hands on that somebody has pressed a button."""
+    """Passes on that somebody has pressed a button."""
     self._say(button)
 
   async def _close(self):

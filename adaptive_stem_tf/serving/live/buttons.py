@@ -1,8 +1,8 @@
-"""Hears what is pressed on the page of a scan in the process that scans.
+"""Receives presses of the buttons of a scan's page in the process that scans.
 
-The process that serves the page draws, and steps back for decisions: on a busy computer it may take
-half a minute to hand a message on. So the page tells this one, too, which costs nothing until
-somebody presses.
+The process that serves the page also draws, and gives way to decisions: on a busy computer it may
+take half a minute to pass a message on. So the page also sends presses to this process, which costs
+nothing until somebody presses.
 """
 
 import http.server
@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection
 
-_ADDRESS = "127.0.0.1"  # nobody else's computer reaches it
+_ADDRESS = "127.0.0.1"  # other computers cannot reach it
 
 
 class Buttons:
@@ -18,7 +18,7 @@ class Buttons:
 
   Args:
     names: of the buttons.
-    pressed: is told the name of each that is pressed, in a thread of its own.
+    pressed: called with the name of each button that is pressed, in a thread of its own.
 
   Attributes:
     address: a POST to address/NAME presses a button.
@@ -50,6 +50,6 @@ class Buttons:
     threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
   def close(self) -> None:
-    """Hears no more."""
+    """Stops listening."""
     self._server.shutdown()
     self._server.server_close()

@@ -23,7 +23,7 @@ _AGAIN = "calibrate again with launch.calibrate, or repair it by hand."
 
 
 class CalibrationError(ValueError):
-  """A calibration cannot be measured, or read, so."""
+  """A calibration cannot be measured, or cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Calibration:
   """What is known of a microscope before a scan.
 
   Raises:
-    CalibrationError: for values that are impossible.
+    CalibrationError: if values are impossible.
   """
 
   microscope: str  # as of --microscope
@@ -40,7 +40,7 @@ class Calibration:
   mirrored: bool = False  # as of `Orientation`
   rotation_deg: float = 0.0
   full_field_nm: float | None = None  # obi: true width of the scan generator's range
-  length_scale: float | None = None  # others: true lengths over those that they say
+  length_scale: float | None = None  # other microscopes: true lengths over nominal ones
   measured: dict[str, Any] = dataclasses.field(default_factory=dict)  # when, how, how well
 
   def __post_init__(self):
@@ -59,7 +59,7 @@ class Calibration:
     return Orientation(self.mirrored, self.rotation_deg)
 
   def summary(self) -> dict[str, Any]:
-    """Returns what it says, for JSON."""
+    """Returns its values, for JSON."""
     return dataclasses.asdict(self)
 
   def write(self, file: str | os.PathLike) -> None:
@@ -77,7 +77,7 @@ def read(file: str | os.PathLike) -> Calibration:
 
   Raises:
     FileNotFoundError: if there is none.
-    CalibrationError: if it is damaged, or another file.
+    CalibrationError: if it is damaged, or not a calibration.
   """
   try:
     content = json.loads(pathlib.Path(file).read_text())
@@ -103,20 +103,20 @@ def read(file: str | os.PathLike) -> Calibration:
     words += [f"{', '.join(wrong)} should not be there, or so"] * bool(wrong)
     raise CalibrationError(f"{file} is no calibration: {' and '.join(words)}; {_AGAIN}")
   try:
-    made = Calibration(**content)
-    made.orientation  # noqa: B018 - refuses what is no angle
+    calibration = Calibration(**content)
+    calibration.orientation  # noqa: B018 - refuses what is no angle
   except ValueError as error:
     raise CalibrationError(f"{file}: {error}") from None
-  return made
+  return calibration
 
 
 def positions(size: int, count: int, seed: int = 0) -> np.ndarray:
   """Returns some `count` pixels of a field, [N, 2] rows and columns, in the order of a serpentine.
 
-  One is drawn in each cell of a square grid: they are even, but on no grid, which would alias.
+  One is drawn in each cell of a square grid: they are even, but not on a grid, which would alias.
 
   Raises:
-    CalibrationError: for more than there are.
+    CalibrationError: if there are not that many.
   """
   cells = math.isqrt(count)
   if not 4 <= cells <= size:
@@ -133,7 +133,7 @@ def positions(size: int, count: int, seed: int = 0) -> np.ndarray:
 class Measured(NamedTuple):
   """What a calibration measures."""
 
-  dark: np.ndarray | None  # what the detector read while the beam was blanked, if it can be told
+  dark: np.ndarray | None  # intensities while the beam was blanked; None if it cannot be known
   survey: Survey
 
 
@@ -143,8 +143,8 @@ def measure(scope: microscope.Microscope, size: int, count: int, stop: stop_lib.
   Args:
     scope: the microscope.
     size: side of its field, px.
-    count: how many positions.
-    stop: ends it.
+    count: number of positions.
+    stop: ends the measurement when it is requested.
 
   Raises:
     MicroscopeError: if anything fails, or a limit of the dose is reached.
@@ -176,8 +176,8 @@ def measure(scope: microscope.Microscope, size: int, count: int, stop: stop_lib.
 def black_and_white(measured: Measured) -> tuple[float, float, dict[str, Any]]:
   """Returns black and white, in the detector's units, and what is known of them.
 
-  Black is the mean of what the detector reads while the beam is blanked, else the darkest of the
-  survey but for a few; white is the brightest but for a few.
+  Black is the mean intensity while the beam is blanked or, if that is not known, a low quantile of
+  the survey; white is a high quantile of the survey.
 
   Raises:
     CalibrationError: if there is no contrast.

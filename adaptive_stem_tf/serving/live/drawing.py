@@ -27,7 +27,7 @@ from adaptive_stem_tf.serving.live import browser, buttons, engines, rules
 _SERVE = "from adaptive_stem_tf.serving.live import drawing; drawing.serve()"
 _START = 300.0  # s, for the process to start, TensorFlow included, on a busy computer
 _PATIENCE = 60.0  # s, for the last picture
-_APART = 0.5  # s between pictures: more of them would take what decisions need of the computer
+_APART = 0.5  # s between pictures: more of them would leave decisions too little of the computer
 _NICE = 10  # of the process, and of its session
 _BUTTONS = {browser.STOP: "Stop", browser.BLANK: "Blank now"}
 _DPI, _PAGE_DPI = 130, 110
@@ -47,13 +47,13 @@ class Completer(NamedTuple):
     if not self.corrector and engines.choose(self.folder, self.engine).name == rules.LITERT:
       fast = edge.EdgeModel(engines.litert_folder(self.folder))
       return lambda partial: fast.complete(np.asarray(partial, np.float32)[None])[0, ..., 0]
-    with quiet.hushed():  # the module imports TensorFlow, which whoever draws else does without
+    with quiet.hushed():  # the module imports TensorFlow, which nothing else in this process needs
       model = importlib.import_module("adaptive_stem_tf.serving.live.model")
       return model.ExportedModel(*self).complete
 
 
 class Frame(Protocol):
-  """What is known of a scan at one moment."""
+  """A scan at one moment."""
 
   def completed(self, completes: Completes) -> "Frame":
     """Returns the frame with a completion of what was measured so far, unless it has one."""
@@ -78,13 +78,12 @@ class Views(NamedTuple):
 
 
 class Drawing:
-  """Shows a scan while it goes on; pictures that would come faster than they are drawn are left
-  out.
+  """Shows a scan while it goes on; frames that come faster than they can be drawn are left out.
 
   Args:
-    views: where.
-    completer: what completes scans that go on; None: completions come with their ends.
-    stop: of the scan; somebody who presses Stop or Blank now on the page requests it.
+    views: where to show it.
+    completer: completes scans that go on; None if only the last frame has a completion.
+    stop: of the scan; the buttons Stop and Blank now of the page request it.
 
   Raises:
     browser.BrowserError: if a page is wanted and cannot be served.
@@ -131,12 +130,12 @@ class Drawing:
     return self._said["page"]
 
   def opened(self, seconds: float) -> bool:
-    """Waits until somebody opens the page; returns whether somebody did in so many seconds."""
+    """Waits for somebody to open the page; returns whether somebody did within `seconds`."""
     self._wait(lambda: "opened" in self._said or self._stop, seconds)
     return "opened" in self._said
 
   def show(self, make: Callable[[], Frame]) -> None:
-    """Has a frame drawn as soon as the one before is, unless a newer one comes; returns at once.
+    """Draws a frame as soon as the one before is drawn, unless a newer one comes; returns at once.
 
     Args:
       make: makes it, in a thread of its own.
@@ -195,7 +194,7 @@ class Drawing:
       self._input.flush()
 
   def _listen(self):
-    """Takes down what the process says, a line each."""
+    """Records what the process says, line by line."""
     for line in self._process.stdout or ():
       kind, _, text = line.decode().strip().partition(" ")
       if kind in _BUTTONS:
@@ -208,7 +207,7 @@ class Drawing:
 
 
 def serve() -> None:
-  """Draws frames that come on standard input, and says what happens. Started by `Drawing`."""
+  """Draws frames from the standard input, and reports on the standard output; run by `Drawing`."""
   _step_back()
   views, completer, heard_at = pickle.load(sys.stdin.buffer)
   answers, sys.stdout = sys.stdout, sys.stderr  # nothing else may write there
@@ -236,10 +235,10 @@ def serve() -> None:
 
 
 def _step_back():
-  """Lets decisions come first.
+  """Lowers the priority of this process and its session, so that decisions come first.
 
-  Linux shares a computer among sessions before it looks at what is nice within one, and this
-  process has a session of its own, so that Ctrl-C is not for it.
+  Linux shares the computer among sessions before it regards niceness within one, and this process
+  has a session of its own, so that Ctrl-C does not end it.
   """
   with contextlib.suppress(OSError, AttributeError):
     os.nice(_NICE)
@@ -256,7 +255,7 @@ def _frames():
 
 
 def _draw(frame, file, show, page):
-  """Draws a frame wherever it is shown."""
+  """Draws a frame for every place where it is shown."""
   if file or show:
     canvas = frame.draw()
     if file:

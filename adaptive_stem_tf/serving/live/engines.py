@@ -1,4 +1,4 @@
-"""What runs an exported model in a live scan: LiteRT where it can, else TensorFlow."""
+"""Engines that run an exported model in a live scan: LiteRT if possible, else TensorFlow."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ from adaptive_stem_tf.serving.live.rules import AUTO, ENGINES, LITERT, TENSORFLO
 
 
 class Engine(NamedTuple):
-  """What runs a model, and why."""
+  """The engine that runs a model, and why."""
 
   name: str  # tensorflow or litert
   words: str

@@ -10,10 +10,10 @@ from adaptive_stem_tf.serving import beam as beam_lib
 from adaptive_stem_tf.serving import stop as stop_lib
 from adaptive_stem_tf.serving.live import microscope
 
-# A scan generator's server buffers commands and samples. More under way than it has room for would
-# block both ends: each would wait for the other to read.
+# A scan generator's server buffers commands and samples. With more positions under way than it has
+# room for, both ends would block, each waiting for the other to read.
 SEGMENT, UNDER_WAY = 4096, 16_384  # positions
-# Nor may more be under way than somebody who stops the scan is ready to wait for.
+# Nor may positions be under way for longer than somebody who stops the scan is ready to wait.
 _SEGMENT_US, _UNDER_WAY_US = 1e5, 4e5
 
 Watcher = Callable[[np.ndarray, np.ndarray], None]  # positions [n, 2] px, intensities [n]
@@ -24,9 +24,10 @@ class FieldBeam(beam_lib.Beam):
 
   Args:
     scope: the microscope.
-    decision_us: that planning a round takes by a simulated clock, us; 0 for what it takes here.
-    stop: sends no more segments when that is requested, and parks the beam when those under way are
-      measured, or at once if it says so.
+    decision_us: time that planning a round takes by a simulated clock, us; 0 for the time that it
+      takes here.
+    stop: when it is requested, no more segments are sent, and the beam is parked once those under
+      way are measured, or at once if it says so.
     watch: called after every segment.
   """
 
@@ -46,7 +47,7 @@ class FieldBeam(beam_lib.Beam):
     self._counts: collections.deque[int] = collections.deque()  # segments of what was submitted
     self._waiting: collections.deque[np.ndarray] = collections.deque()  # segments not sent yet
     self._sent: collections.deque[np.ndarray] = collections.deque()  # segments under way
-    self._thinking: float | None = None  # s, since when nothing is asked of the beam
+    self._thinking: float | None = None  # s, time since which the beam waits for positions
 
   def submit(self, positions: np.ndarray) -> None:
     """Queues positions [N, 2] px."""
@@ -62,11 +63,11 @@ class FieldBeam(beam_lib.Beam):
   def collect(self) -> np.ndarray:
     """Returns the intensities [N] of the oldest positions submitted, once they are measured.
 
-    They are fewer if the beam was stopped, or `failure` says what broke: it is then blanked.
+    They are fewer if the beam was stopped or failed (`failure`); it is then blanked.
     """
     values = [np.empty(0)]
     for _ in range(self._counts.popleft()):
-      if not self._sent:  # stopped, or broken, before this segment was sent
+      if not self._sent:  # the beam was stopped, or failed, before this segment was sent
         break
       self._guarded(lambda: values.append(self._collected()))
       positions = self._sent.popleft()
@@ -97,7 +98,7 @@ class FieldBeam(beam_lib.Beam):
     return sum(map(len, self._sent)) + len(self._waiting[0]) <= self._most
 
   def _guarded(self, act):
-    """Acts; blanks the beam, and keeps the failure, if that fails."""
+    """Calls `act`; if that fails, blanks the beam and keeps the failure."""
     if self.failure:
       return
     try:

@@ -1,4 +1,4 @@
-"""What is shown of the scan of a whole field while it goes on, and at its end."""
+"""Pictures of the scan of a whole field while it goes on, and at its end."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,20 +12,20 @@ from adaptive_stem_tf.serving.scan_result import FieldProgress
 
 
 class FieldFrame(NamedTuple):
-  """What is shown of the scan of a field, so far or at its end."""
+  """The scan of a field as pictures show it, so far or at its end."""
 
   shape: tuple[int, int]  # (H, W), px
   budget: int  # positions in all
   rounds: int  # after the survey
   positions: np.ndarray  # [N, 2] px, in order of time
   intensities: np.ndarray  # [N]
-  known: FieldProgress | None = None  # when a round was last planned; None before
-  truth: np.ndarray | None = None  # [H, W], what was scanned; None if it is not known
+  known: FieldProgress | None = None  # from when a round was last planned; None before
+  truth: np.ndarray | None = None  # [H, W], the scanned field; None if it is not known
   pixel_size_nm: float | None = None  # None if unknown
   state: str = "scanning"  # over, stopped
 
   def completed(self, completes: Callable[[np.ndarray], np.ndarray]) -> "FieldFrame":
-    """Returns the frame: a model that plans a round completes what was measured before it."""
+    """Returns the frame itself, whose completion comes from the planning of the last round."""
     return self
 
   def draw(self, columns: int | None = None) -> figure.Figure:
@@ -45,7 +45,7 @@ class FieldFrame(NamedTuple):
 
 @style.look()
 def draw(frame: FieldFrame, columns: int | None = None) -> figure.Figure:
-  """Draws field (if it is known), what was measured, where, completion, uncertainty and times."""
+  """Draws the field if it is known, measured pixels, dose, completion, uncertainty and times."""
   so_far = " so far" if frame.state == "scanning" else ""
   known = frame.known
   panels = [

@@ -1,4 +1,4 @@
-"""What is known of the scan of a whole field while it goes on."""
+"""Makes the frames of the scan of a whole field while it goes on."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ class Watching:
   """Makes frames of a scan that goes on.
 
   Args:
-    show: is told how to make a frame whenever there is something new.
+    show: called with a function that makes a frame, whenever there is something new.
     settings: of the scan.
-    truth: [H, W], what is scanned; None if it is not known.
+    truth: [H, W], the field that is scanned; None if it is not known.
     pixel_size_nm: None if unknown.
   """
 
@@ -37,7 +37,7 @@ class Watching:
     self._show(self._frame)
 
   def planned(self, known: FieldProgress) -> None:
-    """Takes what is known when a round is planned."""
+    """Takes the estimates from the planning of a round."""
     self._known = known
     self._show(self._frame)
 

@@ -1,4 +1,4 @@
-"""Limits of dose and time, a log, and scans that only count: between a scan and its microscope."""
+"""Wrappers of microscopes: limits of dose and time, a log, and dry runs that only count."""
 
 import csv
 import dataclasses
@@ -18,14 +18,14 @@ _COLUMNS = ("segment", "event", "utc", "positions", "row_px", "column_px", "beam
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """How much a scan may do; 0 is no limit.
+  """Limits of a scan; 0 is no limit.
 
   Raises:
-    ValueError: for values below 0.
+    ValueError: if a limit is below 0.
   """
 
-  beam_us: float = 0.0  # that the beam is on, in all
-  pixel_us: float = 0.0  # that it is on within one pixel
+  beam_us: float = 0.0  # for which the beam may be on, in all
+  pixel_us: float = 0.0  # for which it may be on within one pixel
   seconds: float = 0.0  # from the first segment to the last
 
   def __post_init__(self):
@@ -108,8 +108,8 @@ class Guarded(microscope.Microscope):
     return intensities
 
   def _measured(self, event, count):
-    """Notes how many positions of the oldest segment were measured."""
-    self.lit = self._scope.lit  # some know only now
+    """Logs how many positions of the oldest segment were measured."""
+    self.lit = self._scope.lit  # some microscopes know it only now
     self._note(self._sent.pop(0), event, np.empty([count, 0]))
 
   def dark(self, count: int) -> np.ndarray | None:
@@ -125,7 +125,7 @@ class Guarded(microscope.Microscope):
     self._scope.park()
 
   def withdraw(self) -> None:
-    """Has the beam blanked at once."""
+    """Requests that the beam be blanked at once."""
     super().withdraw()
     self._scope.withdraw()
 
@@ -164,18 +164,18 @@ class Guarded(microscope.Microscope):
     first = [f"{value:.4f}" for value in positions[0]] if positions.size else ["", ""]
     try:
       self._write([number, event, utc, len(positions), *first, f"{self.lit:.7g}"])
-    except OSError as error:  # what was measured is worth more than its log
+    except OSError as error:  # the scan goes on: its measurements are worth more than its log
       self._unwritten = error
 
   def _write(self, row):
-    """Writes a line at once, since what a computer that dies has done is worth knowing; or none."""
+    """Writes a line at once, if there is a log: it says what was done even if the computer dies."""
     if not self._file or self._unwritten:
       return
     line = io.StringIO()
     csv.writer(line).writerow(row)
     content, place = line.getvalue().encode(), self._file.tell()
     try:
-      while content:  # a disk that fills up takes a part, and then says so
+      while content:  # a disk that fills up takes a part, and then raises an error
         content = content[self._file.write(content) :]
     except OSError:
       self._file.truncate(place)
@@ -183,7 +183,7 @@ class Guarded(microscope.Microscope):
 
 
 class DryRun(microscope.Microscope):
-  """Stands for a microscope to which nothing is sent: counts codes, dose and time.
+  """Replaces a microscope in a dry run: sends nothing, and counts codes, dose and time.
 
   Args:
     field: where the network's pixels would be.
@@ -210,7 +210,7 @@ class DryRun(microscope.Microscope):
   park = close = blank
 
   def told(self) -> str:
-    """Returns what a scan would do, in a sentence."""
+    """Returns a sentence that says what the scan would do."""
     return (
       f"Nothing was sent. {self.positions} positions at codes {self._first.tolist()} to "
       f"{self._last.tolist()} (row, column), the beam on for {self.lit:g} us in all, "

@@ -23,19 +23,19 @@ class Timing(NamedTuple):
 
   segment: int  # that was seen, from 0
   directs: int  # the segment that it should direct
-  asked_us: float  # when the segment's intensities came, since the scan began
-  took_us: float | None  # from then to the decision, waiting for the one before included
-  busy_us: float | None  # that the model was at it; None, as took_us, if it was left out
-  deadline_us: float  # how long it might take
+  asked_us: float  # time from the start of the scan to when the segment's intensities came
+  took_us: float | None  # from then to the decision, including the wait for the one before
+  busy_us: float | None  # for which the model computed; None, as took_us, if it was left out
+  deadline_us: float  # for which it was allowed to take
   late: bool
-  idle_us: float  # that the beam stood blanked before the segment it directs
+  idle_us: float  # for which the beam stood blanked before the segment that it directs
   angle: float | None  # rad, as decided
   flown: float  # rad, as scanned
   predicted_error: float | None
 
 
 class LiveScan(NamedTuple):
-  """What a live scan measured, and its completion, in the detector's units."""
+  """Measurements of a live scan, and their completion, in the detector's units."""
 
   positions: np.ndarray  # [N, 2] px, as commanded
   intensities: np.ndarray  # [N]
@@ -45,18 +45,18 @@ class LiveScan(NamedTuple):
   segments: int  # that were scanned
   stopped_early: bool
   timings: list[Timing]
-  # Why segments are missing: whoever requested it, or what failed; None if none is, or the model
-  # predicted an error below `stop_below`.
+  # Why segments are missing: the reason of a stop, or an error; None if none are missing, or the
+  # model predicted an error below `stop_below`.
   ended_by: str | None = None
 
 
 class Progress(NamedTuple):
-  """What is known of a scan that goes on, for whoever shows it."""
+  """The state of a scan that goes on, for pictures of it."""
 
   positions: list[np.ndarray]  # [n, 2] px of each segment that is measured
   intensities: list[np.ndarray]  # [n] of each, in the detector's units
   ranges: IntensityRange  # by which they are mapped so far
-  timings: Callable[[], list[Timing]]  # of the decisions that are made when it is called
+  timings: Callable[[], list[Timing]]  # of the decisions that have been made when it is called
 
 
 Watcher = Callable[[Progress], None]
@@ -73,9 +73,9 @@ class _Path:
     self.positions: list[np.ndarray] = []
 
   def onwards(self) -> np.ndarray:
-    """Returns the step [2] px of a segment that nobody decided on.
+    """Returns the step [2] px of a segment for which there is no decision.
 
-    It is what the steering says, mirrored in each axis where it would lead out of the field.
+    It is the steering's, mirrored in each axis along which it would lead out of the field.
     """
     if not self.directions:
       return self._steering.first_step
@@ -88,7 +88,7 @@ class _Path:
     """Returns the next segment's positions [n, 2] px, held inside the field.
 
     Raises:
-      ValueError: for a direction that is not finite: nothing is sent to the microscope.
+      ValueError: if the direction is not finite; nothing is sent to the microscope.
     """
     direction = np.asarray(direction, np.float32)
     if not np.isfinite(direction).all():
@@ -112,62 +112,62 @@ def run(
   watch: Watcher | None = None,
   stop: stop_lib.Stop | None = None,
 ) -> LiveScan:
-  """Scans live, and completes what was measured.
+  """Scans live, and completes the scan.
 
-  A model trained with a decision delay has always one segment more in flight than decided: the beam
-  never waits for a decision that comes in time.
+  With a decision delay, one more segment is always in flight than has been decided after, so that
+  the beam never waits for a decision that comes in time.
 
   Args:
     scope: the microscope.
     model: completes; its geometry is the scan's.
-    deciding: asks the same model for directions.
-    ranges: by which the detector's intensities are mapped, those of one specimen.
+    deciding: gives the directions of the same model.
+    ranges: of the detector's intensities that become [-1, 1], for one specimen.
     rules: of lateness and stopping.
     watch: called after every segment, for a live picture.
-    stop: ends the scan when that is requested: once the segments under way are measured, or at once
-      if it says so, the beam is blanked and parked, and what was measured is completed.
+    stop: ends the scan when it is requested. Once the segments under way are measured, or at once
+      if it says so, the beam is blanked and parked, and the scan so far is completed.
 
   Raises:
-    stop.IncompleteScan: if anything fails after the first segment, the microscope or the model;
-      the beam is then blanked or parked, and the error has what was measured.
+    stop.IncompleteScan: if the microscope or the model fails after the first segment; the beam is
+      then blanked or parked, and the error holds the scan so far.
     stop.NotBegunError: if it was stopped before the first segment.
     MicroscopeError: if the microscope fails before, or what it measures is not finite.
   """
-  done = _Done(_Path(model.scan), ranges)
+  record = _Record(_Path(model.scan), ranges)
   began, allowed = scope.clock.now(), rules.deadline or model.scan.probes * scope.dwell
   stop = stop_lib.Stop() if stop is None else stop
   timings = lambda decisions: [
-    _timing(seen, made, began, allowed, done.path)
-    for seen, made in zip(list(done.moments), decisions)
+    _timing(moment, decision, began, allowed, record.path)
+    for moment, decision in zip(list(record.moments), decisions)
   ]
-  finish = lambda decisions: _completed(model, done, timings(decisions))
+  finish = lambda decisions: _result(model, record, timings(decisions))
 
   def look() -> None:
     if watch:
-      watch(done.progress(lambda: timings(deciding.made())))
+      watch(record.progress(lambda: timings(deciding.made())))
 
   stop.on_blank(scope.withdraw)
   try:
     try:
-      _scan(scope, model.scan, deciding, done, rules, look, stop)
+      _scan(scope, model.scan, deciding, record, rules, look, stop)
     except microscope.WithdrawnError as error:
       stop.request(str(error))
-      if not done.measured:
+      if not record.measured:
         stop.check()
     (scope.park if stop else scope.blank)()
   except BaseException as error:
     microscope.secure(scope)
-    if not done.measured or not isinstance(error, Exception):
+    if not record.measured or not isinstance(error, Exception):
       raise
-    done.ended_by = str(error)
-    raise stop_lib.IncompleteScan(error, finish(_decided(deciding))) from error
-  if len(done.measured) < model.scan.segments:
-    done.ended_by = stop.reason
+    record.ended_by = str(error)
+    raise stop_lib.IncompleteScan(error, finish(_decisions_of(deciding))) from error
+  if len(record.measured) < model.scan.segments:
+    record.ended_by = stop.reason
   return finish(deciding.every())
 
 
 class _Moment(NamedTuple):
-  """What the loop knows of a decision when it acts on it."""
+  """A decision as the loop acted on it, or went on without it."""
 
   segment: int
   directs: int
@@ -177,8 +177,8 @@ class _Moment(NamedTuple):
 
 
 @dataclasses.dataclass
-class _Done:
-  """How far a scan is."""
+class _Record:
+  """A scan so far: positions, intensities and decisions."""
 
   path: _Path
   ranges: IntensityRange
@@ -188,16 +188,16 @@ class _Done:
   ended_by: str | None = None
 
   def progress(self, timings: Callable[[], list[Timing]]) -> Progress:
-    """Returns what is known so far."""
+    """Returns the state of the scan, with its timings so far."""
     count = len(self.measured)
     return Progress(self.path.positions[:count], list(self.measured), self.ranges, timings)
 
 
-def _scan(scope, scan, deciding, done, rules, look, stop):
-  """Runs the loop."""
+def _scan(scope, scan, deciding, record, rules, look, stop):
+  """Submits segments, collects intensities and asks for decisions, until the scan ends."""
   ahead, duration = 1 + scan.decision_delay, scan.probes * scope.dwell
   allowed = rules.deadline or duration
-  path, measured = done.path, done.measured
+  path, measured = record.path, record.measured
   flown = None
   stop.check()
   for _ in range(ahead):
@@ -205,11 +205,11 @@ def _scan(scope, scan, deciding, done, rules, look, stop):
   while len(measured) < len(path.positions):
     measured.append(_finite(scope.collect(), scan.probes))
     collected = scope.clock.now()
-    done.ranges = done.ranges.update(measured[-1][None])
-    more = not (done.stopped or stop) and len(path.positions) < scan.segments
+    record.ranges = record.ranges.update(measured[-1][None])
+    more = not (record.stopped or stop) and len(path.positions) < scan.segments
     if more:
       useless = None if rules.late == "wait" else collected + allowed
-      deciding.ask(done.ranges.to_unit(measured[-1][None])[0], flown, useless)
+      deciding.ask(record.ranges.to_unit(measured[-1][None])[0], flown, useless)
     look()  # while the actor decides
     if not more:
       continue
@@ -217,18 +217,18 @@ def _scan(scope, scan, deciding, done, rules, look, stop):
     late = decision is None
     if late and rules.late == "wait":
       decision = deciding.answer(None)
-    done.stopped = _good_enough(decision, rules)
-    if done.stopped or stop:
+    record.stopped = _good_enough(decision, rules)
+    if record.stopped or stop:
       continue
     idle = max(0.0, scope.clock.now() - collected - (ahead - 1) * duration)
     moment = _Moment(len(measured) - 1, len(path.positions), collected, late, idle)
     scope.submit(path.go(path.onwards() if decision is None else decision.direction))
-    done.moments.append(moment)
+    record.moments.append(moment)
     flown = path.directions[-1] if decision is None else None
 
 
-def _decided(deciding):
-  """Returns the decisions of a scan that failed, none if it was the model that did."""
+def _decisions_of(deciding):
+  """Returns the decisions of a scan that failed; none if the model failed."""
   try:
     return deciding.every()
   except Exception:
@@ -245,7 +245,11 @@ def _good_enough(decision: Decision | None, rules: Rules) -> bool:
 
 
 def _finite(intensities, count):
-  """Checks a segment's intensities."""
+  """Returns a segment's intensities as float64, after checking them.
+
+  Raises:
+    MicroscopeError: if their number is wrong, or some are not finite.
+  """
   intensities = np.asarray(intensities, np.float64)
   if intensities.shape != (count,):
     raise microscope.MicroscopeError(
@@ -259,35 +263,35 @@ def _finite(intensities, count):
   return intensities
 
 
-def _completed(model, done, timings):
-  measured = done.measured
-  positions, size = np.concatenate(done.path.positions[: len(measured)]), model.scan.image_size
+def _result(model, record, timings):
+  measured = record.measured
+  positions, size = np.concatenate(record.path.positions[: len(measured)]), model.scan.image_size
   raw = np.concatenate(measured)[None]
   draw = lambda values: partial_scan.draw_at(
     tf.constant(values, tf.float32), tf.constant(positions[None], tf.float32), size
   )[0].numpy()
   try:
-    completed = model.complete(draw(done.ranges.to_unit(raw)))
+    unit = model.complete(draw(record.ranges.to_unit(raw)))
   except Exception:
-    if done.ended_by is None:
+    if record.ended_by is None:
       raise
-    completed = np.full([size, size], np.nan)  # what was measured is worth more than an error
-  completion = done.ranges.from_unit(completed[None])[0]
+    unit = np.full([size, size], np.nan)  # the measurements are worth more than another error
+  completion = record.ranges.from_unit(unit[None])[0]
   return LiveScan(
     positions,
     raw[0],
     draw(raw),
     completion,
-    (float(done.ranges.low[0]), float(done.ranges.high[0])),
+    (float(record.ranges.low[0]), float(record.ranges.high[0])),
     len(measured),
-    done.stopped,
+    record.stopped,
     timings,
-    done.ended_by,
+    record.ended_by,
   )
 
 
 def _timing(moment, decision, began, allowed, path):
-  """Joins what the loop saw of a decision with the decision, which may have come later or never."""
+  """Joins the loop's record of a decision with the decision, which may have come later or never."""
   flown = path.directions[moment.directs]
   return Timing(
     moment.segment,

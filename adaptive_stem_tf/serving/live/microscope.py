@@ -20,7 +20,7 @@ class MicroscopeError(RuntimeError):
 
 
 class WithdrawnError(MicroscopeError):
-  """A segment was not measured to its end: the beam was to be blanked at once.
+  """A segment was not measured to its end, because the beam was to be blanked at once.
 
   Attributes:
     measured: intensities [k] of its first positions, which were measured.
@@ -54,8 +54,9 @@ class WallClock:
 
 
 class SimulatedClock:
-  """Time that passes only when somebody waits: scans are as fast as the computer, and late or not
-  by arithmetic.
+  """Time that passes only when somebody waits.
+
+  Scans run as fast as the computer can, and arithmetic says which decisions are late.
   """
 
   def __init__(self):
@@ -73,11 +74,11 @@ class SimulatedClock:
 class Microscope(abc.ABC):
   """A beam that is moved over a field of view, and a detector.
 
-  The beam is on only while it is probing: between segments it is blanked, so that a
-  computer which dies in between leaves no beam on the specimen.
+  The beam is on only while it is probing. Between segments it is blanked, so that a computer that
+  dies in between leaves no beam on the specimen.
 
   Attributes:
-    clock: that the microscope's segments are timed by.
+    clock: by which segments are timed.
     dwell: us at each position.
     lit: us that the beam has been on, of what was submitted; 0 if the microscope does not count.
     withdrawn: whether `withdraw` was called.
@@ -131,8 +132,8 @@ class Microscope(abc.ABC):
     return self.probe(self._queue().popleft())
 
   def dark(self, count: int) -> np.ndarray | None:
-    """Returns what the detector reads while the beam is blanked, [count], for calibrations; None if
-    nobody can tell, as by default.
+    """Returns intensities while the beam is blanked, [count], for calibrations; None if the
+    microscope cannot measure them, as by default.
 
     Raises:
       MicroscopeError: as `probe`.
@@ -141,11 +142,11 @@ class Microscope(abc.ABC):
     return None
 
   def withdraw(self) -> None:
-    """Has the beam blanked as soon as the microscope can, for good; any thread may call it.
+    """Requests that the beam be blanked as soon as possible, for good; any thread may call it.
 
     Nothing more is sent, and `collect` raises WithdrawnError for segments that are not measured to
-    their ends. By default these are the ones that have not begun; a microscope that can be stopped
-    in the middle of a segment looks at `withdrawn` meanwhile.
+    their ends. By default, these are the segments that have not begun. A microscope that can stop
+    in the middle of a segment checks `withdrawn` while it scans.
     """
     self.withdrawn = True
 
@@ -165,7 +166,7 @@ def finite(positions: np.ndarray) -> np.ndarray:
   """Returns positions [n, 2] px as float64.
 
   Raises:
-    ValueError: for positions that are not finite: no beam is to be sent there.
+    ValueError: if positions are not finite: no beam may be sent there.
   """
   positions = np.asarray(positions, np.float64)
   if not np.isfinite(positions).all():
@@ -176,7 +177,7 @@ def finite(positions: np.ndarray) -> np.ndarray:
 def secure(scope: Microscope) -> None:
   """Blanks the beam, or parks it if that fails.
 
-  Whatever else fails then is not raised: it must not hide the error that came first.
+  Further errors are not raised: they must not hide the error that came first.
   """
   for attempt in (scope.blank, scope.park):
     with contextlib.suppress(Exception):

@@ -16,7 +16,7 @@ _WARM = 20  # decisions
 
 
 class Decider(Protocol):
-  """What decides and completes, one scan at a time."""
+  """A model that decides and completes, one scan at a time."""
 
   scan: config.ScanGeometry
   filter_sigma: float  # px, of the targets it was trained on
@@ -25,19 +25,19 @@ class Decider(Protocol):
     """Starts a scan."""
 
   def step(self, observation: np.ndarray, answer: Answer) -> Answer:
-    """Takes the intensities [n] in [-1, 1] of a segment, and what the call before returned."""
+    """Decides from a segment's intensities [n] in [-1, 1] and the answer of the call before."""
 
   def complete(self, partial_scan: np.ndarray) -> np.ndarray:
     """Completes a partial scan [S, S, 2]: returns [S, S]."""
 
 
 class ExportedModel:
-  """A model that `launch.export` wrote, and what runs it.
+  """A model that `launch.export` wrote, and the engine that runs it.
 
   Attributes:
     scan: its geometry; `scan.truncate` says whether `step` returns predicted_error.
     filter_sigma: px, of the targets it was trained on.
-    engine: what runs it.
+    engine: the engine that runs it.
   """
 
   def __init__(
@@ -51,14 +51,14 @@ class ExportedModel:
 
     Args:
       folder: of the SavedModel.
-      engine: what runs it, as `engines.choose` takes it.
+      engine: name of an engine, as `engines.choose` takes it.
       corrector: folder of a SavedModel that completes distorted scans in place of its generator;
         None for none.
 
     Raises:
-      ValueError: if there is no model, it is not one of ours, its path is fixed, or the engine is
-        unknown.
-      FileNotFoundError: if it was exported without the fast path that is asked for.
+      ValueError: if there is no model, `launch.export` did not write it, its path is fixed, or the
+        engine is unknown.
+      FileNotFoundError: if LiteRT is asked for and the model was exported without its fast path.
       RuntimeError: if the engine is not installed.
     """
     folder = pathlib.Path(folder)

@@ -2,7 +2,7 @@
 
 Swift's scan devices acquire frames: regular grids, anywhere in the field, at any angle. So a
 straight, equally spaced run of positions is Swift's own line scan, a rotated frame of 1 x n px, and
-a position by itself a frame of one px. Swift's objects are handed over.
+a position by itself a frame of one px. Callers provide Swift's objects.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ BLANKER = "C_Blank"  # Swift's control
 
 
 class Instrument(NamedTuple):
-  """What Swift hands over."""
+  """Swift's objects of an instrument."""
 
   # Its scan device (`nion.instrumentation.scan_base.ScanDevice`).
   device: Any
@@ -40,7 +40,7 @@ class SwiftField:
   """A square field of view of `size` px, around `centre_nm` of Swift's coordinates.
 
   Raises:
-    ValueError: for values that are not finite or not above 0.
+    ValueError: if values are not finite or not above 0.
   """
 
   size: int  # px
@@ -65,7 +65,7 @@ class Handling:
   """How a device and its beam are handled."""
 
   channel: int = 0  # of the detectors' signals
-  # Numbers of positions that a line may have, one among them; any if empty.
+  # Numbers of positions that a line may have, which include 1; any if empty.
   lines: tuple[int, ...] = ()
   blanker: str | None = BLANKER  # None where there is none
   settle: float = 0.0  # s between unblanking and the first frame
@@ -92,13 +92,13 @@ class NionSwift(microscope.Microscope):
     """Blanks and parks the beam, and enables one channel.
 
     Args:
-      instrument: what Swift hands over.
+      instrument: Swift's objects.
       field: where the network's pixels are.
       dwell: us at each position.
       handling: of device and beam.
 
     Raises:
-      ValueError: for a field that is wider than the device scans.
+      ValueError: if the field is wider than the device scans.
       MicroscopeError: if the device is scanning, or its beam cannot be blanked.
     """
     self._device, self._parameters, self._controller = instrument
@@ -161,7 +161,7 @@ class NionSwift(microscope.Microscope):
     self._device.set_frame_parameters(parameters)
 
   def _measured(self, positions):
-    """Scans positions [n, 2] px, whatever happens with the beam off afterwards."""
+    """Scans positions [n, 2] px; whatever happens, the beam is off afterwards."""
     if self.closed:
       raise microscope.MicroscopeError("Nion Swift's scan device was given back.")
     handling, field = self._handling, self._field
@@ -250,7 +250,11 @@ class NionSwift(microscope.Microscope):
     }
 
   def _fit(self):
-    """Refuses a field that is not within the device's largest."""
+    """Checks that the field lies within the device's largest.
+
+    Raises:
+      ValueError: if it does not.
+    """
     field = self._field
     widest = self._device.calculate_max_field_of_view(self._parameters(self._context()))
     if field.width_nm / 2 + max(map(abs, field.centre_nm)) > widest / 2:
@@ -293,7 +297,7 @@ def straight_runs(positions: np.ndarray, lengths: tuple[int, ...] = ()) -> list[
 
   Args:
     positions: one after another.
-    lengths: that runs may have, 1 among them; any if empty.
+    lengths: that runs may have, which include 1; any if empty.
 
   Returns:
     The runs, in order; together they are all positions.
@@ -309,11 +313,11 @@ def straight_runs(positions: np.ndarray, lengths: tuple[int, ...] = ()) -> list[
 
 
 def _reach(positions):
-  """Returns how many positions from the first on lie on a line, equally spaced."""
+  """Returns the number of positions, from the first on, that are equally spaced on a line."""
   steps = np.diff(positions, axis=0)
   if not len(steps) or not steps[0].any():
     return 1
-  # Against the line, so that small errors do not add up.
+  # Positions are compared with the line, so that small errors do not add up.
   line = positions[0] + np.arange(len(positions))[:, None] * steps[0]
   strays = (np.abs(positions - line) > _SAME).any(1)
   return int(strays.argmax()) if strays.any() else len(positions)

@@ -6,9 +6,9 @@ packet unblanks its first pixel, blanks a last, extra pixel on the spot, and end
 it comes back where it should, samples and positions are in step and the beam is off. If this
 computer or the network dies between packets, the beam is off when the last one is over.
 
-The interface can neither be interrupted nor does it notice that nobody is there any more. So no
-more is sent than keeps the beam busy for a heartbeat: each packet that comes back lets the next one
-go. A process that stalls, and somebody who wants the beam blanked at once, wait no longer.
+The interface cannot be interrupted, and does not notice that its client is gone. So no more is sent
+than keeps the beam busy for a heartbeat: each packet that comes back lets the next one go. If a
+process stalls, or somebody wants the beam blanked at once, it is on for no longer than that.
 """
 
 import collections
@@ -32,14 +32,16 @@ class Beam:
   """How an instrument's beam behaves.
 
   Raises:
-    ValueError: for values out of range.
+    ValueError: if values are out of range.
   """
 
   settle: float = 0.0  # us that the blanked beam waits at a segment's first position
-  rise: float = 0.0  # us until an unblanked beam is whole; they are not measured, but are dose
+  rise: float = 0.0  # us until an unblanked beam is at its full current; not measured, but dose
   # Whether the instrument has a blanker; else the beam is parked after each segment.
   blanker: bool = True
-  heartbeat: float = 1e5  # us that what was sent keeps the beam busy, at most; or one position
+  heartbeat: float = (
+    1e5  # us, longest for which packets under way keep the beam busy; or a position
+  )
 
   def __post_init__(self):
     if not self.heartbeat > 0:
@@ -57,7 +59,7 @@ _BEAM = Beam()
 
 @dataclasses.dataclass(frozen=True)
 class _Packet:
-  """A packet, and what is expected of it."""
+  """A packet, and the answer that is expected."""
 
   segment: int | None  # None: it parks the beam
   message: bytes
@@ -73,7 +75,7 @@ class OpenBeam(microscope.Microscope):
   """A microscope whose beam an Open Beam Interface steers.
 
   Attributes:
-    dwell: us at each position, as it is: a power of two of 125 ns, no longer than asked.
+    dwell: actual us at each position: a power of two times 125 ns, no longer than requested.
   """
 
   def __init__(
@@ -98,8 +100,8 @@ class OpenBeam(microscope.Microscope):
       beam: how the instrument's beam behaves.
 
     Raises:
-      ValueError: for a dwell time that cannot be encoded.
-      MicroscopeError: if nobody answers, or not as the protocol says.
+      ValueError: if the dwell time cannot be encoded.
+      MicroscopeError: if nothing answers, or not as the protocol says.
     """
     self._cycles = commands.cycles_of(dwell)
     self._field, self._output, self._beam = field, output, beam
@@ -159,8 +161,8 @@ class OpenBeam(microscope.Microscope):
         return np.concatenate(parts)
 
   def dark(self, count: int) -> np.ndarray | None:
-    """Returns what the detector reads while the beam is blanked, in the field's corner, [count];
-    None without a blanker.
+    """Returns intensities while the beam is blanked, in the field's corner, [count]; None without a
+    blanker.
     """
     if not self._beam.blanker:
       return None
@@ -179,9 +181,9 @@ class OpenBeam(microscope.Microscope):
     return np.concatenate(values)
 
   def blank(self) -> None:
-    """Blanks the beam, after what is under way; parks it where there is no blanker.
+    """Blanks the beam after the packets under way; parks it if there is no blanker.
 
-    What was submitted and is not under way yet is not sent any more.
+    Segments that were submitted and are not under way yet are not sent any more.
     """
     self._drop()
     if not self._beam.blanker:
@@ -190,7 +192,7 @@ class OpenBeam(microscope.Microscope):
     self._act(lambda: self._connection.send(commands.blank(True, False) + commands.flush()))
 
   def park(self) -> None:
-    """Moves the blanked beam to the field's corner, after what is under way, as `blank`."""
+    """Moves the blanked beam to the field's corner, after the packets under way, as `blank`."""
     self._drop()
     cookie = Cookie()
     message = commands.blank(True, False) + self._off(self._field.first[None])
@@ -214,8 +216,9 @@ class OpenBeam(microscope.Microscope):
       self._connection.close()
 
   def _most(self):
-    """Returns how many positions a packet has at most: two packets fit a heartbeat, so that the
-    beam need not wait for the next one.
+    """Returns the greatest number of positions of a packet.
+
+    Two packets fit into a heartbeat, so that the beam need not wait for the next one.
     """
     beam = self._beam
     fit = (beam.heartbeat / 2 - beam.settle - beam.rise) // self.dwell
@@ -234,7 +237,7 @@ class OpenBeam(microscope.Microscope):
       self._expected.append(packet)
 
   def _drop(self):
-    """Forgets what is not sent yet."""
+    """Drops packets that are not sent yet."""
     self.lit -= sum(packet.lit for packet in self._unsent)
     self._unsent.clear()
 
@@ -261,7 +264,7 @@ class OpenBeam(microscope.Microscope):
     return _Packet(self._segments, message, before, len(codes), cookie, last, duration, lit)
 
   def _off(self, codes):
-    """Returns what blanks the beam at codes [1, 2], with a pixel whose sample is not used."""
+    """Returns commands that blank the beam at codes [1, 2]; their pixel's sample is not used."""
     return commands.blank(True, True) + commands.vectors(codes, 1)
 
   def _receive(self, packet):
@@ -282,7 +285,7 @@ class OpenBeam(microscope.Microscope):
     return samples[packet.before : packet.before + packet.count]
 
   def _act(self, act):
-    """Acts; blanks the beam and disconnects if that fails."""
+    """Calls `act`; if that fails, blanks the beam and disconnects."""
     if self._connection.closed:
       raise microscope.MicroscopeError("the connection to the Open Beam Interface is closed.")
     try:

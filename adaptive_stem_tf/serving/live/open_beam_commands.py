@@ -56,28 +56,28 @@ def blank(enable: bool, inline: bool) -> bytes:
 
 
 def vectors(codes: np.ndarray, cycles: int) -> bytes:
-  """Encodes a VectorPixel of so many cycles for each of codes [n, 2], (row, column)."""
+  """Encodes a VectorPixel of `cycles` cycles for each of codes [n, 2], (row, column)."""
   table = np.empty(len(codes), [("head", "u1"), ("x", ">u2"), ("y", ">u2"), ("dwell", ">u2")])
   table["head"], table["dwell"] = _VECTOR << 4 | 1, cycles - 1
   table["y"], table["x"] = codes[:, 0], codes[:, 1]
   return table.tobytes()
 
 
-# What a client that was cut off in the middle of a command left of it swallows the first bytes of
-# the next client: they must be harmless in every place. Zeros complete a pixel, which is then lit
-# for one cycle, or a region, and are Synchronize after that; Flushes are what may be left of its
-# cookie.
+# If a client was cut off in the middle of a command, the rest of this command swallows the first
+# bytes of the next client: they must be harmless in every place. Zeros complete a pixel, which is
+# then lit for one cycle, or a region, and are Synchronize after that; Flushes are then taken for
+# what is left of its cookie.
 RESYNCHRONIZE = bytes(12) + 2 * flush() + blank(True, False) + flush()
 
 
 def cycles_of(dwell: float) -> int:
-  """Returns how many cycles are dwelt for a dwell time in us: 2^k, no longer than asked.
+  """Returns the number of cycles of a dwell time in us: 2^k, no longer than requested.
 
-  Of any other number the samples beyond the last power of two would be thrown away, and their dose
-  with them.
+  With any other number, the samples beyond the last power of two would be thrown away, and their
+  dose with them.
 
   Raises:
-    ValueError: for a dwell time that cannot be encoded.
+    ValueError: if the dwell time cannot be encoded.
   """
   most = MOST_CYCLES * CYCLE_US
   if not CYCLE_US <= dwell <= most:

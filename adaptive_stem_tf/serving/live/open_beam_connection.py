@@ -1,4 +1,4 @@
-"""A connection to the server of an Open Beam Interface, and what is done when it is lost."""
+"""A connection to the server of an Open Beam Interface, which blanks the beam when it is lost."""
 
 import contextlib
 import secrets
@@ -13,7 +13,7 @@ _OFF = "The beam is blanked: the interface has confirmed it"
 
 
 class WireError(Exception):
-  """What came, or did not, is not what was asked for; says so without a subject."""
+  """An answer is missing, or not the expected one; the message has no subject."""
 
 
 class Connection:
@@ -22,10 +22,10 @@ class Connection:
   Args:
     host: of the interface's server.
     port: of it.
-    timeout: s that anything may be overdue.
+    timeout: s that an answer may be overdue.
 
   Raises:
-    OSError: if nobody listens there.
+    OSError: if no server listens there.
   """
 
   def __init__(self, host: str, port: int, timeout: float):
@@ -45,7 +45,7 @@ class Connection:
     """Sends commands.
 
     Raises:
-      WireError: if they are not taken.
+      WireError: if they are not accepted.
     """
     try:
       self._socket.settimeout(self._timeout)
@@ -79,7 +79,7 @@ class Connection:
     return received
 
   def synchronize(self, output: int) -> None:
-    """Starts anew, whatever a former client left: half a command here, samples there; blanks.
+    """Starts anew and blanks the beam, whatever a former client has left: half a command, samples.
 
     Raises:
       WireError: if the interface does not answer as the protocol says.
@@ -101,7 +101,7 @@ class Connection:
     """Blanks the beam over this connection or, if it is broken, a new one; closes it.
 
     Returns:
-      What is known of the beam, as a sentence without its full stop.
+      A sentence, without its full stop, that says what is known of the beam.
     """
     try:
       for attempt in range(2):

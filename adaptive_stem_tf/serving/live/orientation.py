@@ -1,7 +1,7 @@
-"""How a microscope's scan lies: mirrored or turned, against pictures by its own software.
+"""Orientation of a microscope's scan, mirrored or turned, against pictures by its own software.
 
-Positions (row, column) are px. A scan is drawn first mirrored, if it is, left and right, and then
-turned counterclockwise, to look like the reference.
+Positions (row, column) are px. To look like the reference, a scan is first mirrored left and right,
+if it is mirrored, and then turned counterclockwise.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from adaptive_stem_tf.serving.live import microscope
 
 _EXACT = 12  # digits: quarter turns map px onto px exactly
-# px: a position on the border of two px belongs to the later one, in the scan, too.
+# px: a position on the border of two px belongs to the later one, also in the scan.
 _INSIDE = 1e-6
 
 
@@ -42,27 +42,25 @@ class Orientation:
 
   @property
   def matrix(self) -> np.ndarray:
-    """[2, 2]; takes what points from the centre of a scan to what points so in the reference."""
+    """[2, 2], maps offsets from the centre of a scan to offsets from the reference's centre."""
     angle = math.radians(self.rotation_deg)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.round(turn, _EXACT) @ np.diag([1.0, -1.0 if self.mirrored else 1.0])
 
   def room(self, size: int) -> int:
-    """Returns the side of the scan's square, px, in which a turned one of `size` px has room."""
+    """Returns the side of the scan's square, px, that holds a turned field of `size` px."""
     side = size * np.abs(self.matrix[0]).sum()
     return math.ceil(round(side, 6))
 
   def to_scan(self, positions: np.ndarray, size: int) -> np.ndarray:
-    """Takes positions [n, 2] of a field of `size` px, as the reference shows it, to those of the
+    """Maps positions [n, 2] of a field of `size` px, as the reference shows it, to positions of the
     scan, [n, 2] in a square of `room(size)` px.
     """
     # Row vectors times the matrix are its inverse, the transpose, times columns.
     return (positions + _INSIDE - size / 2) @ self.matrix + self.room(size) / 2
 
   def view(self, image: np.ndarray, size: int) -> np.ndarray:
-    """Returns what a raster scan of `size` px reads, [size, size], from the scan's square
-    [room, room].
-    """
+    """Returns the field [size, size] as a raster scan reads it, from the scan's square."""
     middles = np.stack(np.meshgrid(*2 * [np.arange(size) + 0.5], indexing="ij"), -1)
     pixels = np.floor(self.to_scan(middles.reshape(-1, 2), size)).astype(int)
     rows, columns = np.clip(pixels, 0, len(image) - 1).T
@@ -100,10 +98,10 @@ class Oriented(microscope.Microscope):
     try:
       return self.scope.collect()
     finally:
-      self.lit = self.scope.lit  # some know only now
+      self.lit = self.scope.lit  # some microscopes know it only now
 
   def dark(self, count: int) -> np.ndarray | None:
-    """Returns what the detector reads while the beam is blanked."""
+    """Returns intensities while the beam is blanked."""
     return self.scope.dark(count)
 
   def blank(self) -> None:
@@ -115,7 +113,7 @@ class Oriented(microscope.Microscope):
     self.scope.park()
 
   def withdraw(self) -> None:
-    """Has the beam blanked at once."""
+    """Requests that the beam be blanked at once."""
     super().withdraw()
     self.scope.withdraw()
 

@@ -13,30 +13,31 @@ from scipy import fft, optimize
 
 from adaptive_stem_tf.serving.live.registration import Survey, UnrecognisedError
 
-_WITHIN = 1.3  # factor by which the spacing may be other than expected
-_OVER_MEDIAN = 20.0  # power of a peak that is no noise, of which one in 1e6 would be
+_WITHIN = 1.3  # factor by which the spacing may differ from the expected one
+_OVER_MEDIAN = 20.0  # power of a peak over the median; one in 1e6 peaks of noise is as high
 _SHORTEST = 2.5  # px
 
 
 class Spacing(NamedTuple):
-  """Of parallel lines."""
+  """Spacing of parallel lines."""
 
   px: float
   sd: float  # relative
-  angle_deg: float  # from down to right, of what is perpendicular to them
+  angle_deg: float  # of their normal, from down to right
 
 
 def spacing(survey: Survey, expected: float) -> Spacing:
-  """Returns the spacing of the lines that are strongest among those that are near the expected one.
+  """Returns the spacing of the strongest lines, among spacings near the expected one.
 
-  Of a grating it is the period; of a lattice, the spacing of its rows.
+  For a grating it is the period; for a lattice, the spacing of its rows.
 
   Args:
     survey: of the field.
     expected: px, within 30 %.
 
   Raises:
-    UnrecognisedError: if there are none, or the spacing is too short or too long for the field.
+    UnrecognisedError: if there are no lines, or the expected spacing is too short or too long for
+      the field.
   """
   if not _SHORTEST <= expected <= survey.size / 4:
     raise UnrecognisedError(

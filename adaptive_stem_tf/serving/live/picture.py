@@ -1,4 +1,4 @@
-"""What is shown of a scan along a path while it goes on, and at its end."""
+"""Pictures of a scan along a path while it goes on, and at its end."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ _PANEL = (3.4, 3.6)  # inches
 
 
 class Frame(NamedTuple):
-  """What is shown of a scan, so far or at its end."""
+  """A scan as pictures show it, so far or at its end."""
 
   size: int  # px, side of the field
   positions: np.ndarray  # [N, 2] px
@@ -29,15 +29,15 @@ class Frame(NamedTuple):
   predicted: np.ndarray | None = (
     None  # [K], predicted 10 MSE; None if the model does not predict it
   )
-  truth: np.ndarray | None = None  # [S, S], what was scanned; None if it is not known
+  truth: np.ndarray | None = None  # [S, S], the scanned specimen; None if it is not known
   pixel_size_nm: float | None = None  # None if unknown
-  # [S, S, 2] in [-1, 1], what a model would complete; None at the end
+  # [S, S, 2] in [-1, 1], the input of a model that completes it; None at the end
   partial: np.ndarray | None = None
   black_and_white: tuple[float, float] = (-1.0, 1.0)  # the intensities that are -1 and 1 in it
   state: str = "scanning"  # over, stopped
 
   def completed(self, completes: Callable[[np.ndarray], np.ndarray]) -> "Frame":
-    """Returns the frame with a completion of what was measured so far, unless it has one."""
+    """Returns the frame with a completion of the scan so far, unless it has one."""
     if self.completion is not None or self.partial is None:
       return self
     low, high = self.black_and_white
@@ -63,11 +63,11 @@ class Frame(NamedTuple):
 def draw(frame: Frame, columns: int | None = None) -> figure.Figure:
   """Draws the partial scan with the beam's path, the completion and how long decisions took.
 
-  Where the specimen is known, it comes first.
+  If the specimen is known, it comes first.
 
   Args:
-    frame: what is drawn.
-    columns: panels in a row, or fewer where rows would have gaps; None: all.
+    frame: the frame to draw.
+    columns: number of panels in a row, or fewer if rows would have gaps; None for all.
   """
   image = lambda name, values: lambda axes: _draw_image(axes, frame, name, values)
   panels = [
@@ -83,7 +83,7 @@ def draw(frame: Frame, columns: int | None = None) -> figure.Figure:
 def compose(
   panels: Sequence[Callable[[axes_lib.Axes], None]], columns: int | None
 ) -> figure.Figure:
-  """Draws panels in as few rows as have at most `columns` of them; None: in one row."""
+  """Draws panels in as few rows of at most `columns` as possible; with None in one row."""
   rows = -(-len(panels) // (columns or len(panels)))
   columns = -(-len(panels) // rows)
   canvas = figure.Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
@@ -160,7 +160,7 @@ def _draw_partial(axes, frame):
 
 
 def _draw_times(axes, frame):
-  """Draws how long each decision took, and what the model predicted."""
+  """Draws how long each decision took, and the errors that the model predicted."""
   longest = float(np.nanmax([frame.deadline, *frame.took]))
   scale, unit = next((entry for entry in _TIME_UNITS if longest >= entry[0]), _TIME_UNITS[-1])
   decisions, late = np.arange(1, len(frame.took) + 1), np.asarray(frame.late, bool)

@@ -1,8 +1,8 @@
 """Finds how a sparse survey lies in a reference picture: mirrored, turned, scaled, shifted.
 
-A coarse search tries every turn, mirrored and not, and every scale, and correlates at every shift
-by Fourier transforms, with masks, as positions are few. Least squares refine the best of each
-orientation, on a reference that is smoothed less and less.
+A coarse search tries every turn, mirrored and not, and every scale. It correlates at every shift by
+Fourier transforms, with masks, as positions are few. Least squares then refine the best candidate
+of each orientation, on a reference that is smoothed less and less.
 """
 
 import itertools
@@ -16,12 +16,13 @@ from scipy import fft, ndimage, optimize
 from adaptive_stem_tf.serving.live.orientation import Orientation
 
 _CELLS = 32  # of the coarse search, along a side of the field
-_MARGIN = 8  # cells that a shift may be
+_MARGIN = 8  # cells, greatest shift
 _TURN, _RATIO = 6.0, 1.1  # degrees and scales from one candidate to the next: under two cells
 _OVERLAP = 0.5  # share of the survey that has to lie in the reference
-_CANDIDATES = 4  # that are refined, mirrored and not each
-_APART = 20.0  # degrees, from which on a turn is another one
-_LEAST, _CLEARLY = 0.4, 0.8  # correlation, and unexplained variance over that of the next
+_CANDIDATES = 4  # number that are refined, for mirrored and for not mirrored ones each
+_APART = 20.0  # degrees, least difference of turns that count as different
+# Of a match: least correlation, and greatest unexplained variance over that of the next best.
+_LEAST, _CLEARLY = 0.4, 0.8
 
 
 class Survey(NamedTuple):
@@ -56,20 +57,20 @@ def match(
     survey: of the same place, by the same detector.
     reference: [H, W].
     scale: px of the reference that a px of the survey is expected to span.
-    steps: factors of 1.1 by which it may be smaller or larger.
+    steps: number of factors of 1.1 by which it may be smaller or larger.
 
   Returns:
     The match, and the correlation of the best one of another orientation.
 
   Raises:
-    UnrecognisedError: if nothing fits, or two orientations do alike.
+    UnrecognisedError: if nothing fits, or two orientations fit equally well.
   """
   fits: list[Match] = []
   for mirrored in (False, True):
-    found = sorted(_coarse(survey, reference, scale, steps, mirrored), key=lambda one: -one[0])
-    for _, guess in _distinct(found):
+    candidates = sorted(_coarse(survey, reference, scale, steps, mirrored), key=lambda one: -one[0])
+    for _, guess in _distinct(candidates):
       fits.append(_refined(survey, reference, mirrored, guess))
-  widest = (steps + 1) * math.log(_RATIO)  # what strays further is fitted to few features
+  widest = (steps + 1) * math.log(_RATIO)  # fits that stray further rest on few features
   fits = [fit for fit in fits if abs(math.log(fit.scale / scale)) < widest]
   fits.sort(key=lambda fit: -fit.correlation)
   best = fits[0] if fits else Match(Orientation(), scale, (0.0, 0.0), 0.0, np.inf, np.inf)
@@ -91,12 +92,16 @@ def match(
 
 
 def _unexplained(correlation: float) -> float:
-  """Returns the share of variance that a fit leaves; none is perfect, or luck would tell two."""
+  """Returns the share of variance that a fit leaves unexplained.
+
+  No fit counts as perfect: among perfect fits, chance would decide by the ratio of two small
+  numbers.
+  """
   return 1.01 - correlation**2
 
 
 class _Guess(NamedTuple):
-  """What a coarse search finds."""
+  """A candidate of the coarse search."""
 
   angle: float  # degrees
   scale: float
@@ -104,7 +109,7 @@ class _Guess(NamedTuple):
 
 
 def _coarse(survey, reference, scale, steps, mirrored) -> Iterator[tuple[float, _Guess]]:
-  """Yields the correlation of every turn and scale, at the shift where it is highest."""
+  """Yields the correlation of every turn and scale, at the shift of highest correlation."""
   cells = min(_CELLS, survey.size)
   cell = survey.size / cells  # px of the survey
   smooth = ndimage.gaussian_filter(np.asarray(reference, np.float64), 0.5 * cell * scale)
@@ -136,7 +141,7 @@ def _spectra(survey, cells):
 
 
 def _correlations(spectra, values, inside):
-  """Returns correlation coefficients by shift, of what lies inside; 0 where that is too little."""
+  """Returns correlation coefficients by shift, of positions inside; 0 where these are too few."""
   side = len(values)
   values = (values - values.mean()) / (values.std() or 1.0)
   masked = fft.rfft2(np.stack([inside, inside * values, inside * values**2]))
@@ -152,10 +157,10 @@ def _correlations(spectra, values, inside):
   return np.where(usable, covariance / np.sqrt(np.where(usable, spread_a * spread_b, 1.0)), 0.0)
 
 
-def _distinct(found):
+def _distinct(candidates):
   """Yields the best of each angle's neighbourhood."""
   taken: list[float] = []
-  for score, guess in found:
+  for score, guess in candidates:
     if all(abs(_turn(guess.angle - angle)) > _APART for angle in taken):
       taken.append(guess.angle)
       yield score, guess
@@ -190,13 +195,13 @@ def _refined(survey, reference, mirrored, guess) -> Match:
 
 
 class _Model:
-  """What a survey should have read: offset + gain x the smoothed reference.
+  """Predicts a survey's intensities as offset + gain x the smoothed reference.
 
-  Parameters are angle [rad], log of scale, shift [2] px, offset and gain. What lies outside the
-  reference when it starts counts for nothing.
+  Parameters are angle [rad], log of scale, shift [2] px, offset and gain. Positions that lie
+  outside the reference at the start do not count.
 
   Attributes:
-    overlaps: whether enough lies inside.
+    overlaps: whether enough positions lie inside.
   """
 
   def __init__(self, survey, reference, mirrored, blur, start):
@@ -217,7 +222,7 @@ class _Model:
     return np.linalg.lstsq(design, self._values, rcond=None)[0]
 
   def residuals(self, parameters):
-    """Returns what was read less than it should have been, [N]."""
+    """Returns predictions less intensities, [N]."""
     read, _, _ = self._read(parameters)
     return parameters[4] + parameters[5] * read - self._values
 
@@ -231,7 +236,7 @@ class _Model:
     )
 
   def correlation(self, parameters):
-    """Returns by how much what was read and the reference correlate."""
+    """Returns the correlation of the intensities and the reference."""
     read, _, _ = self._read(parameters)
     if not read.std() or not self._values.std():
       return 0.0

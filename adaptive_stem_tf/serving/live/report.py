@@ -1,4 +1,4 @@
-"""What is told of a live scan: timings, numbers and files."""
+"""Reports of live scans: timings, numbers and files."""
 
 import csv
 import os
@@ -20,9 +20,9 @@ from adaptive_stem_tf.serving.scan_result import ScanResult
 def decision_times(timings: Sequence[Timing]) -> dict[str, Any]:
   """Returns how long decisions took, how many were late, and how long the beam waited.
 
-  `late` counts those that were left out, too. `decision_us` is the model's own time, `latency_us`
-  counts from a segment's last intensity, waiting for the decision before included; of each the
-  median, the 99th percentile and the greatest.
+  `late` includes decisions that were left out. `decision_us` is the model's own time; `latency_us`
+  counts from a segment's last intensity and includes the wait for the decision before. Both have
+  the median, the 99th percentile and the greatest.
   """
   return {
     "decisions": len(timings),
@@ -36,26 +36,27 @@ def decision_times(timings: Sequence[Timing]) -> dict[str, Any]:
 
 
 def warning(timings: Sequence[Timing], rules: Rules, engine: Engine, probes: int) -> str | None:
-  """Returns that a scan was hardly adaptive, and what to do; None if at most half was late.
+  """Returns a warning that a scan was hardly adaptive, with what to do; None if at most half of the
+  decisions were late.
 
   Args:
     timings: of the scan.
     rules: of lateness.
-    engine: what decided.
-    probes: per segment.
+    engine: ran the model.
+    probes: number of positions of a segment.
   """
-  told = decision_times(timings)
-  if rules.late == "wait" or 2 * told["late"] <= told["decisions"]:
+  summary = decision_times(timings)
+  if rules.late == "wait" or 2 * summary["late"] <= summary["decisions"]:
     return None
-  how = "not" if told["late"] == told["decisions"] else "hardly"
+  how = "not" if summary["late"] == summary["decisions"] else "hardly"
   words = (
-    f"{told['late']} of {told['decisions']} decisions were late and the beam went on without them: "
-    f"the scan was {how} adaptive. "
+    f"{summary['late']} of {summary['decisions']} decisions were late and the beam went on without "
+    f"them: the scan was {how} adaptive. "
   )
-  times = told["decision_us"]
+  times = summary["decision_us"]
   if not times:
     return words
-  allowed = told["deadline_us"]
+  allowed = summary["deadline_us"]
   words += f"A decision took {times['p50']:.0f} us (p99 {times['p99']:.0f}), of {allowed:.0f} us. "
   remedies = [f"--dwell_us={np.ceil(1.25 * times['p99'] / probes):.0f} or more", "--late=wait"]
   if rules.deadline:
@@ -76,7 +77,8 @@ def sampling(
     complete: completes a partial scan [S, S, 2] in [-1, 1].
   """
   (low, high), share = scanned.black_and_white, None
-  if np.isfinite(scanned.completion).all() and high > low:  # else the model failed, or saw nothing
+  # Otherwise the model failed, or all intensities were equal.
+  if np.isfinite(scanned.completion).all() and high > low:
     unit = 2 * (scanned.intensities - low) / (high - low) - 1
     share = path_sampling.unforeseen(
       scanned.positions, unit, scan.probes, scan.image_size, complete
@@ -103,12 +105,12 @@ def result_of(
   origin: tuple[int, int] = (0, 0),
   pixel_size_nm: float | None = None,
 ) -> ScanResult:
-  """Makes what is written of a live scan.
+  """Returns the result of a live scan as it is written to files.
 
   Args:
     scanned: the scan.
     probes: per segment.
-    truth: [S, S], what was scanned, if it is known.
+    truth: [S, S], the scanned specimen, if it is known.
     filter_sigma: px, of targets.
     about: for the summary.
     origin: first row and column of the field in the image that it is part of.
@@ -145,7 +147,7 @@ def result_of(
 
 
 def write_timings(file: str | os.PathLike, timings: Sequence[Timing]) -> None:
-  """Writes one row a decision."""
+  """Writes one row for each decision."""
   with writing.whole(file) as unfinished, unfinished.open("w", newline="") as stream:
     writer = csv.writer(stream)
     writer.writerow(Timing._fields)
@@ -165,7 +167,7 @@ def last_frame(
   truth: np.ndarray | None,
   pixel_size_nm: float | None = None,
 ) -> Frame:
-  """Returns the picture at the end of a scan."""
+  """Returns the frame at the end of a scan."""
   known = frame_of(
     (scanned.positions, scanned.intensities), scanned.timings, scan, rules, truth, pixel_size_nm
   )
@@ -181,7 +183,7 @@ def frame_of(
   truth: np.ndarray | None,
   pixel_size_nm: float | None = None,
 ) -> Frame:
-  """Returns the picture of what was measured, positions [N, 2] px and intensities [N]."""
+  """Returns the frame of a scan from its measured positions [N, 2] px and intensities [N]."""
   predicted = [timing.predicted_error for timing in timings if timing.predicted_error is not None]
   return Frame(
     scan.image_size,
@@ -204,7 +206,7 @@ def frame_so_far(
   truth: np.ndarray | None,
   pixel_size_nm: float | None = None,
 ) -> Frame:
-  """Returns the picture of a scan that goes on."""
+  """Returns the frame of a scan that goes on."""
   measured = np.concatenate(progress.positions), np.concatenate(progress.intensities)
   known = frame_of(measured, progress.timings(), scan, rules, truth, pixel_size_nm)
   low, high = (float(end[0]) for end in (progress.ranges.low, progress.ranges.high))

@@ -1,10 +1,10 @@
-"""What may be chosen of a live scan: how it goes on, and what runs its model."""
+"""Choices of a live scan: how it goes on, and which engine runs its model."""
 
 import dataclasses
 
 import numpy as np
 
-AUTO, TENSORFLOW, LITERT = ENGINES = ("auto", "tensorflow", "litert")  # what decides and completes
+AUTO, TENSORFLOW, LITERT = ENGINES = ("auto", "tensorflow", "litert")  # decide and complete
 LATE = ("repeat", "wait")
 
 
@@ -13,10 +13,11 @@ class Rules:
   """How a live scan goes on.
 
   Raises:
-    ValueError: for values out of range or unknown.
+    ValueError: if values are out of range or unknown.
   """
 
-  # If a decision is not there in time: repeat the last direction, mirrored inside, or wait.
+  # If a decision does not come in time: repeat the last direction, mirrored at the field's border,
+  # or wait.
   late: str = "repeat"
   deadline: float = (
     0.0  # us after a segment's intensities came; 0 for the time that a segment takes

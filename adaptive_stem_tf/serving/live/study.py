@@ -1,4 +1,4 @@
-"""Scans many specimens as digital twins: what delay, dose and lag cost."""
+"""Scans many specimens as digital twins, to measure what delay, dose and lag cost."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from adaptive_stem_tf.serving.live.rules import Rules
 
 
 class Condition(NamedTuple):
-  """How specimens are scanned."""
+  """A condition under which specimens are scanned."""
 
   name: str  # of the model
   dose: float  # electrons per probing position at white; 0 for no shot noise
@@ -23,13 +23,13 @@ class Condition(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """What N scans gave."""
+  """Results of N scans."""
 
   filtered: np.ndarray  # [N], 10 MSE on filtered targets
   raw: np.ndarray  # [N], on raw ones
   segments: np.ndarray  # [N], scanned
   late: np.ndarray  # [N], late decisions
-  waited: np.ndarray  # [N] us, that the beam stood blanked
+  waited: np.ndarray  # [N] us, for which the beam stood blanked
 
 
 def scan_all(
@@ -49,9 +49,9 @@ def scan_all(
     images: in [-1, 1].
     faults: of the microscope.
     rules: of the scan.
-    decision_us: that every decision takes.
+    decision_us: time that every decision takes.
     normalisation: which intensities become [-1, 1].
-    progress: wraps what is iterated over.
+    progress: wraps the images, to show progress.
   """
   rows = []
   for i in progress(range(len(images))):
@@ -77,10 +77,10 @@ def scan_all(
 def summarise(
   measured: dict[Condition, Measured], sources: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-  """Returns one row a condition, for JSON: means with 95 % intervals over source files, then crops.
+  """Returns one row for each condition, for JSON.
 
-  Paired differences are to the first model under the same condition, and to the same model's first
-  condition.
+  Rows have means with 95 % intervals over source files, then crops. Paired differences are from the
+  first model under the same condition, and from the same model's first condition.
 
   Args:
     measured: by condition, in order.

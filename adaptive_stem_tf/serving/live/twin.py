@@ -1,4 +1,4 @@
-"""A digital twin: a micrograph that is scanned as by a microscope with faults of its own."""
+"""A digital twin: a micrograph that is scanned as if by a microscope with faults."""
 
 import dataclasses
 from typing import NoReturn
@@ -9,15 +9,15 @@ from adaptive_stem_tf import microscope_config
 from adaptive_stem_tf.scan import distortion
 from adaptive_stem_tf.serving.live import microscope
 
-_LOOK_US = 1e4  # how often it looks whether it was withdrawn
+_LOOK_US = 1e4  # time between checks whether it was withdrawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-  """What a microscope does to a scan; the defaults are a perfect one.
+  """Faults of a microscope; by default there are none.
 
   Raises:
-    ValueError: for values out of range.
+    ValueError: if values are out of range.
   """
 
   dwell: float = 10.0  # us at each probing position
@@ -45,18 +45,18 @@ class DigitalTwin(microscope.Microscope):
 
   Intensities are the image's, in its own units. Dose noise draws N ~ Poisson(N_e (x + 1) / 2)
   electrons where x in [-1, 1] is the specimen scaled by its minimum and maximum (METHOD section 9).
-  The beam's place is what the scan system makes of the commanded position (`scan.distortion`; time
-  counts from when the twin is made), and jitter. A place reads its pixel, and one outside the image
-  the border, as in training.
+  The beam's place is the commanded position after the scan system's distortion (`scan.distortion`;
+  time counts from when the twin is made) and jitter. A place reads the pixel that holds it, and one
+  outside the image the border, as in training.
   """
 
   def __init__(
     self, image: np.ndarray, faults: Faults = Faults(), clock: microscope.Clock | None = None
   ):
-    """Takes an image [S, S] of finite intensities.
+    """Makes the twin of an image [S, S] of finite intensities.
 
     Raises:
-      ValueError: if it is not square or not finite.
+      ValueError: if the image is not square or not finite.
     """
     if image.ndim != 2 or image.shape[0] != image.shape[1]:
       raise ValueError(
@@ -74,7 +74,7 @@ class DigitalTwin(microscope.Microscope):
     self._jitter, self._shots = (
       np.random.default_rng([faults.seed, purpose]) for purpose in range(2)
     )
-    self._free = self.clock.now()  # when the queue is empty
+    self._free = self.clock.now()  # time from which the queue is empty
     self._scanning = distortion.start(
       faults.system, np.full([1, 2], image.shape[0] / 2), image.shape[0]
     )
@@ -87,9 +87,7 @@ class DigitalTwin(microscope.Microscope):
     return self.collect()
 
   def submit(self, positions: np.ndarray) -> None:
-    """Scans a segment, from now or from the end of the one before; `collect` says when it is
-    done.
-    """
+    """Scans a segment, from now or from the end of the one before; `collect` waits for its end."""
     if self.closed:
       raise microscope.MicroscopeError(
         "the digital twin is closed: no more segments can be scanned."
@@ -109,7 +107,7 @@ class DigitalTwin(microscope.Microscope):
     )
 
   def collect(self) -> np.ndarray:
-    """Returns the intensities [n] of the oldest segment submitted, at the time when it is done."""
+    """Returns the intensities [n] of the oldest segment submitted, once it is measured."""
     if self.withdrawn and not self._finished:
       raise microscope.WithdrawnError()
     intensities, end = self._finished[0]
@@ -134,7 +132,7 @@ class DigitalTwin(microscope.Microscope):
     raise microscope.WithdrawnError(oldest[: max(0, int(dwelt[0]))])
 
   def dark(self, count: int) -> np.ndarray:
-    """Returns what the detector reads without electrons: the darkest of the image."""
+    """Returns intensities without electrons: the image's lowest."""
     self.clock.wait_until(self.clock.now() + count * self.dwell)
     return np.full(count, self.low)
 

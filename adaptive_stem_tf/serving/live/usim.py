@@ -1,14 +1,14 @@
-"""Nion Swift's simulated microscope, uSim: an instrument that nobody here wrote."""
+"""Nion Swift's simulated microscope, uSim: an instrument by others, to test ours against."""
 
 import numpy as np
 
 from adaptive_stem_tf.serving.live import microscope, nion_swift
 
-# uSim draws its flakes in whole px of the frame that is asked for, up and to the left: half a pitch
-# away in a line. And it draws what surrounds a line of n px as far as 0.21 n px and answers 0
-# beyond: at the ends of lines steeper than 24 degrees. Frames of one tiny px have neither fault.
+# uSim draws its flakes in whole px of the requested frame, up and to the left: half a pitch away in
+# a line. It draws the surroundings of a line of n px only as far as 0.21 n px and answers 0 beyond:
+# at the ends of lines steeper than 24 degrees. Frames of one tiny px have neither fault.
 _HANDLING = nion_swift.Handling(lines=(1,))
-_RASTER = 1024  # px, of the frame that says what the specimen is
+_RASTER = 1024  # px, side of the frame that shows the specimen
 
 
 def instrument() -> nion_swift.Instrument:
@@ -52,8 +52,8 @@ def specimen(
 ) -> np.ndarray:
   """Returns the field [size, size] as uSim itself rasters it, in the units of a scan with `dwell`.
 
-  A pixel is the mean of a square of finer ones, so that there is less noise than in a scan. On an
-  instrument nobody would spend that dose.
+  A pixel is the mean of a square of finer ones, so that there is less noise than in a scan. On a
+  real specimen nobody would spend that dose.
   """
   finer = max(1, _RASTER // field.size)
   side = field.size * finer

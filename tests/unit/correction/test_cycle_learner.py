@@ -265,13 +265,15 @@ def test_the_displacement_error_is_that_of_the_distorter(rng):
   batch = learner.batch(tiny.draw())
   lengths = lambda missed: np.sqrt(np.mean(np.sum(np.square(missed), -1)))
   # it displaces nothing
-  np.testing.assert_allclose(learner._missed(batch), lengths(batch.displacements), rtol=1e-5)
+  np.testing.assert_allclose(
+    learner._displacement_error(batch), lengths(batch.displacements), rtol=1e-5
+  )
   excite(learner, rng)
   found = learner.distorter.displacements(batch.partial[..., 1:], batch.nominal, False)
   np.testing.assert_allclose(
-    learner._missed(batch), lengths(found - batch.displacements), rtol=1e-5
+    learner._displacement_error(batch), lengths(found - batch.displacements), rtol=1e-5
   )
-  assert abs(float(learner._missed(batch)) - lengths(batch.displacements)) > 0.01
+  assert abs(float(learner._displacement_error(batch)) - lengths(batch.displacements)) > 0.01
 
 
 @pytest.mark.parametrize("name", ["raster_history", "partial_history"])
