@@ -21,17 +21,16 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import re
 import subprocess
 import tempfile
 
 from absl import flags
 
-from adaptive_stem_tf import config, writing
+from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import model
 from adaptive_stem_tf.serving import export, extra, field_latency, field_scan, latency, litert
+from launch import benchmark_report, processes
 from launch import flags as launch_flags
-from launch import processes
 
 _MODEL = flags.DEFINE_string(
   "model",
@@ -72,13 +71,12 @@ def main() -> None:
       )
     )
     return
-  if _OUTPUT.value and pathlib.Path(_OUTPUT.value).suffix not in (".json", ".md"):
-    raise ValueError(f"output={_OUTPUT.value} is neither .json nor .md.")
+  benchmark_report.check_output(_OUTPUT.value)
   if _MODEL.value and _scans_fields(pathlib.Path(_MODEL.value)):
     # Before TensorFlow is loaded: convolutions take half the time.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     result = _of_fields(pathlib.Path(_MODEL.value))
-    _write(result, _table_of_fields(result))
+    benchmark_report.write(result, _table_of_fields(result), _OUTPUT.value)
     return
   with tempfile.TemporaryDirectory() as folder:
     path = (
@@ -100,15 +98,7 @@ def main() -> None:
         for row in _measure(way, path, threads)
       ],
     }
-  _write(result, _table(result))
-
-
-def _write(result, table):
-  """Prints a table; writes it, or what it shows, where --output says."""
-  print(table)
-  if _OUTPUT.value:
-    text = json.dumps(result, indent=1) if _OUTPUT.value.endswith(".json") else f"{table}\n"
-    writing.text(_OUTPUT.value, text)
+  benchmark_report.write(result, _table(result), _OUTPUT.value)
 
 
 def _scans_fields(path):
@@ -195,33 +185,12 @@ def _work(way, path, cores):
 def _over_grpc(path, calls, threads, cores):
   from adaptive_stem_tf.serving import client
 
-  command = processes.command(
-    "serve",
-    f"--model_name={path.parent.name}",
-    f"--model_base_path={path.parent}",
-    "--port=0",
-    "--rest_api_port=0",
-    f"--threads={threads}",
-  )
-  with subprocess.Popen(
-    command,
-    env=processes.environment(),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    text=True,
-    preexec_fn=lambda: os.sched_setaffinity(0, cores),
-  ) as process:
-    try:
-      said = next((line for line in process.stdout or () if "grpc://" in line), "")
-      if not said:
-        raise RuntimeError("launch.serve did not start: run it by hand to see why.")
-      server = re.findall(r"grpc://\S+", said)[0]
-      connection = client.connect(
-        server, path.parent.name, int(path.name), settings=client.Settings(timeout=60)
-      )
-      return latency.measure(connection, connection.geometry, calls)
-    finally:
-      process.terminate()
+  server = ("--port=0", "--rest_api_port=0", f"--threads={threads}")
+  with processes.server(path, *server, cores=cores) as address:
+    connection = client.connect(
+      address, path.parent.name, int(path.name), settings=client.Settings(timeout=60)
+    )
+    return latency.measure(connection, connection.geometry, calls)
 
 
 def _describe(path):
@@ -236,7 +205,11 @@ def _describe(path):
 
 
 def _table_of_fields(result):
-  lines = [*_head(result), "| field | way | what | min | median | max |", "|---" * 6 + "|"]
+  lines = [
+    *benchmark_report.head(result),
+    "| field | way | what | min | median | max |",
+    "|---" * 6 + "|",
+  ]
   ways = [(side, "SavedModel", times) for side, times in result["sizes"].items()]
   fast = result.get("litert")
   if fast:
@@ -253,23 +226,9 @@ def _table_of_fields(result):
   return "\n".join(lines)
 
 
-def _head(result):
-  """Returns lines that say what was measured, and where."""
-  machine = result["machine"]
-  return [
-    result["model"],
-    "",
-    f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-    f"{machine['system']}, load {machine['load_average'][0]} at the start; TensorFlow "
-    f"{machine['tensorflow']}, ai-edge-litert {machine['ai-edge-litert']}, gRPC "
-    f"{machine['grpcio']}, Python {machine['python']}",
-    "",
-  ]
-
-
 def _table(result):
   lines = [
-    *_head(result),
+    *benchmark_report.head(result),
     "| | threads | what | calls | min | p50 | p99 | p99.9 |",
     "|---|---|---|---|---|---|---|---|",
   ]

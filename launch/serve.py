@@ -4,10 +4,13 @@
   python -m launch.serve --repository=savedmodels
 
 This small server is for tests and for machines without tensorflow_model_server. A
-facility should run that instead (savedmodels/README.md has the commands): it batches
-requests, and is faster. The second form serves what
-savedmodels/models.config lists, with its labels. New versions are picked up as they
-appear; SIGTERM and Ctrl-C end the server after the requests that it is answering.
+facility should run that instead (savedmodels/README.md has the commands): it is faster.
+The second form serves what savedmodels/models.config lists, with its labels. New versions
+are picked up as they appear; SIGTERM and Ctrl-C end the server after the requests that it
+is answering.
+
+With --enable_batching, requests that wait are computed together, for many clients at once
+(docs/SCALE.md has what it is worth): a request that finds none under way waits for none.
 
 --monitoring_config_file=savedmodels/monitoring.config serves metrics for Prometheus on the
 port of HTTP, under /monitoring/prometheus/metrics, with TensorFlow Serving's names: requests
@@ -58,6 +61,12 @@ _MAX_BATCH = flags.DEFINE_integer("max_batch", 1024, "most examples of a request
 _MAX_BYTES = flags.DEFINE_integer(
   "max_bytes", 1 << 26, "most bytes of a request, and of each of its tensors", lower_bound=1
 )
+_BATCHING = flags.DEFINE_boolean(
+  "enable_batching", False, "compute the requests that wait for one signature together"
+)
+_MAX_BATCHED = flags.DEFINE_integer(
+  "max_batched", 64, "most examples computed together, with --enable_batching", lower_bound=2
+)
 _MONITORING = flags.DEFINE_string(
   "monitoring_config_file",
   None,
@@ -84,6 +93,7 @@ def main() -> None:
     _POLL.value,
     _models,
     request_tensors.Limits(_MAX_BATCH.value, _MAX_BYTES.value),
+    _MAX_BATCHED.value if _BATCHING.value else 0,
   )
   serving.monitor(metrics).start()
   try:

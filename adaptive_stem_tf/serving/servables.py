@@ -1,11 +1,12 @@
 """Loads versions of exported models and answers requests, as TensorFlow Serving does.
 
-This is for tests and for machines without tensorflow_model_server: it does not batch requests. It
-is what gRPC and HTTP share; `server` and `rest` translate. Failures are TensorFlow's errors
-(NotFoundError, InvalidArgumentError, ...), whose codes are gRPC's.
+This is for tests and for machines without tensorflow_model_server. It is what gRPC and HTTP share;
+`server` and `rest` translate. Failures are TensorFlow's errors (NotFoundError,
+InvalidArgumentError, ...), whose codes are gRPC's.
 """
 
 import collections
+import functools
 import pathlib
 import threading
 from collections.abc import Iterable, Mapping
@@ -18,11 +19,13 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2, prediction_log_pb2
 
 from adaptive_stem_tf import integrity
-from adaptive_stem_tf.serving import contract, extra, request_tensors
+from adaptive_stem_tf.serving import batching, contract, extra, request_tensors
 from adaptive_stem_tf.serving.request_tensors import Tensors
 
 DEFAULT_SIGNATURE = "serving_default"
 LARGEST_VERSION = 2**63 - 1
+# The shapes of what they answer depend on every example: positions are padded to the longest round.
+_NOT_BATCHED = ("survey", "plan")
 
 
 class Version:
@@ -30,14 +33,18 @@ class Version:
 
   Args:
     folder: NAME/VERSION.
+    batched: most examples of several requests that are computed together; 0 computes each request
+      by itself.
   """
 
-  def __init__(self, folder: pathlib.Path):
+  def __init__(self, folder: pathlib.Path, batched: int = 0):
     self.number = int(folder.name)
     self.files = _files(folder)  # a version that cannot be loaded is tried again if they change
     self.protos: dict[str, meta_graph_pb2.SignatureDef] = {}
     self.signatures: dict[str, contract.Signature] = {}
     self.error = ""
+    self._batched = batched
+    self._batchers: dict[str, batching.Batcher] = {}
     try:
       self._load(folder)
     except Exception as error:  # nothing that is wrong with the files may end the server
@@ -49,6 +56,11 @@ class Version:
     self._loaded = tf.saved_model.load(str(folder))
     self.protos = extra.read_protos(folder)
     self.signatures = contract.of_protos(self.protos)
+    self._batchers = {
+      name: batching.Batcher(functools.partial(self._run, name), self._batched)
+      for name in self.signatures
+      if self._batched and name not in _NOT_BATCHED
+    }
     requests = folder / extra.FOLDER / extra.WARM_UP
     if requests.is_file():
       for record in tf.data.TFRecordDataset(str(requests)).as_numpy_iterator():
@@ -71,29 +83,31 @@ class Version:
     try:
       contract.check(name, self.signatures[name], inputs, empty=True)
       request_tensors.check_state(inputs)
-      outputs = self._run(name, inputs)
+      return self._compute(name, inputs)
     except contract.ContractError as error:
       raise request_tensors.invalid(str(error)) from None
     except tf.errors.OpError as error:
       raise type(error)(None, None, _plain(error.message)) from None
-    return {key: value.numpy() for key, value in outputs.items()}
 
-  def _run(self, name, inputs):
-    """Runs a signature.
+  def _compute(self, name, inputs):
+    """Runs a signature; with batching, together with other requests that wait for it.
 
     The answer to an empty batch is cut out of the answer to zeros, unless the graph refuses these:
     oneDNN's convolutions give an empty batch another number of channels.
     """
-    run = lambda values: self._loaded.signatures[name](
-      **{key: tf.constant(value) for key, value in values.items()}
-    )
     if all(value.ndim and not len(value) for value in inputs.values()):
       zeros = {key: np.zeros([1, *value.shape[1:]], value.dtype) for key, value in inputs.items()}
       try:
-        return {key: value[:0] for key, value in run(zeros).items()}
+        return {key: value[:0] for key, value in self._run(name, zeros).items()}
       except tf.errors.InvalidArgumentError:
-        pass
-    return run(inputs)
+        return self._run(name, inputs)
+    return self._batchers[name](inputs) if name in self._batchers else self._run(name, inputs)
+
+  def _run(self, name, inputs):
+    outputs = self._loaded.signatures[name](
+      **{key: tf.constant(value) for key, value in inputs.items()}
+    )
+    return {key: value.numpy() for key, value in outputs.items()}
 
 
 def _files(folder):
@@ -123,12 +137,17 @@ class Servables:
   Args:
     models: configuration of each model by name, as from `repository`.
     limits: of requests.
+    batched: most examples of several requests that are computed together; 0 computes each request
+      by itself.
   """
 
   def __init__(
-    self, models: Mapping[str, Any], limits: request_tensors.Limits = request_tensors.DEFAULT_LIMITS
+    self,
+    models: Mapping[str, Any],
+    limits: request_tensors.Limits = request_tensors.DEFAULT_LIMITS,
+    batched: int = 0,
   ):
-    self.limits = limits
+    self.limits, self._batched = limits, batched
     self._lock = threading.Lock()
     self._models = models
     self._versions: dict[str, dict[int, Version]] = {name: {} for name in models}
@@ -166,7 +185,7 @@ class Servables:
     return new
 
   def _new(self, folder):
-    version = Version(folder)
+    version = Version(folder, self._batched)
     self._loads[str(folder), not version.error] += 1
     return version
 

@@ -1,8 +1,8 @@
 """A small server of TensorFlow Serving's API, over gRPC and HTTP.
 
 It is for tests and for machines without tensorflow_model_server, which a facility should run
-instead: that one batches requests, and is faster. This one offers Predict and GetModelMetadata of
-PredictionService, GetModelStatus of ModelService, and their HTTP forms; and metrics for Prometheus.
+instead: that one is faster. This one offers Predict and GetModelMetadata of PredictionService,
+GetModelStatus of ModelService, and their HTTP forms; and metrics for Prometheus.
 """
 
 import threading
@@ -29,7 +29,8 @@ from adaptive_stem_tf.serving import servables as servables_lib
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SIGNATURES = "signature_def"
 _WORKERS = 8
-_MOST_CALLS = 64  # at once, including those that wait; others get RESOURCE_EXHAUSTED
+_BATCHED_WORKERS = 64  # requests that are computed together wait in a thread each
+_MOST_CALLS = 128  # at once, including those that wait; others get RESOURCE_EXHAUSTED
 _GRACE = 30.0  # s, for requests that are being answered when the server is stopped
 
 
@@ -53,6 +54,8 @@ class Server:
     poll_seconds: time between two looks for new versions in the folders.
     reread: returns the configuration anew at each look; None keeps it.
     limits: of requests.
+    batched: most examples of several requests that are computed together; 0 computes each request
+      by itself.
 
   Raises:
     AddressError: if a port is not available.
@@ -67,12 +70,13 @@ class Server:
     poll_seconds: float = 1.0,
     reread: Callable[[], Mapping[str, Any]] | None = None,
     limits: request_tensors.Limits = request_tensors.DEFAULT_LIMITS,
+    batched: int = 0,
   ):
-    self.servables = servables_lib.Servables(models, limits)
+    self.servables = servables_lib.Servables(models, limits, batched)
     self._reread, self._poll_seconds, self._stopping = reread, poll_seconds, threading.Event()
     self._failure = ""  # of the last look at the folders
     self._grpc = grpc.server(
-      futures.ThreadPoolExecutor(_WORKERS),
+      futures.ThreadPoolExecutor(_BATCHED_WORKERS if batched else _WORKERS),
       options=[
         ("grpc.max_receive_message_length", limits.max_bytes),
         ("grpc.max_send_message_length", -1),
