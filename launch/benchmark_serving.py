@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -47,10 +48,11 @@ def main() -> None:
   if bool(_MODEL.value) == bool(_SERVER.value and _NAME.value):
     raise ValueError("give either --model, or --server and --model_name.")
   described = _MODEL.value or f"{_NAME.value} at {_SERVER.value}"
-  result = {"machine": latency.machine(), "model": described, "rows": []}
+  rows: list[dict[str, Any]] = []
   for batching in ("off", "on") if _MODEL.value else ("as the server is",):
     with _served(batching) as (address, name):
-      result["rows"] += [_row(address, name, count, batching) for count in counts]
+      rows += [_row(address, name, count, batching) for count in counts]
+  result = {"machine": latency.machine(), "model": described, "rows": rows}
   benchmark_report.write(result, _table(result), _OUTPUT.value)
 
 
