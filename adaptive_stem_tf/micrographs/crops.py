@@ -150,27 +150,49 @@ def signature(image: np.ndarray) -> np.ndarray:
   return (means / length if length > 0 else means).ravel().astype(np.float32)
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> bool:
-  """Returns whether two signatures are of near-duplicates."""
-  return one.size == other.size and float(one @ other) > _DUPLICATE
-
-
 class Signatures:
-  """Signatures of what was kept, of which no two are near-duplicates."""
+  """Signatures in the order in which they were kept; compared all at once, as sets may be large."""
 
   def __init__(self):
-    self._kept, self._stacked = 0, np.zeros([0, 0], np.float32)
+    self._count = 0
+    self._by_size: dict[int, _SameSize] = {}
+
+  def near_duplicates(self, candidate: np.ndarray) -> np.ndarray:
+    """Returns the numbers of those kept that are near-duplicates of a signature, rising."""
+    others = self._by_size.get(candidate.size)
+    return np.empty(0, int) if others is None else others.near_duplicates(candidate)
+
+  def keep(self, candidate: np.ndarray) -> None:
+    """Keeps a signature, whose number is how many were kept before."""
+    others = self._by_size.setdefault(candidate.size, _SameSize(candidate.size))
+    others.keep(candidate, self._count)
+    self._count += 1
 
   def add(self, candidate: np.ndarray) -> bool:
     """Keeps a signature and returns True, unless it is a near-duplicate of one that was kept."""
-    if self._kept == len(self._stacked):  # doubled, so that a long list is not copied for each
-      more = np.zeros([max(64, self._kept), candidate.size], np.float32)
-      self._stacked = np.concatenate([self._stacked, more]) if self._kept else more
-    if (self._stacked @ candidate > _DUPLICATE).any():
+    if self.near_duplicates(candidate).size:
       return False
-    self._stacked[self._kept] = candidate
-    self._kept += 1
+    self.keep(candidate)
     return True
+
+
+class _SameSize:
+  """Signatures of one size, in arrays of which the first rows are in use."""
+
+  def __init__(self, size: int):
+    self._used = 0
+    self._stacked, self._numbers = np.empty([64, size], np.float32), np.empty([64], np.int64)
+
+  def near_duplicates(self, candidate: np.ndarray) -> np.ndarray:
+    used = slice(self._used)
+    return self._numbers[used][self._stacked[used] @ candidate > _DUPLICATE]
+
+  def keep(self, candidate: np.ndarray, number: int) -> None:
+    if self._used == len(self._stacked):  # doubled, so that a long list is not copied for each
+      self._stacked = np.concatenate([self._stacked, np.empty_like(self._stacked)])
+      self._numbers = np.concatenate([self._numbers, np.empty_like(self._numbers)])
+    self._stacked[self._used], self._numbers[self._used] = candidate, number
+    self._used += 1
 
 
 def _grid(shape, cutting):

@@ -84,7 +84,6 @@ class FileFields(NamedTuple):
   rows: int | None
   fields: list[Any]  # [H, W] each, or where it is kept
   entries: list[dict[str, Any]]  # of each, what is known of it
-  signature: np.ndarray
 
 
 class Collection:
@@ -109,6 +108,8 @@ class Collection:
     self.failed: dict[str, str] = {}  # why, by file
     self.copies: dict[str, str] = {}  # of which file, by file
     self._reading, self._index, self._seed = reading, index, seed
+    # By the shape of whole micrographs: their signatures, and the files in the same order.
+    self._by_shape: dict[tuple[int, ...], tuple[crops.Signatures, list[str]]] = {}
 
   def add(self, path: str, frame: int = 0) -> str:
     """Reads a file and adds its fields, unless it is a copy of one before; returns what was done,
@@ -121,13 +122,16 @@ class Collection:
     fields = whole_fields.read_all(path, self._reading, rows, frame)
     whole = fields[0].field
     signature = crops.signature(whole)
-    for other in self.files:
-      shape = tuple(other.entries[0]["shape"])
-      if shape == whole.shape and crops.alike(signature, other.signature):
-        self.copies[path] = other.path
-        return f"left out: a copy of {other.path}"
+    signatures, others = self._by_shape.setdefault(whole.shape, (crops.Signatures(), []))
+    copied = signatures.near_duplicates(signature)
+    if copied.size:
+      original = others[copied[0]]
+      self.copies[path] = original
+      return f"left out: a copy of {original}"
+    signatures.keep(signature)
+    others.append(path)
     kept, entries = [self._keep(field.field) for field in fields], list(map(_described, fields))
-    self.files.append(FileFields(path, rows, kept, entries, signature))
+    self.files.append(FileFields(path, rows, kept, entries))
     height, width = whole.shape
     more = f" and {len(fields) - 1} pieces" if len(fields) > 1 else ""
     return (

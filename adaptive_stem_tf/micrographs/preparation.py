@@ -101,6 +101,9 @@ class Collection:
     self.failed: dict[str, str] = {}  # why, by file
     self.copies: dict[str, str] = {}  # of which file, by file
     self._cutting, self._crops = cutting, crops.Signatures()
+    # Files that have crops, in the order of the signatures of their micrographs.
+    self._compared: list[FileCrops] = []
+    self._micrographs = crops.Signatures()
 
   def add(self, file: FileCrops) -> str:
     """Adds a file unless it is a copy of one that was added; returns what was done, in words.
@@ -109,9 +112,8 @@ class Collection:
     correlate above 0.98 with its own: the same micrograph in two formats, or two frames of one
     field of view.
     """
-    original = next(
-      (other for other in self.files if other.cut.crops and _is_copy(file, other)), None
-    )
+    alike = (self._compared[number] for number in self._micrographs.near_duplicates(file.signature))
+    original = next((other for other in alike if _has_shape_of(file, other)), None)
     if original:
       self.copies[file.path] = original.path
       return f"left out: a copy of {original.path}"
@@ -119,6 +121,9 @@ class Collection:
     dropped = dict(file.cut.dropped)
     dropped["near-duplicate"] += len(file.cut.crops) - len(distinct)
     self.files.append(file._replace(cut=crops.Cut(distinct, dropped)))
+    if distinct:
+      self._micrographs.keep(file.signature)
+      self._compared.append(self.files[-1])
     return f"{len(distinct)} crops" + "".join(
       f", {count} {rule}" for rule, count in dropped.items() if count
     )
@@ -199,8 +204,7 @@ def _scaled(image):
   return scaled.astype(np.float32), low, high
 
 
-def _is_copy(file, other):
+def _has_shape_of(file, other):
+  """Returns whether two micrographs have the same shape, scaled or not."""
   ratios = [one.shape[0] / one.shape[1] for one in (file, other)]
-  return abs(ratios[0] / ratios[1] - 1) < _SAME_SHAPE and crops.alike(
-    file.signature, other.signature
-  )
+  return abs(ratios[0] / ratios[1] - 1) < _SAME_SHAPE

@@ -117,6 +117,14 @@ def test_copies_are_left_out(tmp_path, files):
   assert collection.copies == {copy: files[1]} and len(collection.prepare().fields) == 5
 
 
+def test_each_copy_is_of_the_first_of_its_shape(tmp_path, files):
+  other = np.load(files[1])
+  np.save(tmp_path / "part.npy", other[:-4])  # a field of its own, though it looks alike
+  np.save(tmp_path / "copy.npy", other[:-4] - 1)
+  part, copy = str(tmp_path / "part.npy"), str(tmp_path / "copy.npy")
+  assert collect([*files, part, copy]).copies == {copy: part}
+
+
 def test_too_few_files_are_refused(files):
   with pytest.raises(ValueError, match="no field is left"):
     collect([]).prepare()
