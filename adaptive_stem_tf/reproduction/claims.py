@@ -63,7 +63,8 @@ def judge(claim: Claim, values: Values) -> Verdict:
   """Judges a claim by each seed's values.
 
   What the 95 % interval of the effect does not settle is unresolved, and so is everything with
-  fewer than three seeds. Where one run's seeds are all finite and none of the other's is, the
+  fewer than three seeds. A difference that is claimed, and not found, is denied where all of the
+  interval is within `SIMILAR`. Where one run's seeds are all finite and none of the other's is, the
   other's metric is greater. Seeds that both have are paired, if they are enough, for metrics of the
   first half of training, and where both metrics are of one run.
   """
@@ -117,14 +118,18 @@ def compare(
 def _agreement(kind: str, effect: Effect) -> str:
   none = 1.0 if effect.is_ratio else 0.0
   lower, higher = effect.high < none, effect.low > none
+  similar = effect.is_ratio and effect.low >= 1 / SIMILAR and effect.high <= SIMILAR
   if kind == "similar":
-    if effect.low >= 1 / SIMILAR and effect.high <= SIMILAR:
+    if similar:
       return AGREES
     apart = effect.estimate < 1 / SIMILAR or effect.estimate > SIMILAR
     return DISAGREES if apart and (lower or higher) else UNRESOLVED
   if kind == "not_lower" and not lower and effect.low >= 1 / SIMILAR:
     return AGREES  # at most a little lower, by what is seen
-  return _ordered(kind, lower) if lower or higher else UNRESOLVED
+  if lower or higher:
+    return _ordered(kind, lower)
+  # The supplement's differences are seen in curves: one that is less than a fifth is none.
+  return f"{DISAGREES} (similar)" if kind == "lower" and similar else UNRESOLVED
 
 
 def _ordered(kind: str, lower: bool) -> str:

@@ -147,7 +147,7 @@ def markdown(result: Mapping[str, Any]) -> str:
       "Effects are ratios of geometric means over seeds, or differences of means (signed), "
       f"{claims_lib.INTERVALS}. What an interval does not settle is unresolved, and so is all with "
       f"fewer than {claims_lib.FEWEST_SEEDS} seeds; similar means that all of the interval is "
-      f"within a factor of {claims_lib.SIMILAR:g}.",
+      f"within a factor of {claims_lib.SIMILAR:g}, which denies a difference that is claimed.",
     ]
   return "\n".join(lines) + "\n"
 

@@ -226,12 +226,21 @@ def of_seeds(**runs):
     ("similar", [1.0, 1.3, 1.6], [1.0, 1.5, 2.0], "unresolved"),
     # Seeds that all agree have no spread.
     ("lower", [1.0] * 3, [1.1] * 3, "agrees"),
-    ("lower", [1.0] * 3, [1.0] * 3, "unresolved"),
+    ("lower", [1.0] * 3, [1.0] * 3, "disagrees (similar)"),
+    # A difference that is claimed, and would be less than a fifth.
+    ("lower", [1.0, 1.02, 1.04], [1.01, 1.03, 1.0], "disagrees (similar)"),
+    ("lower", [1.0, 1.02, 1.04], [1.0, 1.2, 1.15], "unresolved"),  # or a little more
   ],
 )
 def test_claims_are_judged_by_the_interval_of_the_effect(kind, first, second, said):
   claim = Claim("", "", kind, "a", "b", "test")
   assert judge(claim, of_seeds(a={"test": first}, b={"test": second})).agreement == said
+
+
+def test_a_signed_difference_has_no_factor_within_which_it_is_none():
+  claim = Claim("", "", "lower", "a", "b", "overfitting")
+  values = of_seeds(a={"overfitting": [1.0, 1.02, 1.04]}, b={"overfitting": [1.01, 1.03, 1.0]})
+  assert judge(claim, values).agreement == "unresolved"
 
 
 def test_an_effect_is_a_ratio_with_welchs_interval(rng):
