@@ -3,8 +3,8 @@
   python -m launch.benchmark --flagfile=launch/flagfiles/lstm.cfg
   python -m launch.benchmark --flagfile=launch/flagfiles/fields.cfg
 
-The second measures a scanner of whole fields, which any flag asks for that launch.train_fields
-has and launch.train has not.
+The second measures a scanner of whole fields: it does so if any flag is one of launch.train_fields
+that launch.train does not have.
 
 Specimens are random: nothing is downloaded, and nothing is kept. Utilisation is the
 counted arithmetic of an iteration over its time, over the rate of a 4096 x 4096 matrix
@@ -26,7 +26,7 @@ from adaptive_stem_tf.training import distribution
 from launch import flags as launch_flags
 
 _SPECIMENS = flags.DEFINE_integer(
-  "specimens", 19_769, "specimens held, as many as WEMD has by default", lower_bound=1
+  "specimens", 19_769, "number of random specimens; by default as many as WEMD has", lower_bound=1
 )
 _REPEATS = flags.DEFINE_integer("repeats", 10, "times that everything is measured", lower_bound=1)
 _JSON = flags.DEFINE_string("json", "", "also write the measurements to this file")

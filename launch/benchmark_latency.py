@@ -35,8 +35,8 @@ from launch import flags as launch_flags
 _MODEL = flags.DEFINE_string(
   "model",
   "",
-  "exported model NAME/VERSION with assets.extra/litert; none for untrained "
-  "networks of the configuration that the flags below give",
+  "exported model NAME/VERSION with assets.extra/litert; empty for untrained "
+  "networks of the configuration that the flags below set",
 )
 _DECISIONS = flags.DEFINE_integer("decisions", 10_000, "decisions timed each way", lower_bound=1)
 _COMPLETIONS = flags.DEFINE_integer(
@@ -130,9 +130,7 @@ def _untrained(path):
 
 
 def _measure(way, path, threads):
-  """Yields the rows that a process of its own measures: threads and affinity cannot change
-  afterwards.
-  """
+  """Yields the rows that a new process measures: threads cannot be changed once it computes."""
   cores = sorted(os.sched_getaffinity(0))
   command = processes.command(
     "benchmark_latency",
@@ -142,10 +140,10 @@ def _measure(way, path, threads):
     f"--completions={_COMPLETIONS.value}",
   )
   command += [f"--cores={cores[0]},{cores[-1]}"] if threads == "one" else []
-  ended = subprocess.run(command, env=processes.environment(), capture_output=True, text=True)
-  if ended.returncode:
-    raise RuntimeError(f"measuring {way} failed: {ended.stderr.strip()[-400:]}")
-  for what, times in json.loads(ended.stdout.splitlines()[-1]).items():
+  worker = subprocess.run(command, env=processes.environment(), capture_output=True, text=True)
+  if worker.returncode:
+    raise RuntimeError(f"measuring {way} failed: {worker.stderr.strip()[-400:]}")
+  for what, times in json.loads(worker.stdout.splitlines()[-1]).items():
     yield {
       "way": _WAYS[way],
       "threads": "one, pinned" if threads == "one" else f"all ({len(cores)})",
@@ -155,8 +153,12 @@ def _measure(way, path, threads):
 
 
 def _work(way, path, cores):
-  """Measures one way in this process; with cores, one thread on the first, and a server on the
-  last.
+  """Measures one way in this process.
+
+  Args:
+    way: one of _WAYS.
+    path: of the model.
+    cores: the first runs the single thread of this process, the last a server; empty for all cores.
   """
   import tensorflow as tf
 

@@ -5,23 +5,24 @@
   python -m launch.live --calibration=calibration.json --microscope=obi:HOST:PORT \\
       --pixel_size_nm=0.1 --output_dir=OUT
 
-*Black* is what the detector reads while the beam is blanked, where the microscope can tell (obi:,
-file:), else the darkest of a sparse survey; *white* is the brightest of it, but for 0.5 %. The
-survey measures --positions single px of a field of --field_size px: 1,024 of 10 us are 10 ms of
-beam. --max_beam_us, --max_us_per_px and --max_seconds hold for it, too; with --dry_run nothing is
-sent to an Open Beam Interface.
+*Black* is what the detector reads while the beam is blanked, where the microscope can measure it
+(obi:, file:), else the darkest intensity of a sparse survey; *white* is the brightest of the
+survey, but for 0.5 %. The survey measures --positions single px of a field of --field_size px:
+1,024 of 10 us are 10 ms of beam. --max_beam_us, --max_us_per_px and --max_seconds hold for it, too;
+with --dry_run nothing is sent to an Open Beam Interface.
 
-*Mirror and turn* need --reference, a picture of the same place, of the same width or with the sizes
-of its px, by the instrument's own software and the same detector. The survey is compared with it,
-mirrored and not, at every angle: launch.live then scans, and shows, fields as the reference does.
+*Mirror and turn* need --reference, a picture of the same place, by the instrument's own software
+and the same detector: of the same width, or with a known size of its px. The survey is compared
+with it, mirrored and not, at every angle: launch.live then scans, and shows, fields as the
+reference does.
 Go to a place without symmetry: a lattice alone looks the same when it is turned.
 
 *Width* comes from the reference, if it or --reference_pixel_size_nm says the size of its px, or
 from a specimen whose lines have a known spacing, --period_nm, as a grating has. --pixel_size_nm and
---full_field_nm are what is believed before, and may be wrong by a fifth. It holds for this
-magnification.
+--full_field_nm are what is believed before, and may be wrong by a fifth. The calibration holds for
+this magnification.
 
-The file is JSON, which may be edited by hand, and says how well each is known.
+The file is JSON, which may be edited by hand, and says how well each of these is known.
 """
 
 from __future__ import annotations
@@ -56,17 +57,17 @@ _PERIOD = flags.DEFINE_float(
   lower_bound=0.0,
 )
 _POSITIONS = flags.DEFINE_integer(
-  "positions", 1024, "how many px of the field are measured, about", lower_bound=16
+  "positions", 1024, "about how many px of the field are measured", lower_bound=16
 )
 _FIELD_SIZE = flags.DEFINE_integer("field_size", 256, "side of the field, px", lower_bound=32)
 
 _FOR_SCANS = ("normalise", "calibration", "decision_us")
 _ROOM = 1 << 14  # bytes of the file, at most
-_QUARTER = 3.0  # standard deviations, within which a turn is one of quarters
+_QUARTER = 3.0  # a turn this many standard deviations from whole quarter turns is taken as one
 
 
 class _Width(NamedTuple):
-  """How long lengths truly are."""
+  """The width of the field, as it was measured."""
 
   scale: float  # true lengths over those that were believed
   sd: float  # relative
@@ -77,7 +78,7 @@ def main() -> None:
   """Measures, compares, writes."""
   _check()
   reference = _reference()
-  if not microscope_flags.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
+  if not microscope_flags.FLAGS.dry_run:  # no dose should be spent on what cannot be kept
     writing.check_room(pathlib.Path(_OUTPUT.value).parent, _ROOM)
   with stop_lib.Stop() as stop, microscopes.Opened(_FIELD_SIZE.value) as subject:
     measured = calibration.measure(subject.scope, _FIELD_SIZE.value, _POSITIONS.value, stop)
@@ -92,42 +93,46 @@ def main() -> None:
     "beam_on_us": subject.scope.lit,
   }
   try:
-    lies, width, told = _compared(measured.survey, subject, reference)
+    scan_orientation, width, comparison = _compared(measured.survey, subject, reference)
   except registration.UnrecognisedError as error:
     raise registration.UnrecognisedError(
       f"{error} Nothing is written; black and white were measured: --normalise={black:g},{white:g}."
     ) from None
-  about |= told | ({} if width is None else {"width_from": width.words, "width_sd": width.sd})
-  made = calibration.Calibration(
+  about |= comparison
+  if width is not None:
+    about |= {"width_from": width.words, "width_sd": width.sd}
+  result = calibration.Calibration(
     microscope_flags.FLAGS.microscope,
     black,
     white,
-    lies.mirrored,
-    lies.rotation_deg,
+    scan_orientation.mirrored,
+    scan_orientation.rotation_deg,
     **_width_of(width),
     measured=about,
   )
-  made.write(_OUTPUT.value)
-  print(_told(made, reference is not None))
+  result.write(_OUTPUT.value)
+  print(_report(result, reference is not None))
 
 
 def _compared(
   survey: registration.Survey, subject: microscopes.Subject, reference: subject_lib.Subject | None
 ) -> tuple[orientation.Orientation, _Width | None, dict[str, Any]]:
-  """Returns how the scan lies, how wide it is if that can be told, and what is known of both."""
-  lies, width = orientation.Orientation(), None
-  told: dict[str, Any] = {}
+  """Returns the scan's orientation, its width if that can be measured, and how it compares with the
+  reference, for the file.
+  """
+  scan_orientation, width = orientation.Orientation(), None
+  comparison: dict[str, Any] = {}
   if _PERIOD.value:
     width = _by_period(survey, _PERIOD.value, subject.pixel_size_nm)
   if reference:
     fit, other = registration.match(survey, reference.image, *_expected(subject, reference))
-    lies, told = _oriented(fit, other)
+    scan_orientation, comparison = _oriented(fit, other)
     width = width or _by_reference(fit, subject.pixel_size_nm, reference.pixel_size_nm)
-  return lies, width, told
+  return scan_orientation, width, comparison
 
 
 def _check() -> None:
-  """Refuses flags of scans, and outputs that would be written over."""
+  """Checks that no flag of scans is given, and that the output would not replace a file."""
   for name, value in launch_flags.given(_FOR_SCANS).items():
     raise ValueError(f"{name}={value} is for scans: leave --{name} out of a calibration.")
   if pathlib.Path(_OUTPUT.value).exists():
@@ -137,14 +142,16 @@ def _check() -> None:
 
 
 def _reference() -> subject_lib.Subject | None:
-  """Reads the reference, before the beam is on."""
+  """Reads the reference; None if there is none. Call it before the beam is on."""
   if _REFERENCE.value is None:
     return None
   return subject_lib.of_file(_REFERENCE.value, pixel_size_nm=_REFERENCE_PIXEL.value)
 
 
 def _expected(subject: microscopes.Subject, reference: subject_lib.Subject) -> tuple[float, int]:
-  """Returns how many px of the reference a px of the survey should span, and how surely."""
+  """Returns the scale and the steps of registration.match: how many px of the reference a px of the
+  survey should span, and how far this may be wrong.
+  """
   if subject.pixel_size_nm and reference.pixel_size_nm:
     return subject.pixel_size_nm / reference.pixel_size_nm, 2
   return min(reference.image.shape) / _FIELD_SIZE.value, 3
@@ -153,7 +160,9 @@ def _expected(subject: microscopes.Subject, reference: subject_lib.Subject) -> t
 def _oriented(
   fit: registration.Match, other: float
 ) -> tuple[orientation.Orientation, dict[str, Any]]:
-  """Returns the orientation, in whole quarter turns where that is what was measured."""
+  """Returns the orientation, rounded to whole quarter turns where it agrees with one; and the
+  comparison, for the file.
+  """
   turn, sd = fit.orientation.rotation_deg, fit.rotation_sd_deg
   quarter = 90.0 * round(turn / 90)
   near = abs(turn - quarter) <= min(1.0, max(0.1, _QUARTER * sd))
@@ -188,7 +197,7 @@ def _by_reference(
 
 
 def _width_of(width: _Width | None) -> dict[str, float]:
-  """Returns what the file says of lengths."""
+  """Returns the entries of the file about lengths."""
   if width is None:
     return {}
   if microscope_flags.FLAGS.microscope.startswith("obi:"):
@@ -196,26 +205,27 @@ def _width_of(width: _Width | None) -> dict[str, float]:
   return {"length_scale": width.scale}
 
 
-def _told(made: calibration.Calibration, compared: bool) -> str:
-  about = made.measured
+def _report(result: calibration.Calibration, compared: bool) -> str:
+  """Returns the sentences about a calibration that are printed."""
+  about = result.measured
   lines = [
-    f"Black {made.black:g} ({about['black_from']}), white {made.white:g} (of {about['positions']} "
-    "positions)."
+    f"Black {result.black:g} ({about['black_from']}), white {result.white:g} (of "
+    f"{about['positions']} positions)."
   ]
   if compared:
     lines.append(
-      f"Against the reference: {made.orientation} counterclockwise (measured "
+      f"Against the reference: {result.orientation} counterclockwise (measured "
       f"{about['rotation_deg']:.2f}, standard deviation {about['rotation_sd_deg']:.2f}); they "
       f"correlate by {about['correlation']:.2f}, in other orientations by "
       f"{about['correlation_of_other_orientations']:.2f}."
     )
   else:
     lines.append("Mirror and turn are taken as none: --reference measures them.")
-  if made.full_field_nm or made.length_scale:
+  if result.full_field_nm or result.length_scale:
     what = (
-      f"full_field_nm is {made.full_field_nm:.5g}"
-      if made.full_field_nm
-      else f"true lengths are {made.length_scale:.4f} of what they were believed to be"
+      f"full_field_nm is {result.full_field_nm:.5g}"
+      if result.full_field_nm
+      else f"true lengths are {result.length_scale:.4f} of what they were believed to be"
     )
     lines.append(f"By {about['width_from']}: {what} (standard deviation {about['width_sd']:.2%}).")
   else:

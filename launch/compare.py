@@ -1,6 +1,6 @@
 """Compares scans of equal dose: adaptive ones with spirals, lines, grids, points and walks.
 
-  python -m launch.compare --models=runs/best-seed0,runs/best-seed1,runs/best-seed2 \
+  python -m launch.compare --models=runs/best-seed0,runs/best-seed1,runs/best-seed2 \\
       --images=FILE.npy --output_dir=comparison
 
 Every scan has as many probing positions as the models'. Generators for the other scans are

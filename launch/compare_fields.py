@@ -7,7 +7,8 @@ Every scan of a field measures exactly as many distinct positions, a share --cov
 pixels, and is completed by the generator of each model and without learning. Static scans:
 farthest_points, jittered_grid, uniform_grid, low_discrepancy, zigzag, spiral, raster. Adaptive
 ones: gradient (a rule that needs no training), greedy (the generator's expected error) and actor;
-even decides nothing, and has the survey's pairs of neighbours, which tell noise from structure.
+even makes no decisions; like the adaptive ones it has the survey's pairs of neighbours, which tell
+noise from structure.
 Where they are named, slads regresses the expected reduction in distortion on features of the
 measurements, and outline measures where it is unsure on which side of Otsu's threshold the
 completion lies, for masks of particles. With --contiguous the beam is on while it moves from point

@@ -1,8 +1,8 @@
 """Compares a model's fast path with its SavedModel, call by call and over whole scans.
 
-  python -m launch.export --workdir=runs/small --output=savedmodels/small/1
-  --litert_precisions=float16,int8 python -m launch.compare_litert --model=savedmodels/small/1
-  --images=FILE.npy
+  python -m launch.export --workdir=runs/small --output=savedmodels/small/1 \\
+      --litert_precisions=float16,int8
+  python -m launch.compare_litert --model=savedmodels/small/1 --images=FILE.npy
 
 Each image of the split is scanned without noise by both, segment by segment. Errors are
 10 MSE on low-pass filtered targets.
@@ -76,10 +76,10 @@ def _report(result):
     f"{_shown(result['litert_minus_savedmodel_ten_mse'])}",
   ]
   lines += [
-    f"  completion {precision:10} greatest relative difference {made['relative_difference']:.1e}; "
-    f"of the same scans mean 10 MSE {made['ten_mse']:.5f}, difference "
-    f"{_shown(made['minus_savedmodel_ten_mse'])}"
-    for precision, made in result["completions"].items()
+    f"  completion {precision:10} greatest relative difference {one['relative_difference']:.1e}; "
+    f"of the same scans mean 10 MSE {one['ten_mse']:.5f}, difference "
+    f"{_shown(one['minus_savedmodel_ten_mse'])}"
+    for precision, one in result["completions"].items()
   ]
   return "\n".join(lines)
 

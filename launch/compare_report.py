@@ -33,13 +33,13 @@ _VALIDATION = 0.15  # of the training crops, for pitches, where the models set n
 
 
 class Request(NamedTuple):
-  """What is asked for."""
+  """A comparison that a user asks for."""
 
   images: str
   split: str
   output: pathlib.Path
   completions: tuple[str, ...]
-  pitches: Mapping[str, float]  # px, that are given
+  pitches: Mapping[str, float]  # px, by spiral, of those that the user chose
   pitch_iterations: int
   electrons: tuple[float, ...]
   beam: microscope_config.Beam
@@ -57,7 +57,7 @@ class _Pitches(NamedTuple):
 
 
 def make(request: Request, plan: Plan, groups: Sequence[Group]) -> str:
-  """Carries a comparison out; returns what to tell the user."""
+  """Carries out a comparison, and returns a report for the user."""
   part = data.load_part(
     dataclasses.replace(plan.base.data, images=request.images), request.size, request.split
   )
@@ -88,11 +88,11 @@ def make(request: Request, plan: Plan, groups: Sequence[Group]) -> str:
   }
   tables.write(result, request.output)
   _draw(request, result, contenders, inputs, measured, part)
-  return _told(request, result)
+  return _report(request, result)
 
 
 def _first_jobs(request: Request, plan: Plan) -> list[Job]:
-  """Returns what is trained before pitches are known."""
+  """Returns the jobs that are trained before pitches are known."""
   jobs = [plan.everything(seed) for seed in plan.seeds] if ALL in request.completions else []
   if request.pitch_iterations:
     jobs += [
@@ -104,10 +104,11 @@ def _first_jobs(request: Request, plan: Plan) -> list[Job]:
 
 
 def _train(request: Request, plan: Plan, jobs: Sequence[Job]) -> None:
-  """Trains what is missing.
+  """Trains the jobs that have not finished.
 
   Raises:
-    ValueError: if something is, and nothing may be trained.
+    ValueError: if there are some, and nothing may be trained.
+    RuntimeError: if a loss was not finite.
   """
   if not jobs:
     return
@@ -145,7 +146,7 @@ def _equal_time(
 
 
 def _choose_pitches(request: Request, plan: Plan) -> _Pitches:
-  """Chooses the pitches that are not given."""
+  """Chooses the pitches that the user did not choose."""
   chosen = {name: request.pitches[name] for name in SPIRALS if name in request.pitches}
   open_ = [name for name in SPIRALS if name in plan.scans and name not in chosen]
   if not open_:
@@ -160,10 +161,10 @@ def _choose_pitches(request: Request, plan: Plan) -> _Pitches:
   )
   candidates = {}
   for name in open_:
-    found = choices.pitch(
+    choice = choices.pitch(
       name, plan, images, functools.partial(_complete_candidate, request, plan, name)
     )
-    chosen[name], candidates[name] = found.chosen, found.ten_mse
+    chosen[name], candidates[name] = choice.chosen, choice.ten_mse
   by = (
     f"with a generator of {request.pitch_iterations} iterations for each"
     if request.pitch_iterations
@@ -300,18 +301,18 @@ def _draw(
   )
 
 
-def _told(request: Request, result: Mapping[str, Any]) -> str:
-  """Returns the first table in few words, and what was written."""
+def _report(request: Request, result: Mapping[str, Any]) -> str:
+  """Returns a short form of the first table, and the names of the files."""
   clean = result["conditions"][scanning.CLEAN.name]
   completion = shown_first(clean)
-  made = clean[completion]
+  comparison = clean[completion]
   lines = [
     f"{result['count']} images, {result['probing_positions']} probing positions; 10 MSE on "
     f"filtered targets, completed by {COMPLETIONS[completion]}; in brackets the 95 % interval, "
     "then the paired differences from the better spiral and from "
-    f"{made['adaptive'] or 'the adaptive scan'}:"
+    f"{comparison['adaptive'] or 'the adaptive scan'}:"
   ]
-  for name, values in made["scans"].items():
+  for name, values in comparison["scans"].items():
     label, ten_mse = result["scans"][name]["label"], values["filtered"]["ten_mse"]
     lines.append(
       f"  {label:16} {statistics.with_interval(ten_mse)}  {tables.difference(values):24}  "

@@ -22,21 +22,21 @@ class Part(NamedTuple):
 def load(
   data: config.Data, image_size: int, store: pathlib.Path | None = None
 ) -> input_pipeline.Splits:
-  """Loads --images, or else --dataset, normalised and split, and says what was found.
+  """Loads --images, or else --dataset, normalised and split, and prints how many there are.
 
   Args:
-    data: names them.
-    image_size: their side, px.
+    data: names the specimens.
+    image_size: side of the specimens, px.
     store: file that training specimens are written to, unless it is there, and read from as they
       are indexed; None for all in memory.
 
   Raises:
-    ValueError, FileNotFoundError: if they are missing, unreadable or of another size.
+    ValueError, FileNotFoundError: if specimens are missing, unreadable or of another size.
     writing.WriteError: if `store` cannot be written.
   """
   if store is not None:
     splits = data_stream.load(data, image_size, store)
-    _tell(splits, data, image_size)
+    _print_counts(splits, data, image_size)
     return splits
   splits = _load(data, image_size)[0]
   return _with_extra(splits, data) if data.extra_specimens else splits
@@ -61,16 +61,16 @@ def load_part(data: config.Data, image_size: int, split: str) -> Part:
   splits, origin = _load(data, image_size)
   parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
   rows = _rows(data, splits, origin)
-  chosen = list(parts) if split == "all" else [split]
-  images = np.concatenate([parts[name] for name in chosen])
+  names = list(parts) if split == "all" else [split]
+  images = np.concatenate([parts[name] for name in names])
   if not len(images):
     raise ValueError(
       f"split={split} is empty: set --validation_fraction when training, or choose another split."
     )
   if origin is None:
     return Part(images, None, None)
-  order = np.concatenate([rows[name] for name in chosen])
-  take = lambda names: [names[row] for row in order]
+  order = np.concatenate([rows[name] for name in names])
+  take = lambda values: [values[row] for row in order]
   return Part(images, take(origin.sources), take(origin.kinds) if origin.kinds else None)
 
 
@@ -88,11 +88,11 @@ def _load(
     train, test = (dataset_loader.load_split(data.dataset, split) for split in ("train", "test"))
   sources = origin and origin.sources[: len(train)]
   splits = input_pipeline.prepare(train, test, image_size, data.validation_fraction, sources)
-  _tell(splits, data, image_size)
+  _print_counts(splits, data, image_size)
   return splits, origin
 
 
-def _tell(splits: input_pipeline.Splits, data: config.Data, image_size: int) -> None:
+def _print_counts(splits: input_pipeline.Splits, data: config.Data, image_size: int) -> None:
   source = data.images or data.dataset
   counts = (
     f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test"

@@ -50,7 +50,7 @@ def load(data: config.Data, image_size: int, store: pathlib.Path) -> input_pipel
   if train.shape != source.shape:
     raise ValueError(
       f"{store} has specimens of shape {list(train.shape)}, and there are {list(source.shape)}: "
-      "give what the run began with, or choose another workdir."
+      "give the specimens that the run began with, or choose another workdir."
     )
   mended = specimens.Repairs(*map(sum, zip(*repairs)))
   return input_pipeline.Splits(train, source.validation, source.test, mended)
@@ -65,7 +65,7 @@ def _of_file(data: config.Data) -> _Source:
   rows = np.flatnonzero(~aside)
 
   def chunks():
-    """Yields those that are not set aside."""
+    """Yields training specimens, some at a time."""
     for start in range(0, len(rows), _CHUNK):
       yield train[rows[start : start + _CHUNK]]
 

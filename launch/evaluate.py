@@ -60,10 +60,10 @@ def main() -> None:
 
 
 def _draw(folder: pathlib.Path, images: np.ndarray, scans: dict, settings: config.Data) -> None:
-  chosen = np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).round().astype(int)
-  targets = metrics.targets_of(images[chosen], settings.filter_sigma)["filtered"]
-  for name, made in scans.items():
-    shown = type(made)(*(part[chosen] for part in made))
+  rows = np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).round().astype(int)
+  targets = metrics.targets_of(images[rows], settings.filter_sigma)["filtered"]
+  for name, all_scans in scans.items():
+    shown = type(all_scans)(*(part[rows] for part in all_scans))
     canvas = figures.sheet(
       shown.partial, targets, shown.completions, metrics.sheet_titles(shown, targets)
     )

@@ -1,6 +1,6 @@
 """Measures what corrections of scan distortions recover, on specimens whose truth is known.
 
-  python -m launch.evaluate_distortion --output_dir=OUT \
+  python -m launch.evaluate_distortion --output_dir=OUT \\
       --correctors=weak/cyclic=runs/weak,weak/paired=runs/weak-paired,strong/cyclic=runs/strong
 
 --correctors are MICROSCOPE/METHOD=WORKDIR, runs of launch.train_distortion; those of one microscope
@@ -13,7 +13,7 @@ microscopes, which they were not trained for.
 The folder receives distortion.json (means and 95 % intervals over source files and crops;
 recovered shares with Fieller's intervals; displacements in px estimated by optical flow),
 distortion.md (tables), recovery.png and, for each microscope, MICROSCOPE.png with paths, scans and
-completions and MICROSCOPE_displacements.png with what was learnt of its distortion.
+completions and MICROSCOPE_displacements.png with the displacements that were learnt.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def main() -> None:
     own = [one for one in correctors if one.microscope == name]
     results[name] = _measure(name, own, correctors if _CROSS.value else own, folder)
   style.save(correction_figures.recovery(results), folder / "recovery.png", vector=True)
-  written = {
+  result = {
     "split": _SPLIT.value,
     "units": "10 * MSE on [-1, 1], low-pass filtered target; px",
     "microscopes": results,
   }
-  writing.text(folder / "distortion.json", json.dumps(written, indent=1))
+  writing.text(folder / "distortion.json", json.dumps(result, indent=1))
   writing.text(folder / "distortion.md", _table(results))
   print(_table(results))
   print(
@@ -117,9 +117,16 @@ def _check_labels(labels: list[tuple[str, str]]) -> None:
 
 
 def _measure(
-  name: str, own: list[_Corrector], tried: list[_Corrector], folder: pathlib.Path
+  name: str, own: list[_Corrector], correctors: list[_Corrector], folder: pathlib.Path
 ) -> dict[str, Any]:
-  """Measures correctors on the scans of one microscope, and draws some."""
+  """Measures correctors on the scans of one microscope, and draws examples.
+
+  Args:
+    name: of the microscope.
+    own: correctors that were trained for it.
+    correctors: that are measured.
+    folder: for the pictures.
+  """
   first = own[0].experiment
   for other in own[1:]:
     differing = [
@@ -138,18 +145,18 @@ def _measure(
   completer, _ = model.load(first.cycle.completer)
   networks = {
     one.method if one.microscope == name else f"{one.method} of {one.microscope}": one.network
-    for one in tried
+    for one in correctors
     if one.experiment.scan.image_size == first.scan.image_size
   }
   measured = correction_evaluation.measure(
     correction_evaluation.Microscope(completer, first.system, first.beam), networks, part.images
   )
-  chosen = [
+  rows = [
     round(row)
     for row in np.linspace(0, len(part.images) - 1, min(_EXAMPLES.value, len(part.images)))
   ]
   style.save(
-    correction_figures.examples(part.images, measured, chosen), folder / f"{name}.png", dpi=170
+    correction_figures.examples(part.images, measured, rows), folder / f"{name}.png", dpi=170
   )
   _draw_learnt(own, measured, folder / f"{name}_displacements.png")
   return {

@@ -106,7 +106,7 @@ def _export_fields(output: pathlib.Path) -> int | None:
 
 
 def _export_corrector(output: pathlib.Path) -> int | None:
-  """Exports what corrects distorted scans; returns the iteration of training."""
+  """Exports a corrector of distorted scans; returns the iteration of training."""
   if _LITERT.value or _PRECISIONS.value:
     raise ValueError(
       f"workdir={_WORKDIR.value} holds a distortion correction, which has no LiteRT form: leave "
@@ -127,7 +127,7 @@ def _convert(trained):
 
 
 def _check_labels(output):
-  """Refuses before anything is written what could not be labelled afterwards."""
+  """Checks, before anything is written, that the export could be labelled afterwards."""
   if not _WORKDIR.value and not _LABELS.value:
     raise ValueError(
       "give --workdir to export a run, or --labels to label a version that exists, or both."

@@ -19,10 +19,10 @@ _FEW = 200  # fields that are drawn anew rather than kept in a data set, which t
 
 
 class Drawn(list):
-  """Fields as often as they are drawn, which are not written out where the list is shown."""
+  """A list of fields, each as often as it is drawn, whose repr is short."""
 
   def __repr__(self) -> str:
-    """Returns how many there are: Sonnet shows what a learner was made of."""
+    """Returns the number of fields: Sonnet's repr of a learner shows its arguments."""
     return f"<{len(self)} fields>"
 
 
@@ -32,10 +32,10 @@ class TrainingFields(NamedTuple):
   simulated: np.ndarray  # [N, S, S, 1] float16
   measured: Sequence[np.ndarray | StoredField]  # [H, W, 1] float16
   sources: list[str]  # the file of each measured field
-  simulated_share: float  # of what is drawn, where there are both
+  simulated_share: float  # of the draws, if there are both simulated and measured fields
 
   def repeated(self) -> list[np.ndarray | StoredField]:
-    """Returns fields as often as they are drawn: each micrograph as often as any other."""
+    """Returns each field as often as it is drawn: all micrographs equally often."""
     simulated: list[np.ndarray | StoredField] = list(self.simulated)
     if not self.measured:
       return Drawn(simulated)
@@ -43,13 +43,15 @@ class TrainingFields(NamedTuple):
     for field, source in zip(self.measured, self.sources):
       files.setdefault(source, []).append(field)
     share = self.simulated_share if simulated else 0.0
-    wanted = len(simulated) * (1 - share) / share if share else max(map(len, files.values()))
-    each = max(1, round(wanted / len(files))) if share else round(wanted)
-    measured = [fields[i % len(fields)] for fields in files.values() for i in range(each)]
+    if share:
+      repeats = max(1, round(len(simulated) * (1 - share) / share / len(files)))
+    else:
+      repeats = max(map(len, files.values()))
+    measured = [fields[i % len(fields)] for fields in files.values() for i in range(repeats)]
     return Drawn((simulated if share else []) + measured)
 
   def digestible(self) -> dict[str, np.ndarray | workdir.InFiles]:
-    """Returns what a workdir keeps digests of: the same wherever fields are."""
+    """Returns arrays for a workdir's digests: the same whether fields are in memory or in files."""
     stored = [field for field in self.measured if isinstance(field, StoredField)]
     flat = [field.ravel() for field in self.measured if isinstance(field, np.ndarray)]
     fields: np.ndarray | workdir.InFiles = np.concatenate([np.zeros(0, np.float16), *flat])
@@ -67,10 +69,10 @@ def load(
   """Loads --simulated_fields and --fields, training split, and says how many there are.
 
   Args:
-    data: which fields.
+    data: names the fields.
     crop: side of training crops, px; smaller fields are left out.
     store: folder that fields are written to, unless they are there, and read from as crops are cut;
-      those of a folder of NumPy files are read where they are. None for all in memory.
+      fields in a folder of NumPy files are read there instead. None for all in memory.
 
   Raises:
     ValueError: if nothing is left to train on.

@@ -1,4 +1,4 @@
-"""What launch.scan and launch.live do with --fields: whole fields, of any size, in rounds."""
+"""The part of launch.scan and launch.live for --fields: whole fields, of any size, in rounds."""
 
 from __future__ import annotations
 
@@ -62,17 +62,21 @@ def define() -> None:
 
 
 def model_folder(given: str | None) -> str:
-  """Returns the model that scans: the one that is given, or the one that comes with the project."""
+  """Returns the folder of the model that scans.
+
+  Args:
+    given: the folder that the user named; None for the model that comes with the project.
+  """
   return given or str(
     installation.model(installation.FIELDS if FLAGS.fields else installation.CROPS)
   )
 
 
 def check(others: tuple[str, ...]) -> None:
-  """Refuses flags that are not of the kind of scan that --fields says.
+  """Checks that no flag is given that is for the other kind of scan, crops or whole fields.
 
   Args:
-    others: flags of scans that are no scans of whole fields.
+    others: flags that are for scans of crops only.
 
   Raises:
     ValueError: naming one.
@@ -89,10 +93,10 @@ def check(others: tuple[str, ...]) -> None:
 
 
 def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_scan.FieldSettings:
-  """Returns how a field [H, W] is scanned, as the flags say.
+  """Returns the settings of a scan of a field [H, W], from the flags.
 
   Raises:
-    ValueError: for budgets that contradict each other, or of no position.
+    ValueError: if flags of the budget contradict each other, or it is less than one position.
   """
   budget = field_request.budget(shape, FLAGS.coverage, FLAGS.electrons, FLAGS.electrons_per_pixel)
   number = model.rounds if FLAGS.rounds is None else FLAGS.rounds
@@ -104,7 +108,16 @@ def settings(model: field_scan.ExportedFields, shape: tuple[int, int]) -> field_
 def write(
   folder: str, result: field_outputs.FieldResult, say: Callable[[str], Any]
 ) -> dict[str, Any]:
-  """Writes a scan, says what it was in a few sentences, and returns what its scan.json says."""
+  """Writes a scan, and reports it in a few sentences.
+
+  Args:
+    folder: for the files.
+    result: the scan.
+    say: receives each sentence.
+
+  Returns:
+    The content of scan.json.
+  """
   summary = field_outputs.write(folder, result)
   height, width = summary["frame_px"]
   how = (
@@ -117,10 +130,10 @@ def write(
     f"({summary['coverage']:.2%}) {how}; computed in {summary['seconds_in_all']:.2f} s."
   )
   if "errors" in summary:
-    found, plain = summary["errors"]["completion"], summary["errors"]["interpolation"]
+    errors, plain = summary["errors"]["completion"], summary["errors"]["interpolation"]
     say(
-      f"10 MSE {found['ten_mse_filtered']:.4f} on the filtered field "
-      f"(PSNR {found['psnr_filtered_db']:.1f} dB, SSIM {found['ssim_filtered']:.3f}); of a plain "
+      f"10 MSE {errors['ten_mse_filtered']:.4f} on the filtered field "
+      f"(PSNR {errors['psnr_filtered_db']:.1f} dB, SSIM {errors['ssim_filtered']:.3f}); of a plain "
       f"completion, linear and filtered, {plain['ten_mse_filtered']:.4f} "
       f"({plain['psnr_filtered_db']:.1f} dB, {plain['ssim_filtered']:.3f})."
     )

@@ -39,8 +39,8 @@ def read(
       launch.prepare wrote, a .npy of an array [N, S, S, 1] is N crops as they are, split as
       everywhere (launch.data).
     size: longer side of a field at most; larger micrographs are binned. px.
-    split: train or test, of what a fields.json says; None for every file.
-    rows: how many rows of each file are kept, or a JSON file that says it; empty for the
+    split: train or test, as a fields.json assigns them; None for every file.
+    rows: number of rows of each file that are kept, or a JSON file of these numbers; empty for the
       fields.json in a file's folder, if there is one.
     progress: wraps the files while they are read.
 
@@ -77,19 +77,19 @@ def simulate(count: int, seed: int, size: int, kinds: Sequence[str] = ()) -> lis
   """Draws simulated fields, whose noiseless truth is known.
 
   Args:
-    count: how many.
+    count: number of fields.
     seed: of all of them.
     size: side of each, px.
-    kinds: of specimens, which take turns, so that as many of each are drawn; none for kinds at
+    kinds: of specimens, which take turns, so that each is drawn equally often; empty for kinds at
       random, as often as in training.
   """
-  of = lambda i: [kinds[i % len(kinds)]] if kinds else simulated_fields.KINDS
-  drawn = (simulated_fields.draw_field((seed, i), size, of(i)) for i in range(count))
+  kinds_of = lambda i: [kinds[i % len(kinds)]] if kinds else simulated_fields.KINDS
+  fields = (simulated_fields.draw_field((seed, i), size, kinds_of(i)) for i in range(count))
   return [
     specimen.make(
       f"simulated_{seed}_{i}", field.image[..., 0], kind=field.kind, truth=field.truth[..., 0]
     )
-    for i, field in enumerate(drawn)
+    for i, field in enumerate(fields)
   ]
 
 

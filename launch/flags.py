@@ -23,7 +23,7 @@ _DEFINE: dict[type, Callable[..., Any]] = {
   float: flags.DEFINE_float,
   str: flags.DEFINE_string,
 }
-# What is said where an optional package is missing.
+# Errors for optional packages that are not installed.
 _OPTIONAL = {
   "tensorflow_datasets": "data sets are built by tensorflow-datasets, which is not installed: pip "
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
@@ -56,7 +56,7 @@ def experiment(base: config.Experiment | None = None) -> config.Experiment:
   """Builds the configuration from the flags.
 
   Args:
-    base: where fields come from whose flags were not given; None for the defaults.
+    base: has the values of fields whose flags were not given; None for the defaults.
 
   Raises:
     ValueError: for values out of range or in contradiction.
@@ -102,7 +102,7 @@ def run(main: Callable[[], None]) -> None:
     if len(argv) > 1:
       sys.exit(f"error: {' '.join(argv[1:])!r} is no flag: flags read --name=value.")
     if not flags.FLAGS["verbosity"].present:
-      # TFDS and TensorFlow tell much that is no concern of the user
+      # TFDS and TensorFlow log much that does not concern the user.
       logging.set_verbosity(logging.WARNING)
     later.end()
     try:
@@ -114,7 +114,7 @@ def run(main: Callable[[], None]) -> None:
     except MISTAKES as error:
       if flags.FLAGS.traceback:
         raise
-      sys.exit(as_called(f"error: {_said(error)}"))
+      sys.exit(as_called(f"error: {_message(error)}"))
 
   flags.DEFINE_boolean("traceback", False, "show where an error arose, besides what it says")
   try:
@@ -127,16 +127,16 @@ def run(main: Callable[[], None]) -> None:
     _flush()
 
 
-def _said(error: Exception) -> str:
-  """Returns what an error says; those of the operating system name a file and say what to do."""
+def _message(error: Exception) -> str:
+  """Returns an error's message; of errors of the operating system, the file and what to do."""
   if isinstance(error, OSError) and error.errno is not None:
-    # What the library writes is named: this is what was printed.
+    # Files that the library writes have names: without one, it was the standard output.
     return f"{error.filename or 'the standard output'}: {writing.told(error)}"
   return str(error)
 
 
 def _flush() -> None:
-  """Writes what is left for the standard output; `| head` reads no more than it wants."""
+  """Flushes the standard output, which may be closed already: `| head` closes it early."""
   try:
     sys.stdout.flush()
   except OSError as error:
@@ -144,10 +144,10 @@ def _flush() -> None:
 
 
 def _leave(error: OSError) -> None:
-  """Writes no more to the standard output; that is an error unless nobody reads it any more."""
+  """Gives up the standard output; exits with an error unless its reader closed it."""
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   if not isinstance(error, BrokenPipeError):
-    sys.exit(f"error: {_said(error)}")
+    sys.exit(f"error: {_message(error)}")
 
 
 def _define_field(field):

@@ -1,4 +1,4 @@
-"""What scan.json says of the instrument: one block, `instrument` (docs/LIVE.md explains it)."""
+"""The block `instrument` of scan.json (docs/LIVE.md explains it)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from launch import microscope_flags, microscopes
 
 FLAGS = flags.FLAGS
 _ELECTRONS = 6.241509  # of a current of 1 pA in 1 us
-# What runs the other side, where it can be asked for its version.
+# Packages of the instrument's side, whose versions are recorded.
 _SOFTWARE = {
   "file": (),
   "obi": (),
@@ -24,9 +24,7 @@ _LIMITS = ("max_beam_us", "max_us_per_px", "max_seconds")
 
 def define() -> None:
   """Defines the flag of notes, shown by --helpshort."""
-  flags.DEFINE_string(
-    "note", None, "what is to be remembered of the scan: kept in scan.json and the .tif files"
-  )
+  flags.DEFINE_string("note", None, "a note about the scan: kept in scan.json and the .tif files")
   launch_flags.show("note")
 
 
@@ -40,7 +38,8 @@ def of_file(file: str, about: dict[str, Any], began: str) -> dict[str, Any]:
 
   Args:
     file: the micrograph.
-    about: what its reader said; its own `instrument`, if there is one, says how it was acquired.
+    about: from the file's reader; its own `instrument`, if there is one, says how the file was
+      acquired.
     began: when the scan began.
   """
   return {
@@ -66,7 +65,7 @@ def of_scan(subject: microscopes.Subject, size: int, count: int) -> dict[str, An
   known = microscope_flags.calibration()
   return {
     "backend": backend,
-    # Whoever puts a name or a password before a host does not want them kept.
+    # A name or a password before the host must not be kept.
     "address": address if backend == "file" else address.rpartition("@")[2],
     "software": _versions(_SOFTWARE[backend]),
     **subject.about.get("instrument", {}),

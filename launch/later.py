@@ -1,8 +1,8 @@
-"""Lets modules of the library wait until they are used, while a command defines its flags.
+"""Defers loading the library's modules until they are used, while a command defines its flags.
 
-So --helpshort and wrong flags take no time: TensorFlow alone takes seconds to import. A module of
-the library that a command imports is loaded when an attribute of it is asked for; `from module
-import name` asks at once, so commands import modules where these need TensorFlow.
+So --helpshort and errors in flags come at once: TensorFlow alone takes seconds to import. A module
+of the library that a command imports is loaded when one of its attributes is read. `from module
+import name` reads one at once, so commands import whole modules where these need TensorFlow.
 """
 
 import importlib.abc
@@ -28,17 +28,17 @@ _FINDER = _Finder()
 
 
 def begin() -> None:
-  """Lets modules wait that are imported from now on."""
+  """Defers the loading of modules that are imported from now on."""
   if _FINDER not in sys.meta_path:
     sys.meta_path.insert(0, _FINDER)
 
 
 def end() -> None:
-  """Loads modules at once again that are imported from now on."""
+  """Ends it: modules that are imported from now on are loaded at once again."""
   if _FINDER in sys.meta_path:
     sys.meta_path.remove(_FINDER)
 
 
 def has_ended() -> bool:
-  """Returns whether modules load at once: a command runs."""
+  """Returns whether modules are loaded at once, because a command runs."""
   return _FINDER not in sys.meta_path

@@ -5,9 +5,9 @@
       --full_field_nm=100 --output_dir=OUT
 
 `file:FILE` scans a micrograph (npy, tif, png, jpg; dm4 and others with RosettaSciIO) as a
-microscope would: --dose, --jitter_px, --lag_us and --drift_px_per_ms say what is wrong with
-it. Its clock is simulated, so that the scan is as fast as the computer and a decision is
-late by arithmetic; --real_time lets time pass. `obi:HOST:PORT` is an Open Beam Interface,
+microscope would: --dose, --jitter_px, --lag_us and --drift_px_per_ms set its errors. Its clock is
+simulated: the scan is as fast as the computer, and whether a decision is late follows from
+simulated times; --real_time lets time pass. `obi:HOST:PORT` is an Open Beam Interface,
 an open-hardware scan generator. `swift:usim` is the simulated microscope of Nion Swift.
 
 A direction is due when a segment's time has passed since the last one was measured (or
@@ -18,8 +18,8 @@ never waits.
 
 --normalise says which intensities become the model's [-1, 1]: `measured`, the range of the
 first segment; LOW,HIGH, a calibration of black and white; `image` (file: only) the window's
-own range, as in training, which a microscope cannot know. --calibration=FILE of
-launch.calibrate says it, and how the scan is mirrored and turned, and how wide it is.
+own range, as in training, which a microscope cannot know. --calibration=FILE of launch.calibrate
+sets this range, and says how the scan is mirrored and turned, and how wide it is.
 
 The model's fast path (launch.export --litert) runs in LiteRT where that is installed: a decision
 takes a small part of the time that it takes TensorFlow, and the directions are the same but for
@@ -30,12 +30,11 @@ positions of each round in serpentine order, the next decided from everything me
 The folder then receives what launch.scan --fields writes.
 
 --browser serves a page on 127.0.0.1 while the scan goes on: specimen, where the beam went,
-completion, uncertainty (of whole fields), how long decisions took, and buttons that end it.
+completion, uncertainty (of whole fields), how long decisions took, and buttons that end the scan.
 
 The folder receives path.csv, partial_scan and completion (.npy, .tif), scan.json,
-timings.csv (one row a decision) and live.png, which is refreshed during the scan. scan.json says
-of the instrument what is known: times, dose, blanker, calibration, --note; the .tif files say it,
-too.
+timings.csv (one row a decision) and live.png, which is refreshed during the scan. scan.json holds
+what is known of the instrument: times, dose, blanker, calibration, --note; so do the .tif files.
 
 Ctrl-C, SIGTERM or Stop on the page ends the scan: the segment under way is the last, the beam is
 blanked and parked, and what was measured is completed and written (scan.json says so: `ended_by`).
@@ -88,7 +87,7 @@ _DEADLINE = flags.DEFINE_float(
 _STOP_BELOW = flags.DEFINE_float(
   "stop_below",
   0.0,
-  "stop when the 10 MSE that the model predicts falls below; only "
+  "stop when the 10 MSE that the model predicts falls below this; only "
   "for models trained with --truncate. 0: never",
   lower_bound=0.0,
 )
@@ -111,8 +110,8 @@ _FIELD_SIZE = flags.DEFINE_integer(
 
 
 _Scan = TypeVar("_Scan")
-_Written = TypeVar("_Written")
-_ROOM = 1 << 21, 50  # bytes that files of a scan take, at most: of any, and of each px
+_Output = TypeVar("_Output")
+_ROOM = 1 << 21, 50  # bytes that the files of a scan take at most: of any scan, and more per px
 
 
 def main() -> None:
@@ -165,16 +164,16 @@ def _measured(
   """Opens the microscope, scans and closes it.
 
   Returns:
-    What was scanned, the scan, and what failed after something had been measured.
+    The microscope, the scan, and the error, if there was one after something had been measured.
   """
   scanned: _Scan | None = None
-  written = pathlib.Path(_OUTPUT.value) / "scan.json"
-  if microscope_flags.FLAGS.microscope.startswith("obi:") and written.exists():
+  earlier = pathlib.Path(_OUTPUT.value) / "scan.json"
+  if microscope_flags.FLAGS.microscope.startswith("obi:") and earlier.exists():
     raise ValueError(
       f"output_dir={_OUTPUT.value} holds a scan, and what a specimen was measured with cannot be "
       "measured again: give another folder."
     )
-  if not microscope_flags.FLAGS.dry_run:  # the dose should not be spent on what cannot be kept
+  if not microscope_flags.FLAGS.dry_run:  # no dose should be spent on a scan that cannot be kept
     writing.check_room(_OUTPUT.value, _ROOM[0] + _ROOM[1] * side**2)
   opened, began = microscopes.Opened(side), instruments.now()
   try:
@@ -190,7 +189,7 @@ def _measured(
 
 
 def _timed(subject: microscopes.Subject, began: str) -> microscopes.Subject:
-  """Returns a microscope that knows when its scan began, and that it ended now."""
+  """Returns the subject with the time at which its scan began, and now as the time it ended."""
   times = {"began_utc": began, "ended_utc": instruments.now()}
   return subject._replace(instrument={**subject.instrument, **times})
 
@@ -254,16 +253,16 @@ def _scan_field(stop: stop_lib.Stop) -> None:
   result = field_outputs.FieldResult(
     scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about, subject.origin
   )
-  _kept(lambda folder: field_scans.write(folder, result, print))
+  _keep(lambda folder: field_scans.write(folder, result, print))
   if failure:
     raise failure
 
 
-def _kept(write: Callable[[str], _Written]) -> _Written:
-  """Writes a scan to --output_dir; or elsewhere if that fails, since it cannot be measured again.
+def _keep(write: Callable[[str], _Output]) -> _Output:
+  """Writes a scan to --output_dir; if that fails, elsewhere, since it cannot be measured again.
 
   Raises:
-    WriteError: in either case, saying where it is.
+    WriteError: if the scan could not be written to --output_dir; it says where the scan is.
   """
   try:
     return write(_OUTPUT.value)
@@ -327,18 +326,19 @@ def _write(
     subject.pixel_size_nm,
   )
   timings = lambda folder: report.write_timings(folder / "timings.csv", scanned.timings)
-  folder = _kept(lambda folder: outputs.write_scan(folder, result, False, timings))
-  drawn = shown and shown.finish(
+  folder = _keep(lambda folder: outputs.write_scan(folder, result, False, timings))
+  has_picture = shown and shown.finish(
     report.last_frame(scanned, scan, rules, subject.truth, subject.pixel_size_nm)
   )
-  print(_told(result, scan.segments))
+  print(_report(result, scan.segments))
   print(
     f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json, "
-    f"timings.csv{' and live.png' if drawn and live_views.FLAGS.picture else ''}."
+    f"timings.csv{' and live.png' if has_picture and live_views.FLAGS.picture else ''}."
   )
 
 
-def _told(result: ScanResult, segments: int) -> str:
+def _report(result: ScanResult, segments: int) -> str:
+  """Returns the sentences about a scan that are printed."""
   about, times = result.about, result.about["decision_us"]
   stopped = f" of {segments}, stopped early" if about["stopped_early"] else ""
   lines = [

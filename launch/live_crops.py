@@ -1,4 +1,4 @@
-"""Scans a set of crops as digital twins, and tells what delay, dose noise and coil lag cost.
+"""Scans a set of crops as digital twins, and measures what delay, dose noise and coil lag cost.
 
   python -m launch.live_crops --models=savedmodels/NAME/1,savedmodels/DELAYED/1 --images=FILE.npy \\
       --output_dir=OUT
@@ -83,7 +83,7 @@ def main() -> None:
   }
   rows = study.summarise(measured, sources)
   folder = pathlib.Path(_OUTPUT.value)
-  told = {
+  result = {
     "images": _IMAGES.value,
     "split": _SPLIT.value,
     "count": len(images),
@@ -94,7 +94,7 @@ def main() -> None:
     "rows": rows,
     "intervals": statistics.interval_method(sources),
   }
-  writing.text(folder / "live_crops.json", json.dumps(told, indent=1))
+  writing.text(folder / "live_crops.json", json.dumps(result, indent=1))
   writing.text(folder / "live_crops.md", _table(rows))
   style.save(study.draw(rows), folder / "live_crops.png", vector=True)
   print(_table(rows))

@@ -1,4 +1,4 @@
-"""The flags of what is shown of a live scan, and how it is shown."""
+"""The pictures, the window and the page of a live scan, and their flags."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def define() -> None:
 def opened(
   file: str | None, completer: drawing.Completer | None, stop: stop_lib.Stop
 ) -> Iterator[drawing.Drawing | None]:
-  """Has a scan drawn as the flags say; None where they want no picture.
+  """Draws a scan as the flags say, while the context is open; yields None if they ask for nothing.
 
   Args:
     file: of the picture; None: the scan has none of its own.
-    completer: what completes scans that go on, for windows and pages.
+    completer: completes scans that go on, for windows and pages.
     stop: of the scan.
 
   Raises:

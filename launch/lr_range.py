@@ -38,7 +38,7 @@ _SWEEP = flags.DEFINE_integer("sweep_iterations", 10_000, "iterations of the swe
 _CANDIDATE = flags.DEFINE_integer(
   "candidate_iterations", 100_000, "iterations of each candidate", lower_bound=1
 )
-_SWEPT = ("unstable_rate", "not_finite_rate")
+_SWEEP_KEYS = ("unstable_rate", "not_finite_rate")
 _BOXCAR = 1000  # iterations, of the candidates' curves
 
 
@@ -54,14 +54,15 @@ def main() -> None:
     for name in _OPTIMISERS.value
   }
   _train(folder, list(sweeps.values()))
-  swept = {name: _measure(job) for name, job in sweeps.items()}
-  shown = {name: (name.upper(), [one]) for name, one in swept.items()}
+  sweep_results = {name: _measure(job) for name, job in sweeps.items()}
+  shown = {name: (name.upper(), [one]) for name, one in sweep_results.items()}
   style.save(
     reproduction_figures.sweeps("Learning rate sweep", shown, lr_range.boxcar_width(_SWEEP.value)),
     folder / "sweep.png",
   )
-  rates = lr_range.candidates(_unstable(swept[base.optimisation.generator_optimiser], base))
-  tried = {
+  sweep = sweep_results[base.optimisation.generator_optimiser]
+  rates = lr_range.candidates(_unstable(sweep, base))
+  candidates = {
     rate: _job(
       folder / f"rate_{rate:.2e}",
       base.replace(generator_rate=rate, iterations=_CANDIDATE.value),
@@ -69,8 +70,8 @@ def main() -> None:
     )
     for rate in rates
   }
-  _train(folder, list(tried.values()))
-  _conclude(folder, swept, {rate: _measure(job) for rate, job in tried.items()})
+  _train(folder, list(candidates.values()))
+  _conclude(folder, sweep_results, {rate: _measure(job) for rate, job in candidates.items()})
 
 
 def _base() -> config.Experiment:
@@ -127,22 +128,24 @@ def _unstable(measured: reproduction_results.Measured, base: config.Experiment) 
 
 def _conclude(
   folder: pathlib.Path,
-  swept: dict[str, reproduction_results.Measured],
-  tried: dict[float, reproduction_results.Measured],
+  sweep_results: dict[str, reproduction_results.Measured],
+  candidates: dict[float, reproduction_results.Measured],
 ) -> None:
-  """Draws the candidates, writes lr_range.json, and prints both and the recommendation."""
-  shown = {f"rate_{rate}": (f"{rate:.2e}", [one]) for rate, one in tried.items()}
+  """Draws the candidates, writes lr_range.json, and prints sweeps, candidates and the
+  recommendation.
+  """
+  shown = {f"rate_{rate}": (f"{rate:.2e}", [one]) for rate, one in candidates.items()}
   style.save(
     reproduction_figures.curves("Learning rates", shown, _CANDIDATE.value, _BOXCAR, "Validation"),
     folder / "candidates.png",
   )
-  errors = {rate: one.metrics.get("test", np.inf) for rate, one in tried.items()}
+  errors = {rate: one.metrics.get("test", np.inf) for rate, one in candidates.items()}
   best = lr_range.recommend(errors)
   sweeps = {
-    name: {"iterations": _SWEEP.value, **{key: one.metrics.get(key) for key in _SWEPT}}
-    for name, one in swept.items()
+    name: {"iterations": _SWEEP.value, **{key: one.metrics.get(key) for key in _SWEEP_KEYS}}
+    for name, one in sweep_results.items()
   }
-  found = {
+  result = {
     "sweeps": sweeps,
     "candidates": [
       {
@@ -151,12 +154,12 @@ def _conclude(
         "validation_ten_mse": one.metrics.get("test"),
         "diverged_at_iteration": one.diverged,
       }
-      for rate, one in tried.items()
+      for rate, one in candidates.items()
     ],
     "recommended_rate": best,
   }
-  told = json.dumps(reproduction_results.for_json(found), indent=1)
-  writing.text(folder / "lr_range.json", told)
+  text = json.dumps(reproduction_results.for_json(result), indent=1)
+  writing.text(folder / "lr_range.json", text)
   for name, one in sweeps.items():
     print(
       f"{name}: unstable at {_rate(one['unstable_rate'])}, not finite at "

@@ -1,4 +1,4 @@
-"""The flags of microscopes, real and simulated: what they are, and what they say together."""
+"""The flags of microscopes, real and simulated, and values that several of them set together."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ OF_ALL = (
   "max_seconds",
   "segment_log",
 )
-# Flags of numbers and of lists: their defaults and what they say.
+# Flags of numbers and of lists: their defaults and help.
 _NUMBERS: dict[str, tuple[float | None, str]] = {
   "dwell_us": (
     10.0,
@@ -150,15 +150,15 @@ def define() -> None:
 
 
 def settings() -> dict[str, Any]:
-  """Returns what the summary says of the flags."""
+  """Returns the entries of the summary about these flags."""
   return {"normalise": str(normalisation()) if calibration() else FLAGS.normalise}
 
 
 def calibration() -> calibration_lib.Calibration | None:
-  """Returns what --calibration says; None without it.
+  """Returns the calibration that --calibration names; None without it.
 
   Raises:
-    ValueError: if it is of another kind of microscope, or flags say the same.
+    ValueError: if it is of another kind of microscope, or another flag sets what it sets.
   """
   if FLAGS.calibration is None:
     return None
@@ -169,8 +169,8 @@ def calibration() -> calibration_lib.Calibration | None:
       f"calibration={FLAGS.calibration} is of {known.microscope}, and microscope="
       f"{FLAGS.microscope}: calibrate this one with launch.calibrate."
     )
-  said = ["normalise"] + ["full_field_nm"] * (known.full_field_nm is not None)
-  for name, value in launch_flags.given(said).items():
+  calibrated = ["normalise"] + ["full_field_nm"] * (known.full_field_nm is not None)
+  for name, value in launch_flags.given(calibrated).items():
     raise ValueError(
       f"{name}={value} and calibration={FLAGS.calibration} disagree: both say it; leave one out."
     )
@@ -178,10 +178,10 @@ def calibration() -> calibration_lib.Calibration | None:
 
 
 def normalisation() -> intensities.Normalisation:
-  """Returns what --normalise, or --calibration, asks for.
+  """Returns the normalisation that --normalise or --calibration sets.
 
   Raises:
-    ValueError: if it is no range, or not one that can be known.
+    ValueError: if --normalise is not a range, or a range that cannot be known before the scan.
   """
   if known := calibration():
     return intensities.Normalisation("known", known.black, known.white)
@@ -198,7 +198,7 @@ def pair(name: str) -> tuple[float, float]:
   """Returns the two numbers of a flag.
 
   Raises:
-    ValueError: if they are not two.
+    ValueError: if it does not have two numbers.
   """
   texts = list(FLAGS[name].value or [])
   try:

@@ -30,7 +30,7 @@ from launch.microscope_flags import FLAGS, OF_BEAM, OF_FILE, OF_SWIFT, calibrati
 
 
 class Subject(NamedTuple):
-  """A microscope that is open, and what is known of what it looks at."""
+  """A microscope that is open, and what is known of its specimen."""
 
   scope: microscope.Microscope
   truth: np.ndarray | None  # [S, S]
@@ -61,14 +61,14 @@ class Opened:
     make, own = makers[kind]
     others = {name for _, names in makers.values() for name in names} - set(own)
     for name, value in launch_flags.given(sorted(others)).items():
-      wanted = " and ".join(f"{other}:" for other, (_, names) in makers.items() if name in names)
+      kinds = " and ".join(f"{other}:" for other, (_, names) in makers.items() if name in names)
       raise ValueError(
-        f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {wanted} "
+        f"{name}={value} and microscope={FLAGS.microscope} disagree: --{name} is for {kinds} "
         "only; leave it out."
       )
     known = calibration()
-    lies = known.orientation if known else orientation.Orientation()
-    room = lies.room(size)
+    scan_orientation = known.orientation if known else orientation.Orientation()
+    room = scan_orientation.room(size)
     subject = make(rest, room, known)
     if not FLAGS.dry_run:
       limits = guard.Limits(FLAGS.max_beam_us, FLAGS.max_us_per_px, FLAGS.max_seconds)
@@ -78,7 +78,7 @@ class Opened:
         subject.scope.close()
         raise
       subject = subject._replace(scope=scope)
-    self._subject = _oriented(subject, lies, size) if lies else subject
+    self._subject = _oriented(subject, scan_orientation, size) if scan_orientation else subject
 
   def __enter__(self) -> Subject:
     return self._subject
@@ -87,20 +87,20 @@ class Opened:
     try:
       self._subject.scope.close()
     except microscope.MicroscopeError:
-      if kind is None:  # else the first error is told
+      if kind is None:  # otherwise the error that ended the scan goes on
         raise
 
 
-def _oriented(subject: Subject, lies: orientation.Orientation, size: int) -> Subject:
-  """Returns a microscope that is given positions as its own software shows them."""
-  truth = None if subject.truth is None else lies.view(subject.truth, size)
-  # What is turned has no corner in the file.
-  scope = orientation.Oriented(subject.scope, lies, size)
+def _oriented(subject: Subject, scan_orientation: orientation.Orientation, size: int) -> Subject:
+  """Returns a subject whose positions are those that the instrument's own software shows."""
+  truth = None if subject.truth is None else scan_orientation.view(subject.truth, size)
+  # A field that is turned has no corner in the file.
+  scope = orientation.Oriented(subject.scope, scan_orientation, size)
   return subject._replace(scope=scope, truth=truth, origin=(0, 0))
 
 
 def told_dry_run(scope: microscope.Microscope) -> bool:
-  """Returns whether nothing was sent, and then tells what would have been."""
+  """Returns whether this is a dry run, which sends nothing; prints what would have been sent."""
   scope = scope.scope if isinstance(scope, orientation.Oriented) else scope
   if not isinstance(scope, guard.DryRun):
     return False
@@ -109,7 +109,9 @@ def told_dry_run(scope: microscope.Microscope) -> bool:
 
 
 def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.Deciding:
-  """Returns what asks the model: a thread where time is real, else arithmetic."""
+  """Returns what asks the model for directions: a thread where time is real, else a simulation of
+  its delay.
+  """
   if not isinstance(scope.clock, microscope.SimulatedClock):
     return deciding.Threaded(follows, scope.clock)
   fixed = FLAGS.decision_us
@@ -117,7 +119,7 @@ def decisions(follows: model.Decider, scope: microscope.Microscope) -> deciding.
 
 
 def _length_scale(known: calibration_lib.Calibration | None) -> float:
-  """Returns true lengths over those that a microscope says."""
+  """Returns the ratio of true lengths to those that a microscope reports."""
   return (known and known.length_scale) or 1.0
 
 
@@ -219,9 +221,9 @@ def _swift(name: str, size: int, known: calibration_lib.Calibration | None) -> S
     )
   if FLAGS.pixel_size_nm is None:
     raise ValueError("swift: needs --pixel_size_nm, the side of a network px.")
-  said = 1 / _length_scale(known)  # lengths, as Swift says them
-  row, column = (said * value for value in pair("field_centre_nm"))
-  where = nion_swift.SwiftField(size, said * FLAGS.pixel_size_nm, (row, column))
+  scale = 1 / _length_scale(known)  # lengths that Swift reports, over true ones
+  row, column = (scale * value for value in pair("field_centre_nm"))
+  where = nion_swift.SwiftField(size, scale * FLAGS.pixel_size_nm, (row, column))
   simulated = usim.instrument()
   scope = usim.scope(simulated, where, FLAGS.dwell_us)  # refuses fields that are too wide
   specimen = usim.specimen(simulated, where, FLAGS.dwell_us)

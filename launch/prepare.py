@@ -10,7 +10,7 @@ adaptive_stem_tf/micrographs/crops.py; so is a file that is a copy of another. T
 micrograph is in both. Beside the crops are written:
 
   crops.json          source file, place, scale and split of each crop
-  crops_report.json   of each file: type, pixel size, what was taken of it, crops dropped by rule
+  crops_report.json   of each file: type, pixel size, the part that was cut, crops dropped by rule
   crops.png           a contact sheet
 
 With --fields whole micrographs are kept instead, for scans of whole fields:
@@ -26,9 +26,9 @@ five train, unless --rows says which. Beside the fields are written:
   fields_report.json  files that were skipped or left out, and why
   fields.png          a contact sheet
 
-Where --output has no suffix it becomes a folder of these files and of a NumPy file for each field,
-float16: for fields that do not fit into memory, from which launch.train_fields --images_in=stream
-trains where they are.
+If --output has no suffix, it becomes a folder of these files and of a NumPy file for each field,
+float16. It is for fields that do not fit into memory: launch.train_fields --images_in=stream reads
+them from the folder while it trains.
 """
 
 from __future__ import annotations
@@ -156,15 +156,15 @@ def _write_crops(files: list[str], output: pathlib.Path) -> None:
     companion.write_text(json.dumps(prepared.provenance, indent=0))
     _write_report(folder / output.name, prepared.report, sheet)
   print(_summary(prepared))
-  _tell(output)
+  _print_files(output)
 
 
 def _write_fields(files: list[str], output: pathlib.Path) -> None:
   reading = whole_fields.FieldReading(_FIELD_SIZE.value, _SQUARE.value, _PIECES.value)
   index = field_preparation.Index.parse(_ROWS.value)
   in_folder = not output.suffix
-  named = output / field_folder.INDEX if in_folder else output
-  with writing.together(named.parent, last=named.name) as folder:
+  index_file = output / field_folder.INDEX if in_folder else output
+  with writing.together(index_file.parent, last=index_file.name) as folder:
     keep = {"keep": field_folder.Shelf(folder)} if in_folder else {}
     collection = field_preparation.Collection(reading, index, _SEED.value, **keep)
     _collect(files, collection, lambda path: collection.add(path, _FRAME.value))
@@ -173,31 +173,31 @@ def _write_fields(files: list[str], output: pathlib.Path) -> None:
     if in_folder:
       field_folder.write_index(folder, *prepared)
     else:
-      field_set.write(folder / named.name, *prepared)
-    _write_report(folder / named.name, report, contact_sheet.draw_fields(prepared))
+      field_set.write(folder / index_file.name, *prepared)
+    _write_report(folder / index_file.name, report, contact_sheet.draw_fields(prepared))
   for part in field_set.SPLITS:
     entries = [entry for entry in prepared.entries if entry["split"] == part]
     print(f"{len(entries)} fields of {len({entry['file'] for entry in entries})} files {part}.")
-  _tell(named)
+  _print_files(index_file)
 
 
 def _collect(paths: list[str], collection, add: Callable[[str], str]) -> None:
-  """Reads every file and says what became of it.
+  """Reads every file, and prints a line about each.
 
   Args:
     paths: of the files.
-    collection: what they are added to; has lists of files, of copies and of failures.
-    add: adds a file and returns what was done, in words.
+    collection: receives them; has lists of files, of copies and of failures.
+    add: adds a file, and returns a message about it.
   """
   for path in tqdm.tqdm(paths, unit="file", disable=not _PROGRESS.value, file=sys.stderr):
     try:
-      said = add(path)
+      message = add(path)
     except (MicrographError, OSError) as error:
       if _STRICT.value:
         raise ValueError(f"{error} (--strict stops here.)") from error
       collection.failed[path] = str(error)
-      said = f"SKIPPED: {str(error).removeprefix(f'{path}: ')}"
-    tqdm.tqdm.write(f"{path}: {said}", file=sys.stdout)
+      message = f"SKIPPED: {str(error).removeprefix(f'{path}: ')}"
+    tqdm.tqdm.write(f"{path}: {message}", file=sys.stdout)
   print(
     f"{len(collection.files)} files read, {len(collection.failed)} skipped, "
     f"{len(collection.copies)} copies left out."
@@ -214,8 +214,8 @@ def _report_of(output: pathlib.Path) -> pathlib.Path:
   return output.with_name(f"{output.stem}_report.json")
 
 
-def _tell(output: pathlib.Path) -> None:
-  """Names what was written."""
+def _print_files(output: pathlib.Path) -> None:
+  """Prints the names of the files that were written."""
   print(
     f"Written: {output}, {output.with_suffix('.json').name} (provenance), "
     f"{_report_of(output).name} and {output.with_suffix('.png').name} (contact sheet)."

@@ -30,25 +30,28 @@ SCALES = {
 
 
 def read(flagfile: str | os.PathLike) -> tuple[config.Experiment, config.RunSettings]:
-  """Reads a preset: a file of `launch/flagfiles`, or of a path of its own.
+  """Reads a preset.
+
+  Args:
+    flagfile: a file of `launch/flagfiles`, or an absolute path.
 
   Raises:
-    ValueError: for a line that is no --name=value of the configuration.
+    ValueError: if a line is not --name=value of a field of the configuration.
   """
   lines = flags.FlagValues().read_flags_from_files([f"--flagfile={_FOLDER / flagfile}"])
   known = {**config.Experiment().flat(), **dataclasses.asdict(config.RunSettings())}
-  given = {}
+  values = {}
   for line in lines:
     name, equals, text = line.removeprefix("--").partition("=")
     if name not in known or not equals:
       raise ValueError(f"{flagfile}: {line!r} is not --name=value of a field of the configuration.")
-    given[name] = _value(text, type(known[name]))
+    values[name] = _value(text, type(known[name]))
   settings = {
-    field.name: given.pop(field.name)
+    field.name: values.pop(field.name)
     for field in dataclasses.fields(config.RunSettings)
-    if field.name in given
+    if field.name in values
   }
-  return config.Experiment().replace(**given), config.RunSettings(**settings)
+  return config.Experiment().replace(**values), config.RunSettings(**settings)
 
 
 def with_threads(settings: config.RunSettings, threads: int) -> config.RunSettings:

@@ -1,8 +1,8 @@
 """Scans and completes images by a model server.
 
   python -m launch.query --server=grpc://localhost:8500 --model=small --status
-  python -m launch.query --server=http://localhost:8501 --model=small --images=FILE.npy
-  --output_dir=runs/query
+  python -m launch.query --server=http://localhost:8501 --model=small --images=FILE.npy \\
+      --output_dir=runs/query
 
 Images are scanned here, segment by segment: the server decides each direction and
 completes the partial scans (`--how=scan` sends whole images instead). Several scans
@@ -46,8 +46,8 @@ _NORMALISE = flags.DEFINE_enum(
   "normalise",
   "image",
   ["image", "measured"],
-  "with --how=steps: how the model was "
-  "trained; measured shows it each scan by the range of its first segment",
+  "with --how=steps: as the model was trained; measured scales each scan by the range of its first "
+  "segment",
 )
 _TIMEOUT = flags.DEFINE_float("timeout", 10.0, "longest wait for one answer, s", lower_bound=0.001)
 _ATTEMPTS = flags.DEFINE_integer(

@@ -4,8 +4,8 @@
   python -m launch.reproduce --figure=all --seeds=0,1,2,3,4 --parallel=2 --output_dir=reproduction
 
 Figures: s2a ... s2f, s3a, s3b, s4, s5, s6 of the supplement; controllers, clipping, replay
-and edge_penalty of the main paper; all of them, one after another, with a summary of what was
-claimed and what was found (DIR/summary.md). Runs live in DIR/runs/NAME-seedK, each with a flagfile
+and edge_penalty of the main paper; all of them, one after another, with a summary of claims and
+results (DIR/summary.md). Runs live in DIR/runs/NAME-seedK, each with a flagfile
 NAME-seedK.cfg that launch.train takes; figures share them, finished ones are not repeated
 and interrupted ones resume. DIR receives FIGURE.png, FIGURE.md and FIGURE.json.
 """
@@ -69,7 +69,7 @@ _WRITE = flags.DEFINE_boolean(
 _DRAW = flags.DEFINE_boolean(
   "draw_only",
   False,
-  "train nothing: measure and draw the runs that are there, each with the seeds that are",
+  "train nothing: measure and draw the runs that have finished, each with the seeds that have",
 )
 
 
@@ -96,13 +96,13 @@ def main() -> None:
 
 
 def _figure(name: str) -> entries.Figure:
-  """Returns a figure of the table, with the runs that are asked for."""
+  """Returns a figure of the table, with the runs that --only names."""
   figure = supplement.FIGURES[name]
   return figure._replace(lines=_chosen(name, figure))
 
 
 def _reproduce(name: str, figure: entries.Figure) -> str:
-  """Trains what is missing for a figure, and draws it; returns what to tell the user."""
+  """Trains what is missing for a figure, draws it, and returns a message for the user."""
   # A sheet shows one run.
   plan = _plan(_seeds()[:1] if figure.kind == "sheet" else _seeds())
   absent = lambda: (
@@ -147,7 +147,7 @@ def _set_up(settings: config.RunSettings) -> None:
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    # that is as it should be
+    # TensorFlow warns that tf.data is not eager, which it need not be.
     warnings.filterwarnings("ignore", message="Even though the .*run_functions_eagerly")
 
 
@@ -204,7 +204,7 @@ def _chosen(name: str, figure: entries.Figure) -> tuple[entries.Line, ...]:
 
 
 def _check_flags() -> None:
-  """Refuses flags that contradict each other."""
+  """Checks that flags do not contradict each other."""
   figure = _FIGURE.value
   of_s2c = figure in ("s2c", _ALL)
   if _IMAGES.value and _DATASET.value:

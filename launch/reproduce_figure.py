@@ -19,7 +19,7 @@ _EXAMPLES = 24
 
 
 class Request(NamedTuple):
-  """What is asked for."""
+  """A figure that a user asks for."""
 
   figure: str
   scale: str
@@ -28,10 +28,10 @@ class Request(NamedTuple):
 
 
 def make(request: Request, plan: Plan, figure: Figure) -> str:
-  """Writes FIGURE.png, FIGURE.md and FIGURE.json; returns what to tell the user.
+  """Writes FIGURE.png, FIGURE.md and FIGURE.json, and returns a message for the user.
 
   Args:
-    request: what is asked for.
+    request: which figure, at which scale, and where it is written.
     plan: of the runs.
     figure: with the lines that are to be drawn.
 
@@ -76,7 +76,7 @@ def _finished(plan: Plan, line: Line) -> list[pathlib.Path]:
 
 
 def rates_are_known(plan: Plan) -> bool:
-  """Returns whether the sweep has finished from which s3b takes its rates."""
+  """Returns whether the sweep that s3b takes its rates from has finished."""
   return workdir_lib.is_finished(_sweep(plan))
 
 

@@ -1,6 +1,4 @@
-"""Carries out a list of runs: one after another here, or side by side as
-processes of their own.
-"""
+"""Carries out a list of runs: one after another here, or side by side as processes of their own."""
 
 from __future__ import annotations
 
@@ -84,8 +82,11 @@ def run_here(jobs: Sequence[Job]) -> None:
 
 
 def run_side_by_side(jobs: Sequence[Job], parallel: int) -> None:
-  """Trains jobs in processes of their own, as many at a time as asked; their output goes to .log
-  files.
+  """Trains jobs in processes of their own, whose output goes to .log files.
+
+  Args:
+    jobs: to train.
+    parallel: greatest number of processes at a time.
 
   Raises:
     RuntimeError: naming the runs that failed, once all others are done.
@@ -131,8 +132,8 @@ def _start(
       f"{time.strftime('%H:%M:%S')} {job.workdir.name} starts ({len(waiting)} more wait)",
       flush=True,
     )
-    # In a session of its own Ctrl-C reaches it through us, once; runs that share a GPU must share
-    # its memory.
+    # The process has a session of its own, so that Ctrl-C reaches it once, through _stop. Runs that
+    # share a GPU must share its memory.
     shared = processes.environment(TF_FORCE_GPU_ALLOW_GROWTH="true")
     with open(_log(job), "ab") as log:
       process = subprocess.Popen(
@@ -142,7 +143,7 @@ def _start(
 
 
 def _collect(active: dict[subprocess.Popen, Job], failed: list[Job]) -> None:
-  """Takes note of the processes that have ended."""
+  """Removes the processes that have ended, and adds those without a finished run to `failed`."""
   for process in [process for process in active if process.poll() is not None]:
     job = active.pop(process)
     finished = workdir_lib.is_finished(job.workdir)
@@ -172,5 +173,5 @@ def _log(job: Job) -> pathlib.Path:
 def _last_line(job: Job) -> str:
   log = _log(job)
   lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
-  said = [line.strip() for line in lines if line.strip()]
-  return f"{said[-1][-300:]}; see {log}" if said else "what it needs failed"
+  messages = [line.strip() for line in lines if line.strip()]
+  return f"{messages[-1][-300:]}; see {log}" if messages else "what it needs failed"

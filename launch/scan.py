@@ -21,14 +21,14 @@ uncertainty and interpolation (.npy, .tif), and path.csv has the round of each p
 
   python -m launch.scan --fields --image=FILE --model=savedmodels/FIELDS/1 --output_dir=OUT
 
-What was measured before, by a scan that was stopped say, is completed with --partial: a file
-with NaN where it was not measured, such as partial_scan.tif.
+--partial completes what was measured before, for example by a scan that was stopped: a file with
+NaN where nothing was measured, such as partial_scan.tif.
 
   python -m launch.scan --fields --partial=OUT/partial_scan.tif --output_dir=COMPLETED
 
 --image can also be a folder, or a pattern in quotes ('micrographs/*.dm4'): each file then has a
-folder of its own in --output_dir, and scans.csv there has a line for each. Files that cannot be
-scanned are named, and the others go on.
+folder of its own in --output_dir, and scans.csv there has a line for each. A file that cannot be
+scanned is named, and the scans of the others go on.
 
 --normalise says which intensities become the model's [-1, 1]: `image` is each window's own
 range, as in training, which a microscope cannot know before it has scanned; `measured` is
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def _check_source() -> None:
-  """Refuses flags that do not say what is scanned or completed."""
+  """Checks that the flags name one thing to scan or to complete."""
   image, partial = _IMAGE.value, _PARTIAL.value
   if not (image or partial):
     raise ValueError("nothing to scan: give --image=FILE, or --partial=FILE to complete a scan.")
@@ -135,8 +135,8 @@ def _check_source() -> None:
       "measured in any order; give --fields."
     )
   names = ("coverage", "electrons", "electrons_per_pixel", "rounds", "contiguous", "plan_ahead")
-  unread = launch_flags.given((*names, "pattern_seed", "binning", "rows")) if partial else {}
-  for name, value in unread.items():
+  unused = launch_flags.given((*names, "pattern_seed", "binning", "rows")) if partial else {}
+  for name, value in unused.items():
     raise ValueError(
       f"{name}={value} and partial={partial} disagree: nothing more is measured; leave --{name} "
       "out."
@@ -148,12 +148,12 @@ def _read(file):
 
 
 def _window_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
-  """Returns what scans a window of a file, or all of it by tiles, into a folder."""
+  """Returns the function that scans a window of a file, or all of it by tiles, into a folder."""
   window = _window()
   load = functools.cache(scanner.Scanner)
 
   def scan(file, folder):
-    """Scans a file, and returns what scan.json says."""
+    """Scans a file, and returns the content of scan.json."""
     began = instruments.now()
     image, size, about, _ = _read(file)
     model = load(field_scans.model_folder(_MODEL.value), _CORRECTOR.value or None)
@@ -174,7 +174,7 @@ def _window_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
     about["instrument"] = instruments.of_file(file, about, began)
     result = result._replace(about=about)
     outputs.write_scan(folder, result)
-    print(_told(result))
+    print(_report(result))
     print(
       f"Written: {folder}/path.csv, partial_scan and completion as .npy and .tif, scan.json and "
       "scan.png."
@@ -185,17 +185,17 @@ def _window_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
 
 
 def _field_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
-  """Returns what scans all of a file as one field, into a folder."""
+  """Returns the function that scans all of a file as one field, into a folder."""
   load = functools.cache(field_scan.ExportedFields)
   electrons = field_scans.FLAGS.electrons_per_pixel
 
   def scan(file, folder):
-    """Scans a file, and returns what scan.json says."""
+    """Scans a file, and returns the content of scan.json."""
     began = instruments.now()
     image, size, about, _ = _read(file)
     model = load(field_scans.model_folder(_MODEL.value))
     settings = field_scans.settings(model, image.shape)
-    scanned = field_scan.scan(
+    scan_of_field = field_scan.scan(
       model,
       settings,
       field_request.intensity_range(normalisation, image),
@@ -213,25 +213,25 @@ def _field_scan(normalisation: intensities.Normalisation) -> scan_files.Scan:
       "electrons_per_pixel": electrons,
       "instrument": instruments.of_file(file, about, began),
     }
-    result = field_outputs.FieldResult(scanned, image, size, model.filter_sigma, about)
+    result = field_outputs.FieldResult(scan_of_field, image, size, model.filter_sigma, about)
     return field_scans.write(folder, result, print)
 
   return scan
 
 
 def _completion(normalisation: intensities.Normalisation) -> scan_files.Scan:
-  """Returns what completes a file of a field that was measured in part, into a folder."""
+  """Returns the function that completes a file of a field measured in part, into a folder."""
   load = functools.cache(field_scan.ExportedFields)
 
   def complete(file, folder):
-    """Completes a file, and returns what scan.json says."""
+    """Completes a file, and returns the content of scan.json."""
     began = instruments.now()
     partial, size, about, notes = subject.partial_of_file(file, _FRAME.value, _PIXEL_SIZE.value)
     for note in notes:
       print(f"{file}: {note}")
     model = load(field_scans.model_folder(_MODEL.value))
     measured = partial[np.isfinite(partial)]
-    scanned = field_scan.complete(
+    completed_scan = field_scan.complete(
       model, partial, field_request.intensity_range(normalisation, measured)
     )
     about |= {
@@ -240,7 +240,7 @@ def _completion(normalisation: intensities.Normalisation) -> scan_files.Scan:
       "normalise": _NORMALISE.value,
       "instrument": instruments.of_file(file, about, began),
     }
-    result = field_outputs.FieldResult(scanned, None, size, model.filter_sigma, about)
+    result = field_outputs.FieldResult(completed_scan, None, size, model.filter_sigma, about)
     return field_scans.write(folder, result, print)
 
   return complete
@@ -256,7 +256,8 @@ def _window() -> tuple[int, int] | None:
   return window
 
 
-def _told(result: ScanResult) -> str:
+def _report(result: ScanResult) -> str:
+  """Returns the sentences about a scan that are printed."""
   summary = outputs.summary(result)
   height, width = summary["frame_px"]
   count, errors = len(summary["windows"]), summary["ten_mse"]

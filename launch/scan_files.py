@@ -11,7 +11,7 @@ from typing import Any
 from adaptive_stem_tf import writing
 from adaptive_stem_tf.micrographs import preparation
 
-Scan = Callable[[str, str], dict[str, Any]]  # file, folder -> what scan.json says
+Scan = Callable[[str, str], dict[str, Any]]  # file, folder -> content of scan.json
 
 SUMMARY = "scans.csv"
 _NOT_IMAGES = ("", ".csv", ".json", ".md", ".txt")  # that lie beside micrographs
@@ -27,8 +27,8 @@ def each(image: str, output_dir: str, scan: Scan) -> None:
 
   Args:
     image: a file, a folder, or a pattern of files.
-    output_dir: of several files, it also receives SUMMARY.
-    scan: scans one.
+    output_dir: folder for the scan; for several files, it also receives SUMMARY.
+    scan: scans one file into a folder.
 
   Raises:
     FileNotFoundError: if a pattern or a folder matches no file.
@@ -61,17 +61,17 @@ def each(image: str, output_dir: str, scan: Scan) -> None:
 
 
 def _folders(files: list[str], output_dir: str) -> dict[str, str]:
-  """Returns a folder for each file, by what its path adds to the part that all share."""
+  """Returns a folder for each file, named by its path below the folder that all share."""
   shared = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files] or ["."])
   names = [os.path.relpath(os.path.abspath(file), shared) for file in files]
   stems = [os.path.splitext(name)[0] for name in names]
   # Files that differ in their suffix alone keep it.
-  chosen = [name if stems.count(stem) > 1 else stem for name, stem in zip(names, stems)]
-  return {file: os.path.join(output_dir, name) for file, name in zip(files, chosen)}
+  folders = [name if stems.count(stem) > 1 else stem for name, stem in zip(names, stems)]
+  return {file: os.path.join(output_dir, folder) for file, folder in zip(files, folders)}
 
 
 def _row(scan, file, folder):
-  """Scans a file; returns its line."""
+  """Scans a file, and returns its line of SUMMARY."""
   row = {"file": file, "folder": folder}
   try:
     summary = scan(file, folder)
@@ -84,8 +84,8 @@ def _row(scan, file, folder):
   row |= {"positions": summary["probing_positions"], "warning": _warning(summary)}
   row["pixel_size_nm"] = "" if summary["pixel_size_nm"] is None else summary["pixel_size_nm"]
   if "errors" in summary:
-    of = summary["errors"]["completion"]
-    return row | {name: of[key] for name, key in _OF_FIELDS.items()}
+    errors = summary["errors"]["completion"]
+    return row | {name: errors[key] for name, key in _OF_FIELDS.items()}
   return row | {name: summary[name]["filtered"] for name in ("ten_mse", "psnr_db", "ssim")}
 
 
@@ -97,5 +97,5 @@ def _suffix(file):
 
 
 def _warning(summary):
-  """Returns what a scan of a field, or along a path, is warned of."""
+  """Returns the warning of a scan of a field, or along a path; empty if there is none."""
   return summary.get("warning") or summary.get("sampling_warning") or ""

@@ -5,12 +5,13 @@
 
 This small server is for tests and for machines without tensorflow_model_server. A
 facility should run that instead (savedmodels/README.md has the commands): it is faster.
-The second form serves what savedmodels/models.config lists, with its labels. New versions
+The second form serves the models and labels that savedmodels/models.config lists. New versions
 are picked up as they appear; SIGTERM and Ctrl-C end the server after the requests that it
 is answering.
 
 With --enable_batching, requests that wait are computed together, for many clients at once
-(docs/SCALE.md has what it is worth): a request that finds none under way waits for none.
+(docs/SCALE.md has what it is worth). A request that arrives when no other is being computed is
+computed at once.
 
 --monitoring_config_file=savedmodels/monitoring.config serves metrics for Prometheus on the
 port of HTTP, under /monitoring/prometheus/metrics, with TensorFlow Serving's names: requests
@@ -59,7 +60,7 @@ _THREADS = flags.DEFINE_integer(
 
 _MAX_BATCH = flags.DEFINE_integer("max_batch", 1024, "most examples of a request", lower_bound=1)
 _MAX_BYTES = flags.DEFINE_integer(
-  "max_bytes", 1 << 26, "most bytes of a request, and of each of its tensors", lower_bound=1
+  "max_bytes", 1 << 26, "most bytes of a request, and of all its tensors together", lower_bound=1
 )
 _BATCHING = flags.DEFINE_boolean(
   "enable_batching", False, "compute the requests that wait for one signature together"
@@ -120,7 +121,7 @@ def _metrics_path():
 
 
 def _models():
-  """Returns what is to be served, as the flags and models.config say now."""
+  """Returns the models to serve, as the flags and models.config name them now."""
   if bool(_REPOSITORY.value) == bool(_NAME.value and _BASE_PATH.value):
     raise ValueError("give either --model_name and --model_base_path, or --repository.")
   if _REPOSITORY.value:

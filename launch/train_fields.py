@@ -7,7 +7,7 @@ trains on simulated fields, drawn at the first call. Your own micrographs come a
 
 Training need not begin from nothing. Here it goes on from the shipped model's generator and actor:
 
-  python -m launch.train_fields --flagfile=launch/flagfiles/fields.cfg --workdir=runs/mine \
+  python -m launch.train_fields --flagfile=launch/flagfiles/fields.cfg --workdir=runs/mine \\
       --start_from=savedmodels/adaptive_fields/1 --fields=FIELDS.npz --iterations=2000
 
 The workdir receives config.json, inputs.json, checkpoints/, metrics.csv and tensorboard/; with
