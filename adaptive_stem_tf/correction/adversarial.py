@@ -6,13 +6,13 @@ al. and Zhu et al. (2017); the plain form is cross-entropy of predictions in (0,
 
 import tensorflow as tf
 
-_FLOOR = 1e-7  # of what a logarithm is taken of
+_FLOOR = 1e-7  # added before logarithms are taken
 
 
 def discriminator_loss(
   real: tf.Tensor, generated: tf.Tensor, kind: str = "least_squares"
 ) -> tf.Tensor:
-  """Returns what a discriminator minimises.
+  """Returns the loss that a discriminator minimises.
 
   Args:
     real: [B, H, W, 1], predicted for real images.
@@ -21,7 +21,7 @@ def discriminator_loss(
       -log(1 - D(real)) plus mean of -log(D(generated)).
 
   Raises:
-    ValueError: for another kind.
+    ValueError: if the kind is unknown.
   """
   if kind == "least_squares":
     return tf.reduce_mean(tf.square(real)) + tf.reduce_mean(tf.square(generated - 1.0))
@@ -34,7 +34,7 @@ def discriminator_loss(
 
 
 def generator_loss(generated: tf.Tensor, kind: str = "least_squares") -> tf.Tensor:
-  """Returns what a generator minimises for each of its images (SI eqs. S4, S5).
+  """Returns the loss that a generator minimises for each of its images (SI eqs. S4, S5).
 
   Args:
     generated: [B, H, W, 1], predicted for its images.
@@ -44,7 +44,7 @@ def generator_loss(generated: tf.Tensor, kind: str = "least_squares") -> tf.Tens
     [B].
 
   Raises:
-    ValueError: for another kind.
+    ValueError: if the kind is unknown.
   """
   if kind == "least_squares":
     return tf.reduce_mean(tf.square(generated), [1, 2, 3])
@@ -54,11 +54,11 @@ def generator_loss(generated: tf.Tensor, kind: str = "least_squares") -> tf.Tens
 
 
 def partial_cycle_loss(simulated: tf.Tensor, measured: tf.Tensor) -> tf.Tensor:
-  """Returns the mean squared difference of a partial scan and its way to a raster and back (SI eq.
-  S6).
+  """Returns the mean squared difference between a partial scan and what becomes of it by way of a
+  raster and back (SI eq. S6).
 
-  The mean is over probing positions, where the mask is 1: over all pixels, as printed, it would be
-  weaker by the coverage (23 times).
+  The mean is over probing positions, where the mask is 1. Over all pixels, as the supplement prints
+  it, the loss would be smaller by the factor of the coverage (1/23).
 
   Args:
     simulated: [B, P], intensities of G_rp(G_pr(I_partial), M).
@@ -71,8 +71,8 @@ def partial_cycle_loss(simulated: tf.Tensor, measured: tf.Tensor) -> tf.Tensor:
 
 
 def raster_cycle_loss(recovered: tf.Tensor, rasters: tf.Tensor) -> tf.Tensor:
-  """Returns the mean squared difference of a raster and its way to a partial scan and back (SI eq.
-  S7).
+  """Returns the mean squared difference between a raster and what becomes of it by way of a partial
+  scan and back (SI eq. S7).
 
   Args:
     recovered: [B, S, S, 1], G_pr(M G_rp(I_raster, M)).

@@ -14,10 +14,10 @@ class Cycle(Section):
   completer: str = field(
     "",
     "workdir of a run (launch.train): its scans are what the microscope distorts, its "
-    "generator completes them uncorrected, and is what the corrector starts from",
+    "generator completes them uncorrected, and the corrector starts from it",
   )
   warm_start: bool = field(
-    True, "start the corrector from the completer's generator rather than from nothing"
+    True, "start the corrector from the completer's generator rather than from random weights"
   )
   paired: bool = field(
     False,
@@ -26,9 +26,9 @@ class Cycle(Section):
   )
   distorter: str = field(
     "causal",
-    "how rasters become partial scans: read between their pixels, displaced by what a "
-    "network makes of where the beam was sent so far (causal) or of the mask (warp); or at the "
-    "pixels, plus what a network adds (residual)",
+    "how rasters become partial scans: read between their pixels, displaced by a network of the "
+    "beam's nominal positions so far (causal) or of the mask (warp); or read at the pixels, plus a "
+    "term by a network (residual)",
     choices=("causal", "warp", "residual"),
   )
   distorter_channels: int = field(8, "channels of that network at full resolution", minimum=1)
@@ -50,20 +50,20 @@ class Cycle(Section):
   )
   raster_adversarial_weight: float = field(
     1.0,
-    "weight of what the corrector's images look like: a discriminator also wants detail that "
-    "nobody measured, which costs squared error",
+    "weight of the corrector's adversarial loss: it also rewards detail that was not measured, "
+    "which raises the squared error",
     minimum=0.0,
   )
   totals: str = field(
     "printed",
     "which cycle loss a generator minimises: that in which it comes first (printed, SI "
-    "eqs. S8 and S9), all (joint, as Zhu et al. 2017), or that in which it comes last, the other "
-    "generator giving it examples (back, back-translation: Sennrich et al. 2016)",
+    "eqs. S8 and S9), all (joint, as Zhu et al. 2017), or that in which it comes last, with "
+    "examples from the other generator (back, back-translation: Sennrich et al. 2016)",
     choices=("printed", "joint", "back"),
   )
   history: int = field(
     48,
-    "generated images kept for the discriminators, each kind; 0 shows them new ones only",
+    "generated images of each kind kept for the discriminators; 0 shows them new ones only",
     minimum=0,
   )
   correction_alrc: bool = field(False, "adaptive learning rate clipping of the generators' totals")
@@ -92,8 +92,8 @@ SECTIONS = (Data, ScanGeometry, Generator, ScanSystem, Beam, Cycle, CycleOptimis
 
 @dataclasses.dataclass(frozen=True)
 class Correction(Composite):
-  """Everything that defines a corrector and its training: whose scans, by which microscope, and how
-  it learns.
+  """Everything that defines a corrector and its training: specimens and scans, the microscope, and
+  the optimisation.
   """
 
   data: Data = Data()

@@ -1,5 +1,6 @@
-"""One training iteration of a distortion correction: a cyclic GAN, or its paired bound (METHOD
-section 10, SI S5).
+"""One training iteration of a distortion correction: a cyclic GAN, or its paired bound.
+
+METHOD section 10, SI S5.
 """
 
 from collections.abc import Mapping
@@ -19,15 +20,15 @@ from adaptive_stem_tf.types import CycleMetrics, Draw
 
 
 class Batch(NamedTuple):
-  """What an iteration sees."""
+  """The data of an iteration."""
 
   nominal: tf.Tensor  # [B, P, 2] px
   intensities: tf.Tensor  # [B, P]
-  displacements: tf.Tensor  # [B, P, 2] px, unknown to who learns
-  partial: tf.Tensor  # [B, S, S, 2], these drawn: I_partial and M
-  truth: tf.Tensor  # [B, S, S, 1], what was scanned, filtered as targets are
-  rasters: tf.Tensor  # [B, S, S, 1], of other crops, as scans of them would be read
-  targets: tf.Tensor  # [B, S, S, 1], these filtered
+  displacements: tf.Tensor  # [B, P, 2] px, actual minus nominal; not learnt from
+  partial: tf.Tensor  # [B, S, S, 2], the scans drawn at nominal positions: I_partial and M
+  truth: tf.Tensor  # [B, S, S, 1], the crops that were scanned, filtered as targets are
+  rasters: tf.Tensor  # [B, S, S, 1], of other crops, as they would be measured
+  targets: tf.Tensor  # [B, S, S, 1], the rasters, filtered
 
 
 def make_distorter(experiment: Correction, weights: initialisers.Weights) -> distorter.Distorter:
@@ -59,8 +60,8 @@ class CycleLearner(base.BaseLearner):
 
     Args:
       experiment: the configuration.
-      scans: what it learns from; held, not copied. Of arrays, say of memory-mapped files, draws
-        bring what is taken of them.
+      scans: training data; referred to, not copied. If they are arrays, such as memory-mapped
+        files, each draw brings its rows of them.
       jit: what XLA compiles: `all` or, on a GPU, `auto` the whole step; else nothing.
       name: of the module.
     """
@@ -74,11 +75,11 @@ class CycleLearner(base.BaseLearner):
 
   @property
   def num_specimens(self) -> int:
-    """How many crops draws are made from."""
+    """Number of crops that draws choose from."""
     return self.scans.intensities.shape[0]
 
   def status(self, row: Mapping[str, float]) -> str:
-    """Describes in a few words how training goes, from the mean metrics of some iterations."""
+    """Describes the progress of training in a few words, from mean metrics of some iterations."""
     return (
       f"10 MSE {row['error']:.3f}, cycles {row['raster_cycle']:.4f} {row['partial_cycle']:.4f}, "
       f"discriminators {row['raster_discriminator']:.2f} {row['partial_discriminator']:.2f}"
@@ -91,7 +92,7 @@ class CycleLearner(base.BaseLearner):
   def _train(
     self, index: tf.Tensor, transform: tf.Tensor, taken: Taken | tuple[()] = ()
   ) -> CycleMetrics:
-    """The data flow of an iteration. All gradients use the weights before the step."""
+    """Does one iteration. All gradients use the weights before the step."""
     batch = self.batch(Draw(*replicas.share((index, transform, taken))))
     learn = self._learn_paired if self.experiment.cycle.paired else self._learn_unpaired
     metrics = learn(batch)
@@ -140,7 +141,7 @@ class CycleLearner(base.BaseLearner):
     self.moments = [base.make_moments() for _ in range(2)]
 
   def _base_rates(self) -> list[tuple[str, float]]:
-    """Returns (what is trained, its learning rate before any fall) pairs."""
+    """Returns pairs of the name of what is trained and its learning rate at the start."""
     o = self.experiment.optimisation
     pairs = [("corrector", o.corrector_rate)]
     if not self.experiment.cycle.paired:
@@ -172,24 +173,25 @@ class CycleLearner(base.BaseLearner):
     truth = specimens.transform(data.scanned, transform)
     rasters = specimens.transform(data.rasters, random[1] % specimens.TRANSFORMS)
     targets = specimens.low_pass(rasters, sigma)
-    read = targets if self.experiment.data.filter_observations else rasters
+    measured = targets if self.experiment.data.filter_observations else rasters
     return Batch(
       nominal,
       intensities,
       displacements,
       partial_scan.draw_at(intensities, nominal, self._size),
       specimens.low_pass(truth, sigma),
-      read,
+      measured,
       targets,
     )
 
   def _take(self, draw, transform, rasters) -> Taken:
-    """Returns what is taken of scans for a draw, unless it brings that along."""
+    """Returns the rows of the scans for a draw, which a streamed draw brings along."""
     if draw.images:
       return Taken(*draw.images)
     if self.streamed is None:
       return unpaired.gather(self.scans, draw.index, transform, rasters)
-    arrays = Draw(draw.index.numpy(), draw.transform.numpy())  # of pictures, between steps
+    # Streamed, and the draw brings no rows: it is one of correction.pictures, between steps.
+    arrays = Draw(draw.index.numpy(), draw.transform.numpy())
     return Taken(*map(tf.constant, self.streamed.read(int(self.iteration), arrays)))
 
   # The cyclic GAN.
@@ -202,7 +204,7 @@ class CycleLearner(base.BaseLearner):
       simulated = self.distorter(batch.rasters, mask, batch.nominal, is_training=True)
       partial = partial_scan.draw_at(simulated, batch.nominal, self._size)
       returned = self.distorter(corrected, mask, batch.nominal, is_training=True)
-      # In use the corrector meets real scans only, so its statistics are theirs alone.
+      # After training the corrector gets real scans only, so its statistics are of these alone.
       recovered = self.corrector(partial, is_training=True, update_statistics=False)
       cycles = (
         adversarial.partial_cycle_loss(returned, batch.intensities),
@@ -248,8 +250,8 @@ class CycleLearner(base.BaseLearner):
     )
 
   def _totals(self, adversarial_losses, cycles):
-    """Returns what corrector and distorter minimise: SI eqs. S8 and S9, their sum, or with the
-    cycles exchanged.
+    """Returns the losses of corrector and distorter: SI eqs. S8 and S9, their sum for both, or the
+    same with the cycle losses exchanged.
     """
     cycle = self.experiment.cycle
     cycles = cycles[::-1] if cycle.totals == "back" else cycles
@@ -268,12 +270,12 @@ class CycleLearner(base.BaseLearner):
     return [sum(totals)] * 2 if cycle.totals == "joint" else totals
 
   def _displacement_error(self, batch):
-    """Returns by how many px (rms) the distorter's displacements miss those of the microscope."""
-    believed = self.distorter.displacements(
+    """Returns the error (rms, px) of the distorter's displacements as those of the microscope."""
+    predicted = self.distorter.displacements(
       batch.partial[..., 1:], batch.nominal, is_training=False
     )
     return tf.sqrt(
-      tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(believed, batch.displacements), -1))
+      tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(predicted, batch.displacements), -1))
     )
 
   def _discriminate(self, rasters, partial, generated_rasters, generated_partial):
@@ -311,7 +313,7 @@ class CycleLearner(base.BaseLearner):
   # Updates.
 
   def _apply(self, **gradients: Any) -> list[tf.Tensor]:
-    """Moves the networks' weights; returns the gradients' global norms."""
+    """Updates the networks' weights; returns the gradients' global norms."""
     o = self.experiment.optimisation
     gradients = replicas.mean(gradients)
     left = 1.0 - tf.cast(self.iteration, tf.float32) / o.iterations
@@ -323,17 +325,17 @@ class CycleLearner(base.BaseLearner):
 
 
 class View:
-  """How the discriminator of partial scans sees them.
+  """The form in which a discriminator gets partial scans.
 
-  Infilled from the nearest probe, with the mask, and with the direction in which the beam moved at
-  that probe: lines that are displaced against each other then have ragged edges, and which way is
-  seen.
+  They are infilled from the nearest probe, with the mask, and with the direction in which the beam
+  moved at that probe. Lines that are displaced against each other then have ragged edges, and the
+  direction of their displacement shows.
   """
 
   channels = 4
 
   def __init__(self, positions: tf.Tensor, size: int):
-    """Takes nominal positions [B, P, 2] px and the side of an image, px."""
+    """Makes the view of scans at nominal positions [B, P, 2] px, in images of a side in px."""
     steps = distorter.steps(positions)
     heading = steps / (tf.norm(steps, axis=-1, keepdims=True) + 1e-6)
     maps = [partial_scan.draw_at(heading[..., axis], positions, size) for axis in range(2)]
@@ -342,5 +344,5 @@ class View:
     self._heading = infill.at(tf.concat([part[..., :1] for part in maps], -1), self._nearest)
 
   def show(self, partial: tf.Tensor) -> tf.Tensor:
-    """Returns what is seen of partial scans [B, S, S, 2]: [B, S, S, 4]."""
+    """Returns partial scans [B, S, S, 2] in this form: [B, S, S, 4]."""
     return tf.concat([infill.at(partial[..., :1], self._nearest), self._mask, self._heading], -1)

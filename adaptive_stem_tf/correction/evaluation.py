@@ -1,10 +1,10 @@
 """Measures what a correction of scan distortions recovers (METHOD section 10).
 
-A simulated microscope's truth is known. Test specimens are scanned without distortion (completed by
-the
-completer: the best there can be), with it (completed by the same: uncorrected, the floor), and
-completed by correctors instead. Recovered share = (uncorrected - corrected) / (uncorrected -
-undistorted).
+A simulated microscope's truth is known. Test specimens are scanned without distortion and with it.
+Errors of completions are compared: `undistorted`, by the completer, of scans without distortion,
+which is the best there can be; `uncorrected`, by the completer, of distorted scans; and by
+correctors, of distorted scans.
+Recovered share = (uncorrected - corrected) / (uncorrected - undistorted).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ Network = Callable[..., tf.Tensor]  # (partial scans [B, S, S, 2], is_training) 
 
 
 class Microscope(NamedTuple):
-  """Who scans, and how badly."""
+  """A simulated microscope: the scanner that directs it, and its distortions."""
 
   completer: Model
   system: microscope_config.ScanSystem
@@ -34,15 +34,15 @@ class Microscope(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """Scans of N specimens by one microscope, and what was made of them."""
+  """Scans of N specimens by one microscope, their completions and errors."""
 
-  scans: distorted.DistortedScans  # distorted ones
-  partial: np.ndarray  # [N, S, S, 2], these drawn
+  scans: distorted.DistortedScans  # the distorted ones
+  partial: np.ndarray  # [N, S, S, 2], the distorted scans, drawn
   targets: np.ndarray  # [N, S, S, 1], filtered specimens
   # [N, S, S, 1] by way: undistorted, uncorrected, and each corrector
   completions: dict[str, np.ndarray]
   errors: dict[str, np.ndarray]  # [N], 10 * MSE
-  # [N] px, by how far structures are from where the undistorted completion has them
+  # [N] px, distance of structures from their places in the undistorted completion
   residual: dict[str, np.ndarray]
   # [N], 10 * MSE of a raster of every pixel by the same microscope, filtered
   fast_raster: np.ndarray
@@ -54,7 +54,7 @@ def measure(
   """Scans images [N, S, S, 1] and completes them in every way.
 
   Args:
-    microscope: its completer's path is taken, with distortion and without.
+    microscope: scans along its completer's path, with its distortions and without.
     correctors: by name.
     images: in [-1, 1].
   """
@@ -97,16 +97,15 @@ def complete(network: Network, partial: np.ndarray) -> np.ndarray:
 
 
 def displacements(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
-  """Estimates by how far structures are displaced: [N] px.
+  """Estimates how far structures are displaced, [N] px.
 
-  Optical flow by scikit-image's TV-L1 (Zach et al. 2007), its length averaged with the weight of
-  the reference's gradient, as nothing can be told where an image is flat. Against the undistorted
-  completion, not the specimen: that one shows detail which no completion has, and flow would take
-  it for movement.
+  It is the length of the optical flow (scikit-image's TV-L1, Zach et al. 2007), averaged with the
+  reference's gradient as weight, since flow is not determined where an image is flat.
 
   Args:
-    images: [N, S, S, 1].
-    reference: [N, S, S, 1].
+    images: [N, S, S, 1], completions.
+    reference: [N, S, S, 1], the undistorted completions rather than the specimens: specimens have
+      detail that no completion has, which would be taken for displacements.
   """
   lengths = []
   for image, expected in zip(images[..., 0], reference[..., 0]):
@@ -120,7 +119,7 @@ def summarise(measured: Measured, sources: Sequence[str] | None) -> dict[str, An
   """Returns means with 95 % intervals, by way: errors, recovered shares and residual
   displacements.
   """
-  missed = np.sqrt(
+  distances = np.sqrt(
     np.mean(np.sum(np.square(measured.scans.actual - measured.scans.nominal), -1), 1)
   )
   ways: dict[str, dict[str, Any]] = {}
@@ -135,7 +134,7 @@ def summarise(measured: Measured, sources: Sequence[str] | None) -> dict[str, An
         "minus_uncorrected": statistics.summarise(errors - measured.errors[UNCORRECTED], sources),
       }
   return {
-    "missed_px_rms": statistics.summarise(missed, sources),
+    "missed_px_rms": statistics.summarise(distances, sources),
     "ways": ways,
     "fast_raster_ten_mse": statistics.summarise(measured.fast_raster, sources),
   }
@@ -144,26 +143,27 @@ def summarise(measured: Measured, sources: Sequence[str] | None) -> dict[str, An
 def recovered_share(
   errors: Mapping[str, np.ndarray], name: str, sources: Sequence[str] | None
 ) -> dict[str, Any] | None:
-  """Returns which share of what distortion costs a corrector recovers, and its 95 % interval.
+  """Returns the share of the error from distortion that a corrector recovers, with its 95 %
+  interval.
 
-  The share is one of mean errors, with Fieller's interval: where the cost of distortion is not
-  resolved from 0, no interval bounds the share, and the difference from uncorrected completions is
-  what can be said. Where distortion costs nothing, there is nothing to recover: None.
+  It is a ratio of differences of mean errors, with Fieller's interval, which is unbounded if the
+  error from distortion does not differ significantly from 0; the difference from uncorrected
+  completions is meaningful even then. None if distortion does not raise the error.
 
   Args:
     errors: [N] by way.
     name: of the corrector.
     sources: [N], the file of each image; None if unknown.
   """
-  gained, lost = (errors[UNCORRECTED] - errors[way] for way in (name, UNDISTORTED))
-  if lost.mean() <= 0:
+  gain, loss = (errors[UNCORRECTED] - errors[way] for way in (name, UNDISTORTED))
+  if loss.mean() <= 0:
     return None
-  share = intervals.ratio_of_means(gained, lost, sources)
+  share = intervals.ratio_of_means(gain, loss, sources)
   return statistics.for_json(share, files_known=sources is not None)
 
 
 def _draw(scans: distorted.DistortedScans, size: int) -> np.ndarray:
-  """Draws scans at their nominal positions [N, S, S, 2]: where the microscope believes they are."""
+  """Draws scans [N, S, S, 2] at their nominal positions, which are all that a microscope knows."""
   return partial_scan.draw_at(
     tf.constant(scans.intensities), tf.constant(scans.nominal), size
   ).numpy()

@@ -70,9 +70,8 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
     figsize=(2.6 + 0.45 * (widest + 1) * len(results), 3.4), layout="constrained"
   )
   axes = canvas.subplots()
-  for place, result in enumerate(
-    results.values()
-  ):  # each microscope's own ways, side by side about its place
+  for place, result in enumerate(results.values()):
+    # The bars of a microscope's ways are side by side, centred at its place.
     for number, (way, measured) in enumerate(result["ways"].items()):
       mean, (low, high) = measured["ten_mse"]["mean"], statistics.ends(measured["ten_mse"])
       at = place + (number - (len(result["ways"]) - 1) / 2) / (widest + 1)
@@ -95,13 +94,13 @@ def recovery(results: Mapping[str, Mapping]) -> figure.Figure:
 def displacements(
   measured: Measured, learnt: Mapping[str, np.ndarray], row: int = 0, shown: int = 120
 ) -> figure.Figure:
-  """Draws by how far one scan missed its nominal positions, and what distorters learnt of it.
+  """Draws one scan's displacements from its nominal positions, and those that distorters learnt.
 
   Args:
     measured: the scans.
-    learnt: [1, P, 2] px of that scan, by method.
+    learnt: [1, P, 2] px for that scan, by method.
     row: of the scan.
-    shown: probing positions, the first.
+    shown: number of probing positions that are drawn, from the first.
   """
   canvas = figure.Figure(figsize=(8, 3.6), layout="constrained")
   true = measured.scans.actual[row] - measured.scans.nominal[row]

@@ -1,4 +1,4 @@
-"""Keeps generated images, so that a discriminator also sees what generators gave earlier
+"""Keeps generated images, so that a discriminator also learns from those of earlier iterations
 (Shrivastava et al. 2017).
 """
 
@@ -9,15 +9,17 @@ from adaptive_stem_tf import replicas
 
 
 class History(snt.Module):
-  """Up to `capacity` images: while it fills, new ones are kept and given back; then half of them
-  are swapped.
+  """A history of generated images.
+
+  Until it is full, it keeps all new images and returns them. After that it swaps about half of them
+  for images that it holds.
   """
 
   def __init__(self, capacity: int, shape: tuple[int, ...], name: str = "history"):
     """Makes an empty history.
 
     Args:
-      capacity: images kept; at least a batch.
+      capacity: number of images it holds; at least a batch.
       shape: of an image, [S, S, C].
       name: of the module.
     """
@@ -27,16 +29,16 @@ class History(snt.Module):
     self.added = tf.Variable(0, trainable=False, dtype=tf.int32, name="added")
 
   def exchange(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Keeps some of the images, and gives as many, new and old.
+    """Keeps some of the images, and returns equally many, new and old.
 
     Args:
-      images: [B, S, S, C], newly generated; of several replicas each its share, all of which
-        every one keeps.
-      seed: [2], of what is swapped.
+      images: [B, S, S, C], newly generated. With several replicas each passes its share, and each
+        keeps those of all.
+      seed: [2], of the choice of images that are swapped.
 
     Returns:
-      [B, S, S, C]: each is the new one or, once the history is full, with probability 1/2 a kept
-      one that the new one replaces.
+      [B, S, S, C]. Each image is the new one or, once the history is full, with probability 1/2 one
+      that it held, which the new one replaces.
     """
     images = replicas.gather(tf.stop_gradient(images))
     batch = images.shape[0]
@@ -45,20 +47,18 @@ class History(snt.Module):
     first = tf.where(full, random[0] % self._capacity, self.added)
     slots = (first + tf.range(batch)) % self._capacity  # one block: no slot twice
     swapped = tf.logical_and(full, random[1:] % 2 == 0)[:, None, None, None]
-    kept = tf.gather(self.images, slots)
+    old = tf.gather(self.images, slots)
     stays = tf.logical_and(full, tf.logical_not(swapped))
-    # A full batch of rows is written, so that shapes are static: rows that stay are written as they
-    # were.
-    written = tf.where(stays, kept, images)
-    replicas.own(self.images).scatter_nd_update(slots[:, None], written)
+    # All slots are written, so that shapes are static: those that stay get their old images.
+    replicas.own(self.images).scatter_nd_update(slots[:, None], tf.where(stays, old, images))
     self.added.assign(tf.minimum(self.added + batch, self._capacity))
-    return replicas.share(tf.where(swapped, kept, images))
+    return replicas.share(tf.where(swapped, old, images))
 
 
 class NoHistory(snt.Module):
-  """Gives new images only."""
+  """A history that holds nothing: it returns the new images."""
 
   def exchange(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns the images, not differentiated."""
+    """Returns the images, without gradients."""
     del seed
     return tf.stop_gradient(images)

@@ -28,12 +28,9 @@ class Refresher:
     panels = _PAIRED if learner.experiment.cycle.paired else _PANELS
     curves = figures.learning_curves(running.columns, f"Iteration {iteration:,}", panels=panels)
     style.save(curves, workdir / "learning_curves.png", vector=True)
-    chosen = (
-      np.linspace(0, learner.num_specimens - 1, min(_EXAMPLES, learner.num_specimens))
-      .round()
-      .astype(np.int32)
-    )
-    batch = learner.batch(Draw(tf.constant(chosen), tf.zeros_like(chosen)))
+    count = learner.num_specimens
+    index = np.linspace(0, count - 1, min(_EXAMPLES, count)).round().astype(np.int32)
+    batch = learner.batch(Draw(tf.constant(index), tf.zeros_like(index)))
     corrected = learner.corrector(batch.partial, is_training=False).numpy()
     errors = metrics.ten_mse(corrected, batch.truth.numpy())
     sheet = figures.sheet(

@@ -1,6 +1,4 @@
-"""The run that trains a distortion correction, and the corrector that it ends with (METHOD section
-10).
-"""
+"""Trains a distortion correction, and loads the corrector (METHOD section 10)."""
 
 import os
 import pathlib
@@ -26,14 +24,14 @@ from adaptive_stem_tf.training import workdir as workdir_lib
 
 _SCANS = "scans.npz"
 _PARTS = ("nominal", "intensities", "displacements")
-_CHUNK = 8 * distorted.BATCH  # crops in memory at a time, where they are streamed
+_CHUNK = 8 * distorted.BATCH  # crops in memory at a time, if they are streamed
 
 # Wraps a sequence in a progress bar, or does nothing.
 Bar = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def configure(completer: str, **changes: Any) -> Correction:
-  """Returns the configuration that corrects the scans of a completer: its specimens, scan and
+  """Returns the configuration of a correction of a completer's scans, with its specimens, scan and
   generator.
 
   Args:
@@ -41,21 +39,21 @@ def configure(completer: str, **changes: Any) -> Correction:
     **changes: of the configuration, by field.
 
   Raises:
-    ValueError: if there is no completer, or none whose scans can be corrected.
+    ValueError: if no completer is given, or its scans cannot be corrected.
   """
   if not completer:
     raise ValueError(
       "completer is missing: give the workdir of a run (launch.train) whose scans are to be "
       "corrected."
     )
-  held = workdir_lib.read_experiment(completer)
-  kept = {
+  experiment = workdir_lib.read_experiment(completer)
+  values = {
     name: value
-    for section in (held.data, held.scan, held.generator)
+    for section in (experiment.data, experiment.scan, experiment.generator)
     for name, value in vars(section).items()
   }
-  resolved = str(pathlib.Path(completer).resolve())
-  return Correction().replace(**{**kept, "seed": held.seed, "completer": resolved, **changes})
+  values |= {"seed": experiment.seed, "completer": str(pathlib.Path(completer).resolve())}
+  return Correction().replace(**{**values, **changes})
 
 
 def start(
@@ -67,16 +65,15 @@ def start(
 ) -> run.Run:
   """Returns the run that trains a corrector in a workdir, resumed if it was begun there.
 
-  What the microscope scanned is kept in the workdir: one that is resumed learns from the same
-  scans.
+  The microscope's scans are kept in the workdir, so that a resumed run learns from the same ones.
 
   Args:
     experiment: the configuration.
-    settings: how it is trained.
+    settings: of the run.
     splits: specimens; every other one of the training split is scanned, the others are rastered.
       Scans of a memory-mapped split stay in files, too.
     workdir: of the run.
-    bar: shows the progress of scanning.
+    bar: wraps the batches that are scanned, to show progress.
 
   Raises:
     workdir.WorkdirError: if the workdir holds another experiment, or one of other specimens or
@@ -87,7 +84,7 @@ def start(
   shared, workdir = pathlib.Path(workdir), distribution.own_workdir(settings, workdir)
   to_scan, rasters = halves(splits.train)
   completer, _ = model.load(experiment.cycle.completer)
-  workdir_lib.open_workdir(workdir, experiment)  # nothing is left where nothing can be learnt
+  workdir_lib.open_workdir(workdir, experiment)  # only now: errors above should leave no workdir
   workdir_lib.keep_inputs(workdir, specimens=splits.train)
   streams = isinstance(splits.train, np.memmap)
   chunks = _scan_chunks(completer, to_scan, experiment.system, experiment.beam.dwell_us, bar)
@@ -127,15 +124,15 @@ def scan_crops(
   stage.
 
   Args:
-    scanner: whose path is taken; an actor sees what the distorted scan measures.
+    scanner: has the path; its actor, if it has one, sees what the distorted scan measures.
     images: [N, S, S, 1].
     system: of the microscope.
-    dwell_us: us at each probing position.
-    bar: shows the progress.
+    dwell_us: time at each probing position, us.
+    bar: wraps the batches, to show progress.
 
   Returns:
-    Nominal positions [N, K, P, 2] px, intensities [N, K, P] and by how much nominal positions were
-    missed [N, K, P, 2] px, for the K = 8 transforms.
+    Nominal positions [N, K, P, 2] px, intensities [N, K, P], and displacements, actual minus
+    nominal positions [N, K, P, 2] px, for the K = 8 transforms.
   """
   return _joined(_scan_chunks(scanner, images, system, dwell_us, bar))
 
@@ -168,12 +165,12 @@ def _scans_in_memory(workdir, chunks, _):
     arrays: dict[str, Any] = dict(zip(_PARTS, _joined(chunks), strict=True))
     with writing.whole(file) as unfinished, open(unfinished, "wb") as stream:
       np.savez(stream, **arrays)
-  with np.load(file) as kept:
-    return [kept[name] for name in _PARTS]
+  with np.load(file) as archive:
+    return [archive[name] for name in _PARTS]
 
 
 def _scans_in_files(workdir, chunks, count):
-  """Returns the same, read as they are indexed."""
+  """Returns the same arrays, memory-mapped."""
   files = _files(workdir)
   if not files[-1].exists():
     with writing.together(files[-1].parent, last=files[-1].name) as unfinished:
@@ -222,7 +219,7 @@ def load(
 
   Raises:
     workdir.WorkdirError: if the folder holds no such run.
-    checkpoint.CheckpointError: if it holds no readable checkpoint.
+    checkpoint.CheckpointError: if the run has no readable checkpoint.
   """
   experiment = workdir_lib.read_config(workdir, Correction)
   weights = initialisers.Weights(experiment.seed)
@@ -236,10 +233,15 @@ def load(
 
 
 def learnt_displacements(workdir: str | os.PathLike, nominal: np.ndarray) -> np.ndarray | None:
-  """Returns how far from nominal positions [N, P, 2] px a trained distorter believes the beam to
-  be, [N, P, 2] px.
+  """Returns the displacements that a trained distorter predicts, [N, P, 2] px.
 
-  None for runs without one (paired), and for distorters that move nothing (residual).
+  Args:
+    workdir: of the run.
+    nominal: [N, P, 2] px, nominal positions.
+
+  Returns:
+    Actual minus nominal positions; None if the run has no distorter (paired), or its distorter
+    displaces nothing (residual).
 
   Raises:
     workdir.WorkdirError, checkpoint.CheckpointError: as `load`.

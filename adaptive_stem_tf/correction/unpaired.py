@@ -1,4 +1,4 @@
-"""What a correction learns from, in memory or in files: scans of some crops, rasters of others."""
+"""The training data of a correction, in memory or in files: scans of crops, rasters of others."""
 
 from typing import NamedTuple
 
@@ -12,23 +12,23 @@ CHOICES = (0, 2**30, tf.int32)  # of random numbers that choose rasters, and the
 
 
 class UnpairedScans(NamedTuple):
-  """What a microscope gives to learn from: partial scans of some crops, rasters of others.
+  """Partial scans of some crops, and rasters of others, by one microscope.
 
-  Tensors, or arrays, say of memory-mapped files.
+  The fields are tensors, or NumPy arrays, which may be memory-mapped files.
   """
 
   # [N, K, P, 2] px, nominal probing positions of crop N under dihedral transform K
   nominal: tf.Tensor | np.ndarray
   intensities: tf.Tensor | np.ndarray  # [N, K, P], as measured, distorted
-  # [N, K, P, 2] px, by which nominal positions were missed: to watch training
+  # [N, K, P, 2] px, actual minus nominal positions: to watch training, not to learn from
   displacements: tf.Tensor | np.ndarray
-  # [N, S, S, 1], the crops themselves: for the paired bound, and to watch training
+  # [N, S, S, 1], the crops that were scanned: for the paired bound, and to watch training
   scanned: tf.Tensor | np.ndarray
   rasters: tf.Tensor | np.ndarray  # [M, S, S, 1], other crops
 
 
 class Taken(NamedTuple):
-  """What is taken of scans for a batch."""
+  """The rows of `UnpairedScans` that a batch needs."""
 
   nominal: tf.Tensor  # [B, P, 2] px
   intensities: tf.Tensor  # [B, P]
@@ -40,10 +40,10 @@ class Taken(NamedTuple):
 def gather(
   scans: UnpairedScans, index: tf.Tensor, transform: tf.Tensor, raster: tf.Tensor
 ) -> Taken:
-  """Takes a batch of scans that are held.
+  """Gathers a batch of scans that are in memory.
 
   Args:
-    scans: tensors.
+    scans: of tensors.
     index: [B], which crops.
     transform: [B], under which of the K transforms.
     raster: [B] random numbers that choose rasters (`CHOICES`).
@@ -59,10 +59,10 @@ def gather(
 
 
 def stream(scans: UnpairedScans, batch: int, seed: int) -> Streamed:
-  """Returns what draws bring along: what `gather` takes, read of files.
+  """Returns the stream that reads for each draw, from files, what `gather` would gather.
 
   Args:
-    scans: arrays.
+    scans: of arrays.
     batch: B, of the draws.
     seed: of the experiment, with which an iteration chooses rasters.
   """
@@ -70,10 +70,11 @@ def stream(scans: UnpairedScans, batch: int, seed: int) -> Streamed:
   def read(iteration, draw):
     """Reads the rows of a draw."""
     stream_ = randomness.stream(seed, randomness.Purpose.RASTER, iteration)
-    chosen = tf.random.stateless_uniform([2, len(draw.index)], stream_, *CHOICES)[0].numpy()
-    shown = draw.transform % scans.nominal.shape[1]
-    of_scans = (part[draw.index, shown] for part in scans[:3])
-    rasters = scans.rasters[chosen % len(scans.rasters)]
+    # The same numbers as in CycleLearner.batch, of which the second row chooses transforms there.
+    choice = tf.random.stateless_uniform([2, len(draw.index)], stream_, *CHOICES)[0].numpy()
+    transform = draw.transform % scans.nominal.shape[1]
+    of_scans = (part[draw.index, transform] for part in scans[:3])
+    rasters = scans.rasters[choice % len(scans.rasters)]
     return Taken(*map(np.asarray, (*of_scans, scans.scanned[draw.index], rasters)))
 
   shapes = [part.shape[2:] for part in scans[:3]] + [part.shape[1:] for part in scans[3:]]

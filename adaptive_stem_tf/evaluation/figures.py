@@ -15,15 +15,15 @@ _PANELS = (
   ("actor_loss", "actor loss, predicted"),
   ("over_edge", "segments that end outside"),
 )
-_POINTS = 2000  # of a line that is drawn: more than its panel has pixels
+_POINTS = 2000  # points of a line that are drawn: more than its panel has pixels
 _SHEET_COLUMNS = ("partial scan", "target output", "generated output")
 
 
 class PlainLog(ticker.LogFormatter):
-  """Labels what would be labelled on a logarithmic axis, as plain numbers."""
+  """Labels the ticks that a logarithmic axis would label, as plain numbers."""
 
   def __call__(self, x, pos=None):
-    """Returns the label of x, empty where the logarithmic formatter leaves it out."""
+    """Returns the label of x, empty if the logarithmic formatter has none."""
     return f"{x:g}" if super().__call__(x, pos) else ""
 
 
@@ -32,7 +32,7 @@ def boxcar(values: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
 
   Args:
     values: [N], each the mean of some iterations.
-    weights: [N], how many iterations each stands for.
+    weights: [N], number of iterations of each.
     width: iterations to average over.
   """
   total, mass = np.cumsum(values * weights), np.cumsum(weights)
@@ -74,14 +74,21 @@ def learning_curves(
         axis_formatter(PlainLog())
       axes.set_ylim(top=2 * np.quantile(values[len(values) // 50 :], 0.99))
     elif (values >= 0).all():
-      axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # a line at 0 is seen above the axis
+      axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # a line at 0 is visible above the axis
   canvas.suptitle(f"{title} ({width:.0f} iteration boxcar)")
   return canvas
 
 
 def _thinned(at, values):
-  """Returns (places, values) of the least and the greatest value of each block of a long line, so
-  that drawing takes no longer as a run grows and spikes are still seen.
+  """Thins a long line to the least and the greatest value of each block, so that drawing takes no
+  longer as a run grows and spikes stay visible.
+
+  Args:
+    at: [N], places.
+    values: [N].
+
+  Returns:
+    Places and values that are left.
   """
   size = -(-2 * len(values) // _POINTS)
   if size <= 2:

@@ -2,7 +2,7 @@
 
 Crops of one micrograph resemble each other, and so do all numbers of one trained network. So
 seeds are resampled, then source files, then images within files. The quantiles of resampled means
-alone undercover where files are few: of five files, nominal 95 % intervals cover 72 to 83 %. Here
+alone undercover if files are few: with five files, nominal 95 % intervals cover 72 to 83 %. Here
 the bootstrap is studentised instead (Efron and Tibshirani 1993, section 12.5), which
 `python -m tests.check_intervals` measures against the alternatives.
 """
@@ -16,18 +16,20 @@ from scipy import stats
 
 LEVEL = 0.95
 _RESAMPLES = 2000
-# Outside these numbers of files Student's t is used: resamples of fewer repeat one file too often,
-# and among more the two forms agree, at far less cost.
+# Numbers of files for which the bootstrap is used, and Student's t otherwise. With fewer files,
+# resamples repeat one file too often; with more, both agree, and t costs far less.
 _STUDENTISED = range(5, 401)
+# Standard errors of resamples below this share of the sample's are rounding errors of 0.
+_NO_SPREAD = 1e-9
 
 
 class Interval(NamedTuple):
-  """An estimate and its 95 % interval; NaN where nothing bounds it."""
+  """An estimate and its 95 % interval, whose ends are NaN if it is unbounded."""
 
   estimate: float
   low: float
   high: float
-  files: int  # source files, or images where sources are unknown
+  files: int  # source files, or images if sources are unknown
   seeds: int  # training seeds
 
 
@@ -39,7 +41,7 @@ class _Layout(NamedTuple):
 
 
 class _Moments(NamedTuple):
-  """Means of R resamples, and what varies them."""
+  """Means of R resamples, and their variances."""
 
   mean: np.ndarray  # [R]
   variances: np.ndarray  # [R, 1 + arms], of the mean: between files, then between each arm's seeds
@@ -56,10 +58,11 @@ def interval_of_mean(
   Args:
     values: [S, N], of each seed and image, or [N]. Seeds are crossed with images: every seed has
       the same images.
-    sources: [N], the source file of each image; None if unknown: then images are independent. If
-      all come from one file, its images are resampled, and other files are not spoken for.
-    minus: [S', N] or [N], subtracted, of seeds independent of those of `values`. Where seeds are
-      paired, subtract before.
+    sources: [N], the source file of each image; None if unknown: then images are taken as
+      independent. If all come from one file, its images are resampled, and the interval says
+      nothing about other files.
+    minus: [S', N] or [N], subtracted; its seeds are independent of those of `values`. If seeds are
+      paired, subtract before, and leave this out.
     seed: of the resampling.
 
   Raises:
@@ -69,8 +72,7 @@ def interval_of_mean(
   counts = [arm.shape[1] for arm in arms] + ([] if sources is None else [len(sources)])
   if len(set(counts)) > 1 or not counts[0]:
     raise ValueError(
-      f"values, what is subtracted and sources count {counts} images: there must be as many of "
-      "each, and at least one."
+      f"values, minus and sources have {counts} images: each needs the same number, at least one."
     )
   layout = _layout(sources, counts[0])
   sums = [_file_sums(arm[:, layout.order], layout.counts) for arm in arms]
@@ -91,8 +93,9 @@ def ratio_of_means(
 ) -> Interval:
   """Returns a ratio of paired means with Fieller's interval (Fieller 1954).
 
-  It holds the ratios r for which the mean of numerator - r * denominator is not resolved from 0.
-  Where the denominator itself is not, no interval bounds the ratio: its ends are NaN.
+  The interval has the ratios r for which the mean of numerator - r * denominator does not differ
+  significantly from 0. If the mean of the denominator does not, the interval is unbounded: its ends
+  are NaN.
 
   Args:
     numerator: [N] or [S, N].
@@ -133,7 +136,7 @@ def _files(sources, images: int) -> int:
 
 
 def _layout(sources, images: int) -> _Layout:
-  """Returns how images lie in files; in files of their own if sources are unknown, or but one."""
+  """Returns the layout of images in files: one image each if there is only one source, or None."""
   files, file = numbered([] if sources is None else list(map(str, sources)))
   if len(files) < 2:
     return _Layout(np.arange(images), np.ones(images, int))
@@ -187,7 +190,7 @@ def _pivots(
   ]
   moments = _moments(sums, counts, seed_counts)
   errors = np.sqrt(moments.variances.sum(1))
-  differs = errors > 1e-9 * np.sqrt(variances.sum())  # else one file was drawn throughout
+  differs = errors > _NO_SPREAD * np.sqrt(variances.sum())  # if not, one file was drawn throughout
   pivots = np.where(
     differs,
     (moments.mean - mean) / np.where(differs, errors, 1.0),
@@ -199,7 +202,7 @@ def _pivots(
 
 
 def _student(variances: np.ndarray, layout: _Layout, arms) -> float:
-  """Returns Student's quantile with Satterthwaite's degrees of freedom; NaN without any."""
+  """Returns Student's quantile with Satterthwaite's degrees of freedom; NaN for none."""
   freedom = np.array([len(layout.counts) - 1, *(len(arm) - 1 for arm in arms)])
   if not freedom.any():
     return np.nan

@@ -1,5 +1,5 @@
-"""Measures completions: every image once, no noise, batch norm in inference mode (METHOD section
-9).
+"""Measures completions: every image once, without noise, batch norm in inference mode (METHOD
+section 9).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from adaptive_stem_tf.evaluation.model import Model, Scans
 from adaptive_stem_tf.scan import baselines
 
 METRICS = ("ten_mse", "mse", "psnr", "ssim", "ms_ssim")
-_OUTLIER = 4.0  # 10 * MSE from which on the paper's plots leave an image out
+_OUTLIER = 4.0  # the paper's plots leave out images whose 10 * MSE is at least this
 _RANGE = 2.0  # of intensities in [-1, 1]
 _BATCH = 64
 _WINDOW = 11  # px, of SSIM
@@ -24,8 +24,8 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of multi-scale SSIM
 def image_metrics(completions: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
   """Returns 10 * MSE, MSE, PSNR in dB, SSIM and multi-scale SSIM of each completion, [N] each.
 
-  Multi-scale SSIM has as many of its five scales as the window fits into, with their
-  weights over their sum: four at 96 px, all from 176 px on.
+  Multi-scale SSIM uses those of its five scales that the window fits into, with their
+  weights divided by their sum: four at 96 px, all from 176 px on.
 
   Args:
     completions: [N, S, S, 1], about in [-1, 1].
@@ -75,11 +75,11 @@ def targets_of(images: np.ndarray, filter_sigma: float) -> dict[str, np.ndarray]
 def evaluate(
   model: Model, images: np.ndarray, sources: Sequence[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, Scans]]:
-  """Compares the model's own scan, adaptive or not, with a spiral of as many probing positions,
-  same generator.
+  """Compares the model's own scan, adaptive or not, with a spiral of equally many probing
+  positions; its generator completes both.
 
   Args:
-    model: what is evaluated.
+    model: the model to evaluate.
     images: [N, S, S, 1], in [-1, 1].
     sources: [N], the file each image was cut from; None if unknown.
 
@@ -127,14 +127,14 @@ def _summary(scans, measured, sources):
     for kind, metrics in measured.items()
   }
   errors = measured["filtered"]["ten_mse"]
-  kept = errors < _OUTLIER
+  inliers = errors < _OUTLIER
+  summary = None
+  if inliers.any():
+    own_sources = None if sources is None else np.asarray(sources)[inliers]
+    summary = statistics.summarise(errors[inliers], own_sources)
   kinds["filtered_without_outliers"] = {
     "rule": f"images with 10 MSE >= {_OUTLIER:g} left out, as the paper's plots do",
-    "ten_mse": statistics.summarise(
-      errors[kept], None if sources is None else np.asarray(sources)[kept]
-    )
-    if kept.any()
-    else None,
+    "ten_mse": summary,
   }
   return {"distinct_pixels": float(scans.partial[..., 1].mean()), **kinds}
 

@@ -1,4 +1,4 @@
-"""What a trained run is used for: an actor that scans and a generator that completes."""
+"""The networks of a trained run for inference: an actor that scans, a generator that completes."""
 
 import os
 import pathlib
@@ -50,11 +50,10 @@ class Model:
 
     Args:
       images: the specimens.
-      first: number of the first, so that every batch of a set has scans of its own if they are
-        drawn.
+      first: number of the first image within its set. Paths that are drawn at random depend on
+        this number, so that batches of a set have different paths.
     """
-    scanned = scanning.scan_path(self.path, self.observed(images), first)
-    return self._completed(scanned)
+    return self._completed(scanning.scan_path(self.path, self.observed(images), first))
 
   def scan_along(
     self, images: tf.Tensor, positions: tf.Tensor
@@ -66,10 +65,15 @@ class Model:
   def complete(
     self, partial: tf.Tensor, observations: tf.Tensor, measured: tf.Tensor | None = None
   ) -> tf.Tensor:
-    """Completes partial scans [B, S, S, 2] of what was measured [B, T, n], its first `measured` [B]
-    segments if given.
+    """Completes partial scans; intensities are those of the images that were scanned.
 
-    Intensities are those of the images that were scanned.
+    Args:
+      partial: [B, S, S, 2].
+      observations: [B, T, n], intensities that were measured.
+      measured: [B], number of the segments that the partial scans hold; None for all T.
+
+    Returns:
+      Completions [B, S, S, 1].
     """
     ranges = self.network_inputs.range_of(observations, measured)
     return self.network_inputs.complete(self.generator, partial, ranges, is_training=False)
@@ -88,13 +92,13 @@ class Model:
 
     return Scans(*scanning.in_batches(along, images))
 
-  def _completed(self, scanned):
-    completions = self.complete(scanned.partial, scanned.observations)
-    return scanned.actions, scanned.positions, scanned.partial, completions
+  def _completed(self, scans):
+    completions = self.complete(scans.partial, scans.observations)
+    return scans.actions, scans.positions, scans.partial, completions
 
   def observed(self, images: tf.Tensor) -> tf.Tensor:
-    """Returns what a scan measures of images [B, S, S, 1]: low-pass filtered ones with
-    `filter_observations`.
+    """Returns images [B, S, S, 1] as a scan measures them: low-pass filtered if the model was
+    trained with `filter_observations`.
     """
     return specimens.as_measured(images, self.experiment.data)
 
@@ -108,7 +112,7 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, in
 
   Raises:
     workdir.WorkdirError: if the folder holds no run.
-    checkpoint.CheckpointError: if it holds no readable checkpoint.
+    checkpoint.CheckpointError: if the run has no readable checkpoint.
   """
   model = fresh(workdir_lib.read_experiment(workdir), workdir)
   iteration = checkpoint.read_parts(
@@ -122,10 +126,11 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> tuple[Model, in
 
 def load_exported(folder: str | os.PathLike) -> tuple[Model, int | None]:
   """Loads the actor and generator of an exported model NAME/VERSION, and the iteration of training
-  that it says it was exported at.
+  at which it was exported, None if it does not say.
 
   Raises:
-    ValueError: if it does not scan along a path of its own, so that no weights say where it goes.
+    ValueError: if it is not a scanner, or scans along a fixed path: an export has the weights only,
+      and a fixed path is kept with the run.
     integrity.DamagedModelError: if its files are not those that were exported.
   """
   folder = pathlib.Path(folder)
@@ -144,18 +149,18 @@ def load_exported(folder: str | os.PathLike) -> tuple[Model, int | None]:
       "name the run."
     )
   model = fresh(experiment)
-  # ServedModel, which is exported, keeps the networks under these names.
+  # The names are those under which ServedModel, the module that is exported, keeps the networks.
   networks = tf.train.Checkpoint(actor=model.actor, generator=model.generator)
   networks.read(str(folder / integrity.VARIABLES)).assert_existing_objects_matched()
   return model, integrity.iteration(folder)
 
 
 def fresh(experiment: config.Experiment, workdir: str | os.PathLike = ".") -> Model:
-  """Returns a model with initial weights, for measuring speed or for weights to be loaded into.
+  """Returns a model with initial weights, to measure speed or to load weights into.
 
   Args:
     experiment: its configuration.
-    workdir: where a fixed path was kept, if it has one.
+    workdir: folder that a fixed path was kept in, if the experiment has one.
   """
   weights = initialisers.Weights(experiment.seed)
   actor = agent.make_actor(experiment, weights)

@@ -16,8 +16,8 @@ class Refresher:
 
   def __init__(self, images: np.ndarray):
     """Chooses examples, evenly spread over `images` [N, S, S, 1]."""
-    chosen = np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).round().astype(int)
-    self._images = images[chosen]
+    rows = np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).round().astype(int)
+    self._images = images[rows]
     self._model: model.Model | None = None
 
   def __call__(self, running: run.Run, iteration: int) -> None:

@@ -1,4 +1,4 @@
-"""One way to scan a set of images: in batches of one size, each with random numbers of its own."""
+"""Scans sets of images: in batches of one size, each with its own random numbers."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from adaptive_stem_tf import config, input_pipeline, specimens
 from adaptive_stem_tf.scan import environment, partial_scan, paths
 
 _BATCH = 32
-_SEED = 1  # of scans that are drawn
+_SEED = 1  # of paths that are drawn at random
 
 
 class BatchScan(NamedTuple):
@@ -42,7 +42,7 @@ def in_batches(
 
 
 def as_measured(images: np.ndarray, data: config.Data) -> np.ndarray:
-  """Returns what scans measure of images [N, S, S, 1] (`specimens.as_measured`), batch by batch."""
+  """Returns images [N, S, S, 1] as scans measure them (`specimens.as_measured`), batch by batch."""
   if not data.filter_observations:
     return images
   return in_batches(lambda batch, _: [specimens.as_measured(batch, data)], images)[0]
@@ -52,10 +52,10 @@ def scan_path(path: paths.Path, measured: tf.Tensor, first: tf.Tensor | int) -> 
   """Scans a batch along a path, without exploration.
 
   Args:
-    path: decides, or is fixed.
-    measured: [B, S, S, 1], what the beam meets.
-    first: number of the first image, so that every batch of a set has scans of its own if they are
-      drawn.
+    path: that decides, or is fixed.
+    measured: [B, S, S, 1], images as they are measured.
+    first: number of the first image within its set. Paths that are drawn at random depend on this
+      number, so that batches of a set have different paths.
   """
   seed = tf.stack([tf.cast(first, tf.int64), tf.constant(_SEED, tf.int64)])
   trajectory = path.scan(measured, None, seed)
@@ -71,7 +71,7 @@ def scan_positions(measured: tf.Tensor, positions: tf.Tensor, probes: int) -> Ba
   """Scans a batch at given positions; there are no actions, [B, 0, 1].
 
   Args:
-    measured: [B, S, S, 1], what the beam meets.
+    measured: [B, S, S, 1], images as they are measured.
     positions: [B, t * n, 2] px, of t segments.
     probes: n, of a segment.
   """

@@ -8,7 +8,7 @@ import numpy as np
 from adaptive_stem_tf.evaluation import intervals
 from adaptive_stem_tf.evaluation.intervals import Interval
 
-FEW_FILES = 10  # below which readers are warned
+FEW_FILES = 10  # with fewer, tables carry a warning
 FEW = (  # the warning, for tables
   f"`few`: below {FEW_FILES} files, intervals of skewed errors hold the mean less often than they "
   "say."
@@ -81,7 +81,7 @@ def summarise(
 
 
 def for_json(interval: Interval, files_known: bool = True) -> dict[str, Any]:
-  """Returns an interval for JSON: its ends are None where nothing bounds it."""
+  """Returns an interval for JSON; `interval_95` is None if the interval is unbounded."""
   ends = [interval.low, interval.high]
   return {
     "mean": interval.estimate,
@@ -92,16 +92,16 @@ def for_json(interval: Interval, files_known: bool = True) -> dict[str, Any]:
 
 
 def ends(summary: Mapping[str, Any]) -> tuple[float, float]:
-  """Returns the ends of a summary's interval, for tables and pictures; NaN where it has none."""
+  """Returns the ends of a summary's interval, for tables and pictures; NaN if it is unbounded."""
   low, high = summary["interval_95"] or (np.nan, np.nan)
   return low, high
 
 
 def with_interval(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
-  """Returns a mean, its interval and the number of source files as text; nothing for None.
+  """Returns a mean, its interval and the number of source files as text; empty for None.
 
   Args:
-    summary: what `summarise` or `for_json` returned.
+    summary: result of `summarise` or `for_json`.
     form: format of the numbers.
   """
   if summary is None:
@@ -112,7 +112,7 @@ def with_interval(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
 
 
 def interval_method(sources: Sequence[Any] | None) -> str:
-  """Returns how the intervals of `summarise` come about, for whoever reads them."""
+  """Returns a description of how `summarise` computes intervals, for readers of results."""
   if sources is None:
     return "95 %, studentised bootstrap over seeds and images (source files are unknown)"
   return (
@@ -121,7 +121,7 @@ def interval_method(sources: Sequence[Any] | None) -> str:
 
 
 def basis(summary: Mapping[str, Any]) -> str:
-  """Returns what an interval rests on, such as `3 files: few`; and how many seeds, if several."""
+  """Returns the numbers of files and, if several, of seeds behind an interval: `3 files: few`."""
   files = summary.get("files")
   text = "sources unknown" if files is None else _files(files)
   seeds = summary.get("num_seeds", 1)

@@ -1,4 +1,4 @@
-"""How well a model that may stop early predicts the error of stopping."""
+"""Measures how well a model that may stop early predicts its error if it stops."""
 
 from typing import Any
 
@@ -11,16 +11,18 @@ from adaptive_stem_tf.learning import losses
 from adaptive_stem_tf.scan import steering
 
 _BATCH = 32
-_LENGTHS = 4  # numbers of segments that are looked at
+_LENGTHS = 4  # how many numbers of segments are compared, evenly spaced
 
 
 def evaluate(model: Model, images: np.ndarray) -> list[dict[str, Any]]:
-  """Returns present and predicted 10 * MSE (filtered target) of scans that stop after some numbers
-  of segments.
+  """Compares 10 * MSE (filtered target) of scans that stop early with its predictions.
 
   Args:
     model: trained with truncate.
     images: [N, S, S, 1], in [-1, 1].
+
+  Returns:
+    For each number of segments: both means, their mean absolute difference, and correlation.
   """
   scan = model.experiment.scan
   lengths = np.unique(np.linspace(1, scan.decisions, _LENGTHS + 1)[1:].round().astype(int))
@@ -61,6 +63,8 @@ def _measure(model, images, lengths):
   return tf.stack(present, 1), predicted
 
 
-def _correlation(ours, theirs):
-  """Returns Pearson's correlation; None where nothing varies."""
-  return float(np.corrcoef(ours, theirs)[0, 1]) if ours.std() and theirs.std() else None
+def _correlation(present, predicted):
+  """Returns Pearson's correlation; None if either is constant."""
+  if not (present.std() and predicted.std()):
+    return None
+  return float(np.corrcoef(present, predicted)[0, 1])

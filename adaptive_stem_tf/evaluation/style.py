@@ -1,8 +1,8 @@
-"""One look of all pictures: colours, fonts, scale bars, and how figures become files.
+"""The common style of all pictures: colours, fonts, scale bars, and how figures are written.
 
-Colours are those of Okabe and Ito (2008), which people who see red and green alike can tell apart;
-maps of one quantity get brighter throughout. Whoever draws is decorated with `look()`, so that
-importing this library leaves other people's matplotlib as it was.
+Colours are those of Okabe and Ito (2008), which people with colour vision deficiency can tell
+apart; maps of one quantity get brighter throughout. Functions that draw are decorated with
+`look()`, so that importing this library leaves a user's matplotlib settings as they were.
 """
 
 import io
@@ -23,12 +23,12 @@ from adaptive_stem_tf import writing
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 PATH, LATE = COLOURS[1], COLOURS[3]
-# Map of what comes first and what last: without the darkest fifth of plasma, for dots lie on black.
+# Map for order in time. The darkest fifth of plasma is left out, since dots lie on black.
 ORDER = colors.ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.2, 1.0, 256)), "order")
 ERROR = "magma"  # map of sizes of errors, from 0
 SIGNED = "RdBu_r"  # map of differences about 0
 UNMEASURED = (0.0, 0.05, 0.25)  # RGB, dark blue
-# Matplotlib types the names of all its parameters: a plain dictionary is none of theirs.
+# Any: matplotlib's types list the names of all its parameters, which dict[str, ...] does not match.
 _PARAMETERS: dict[Any, Any] = {
   "font.size": 9,
   "axes.spines.top": False,
@@ -37,19 +37,19 @@ _PARAMETERS: dict[Any, Any] = {
   "figure.facecolor": "white",
   "hatch.linewidth": 0.6,
 }
-_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # % of the range
-_BAR = 0.3  # of the width, at most
-# Text stays text, which editors of figures can change.
+_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # of colour maps of errors, % of the range
+_BAR = 0.3  # length of a scale bar at most, share of the image's width
+# TrueType fonts: text stays text, which can be edited in the file.
 _VECTOR: dict[Any, Any] = {"pdf.fonttype": 42}
 
 
 def look():
-  """Returns a context, or a decorator of what draws, in which figures have this look."""
+  """Returns a context, or a decorator of functions, in which figures have this style."""
   return matplotlib.rc_context(_PARAMETERS)
 
 
 def bare(axes: axes_lib.Axes) -> None:
-  """Takes ticks and frame away, as around images; labels of axes stay."""
+  """Removes ticks and frame, as for images; the axes' labels stay."""
   axes.set(xticks=[], yticks=[])
   axes.spines[:].set_visible(False)
 
@@ -87,7 +87,8 @@ def scale_bar(
 
 
 def error_limit(share: np.ndarray) -> float:
-  """Returns where the colours of errors end: of 5, 10, 20, 50 and 100 %, what 99 % stay within.
+  """Returns the end of the colour map of errors: the least of 5, 10, 20, 50 and 100 % that 99 % of
+  them stay within.
 
   Args:
     share: errors of any shape, in % of the range.
@@ -131,7 +132,7 @@ def save_animation(
   Args:
     file: of the GIF; its folder is made if it does not exist.
     frames: [H, W, 3] uint8 each.
-    seconds: how long it lasts; pictures that move for longer distract who reads beside them.
+    seconds: how long it lasts; pictures that move for longer distract readers.
   """
   pictures = [Image.fromarray(frame) for frame in frames]
   each = round(1000 * seconds / len(frames))

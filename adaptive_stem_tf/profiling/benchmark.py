@@ -20,12 +20,12 @@ from adaptive_stem_tf.scan import baselines, path_names
 from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer
 from adaptive_stem_tf.types import LearnerMetrics
 
-_PEAK_SIZE = 4096
-_WARM_UP = 3
+_PEAK_SIZE = 4096  # side of the matrices whose product shows the machine's peak rate
+_WARM_UP = 3  # calls of everything before times are taken: they trace and allocate
 
 
 def resident_bytes(peak: bool = False) -> int:
-  """Returns the memory this process holds, or the most it ever held (Linux only)."""
+  """Returns the memory of this process now, or its peak so far (Linux only)."""
   field = "VmHWM:" if peak else "VmRSS:"
   for line in pathlib.Path("/proc/self/status").read_text().splitlines():
     if line.startswith(field):
@@ -38,14 +38,14 @@ def measure(
 ) -> dict[str, Any]:
   """Measures the training of random specimens.
 
-  Each round times the parts, whole iterations and the machine's own peak in turn, so
-  that a machine whose speed drifts drifts for all of them; medians are returned.
+  Each round times the parts, whole iterations and the machine's own peak in turn, so that a drift
+  of the machine's speed affects all of them; medians are returned.
 
   Args:
-    experiment: what is trained.
-    settings: how.
-    specimens: how many images are held.
-    rounds: how many times everything is timed.
+    experiment: configuration of the training.
+    settings: of the run.
+    specimens: number of images in memory.
+    rounds: how often everything is timed.
   """
   tf.reduce_sum(tf.zeros([8]))  # TensorFlow's own memory
   idle = resident_bytes()
@@ -84,7 +84,7 @@ def measure(
 
 
 def _make(experiment, settings, specimens):
-  """Makes a learner on random images, its replay full."""
+  """Returns a learner on random images, whose replay is full, and its draws."""
   scan, seed = experiment.scan, experiment.seed
   images = np.random.default_rng(seed).random(
     (specimens, scan.image_size, scan.image_size, 1), np.float32
@@ -136,7 +136,7 @@ def _parts(learner: Learner, draws) -> dict[str, Callable[[], Any]]:
 
 
 def _iteration(learner, draws, writer):
-  """Returns one iteration as a run has it: data, step, and logging."""
+  """Returns a function that does one iteration as a run does: data, step, and logging."""
 
   def iterate():
     """Does one iteration."""
@@ -152,7 +152,7 @@ def _peak_work(precision):
 
 
 def seconds(function: Callable[[], Any]) -> float:
-  """Returns how long a function takes, until its first tensor is there."""
+  """Returns how long a function takes until its first tensor is computed, s."""
   start = time.perf_counter()
   for tensor in tf.nest.flatten(function()):
     if tf.is_tensor(tensor):
@@ -170,7 +170,7 @@ def _memory(learner, idle):
 
 
 def checkpoint_cost(learner: Any, repeats: int = 3) -> dict[str, float]:
-  """Returns how long saving takes, the median of a few, and how large a checkpoint is."""
+  """Returns the time that saving takes, median of some, and the size of a checkpoint."""
   folder = pathlib.Path(tempfile.mkdtemp(dir=os.getcwd()))
   try:
     checkpoints = checkpoint.Checkpoints(folder, learner, keep=1)

@@ -12,7 +12,7 @@ from adaptive_stem_tf.learning.field_learner import FieldLearner
 from adaptive_stem_tf.profiling import benchmark
 from adaptive_stem_tf.training import distribution
 
-_SIDE = 512  # px, of fields; crops are what is trained on
+_SIDE = 512  # px, of fields; training uses crops of them
 _WARM_UP = 1
 PHASES = GENERATOR, ALL = ("generator alone", "all networks")
 
@@ -26,10 +26,10 @@ def measure(
   """Measures the training of random fields.
 
   Args:
-    experiment: what is trained.
-    settings: how.
-    specimens: how many fields are held.
-    repeats: how many iterations of each phase are timed, in turn; medians are returned.
+    experiment: configuration of the training.
+    settings: of the run.
+    specimens: number of fields in memory.
+    repeats: number of iterations of each phase that are timed, in turn; medians are returned.
   """
   tf.reduce_sum(tf.zeros([8]))  # TensorFlow's own memory
   idle = benchmark.resident_bytes()
@@ -39,7 +39,7 @@ def measure(
     specimens, optimisation.batch_size, experiment.seed, experiment.data.augment
   )
   first = optimisation.generator_first * optimisation.iterations
-  # A phase is where the number of the iteration lies.
+  # The number of the iteration says which phase it is of.
   starts = {GENERATOR: 0, ALL: int(np.ceil(first))}
   phases = [name for name in PHASES if first or name == ALL]
 
@@ -76,8 +76,8 @@ def _make(experiment, settings, specimens):
   """Returns a learner on random fields."""
   random = np.random.default_rng(experiment.seed)
   side = max(_SIDE, experiment.scan.crop)
-  # Few are drawn and all are views of them: random numbers of gigabytes take long.
-  drawn = random.uniform(-1, 1, [8, side, side, 1]).astype(np.float16)
-  fields = [drawn[number % len(drawn)] for number in range(specimens)]
+  # All fields are views of a few, since drawing gigabytes of random numbers takes long.
+  distinct = random.uniform(-1, 1, [8, side, side, 1]).astype(np.float16)
+  fields = [distinct[number % len(distinct)] for number in range(specimens)]
   with distribution.scope(settings):
     return FieldLearner(experiment, fields, field_agent.make_networks(experiment), settings.jit)

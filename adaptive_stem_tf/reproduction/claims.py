@@ -1,6 +1,4 @@
-"""Whether our numbers agree with what the supplement says: claims, numbers and the spread of
-seeds.
-"""
+"""Judges whether our numbers agree with the supplement's claims and printed numbers."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -20,21 +18,21 @@ AGREES, DISAGREES, UNRESOLVED, NOT_COMPARABLE, MISSING = (
 )
 FEWEST_SEEDS = 3
 LEVEL = 0.95
-# Final errors that the supplement calls similar are read off curves: a fifth apart is similar here.
-SIMILAR = 1.2  # ratio of two metrics within which they are similar
+# Metrics within this ratio are similar. The supplement calls final errors similar by its curves.
+SIMILAR = 1.2
 _RATE_FACTOR = 10**0.5  # half a decade, the supplement's own step between rates
 _RATES = ("unstable_rate", "not_finite_rate", "rate")
-_SIGNED = ("overfitting",)  # metrics that may be negative: their difference is taken
-# Runs of one seed start with the same weights, specimens and noise, and have most of what seeds
-# differ by in common over their first half, little at their end (docs/EXPERIMENTS.md).
+_SIGNED = ("overfitting",)  # metrics that may be negative: they are compared by their difference
+# Runs of one seed start with the same weights, specimens and noise. Most of the spread over seeds
+# is common to them over their first half, little of it at their end (docs/EXPERIMENTS.md).
 _PAIRED = ("initial", "early")
 INTERVALS = (
   "with a 95 % interval: of the seeds' differences for metrics of the first half of training and "
   "for two metrics of one run, Welch's otherwise"
 )
 
-# By run, metric and seed. Runs need not have the same seeds: a run that many claims compare others
-# with is worth more of them.
+# By run, metric and seed. Runs need not have the same seeds: a run that many claims share may have
+# more.
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 
@@ -51,7 +49,7 @@ class Effect(NamedTuple):
 
 
 class Verdict(NamedTuple):
-  """What our numbers say; `effect` is None where there are too few of them, or none is finite."""
+  """The verdict on a claim; `effect` is None for too few numbers, or some that are not finite."""
 
   first: list[float]
   second: list[float]
@@ -62,11 +60,11 @@ class Verdict(NamedTuple):
 def judge(claim: Claim, values: Values) -> Verdict:
   """Judges a claim by each seed's values.
 
-  What the 95 % interval of the effect does not settle is unresolved, and so is everything with
-  fewer than three seeds. A difference that is claimed, and not found, is denied where all of the
-  interval is within `SIMILAR`. Where one run's seeds are all finite and none of the other's is, the
-  other's metric is greater. Seeds that both have are paired, if they are enough, for metrics of the
-  first half of training, and where both metrics are of one run.
+  A claim is unresolved if the 95 % interval of the effect does not settle it, or if a run has fewer
+  than three seeds. A claim of a difference is denied if all of the interval is within `SIMILAR`. If
+  all seeds of one run are finite and none of the other's is, the other's metric is greater. Seeds
+  that both runs have are paired, if there are enough, for metrics of the first half of training,
+  and if both metrics are of one run.
   """
   metric, _, other = claim.metric.partition(":")
   ours = values.get(claim.first, {}).get(metric, {})
@@ -101,8 +99,8 @@ def compare(
     first: one finite value a seed, two or more; above zero for a ratio.
     second: of the other run.
     is_ratio: whether they are compared by their ratio.
-    paired: whether the interval is that of the seeds' differences, in the order given; otherwise
-      Welch's (1947), and seeds need not be as many.
+    paired: whether the interval is that of the seeds' differences, in the given order; otherwise
+      it is Welch's (1947), and the numbers of seeds may differ.
   """
   ours, theirs = (np.asarray(values, np.float64) for values in (first, second))
   if is_ratio:
@@ -125,7 +123,7 @@ def _agreement(kind: str, effect: Effect) -> str:
     apart = effect.estimate < 1 / SIMILAR or effect.estimate > SIMILAR
     return DISAGREES if apart and (lower or higher) else UNRESOLVED
   if kind == "not_lower" and not lower and effect.low >= 1 / SIMILAR:
-    return AGREES  # at most a little lower, by what is seen
+    return AGREES  # at most a little lower, within SIMILAR
   if lower or higher:
     return _ordered(kind, lower)
   # The supplement's differences are seen in curves: one that is less than a fifth is none.
@@ -133,7 +131,7 @@ def _agreement(kind: str, effect: Effect) -> str:
 
 
 def _ordered(kind: str, lower: bool) -> str:
-  """Returns what a resolved difference says of a claim."""
+  """Returns the verdict on a claim if the difference is resolved."""
   if kind == "similar":
     return DISAGREES
   return AGREES if lower == (kind == "lower") else DISAGREES
@@ -148,8 +146,8 @@ def judge_printed(printed: Printed, values: Values, comparable: bool) -> tuple[l
     comparable: whether ours come from the supplement's data and sizes.
 
   Returns:
-    Ours, and whether they agree: the number lies within the range of seeds; for learning
-    rates, within half a decade of their geometric mean.
+    Our values, and the verdict. They agree if the number lies within the range of seeds; learning
+    rates, if it is within half a decade of their geometric mean.
   """
   ours = list(values.get(printed.run, {}).get(printed.metric, {}).values())
   if not ours:

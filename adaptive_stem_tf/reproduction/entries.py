@@ -1,4 +1,4 @@
-"""What the table of the supplement's figures is made of: figures, their lines, what is claimed."""
+"""Entries of the table of the supplement's figures: figures, their lines, claims and numbers."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,13 @@ from typing import NamedTuple
 class Claim(NamedTuple):
   """A sentence of the supplement about two runs.
 
-  `kind` is lower (the first run's metric is), not_lower or similar; `metric` may be
-  `first's:second's` where they differ.
+  Attributes:
+    text: the claim, in a few words.
+    source: where the supplement or the paper makes it.
+    kind: lower (the first run's metric is lower), not_lower or similar.
+    first: name of a run.
+    second: name of the run that it is compared with.
+    metric: that is compared, of `table.METRICS`; METRIC:METRIC, first and second, if they differ.
   """
 
   text: str
@@ -34,7 +39,7 @@ class Line(NamedTuple):
 
 
 class Figure(NamedTuple):
-  """What a figure shows and what is claimed of it."""
+  """A figure's runs, and the claims and numbers of the supplement about them."""
 
   title: str
   lines: tuple[Line, ...]
@@ -42,4 +47,4 @@ class Figure(NamedTuple):
   printed: tuple[Printed, ...] = ()
   kind: str = "curves"  # or sweep, sheet
   boxcar: int = 2500  # iterations
-  part: int = 0  # of the test images that a sheet shows
+  part: int = 0  # half of the test images that a sheet shows, 0 or 1: every second from this one

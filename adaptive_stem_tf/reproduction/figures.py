@@ -9,7 +9,7 @@ from matplotlib import figure, ticker
 from adaptive_stem_tf.evaluation import figures, style
 from adaptive_stem_tf.reproduction.results import Curve, Measured, boxcar_width
 
-_SKIPPED = 50  # the first of so many parts of a run does not set the axis
+_SKIPPED = 50  # the first 1/50 of a run, whose losses are high, does not set the axis
 _SIZE = (7.2, 4.6)  # inches
 
 

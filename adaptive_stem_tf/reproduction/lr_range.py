@@ -12,18 +12,16 @@ import numpy as np
 from adaptive_stem_tf import config
 from adaptive_stem_tf.evaluation import figures
 
-TOLERATED = (
-  1.5  # ratio of the averaged loss to its running minimum beyond which learning is unstable
-)
+TOLERATED = 1.5  # learning is unstable if the averaged loss is more times its running minimum
 DECADES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of candidates, from the centre
 OPTIMISERS = ("adam", "sgd")
-VALIDATION = 0.15  # of the training split, where a configuration sets nothing aside
+VALIDATION = 0.15  # of the training split, if a configuration sets nothing aside
 _BOXCAR_SHARE = 0.01  # of a sweep: 100 of 10^4 iterations
 _BOXCAR_LEAST = 5  # iterations
 
 
 class Sweep(NamedTuple):
-  """What a sweep showed."""
+  """Results of a sweep."""
 
   rates: np.ndarray  # [N], of each row
   losses: np.ndarray  # [N], boxcar averaged 10 MSE
@@ -64,7 +62,7 @@ def rate_at(iteration: float, settings: config.Optimisation) -> float:
 
 
 def boxcar_width(iterations: int) -> float:
-  """Returns the iterations averaged over before a sweep is judged: 100 of 10^4."""
+  """Returns the iterations that a sweep's losses are averaged over: 100 of 10^4."""
   return max(_BOXCAR_SHARE * iterations, _BOXCAR_LEAST)
 
 
@@ -82,19 +80,19 @@ def first_unstable(iterations: np.ndarray, smooth: np.ndarray, width: float) -> 
   judged = iterations >= width
   lowest = np.fmin.accumulate(np.where(judged & np.isfinite(smooth), smooth, np.inf))
   with np.errstate(invalid="ignore"):
-    wrong = judged & (~np.isfinite(smooth) | (smooth > TOLERATED * lowest))
-  return int(np.argmax(wrong)) if wrong.any() else None
+    unstable = judged & (~np.isfinite(smooth) | (smooth > TOLERATED * lowest))
+  return int(np.argmax(unstable)) if unstable.any() else None
 
 
 def candidates(unstable: float) -> list[float]:
-  """Returns five rates around a tenth of the rate at which learning became unstable, 3 digits
-  each.
+  """Returns five rates around a tenth of the rate at which learning became unstable, rounded to
+  three digits.
   """
   return [float(f"{0.1 * unstable * 10**decades:.3g}") for decades in DECADES]
 
 
 def recommend(errors: Mapping[float, float]) -> float:
-  """Returns the rate with the lowest error; those that are not finite do not count.
+  """Returns the rate with the lowest error; errors that are not finite are left out.
 
   Raises:
     ValueError: if no rate's error is finite.

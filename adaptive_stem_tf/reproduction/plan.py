@@ -45,11 +45,11 @@ class Plan:
     return self.base.replace(**{**changes, "seed": seed})
 
   def workdir(self, name: str, seed: int) -> pathlib.Path:
-    """Returns where a run lives; runs that a scale makes equal live together."""
+    """Returns the workdir of a run; runs that are equal at this scale share one."""
     return self.folder / f"{self._canonical(name)}-seed{seed}"
 
   def job(self, name: str, seed: int) -> Job:
-    """Returns what trains a run."""
+    """Returns the job that trains a run."""
     experiment, source = self.experiment(name, seed), self._source(name)
     settings = self.settings
     if experiment.scan.path != "adaptive":  # overfits: it is also evaluated half-way (SI S4)
@@ -63,8 +63,9 @@ class Plan:
     )
 
   def jobs(self, *figures: Sequence[str]) -> list[Job]:
-    """Returns the jobs of figures' runs and of the runs they need, each once, figure by figure, in
-    an order that can be followed.
+    """Returns the jobs of figures' runs and of the runs that these need, each once.
+
+    They are in the order of the figures, except that jobs that need no other come first.
     """
     jobs: dict[pathlib.Path, Job] = {}
     for names, seed in itertools.product(figures, self.seeds):

@@ -1,4 +1,4 @@
-"""Measures finished runs: test errors, learning curves and what claims are about."""
+"""Measures finished runs: test errors, learning curves, and the metrics that claims are about."""
 
 import json
 import os
@@ -82,8 +82,8 @@ def curve_metrics(curve: Curve, iterations: int, boxcar: float) -> dict[str, flo
   if not len(at):
     return {}
   weights = np.diff(at, prepend=0)
-  mean = lambda chosen: (
-    float(np.average(losses[chosen], weights=weights[chosen])) if chosen.any() else np.nan
+  mean = lambda rows: (
+    float(np.average(losses[rows], weights=weights[rows])) if rows.any() else np.nan
   )
   width = boxcar_width(iterations, boxcar)
   smooth = figures.boxcar(losses, weights, width)
@@ -107,9 +107,10 @@ def measure_errors(
 ) -> dict[str, Any]:
   """Returns mean and standard deviation of 10 MSE, and keeps them in the workdir.
 
-  Of the test, training and validation split, if there is one, at the last iteration, and for fixed
-  paths also half-way (SI S4). At most as many images of each as of the test split are evaluated,
-  evenly spread.
+  Evaluated are the test and training splits, and the validation split if there is one, at the last
+  iteration; for fixed paths also half-way (SI S4). Each split has at most as many images as the
+  test split, evenly spread. Numbers that the workdir has for the same iterations and counts are
+  read from there: they are taken to be of the same specimens.
   """
   last = experiment.optimisation.iterations
   steps = (
@@ -185,7 +186,8 @@ def best_rates(measured: Mapping[str, Sequence[Measured]]) -> dict[int, float]:
   """Returns the rate of lowest error on the validation split (METHOD section 2), by seed.
 
   Args:
-    measured: by the names of the runs of s3b, the seeds of each; those that all have count.
+    measured: one measurement a seed, by the names of the runs of s3b. Seeds that some of the runs
+      do not have are left out.
 
   Raises:
     ValueError: if no rate of a seed has a finite error.
@@ -195,12 +197,12 @@ def best_rates(measured: Mapping[str, Sequence[Measured]]) -> dict[int, float]:
     for one in seeds:
       rate = float(name.removeprefix(runs.RATE))
       errors.setdefault(one.seed, {})[rate] = one.metrics.get("validation", np.inf)
-  whole = {seed: rates for seed, rates in errors.items() if len(rates) == len(measured)}
-  return {seed: lr_range.recommend(rates) for seed, rates in whole.items()}
+  complete = {seed: rates for seed, rates in errors.items() if len(rates) == len(measured)}
+  return {seed: lr_range.recommend(rates) for seed, rates in complete.items()}
 
 
 def gather(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, dict[int, float]]]:
-  """Returns each run's metrics, by seed: what claims are judged by."""
+  """Returns the metrics of each run by seed, from which claims are judged."""
   return {
     name: {
       metric: {one.seed: one.metrics[metric] for one in seeds if metric in one.metrics}

@@ -1,4 +1,4 @@
-"""The one table of the runs behind the supplement's figures.
+"""The table of the runs behind the supplement's figures.
 
 A run is a name and the fields in which it differs from the scale's preset, so the same table
 serves 10^6 iterations and a smoke test. Runs that figures share are trained once.
@@ -12,7 +12,7 @@ from adaptive_stem_tf.reproduction import lr_range
 Change = Any  # a value, or a function of the preset's fields (`config.Experiment.flat`)
 Base = Mapping[str, Any]
 
-DOWNSAMPLED = "downsampled"  # a change that is no field: train on downsampled micrographs
+DOWNSAMPLED = "downsampled"  # not a field of the configuration: train on downsampled micrographs
 RATE = "rate_"  # prefix of the runs of s3b, which the sweep chooses
 
 
@@ -97,9 +97,7 @@ def changes(
     }
   if name not in RUNS:
     raise ValueError(f"run {name!r} is unknown: choose among {', '.join(RUNS)}.")
-  worked_out = {
-    field: value(base) if callable(value) else value for field, value in RUNS[name].items()
-  }
-  if worked_out.get("schedule") == "sweep":
-    return lr_range.changes(worked_out["generator_optimiser"], sweep_iterations)
-  return worked_out
+  values = {field: value(base) if callable(value) else value for field, value in RUNS[name].items()}
+  if values.get("schedule") == "sweep":
+    return lr_range.changes(values["generator_optimiser"], sweep_iterations)
+  return values

@@ -1,4 +1,4 @@
-"""One table of everything that the supplement says and what is found here, over all figures."""
+"""Summarises the supplement's claims and our results over all figures, in one table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def write(folder: pathlib.Path) -> str:
   """Writes summary.md and summary.json of the figures whose results are in a folder.
 
   Args:
-    folder: holds FIGURE.json, as `table.write` leaves it, for some of the figures.
+    folder: holds FIGURE.json, as `table.write` wrote it, for some of the figures.
 
   Returns:
-    What to tell the user.
+    A message for the user.
 
   Raises:
-    ValueError: if there is no figure's result.
-    writing.WriteError: if it cannot be written.
+    ValueError: if the folder has no result of a figure.
+    writing.WriteError: if the summary cannot be written.
   """
   results = {
     name: json.loads((folder / f"{name}.json").read_text())
@@ -41,8 +41,8 @@ def write(folder: pathlib.Path) -> str:
 
 
 def gather(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """Returns the claims of all figures, a row each: figure, claim, source, what is compared, effect
-  and verdict.
+  """Returns a row for each claim of all figures: figure, claim, source, the runs or metrics that
+  are compared, effect and verdict.
   """
   rows = []
   for figure, result in results.items():

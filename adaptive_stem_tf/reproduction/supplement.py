@@ -1,4 +1,4 @@
-"""The one table of the supplement's figures: which runs each shows, and what is claimed of them."""
+"""The table of the supplement's figures: the runs that each shows, and claims about them."""
 
 from collections.abc import Sequence
 

@@ -178,7 +178,7 @@ def _claim(result: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def effect_text(effect: Mapping[str, Any] | None) -> str:
-  """Returns an effect with its interval, signed where it is a difference; a dash for none."""
+  """Returns an effect with its interval, signed if it is a difference; a dash for None."""
   if effect is None:
     return "-"
   sign = "" if effect["is_ratio"] else "+"

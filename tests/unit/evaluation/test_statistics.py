@@ -163,7 +163,7 @@ def test_the_order_of_images_does_not_matter(rng):
   "values, sources, minus", [([1.0, 2.0], ["a"], None), ([1.0, 2.0], None, [1.0]), ([], None, None)]
 )
 def test_images_that_do_not_match_are_refused(values, sources, minus):
-  with pytest.raises(ValueError, match="images: there must be as many of each"):
+  with pytest.raises(ValueError, match="images: each needs the same number"):
     intervals.interval_of_mean(values, sources, minus)
 
 
