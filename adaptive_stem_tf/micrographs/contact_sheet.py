@@ -1,4 +1,4 @@
-"""A picture of micrographs, where crops were cut from them, and some of the crops."""
+"""Draws micrographs, the places of their crops, and some of the crops."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from adaptive_stem_tf.micrographs.preparation import FileCrops, Prepared
 
 _COLOURS = {"train": "tab:green", "test": "tab:orange"}
 _ROWS = 16  # files that are shown
-_SHOWN = 6  # crops of each
-_NAME = 44  # letters
-_FIELDS = 60  # that are shown
+_SHOWN = 6  # crops of each file that are shown
+_NAME = 44  # characters of a file's name that are shown
+_FIELDS = 60  # fields that are shown
 
 
 def draw(files: Sequence[FileCrops], prepared: Prepared, cutting: crops.Cutting) -> figure.Figure:
@@ -22,7 +22,7 @@ def draw(files: Sequence[FileCrops], prepared: Prepared, cutting: crops.Cutting)
 
   Args:
     files: that were read; of more than 16, as many are shown, evenly spread.
-    prepared: what became of them.
+    prepared: their crops.
     cutting: how crops were cut.
   """
   chosen = [

@@ -1,15 +1,15 @@
-"""Cuts square crops from micrographs and drops those that teach nothing.
+"""Cuts square crops from micrographs, and drops those without structure and near-duplicates.
 
-The rules, in this order. Contrast is the range of 4 x 4 px means, between the quantiles 0.005 and
-0.995. The noise ratio is how much more block means vary than those of independent noise would: 1
-for noise, up to 64 for what is smooth over 8 px.
+These rules apply in this order. Contrast is the range of 4 x 4 px means, between the quantiles
+0.005 and 0.995. The noise ratio is the variance of block means over that of independent noise: 1
+for noise, up to 64 for images that are smooth over 8 px.
 
   not finite      a pixel is NaN or infinite
   flat            more than half of the pixels have one value: clipped, or outside the field of view
   vacuum          the contrast is below 2 % of the whole micrograph's; or it is below 8 % of it and
                   the noise ratio below 16; or the noise ratio is below 1.5
-  near-duplicate  means over a twelfth of its side correlate above 0.98 with those of a crop kept
-  before
+  near-duplicate  means over a twelfth of its side correlate above 0.98 with those of an earlier
+                  crop
 """
 
 import dataclasses
@@ -19,11 +19,12 @@ import numpy as np
 
 _BLOCK = 4  # px, over which contrast is measured
 _QUANTILES = (0.005, 0.995)
-# contrast over the micrograph's and noise ratio, both below
+# Pairs of limits: a crop is vacuum if, of one pair, its contrast over the micrograph's is below the
+# first and its noise ratio below the second.
 _EMPTY = ((np.inf, 1.5), (0.08, 16.0), (0.02, np.inf))
 _NOISE_BLOCKS = (2, 4, 8)  # px
-_ONE_VALUE = 0.5  # share of pixels
-_DUPLICATE = 0.98  # correlation
+_ONE_VALUE = 0.5  # share of pixels of one value, above which a crop is flat
+_DUPLICATE = 0.98  # correlation of signatures, above which crops are near-duplicates
 _SIGNATURE = 12  # block means per side
 
 RULES = ("not finite", "flat", "vacuum", "near-duplicate", "beyond --max_crops")
@@ -34,14 +35,14 @@ class Cutting:
   """How crops are cut.
 
   Raises:
-    ValueError: for values out of range.
+    ValueError: if a value is out of range.
   """
 
   size: int = 96  # px, side of a crop after binning
   stride: int = 0  # px after binning, between neighbouring crops; 0 for the size: no overlap
   binning: int = 1  # px per side that are averaged into one
   max_crops: int = 25  # of one file, drawn at random; 0 for no limit
-  seed: int = 0  # of what is drawn at random
+  seed: int = 0  # of the crops that are drawn, and of the split
 
   def __post_init__(self):
     for name, least in (("size", 8), ("stride", 0), ("binning", 1), ("max_crops", 0), ("seed", 0)):
@@ -67,8 +68,8 @@ class Cut(NamedTuple):
 
 
 def bin_down(image: np.ndarray, binning: int) -> np.ndarray:
-  """Averages blocks of `binning` x `binning` px of an image [H, W]; what is left over at the far
-  edges is cut off.
+  """Averages blocks of `binning` x `binning` px of an image [H, W]; incomplete blocks at the far
+  edges are cut off.
   """
   if binning == 1:
     return image
@@ -82,7 +83,7 @@ def cut(image: np.ndarray, cutting: Cutting) -> Cut:
 
   Args:
     image: [H, W] float32; non-finite pixels allowed.
-    cutting: how.
+    cutting: how crops are cut.
 
   Raises:
     ValueError: if the micrograph is smaller than a crop.
@@ -95,25 +96,25 @@ def cut(image: np.ndarray, cutting: Cutting) -> Cut:
       f"{height} x {width} px{binned} is smaller than a crop of {cutting.size} x {cutting.size} px."
     )
   contrast = _contrast(image)
-  dropped, kept = dict.fromkeys(RULES, 0), []
+  dropped, usable = dict.fromkeys(RULES, 0), []
   for row, column in _grid(image.shape, cutting):
     crop = image[row : row + cutting.size, column : column + cutting.size]
     rule = excluded(crop, contrast)
     if rule:
       dropped[rule] += 1
     else:
-      kept.append(Crop(crop.copy(), row * cutting.binning, column * cutting.binning))
-  unlike = Signatures()
-  distinct = [crop for crop in kept if unlike.add(signature(crop.image))]
-  dropped["near-duplicate"] = len(kept) - len(distinct)
-  chosen = _draw(distinct, cutting)
-  dropped["beyond --max_crops"] = len(distinct) - len(chosen)
-  return Cut(chosen, dropped)
+      usable.append(Crop(crop.copy(), row * cutting.binning, column * cutting.binning))
+  signatures = Signatures()
+  distinct = [crop for crop in usable if signatures.add(signature(crop.image))]
+  dropped["near-duplicate"] = len(usable) - len(distinct)
+  sample = _draw(distinct, cutting)
+  dropped["beyond --max_crops"] = len(distinct) - len(sample)
+  return Cut(sample, dropped)
 
 
 def excluded(crop: np.ndarray, contrast: float) -> str | None:
-  """Returns the rule that excludes a crop [S, S] of a micrograph of that contrast, None if it may
-  stay.
+  """Returns the rule that excludes a crop [S, S] of a micrograph of this contrast; None if there is
+  none.
   """
   if not np.isfinite(crop).all():
     return "not finite"
@@ -124,10 +125,9 @@ def excluded(crop: np.ndarray, contrast: float) -> str | None:
 
 
 def noise_ratio(crop: np.ndarray) -> float:
-  """Returns how much more the block means of a crop [S, S] vary than independent noise of its
-  variance would: 1 there.
+  """Returns the ratio of the variance of block means of a crop [S, S] to that of independent noise.
 
-  The largest of k^2 var(means of k x k px) / var(pixels), for k = 2, 4, 8.
+  It is the largest of k^2 var(means of k x k px) / var(pixels), for k = 2, 4, 8, and 1 for noise.
   """
   crop = crop.astype(np.float64) - crop.mean(dtype=np.float64)
   return max(float(k * k * _means(crop, k).var() / crop.var()) for k in _NOISE_BLOCKS)
@@ -196,7 +196,7 @@ class _SameSize:
 
 
 def _grid(shape, cutting):
-  """Yields the first row and column of each crop, after binning."""
+  """Returns the first row and column of each crop, after binning."""
   stride = cutting.stride or cutting.size
   starts = [
     range((side - cutting.size) % stride // 2, side - cutting.size + 1, stride) for side in shape
@@ -208,8 +208,8 @@ def _draw(crops, cutting):
   """Returns at most `max_crops` crops, drawn at random, in order of place."""
   if not cutting.max_crops or len(crops) <= cutting.max_crops:
     return crops
-  chosen = np.random.default_rng(cutting.seed).choice(len(crops), cutting.max_crops, replace=False)
-  return [crops[i] for i in sorted(chosen)]
+  numbers = np.random.default_rng(cutting.seed).choice(len(crops), cutting.max_crops, replace=False)
+  return [crops[i] for i in sorted(numbers)]
 
 
 def _contrast(image):

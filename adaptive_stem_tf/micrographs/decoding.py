@@ -1,7 +1,7 @@
-"""How large what a file holds may be: looked up before it is decoded.
+"""Decodes NumPy files, and limits the size of any array, which is checked before it is decoded.
 
 A header of some hundred bytes can promise terabytes, and a compressed file of a megabyte can hold
-gigabytes. The limit takes a field of 16,384 x 16,384 px of 64 bits.
+gigabytes. The limit admits a field of 16,384 x 16,384 px of 64 bits.
 """
 
 import math
@@ -17,10 +17,10 @@ MOST_BYTES = 1 << 31
 
 
 def check(shape: Sequence[int], item_bytes: int) -> None:
-  """Refuses an array that is larger than the limit.
+  """Checks that an array is within the limit.
 
   Raises:
-    MicrographError: saying how large.
+    MicrographError: if it is larger, or its header is damaged.
   """
   if any(side < 0 for side in shape):
     raise MicrographError(f"its header promises an array of shape {list(shape)}: it is damaged.")
@@ -33,11 +33,12 @@ def check(shape: Sequence[int], item_bytes: int) -> None:
 
 
 def npy(file: IO[bytes]) -> np.ndarray:
-  """Reads a .npy; memory is taken for as much as there is, not as much as its header promises.
+  """Reads a .npy; allocates memory for the bytes that follow, not for those that its header says.
 
   Raises:
-    MicrographError: for headers that promise more than there is, or than is read.
-    ValueError: if it is no .npy, or holds objects.
+    MicrographError: if the array is larger than the limit, its size is not that of the file, or it
+      holds objects.
+    ValueError: if it is not a .npy.
   """
   version = np.lib.format.read_magic(file)
   readers = {

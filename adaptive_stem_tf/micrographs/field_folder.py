@@ -1,4 +1,4 @@
-"""A set of whole fields in a folder, a NumPy file for each, of which windows are read.
+"""A set of whole fields in a folder: a NumPy file for each, from which windows can be read.
 
 FOLDER/fields.json  of each field: array (its file in the folder), file (the micrograph it comes
                     from), split, stratum, ...
@@ -20,7 +20,7 @@ INDEX = "fields.json"
 
 
 class StoredField:
-  """A field in a NumPy file: its shape, and windows of its pixels as training takes them.
+  """A field in a NumPy file: its shape, and windows of its pixels in float16.
 
   Attributes:
     file: that holds it.
@@ -39,7 +39,7 @@ class StoredField:
 
   def __getitem__(self, window: Any) -> np.ndarray:
     """Returns the pixels of a window, such as `[rows, columns]`: [h, w, 1] float16."""
-    # Opened anew: open files are few, fields may be many.
+    # Opened each time: there may be more fields than a process may have open files.
     return np.array(self._open()[window], np.float16)[..., None]
 
   def read(self) -> np.ndarray:
@@ -59,7 +59,7 @@ class StoredField:
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
     """Returns the field as `read` does, for NumPy."""
-    del copy  # always is one
+    del copy  # the result is always a copy
     return self.read().astype(dtype or np.float16)
 
   def _open(self):
@@ -76,7 +76,7 @@ class StoredField:
 
 
 class StoredFields(NamedTuple):
-  """Fields in files, and where they come from."""
+  """Fields in files, and their entries in the index."""
 
   fields: list[StoredField]
   entries: list[dict[str, Any]]  # of each, its array, file, split, ...
@@ -92,7 +92,11 @@ def is_set(folder: str | os.PathLike) -> bool:
 
 
 def load(folder: str | os.PathLike, split: str | None = None) -> StoredFields:
-  """Finds the fields of a split, train or test; None for both. Reads nothing but their shapes.
+  """Loads the index of a folder, and the shapes of its fields.
+
+  Args:
+    folder: of a set of fields.
+    split: train or test; None for both.
 
   Raises:
     FileNotFoundError: if the folder has no index, or one of its files is missing.
@@ -112,35 +116,35 @@ def load(folder: str | os.PathLike, split: str | None = None) -> StoredFields:
   entries = json.loads((place / INDEX).read_text())
   unknown = [entry for entry in entries if not {"file", "split"} <= set(entry)]
   if unknown:
-    raise ValueError(f"{place / INDEX}: {unknown[0]} says not its file and its split.")
-  kept = [entry for entry in entries if split in (None, entry["split"])]
-  return StoredFields([StoredField(place / entry["array"]) for entry in kept], kept)
+    raise ValueError(f"{place / INDEX}: {unknown[0]} does not name its file and its split.")
+  entries = [entry for entry in entries if split in (None, entry["split"])]
+  return StoredFields([StoredField(place / entry["array"]) for entry in entries], entries)
 
 
 def write(folder: str | os.PathLike, fields: Iterable[tuple[np.ndarray, dict[str, Any]]]) -> None:
-  """Writes fields to a folder, one after another, with what is known of each.
+  """Writes fields to a folder, one after another, and their index.
 
   Args:
     folder: made if it does not exist.
     fields: (pixels [H, W] in [-1, 1], entry) pairs.
 
   Raises:
-    writing.WriteError: if they cannot be written; what was there stays.
+    writing.WriteError: if they cannot be written; earlier files stay.
   """
   with writing.together(folder, last=INDEX) as unfinished:
     shelf = Shelf(unfinished)
-    kept = [(shelf(field), entry) for field, entry in fields]
-    write_index(unfinished, *map(list, zip(*kept)))
+    stored = [(shelf(field), entry) for field, entry in fields]
+    write_index(unfinished, *map(list, zip(*stored)))
 
 
 class Shelf:
-  """Puts fields [H, W] in [-1, 1] into a folder, as float16, as training takes them."""
+  """Writes fields [H, W] in [-1, 1] to a folder, in float16, which training uses."""
 
   def __init__(self, folder: pathlib.Path):
     self._folder, self._count = folder, 0
 
   def __call__(self, field: np.ndarray) -> StoredField:
-    """Writes a field; returns where it is."""
+    """Writes a field, and returns its file."""
     file = self._folder / f"field_{self._count:06d}.npy"
     np.save(file, np.asarray(field, np.float16))
     self._count += 1
@@ -150,13 +154,13 @@ class Shelf:
 def write_index(
   folder: pathlib.Path, fields: Sequence[Any], entries: Sequence[dict[str, Any]]
 ) -> None:
-  """Writes what is known of the stored fields of a folder."""
+  """Writes the index of the fields that a folder holds."""
   index = [{**entry, "array": field.file.name} for field, entry in zip(fields, entries)]
   (folder / INDEX).write_text(json.dumps(index, indent=0))
 
 
 def stamp(fields: Iterable[StoredField]) -> str:
-  """Returns a text that changes when the files of fields do, without reading them."""
+  """Returns a digest of the names, sizes and times of fields' files, without reading the files."""
   digest = hashlib.sha256()
   for field in fields:
     about = field.file.stat()

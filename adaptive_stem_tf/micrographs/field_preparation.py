@@ -12,15 +12,15 @@ from adaptive_stem_tf.fields import strata
 from adaptive_stem_tf.micrographs import crops, field_set, readers, whole_fields
 
 _TEST_SHARE = 0.2
-_KEPT = ("repo", "source", "licence", "modality", "what")  # of an index, in the provenance
+_PROVENANCE = ("repo", "source", "licence", "modality", "what")  # copied from an index
 
 
 class Index:
-  """What is known of files before they are read: rows above their information bars, split, licence.
+  """Properties of files from a user's list: rows above information bars, split, licence.
 
   Args:
-    entries: of each file its properties, by the file's name without folders.
-    rows: of files that have none of their own; None for all rows.
+    entries: properties of each file, by its name without folders.
+    rows: number of rows of files without an entry of rows; None for all rows.
   """
 
   def __init__(self, entries: dict[str, dict[str, Any]] | None = None, rows: int | None = None):
@@ -54,12 +54,12 @@ class Index:
       ) from error
 
   def rows(self, path: str) -> int | None:
-    """Returns how many rows of a file are kept; None for all."""
+    """Returns the number of rows of a file that are kept; None for all."""
     own = self._of(path).get("rows")
     return self._rows if own is None else int(own)
 
   def split(self, path: str) -> str | None:
-    """Returns the split that a file belongs to; None if that is to be drawn.
+    """Returns the split that a file belongs to; None if the index does not say.
 
     Raises:
       ValueError: if it is neither train nor test.
@@ -70,8 +70,8 @@ class Index:
     return split
 
   def provenance(self, path: str) -> dict[str, Any]:
-    """Returns what the provenance keeps: source, licence and the like."""
-    return {name: value for name, value in self._of(path).items() if name in _KEPT}
+    """Returns the properties of a file for the provenance: source, licence and the like."""
+    return {name: value for name, value in self._of(path).items() if name in _PROVENANCE}
 
   def _of(self, path):
     return self._entries.get(os.path.basename(path), {})
@@ -82,8 +82,8 @@ class FileFields(NamedTuple):
 
   path: str
   rows: int | None
-  fields: list[Any]  # [H, W] each, or where it is kept
-  entries: list[dict[str, Any]]  # of each, what is known of it
+  fields: list[Any]  # [H, W] each, or as `Collection` keeps them
+  entries: list[dict[str, Any]]  # provenance of each
 
 
 class Collection:
@@ -91,9 +91,9 @@ class Collection:
 
   Args:
     reading: how fields are made.
-    index: what is known of files.
+    index: properties of the files.
     seed: of the split of files whose split the index does not say.
-    keep: takes each field [H, W] and returns it, or where it is kept until it is needed.
+    keep: receives each field [H, W], and returns it, or an object that can read it from a file.
   """
 
   def __init__(
@@ -112,8 +112,8 @@ class Collection:
     self._by_shape: dict[tuple[int, ...], tuple[crops.Signatures, list[str]]] = {}
 
   def add(self, path: str, frame: int = 0) -> str:
-    """Reads a file and adds its fields, unless it is a copy of one before; returns what was done,
-    in words.
+    """Reads a file and adds its fields, unless it is a copy of one that was added; returns a
+    message about it.
 
     Raises:
       FileNotFoundError, MicrographError, MissingReaderError: as `whole_fields.read`.
@@ -130,8 +130,9 @@ class Collection:
       return f"left out: a copy of {original}"
     signatures.keep(signature)
     others.append(path)
-    kept, entries = [self._keep(field.field) for field in fields], list(map(_described, fields))
-    self.files.append(FileFields(path, rows, kept, entries))
+    entries = list(map(_entry, fields))
+    stored = [self._keep(field.field) for field in fields]
+    self.files.append(FileFields(path, rows, stored, entries))
     height, width = whole.shape
     more = f" and {len(fields) - 1} pieces" if len(fields) > 1 else ""
     return (
@@ -140,7 +141,7 @@ class Collection:
     )
 
   def prepare(self) -> field_set.FieldSet:
-    """Splits what was added by file, train before test.
+    """Splits the fields that were added by file, train before test.
 
     Raises:
       ValueError: if nothing was added, or there is only one file and its split is not known.
@@ -163,7 +164,9 @@ class Collection:
     return field_set.FieldSet(fields, entries)
 
   def _splits(self):
-    """Returns the split of each file: the index's, or else one in five tests, at least one."""
+    """Returns the split of each file: that of the index, or drawn so that one file in five is a
+    test file, but at least one.
+    """
     if not self.files:
       raise ValueError("no field is left: none of the files is a micrograph of 96 px or more.")
     splits = {file.path: self._index.split(file.path) for file in self.files}
@@ -180,8 +183,8 @@ class Collection:
     return splits
 
 
-def _described(field):
-  """Returns what the provenance says of one field."""
+def _entry(field):
+  """Returns the provenance of one field."""
   g = strata.gini(field.field)
   return {
     "y": field.place[0],

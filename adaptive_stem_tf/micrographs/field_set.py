@@ -1,4 +1,4 @@
-"""A set of whole fields in one file: fields of any size, and where each comes from.
+"""A set of whole fields in one file: fields of any size, and their provenance.
 
 NAME.npz   one array [H, W] float32 in [-1, 1] for each field: field_00000, field_00001, ...
 NAME.json  of each field, in the same order: file, split, stratum, ...
@@ -25,23 +25,23 @@ _DAMAGES = (KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib
 
 
 class FieldSet(NamedTuple):
-  """Fields and where they come from."""
+  """Fields and their provenance."""
 
-  fields: list[Any]  # [H, W] float32 in [-1, 1], or where they are kept
+  fields: list[Any]  # [H, W] float32 in [-1, 1], or objects that read them from files
   entries: list[dict[str, Any]]  # of each, its file, split, gini, stratum, ...
 
   @property
   def sources(self) -> list[str]:
-    """The file of each field: what intervals and validation sets are made by."""
+    """The file of each field, by which intervals and validation sets are made."""
     return [entry["file"] for entry in self.entries]
 
 
 def write(path: str | os.PathLike, fields: Sequence[np.ndarray], entries: Sequence[dict]) -> None:
-  """Writes a set of fields to PATH, a .npz file, and what is known of them to a .json beside it.
+  """Writes a set of fields to PATH, a .npz file, and their entries to a .json beside it.
 
   Raises:
-    ValueError: for another suffix.
-    writing.WriteError: if they cannot be written; what was there stays.
+    ValueError: if the suffix is not .npz.
+    writing.WriteError: if they cannot be written; earlier files stay.
   """
   place = pathlib.Path(_checked(path))
   with writing.together(place.parent, last=place.name) as unfinished:
@@ -60,10 +60,10 @@ def load(path: str | os.PathLike, split: str | None = None) -> FieldSet:
 
   Raises:
     FileNotFoundError: if a file is missing.
-    ValueError: if they do not belong together, the split is unknown, or it has no field.
+    ValueError: if the files do not belong together, or the split is unknown or has no field.
   """
-  kept = list(read(path, split))
-  return FieldSet([field for field, _ in kept], [entry for _, entry in kept])
+  pairs = list(read(path, split))
+  return FieldSet([field for field, _ in pairs], [entry for _, entry in pairs])
 
 
 def read(
@@ -98,8 +98,8 @@ def _of_archive(path, split):
     with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
       if len(archive.files) != len(entries):
         raise ValueError(
-          f"{place} holds {len(archive.files)} fields and its .json {len(entries)} entries: keep "
-          "together what launch.prepare wrote together."
+          f"{place} holds {len(archive.files)} fields and its .json {len(entries)} entries: use "
+          "files that launch.prepare wrote together."
         )
       for name, entry in zip(sorted(archive.files), entries):
         if split in (None, entry["split"]):

@@ -37,15 +37,14 @@ def split(counts: Sequence[int], seed: int) -> FileSplit:
       "share no micrograph, so at least two are needed."
     )
   rng = np.random.default_rng(seed)
-  tried = [_divide(rng.permutation(len(counts)), counts) for _ in range(_ORDERS)]
-  train, test = max(
-    tried, key=lambda division: sum(_fitting(*(_total(part, counts) for part in division)))
-  )
+  divisions = [_divide(rng.permutation(len(counts)), counts) for _ in range(_ORDERS)]
+  crops_left = lambda division: sum(_fitting(*(_total(part, counts) for part in division)))
+  train, test = max(divisions, key=crops_left)
   fitting = _fitting(_total(train, counts), _total(test, counts))
   kept = list(counts)
   for part, count in zip((train, test), fitting):
     for _ in range(_total(part, counts) - count):
-      kept[max(part, key=lambda file: kept[file])] -= 1  # files that have most give most
+      kept[max(part, key=lambda file: kept[file])] -= 1  # from the file that has most crops
   return FileSplit(
     [file for file in train if kept[file]], [file for file in test if kept[file]], kept
   )
@@ -59,12 +58,13 @@ def _divide(order: np.ndarray, counts: Sequence[int]) -> tuple[list[int], list[i
 
 
 def _fitting(train: int, test: int) -> tuple[int, int]:
-  """Returns the most crops (t, e) of those numbers for which int(0.8 (t + e)) = t: four to one,
-  rounded up for e.
+  """Returns the greatest t <= train and e <= test for which int(0.8 (t + e)) = t.
+
+  They are about four to one: e is a quarter of t, rounded up, or one more if that is whole.
   """
-  return (
-    (4 * test, test) if train > 4 * test else (train, min(test, -(-train // 4) + (train % 4 == 0)))
-  )
+  if train > 4 * test:
+    return 4 * test, test
+  return train, min(test, -(-train // 4) + (train % 4 == 0))
 
 
 def _total(files: Sequence[int], counts: Sequence[int]) -> int:

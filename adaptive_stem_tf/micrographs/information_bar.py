@@ -2,20 +2,20 @@
 
 import numpy as np
 
-_LEVELS = 64  # of intensity, that are told apart
-_BLANK = 0.45  # share of a row's pixels of one level from which on it may be a bar's
-_BACKGROUND = 0.8  # the same of most of a bar's rows: text covers little of it
-_DEEPEST, _LEAST = 0.25, 0.02  # of the rows of an image, that a bar has
-_TEXT = 0.5  # of the range of intensities, by which text differs from its background
-_LETTERED = 0.1  # share of a bar's rows that have text
+_LEVELS = 64  # of intensity
+_BLANK = 0.45  # a row of a bar has more than this share of its pixels at one level
+_BACKGROUND = 0.8  # median of that share over a bar's rows at least: text covers little of it
+_DEEPEST, _LEAST = 0.25, 0.02  # height of a bar at most and at least, share of the image's rows
+_TEXT = 0.5  # text differs from its background by more than this share of the intensity range
+_LETTERED = 0.1  # share of a bar's rows that have text, at least
 _EDGE = 3  # px, lines that frame a bar
 
 
 def first_row(image: np.ndarray) -> int | None:
   """Returns the first row of what looks like an information bar; None if nothing does.
 
-  A bar is of one level but for its text, and reaches from some row to the last one; above it, rows
-  are not of one level. An empty part of a specimen has no text.
+  Apart from its text, a bar has one level of intensity. It reaches down to the last row, and the
+  rows above it have many levels. An empty part of a specimen has one level, too, but no text.
 
   Args:
     image: [H, W], of at least 64 rows.
@@ -46,7 +46,7 @@ def first_row(image: np.ndarray) -> int | None:
 
 
 def notes(image: np.ndarray) -> tuple[str, ...]:
-  """Returns what is to be said of an image [H, W]: where a bar begins, if there is one."""
+  """Returns a note that an image [H, W] has an information bar, and where; empty if it has none."""
   first = first_row(image)
   words = f"what looks like an information bar begins at row {first}: --rows={first} cuts it off"
   return () if first is None else (words,)

@@ -1,4 +1,4 @@
-"""One grey image of real numbers, from whatever array a file holds."""
+"""Makes one grey image of real numbers from the array that a file holds."""
 
 from typing import Any, NamedTuple
 
@@ -34,9 +34,9 @@ class Micrograph(NamedTuple):
   image: np.ndarray  # [H, W] float32, intensities as stored; non-finite ones are NaN
   pixel_size_nm: float | None  # side of a px; None if unknown
   dtype: str  # of the values in the file
-  notes: tuple[str, ...]  # what was taken of the file, and what was converted
-  colour: str = ""  # how much the channels of a picture in colour differ, which were averaged
-  # What the file says of instrument and time, as HyperSpy's metadata name it; None if nothing.
+  notes: tuple[str, ...]  # about the part of the file that was read, and conversions
+  colour: str = ""  # for a picture in colour: how much its channels, which were averaged, differ
+  # The file's metadata about instrument and time, in HyperSpy's names; None if there are none.
   acquisition: dict[str, Any] | None = None
 
 
@@ -88,14 +88,14 @@ def from_frames(
 
 
 def frame_note(frame: int, count: int) -> str:
-  """Returns that a frame is taken of several."""
+  """Returns the note that one frame of several was read."""
   return f"a stack of {count} images: frame {frame} is taken (counted from 0)"
 
 
 def nanometres(
   row_size: float, column_size: float, unit: str
 ) -> tuple[float | None, tuple[str, ...]]:
-  """Returns the side of a pixel in nm, None where it is not known, and what is to be said about it.
+  """Returns the side of a pixel in nm, None if it is not known, and notes about it.
 
   Args:
     row_size: distance of neighbouring rows, in `unit`.
@@ -122,8 +122,10 @@ def nanometres(
 
 
 def _grey(array):
-  """Averages channels, and says how much they differ; refuses pictures that are partly
-  transparent.
+  """Returns the mean of the channels, and how much they differ, in words; empty if they agree.
+
+  Raises:
+    MicrographError: if the picture is partly transparent.
   """
   channels = array[..., :3].astype(np.float64)
   full = (
@@ -138,8 +140,8 @@ def _grey(array):
 
 
 def _as_float32(array):
-  """Returns an array as float32, without its minimum where rounding would cost contrast, and what
-  was done.
+  """Returns an array as float32, and notes. The minimum is subtracted if rounding would otherwise
+  cost contrast.
   """
   finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
   low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
@@ -147,5 +149,5 @@ def _as_float32(array):
     return (array.astype(np.float64) - low).astype(np.float32), (
       f"{low:g} subtracted from every intensity",
     )
-  with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported
+  with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is noted
     return array.astype(np.float32), ()

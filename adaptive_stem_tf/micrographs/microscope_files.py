@@ -1,5 +1,5 @@
-"""Reads microscopes' own formats by RosettaSciIO, an optional dependency imported when such a file
-is met.
+"""Reads microscopes' own formats by RosettaSciIO, an optional dependency, which is imported when it
+is needed.
 """
 
 import importlib
@@ -21,8 +21,8 @@ from adaptive_stem_tf.micrographs.micrograph import (
   nanometres,
 )
 
-# For which RosettaSciIO is asked for where it is not installed; where it is, it tells what it
-# reads.
+# File types for which the error names RosettaSciIO if it is not installed. If it is, its own list
+# of types counts.
 _SUFFIXES = frozenset(
   (
     "dm3",
@@ -48,8 +48,8 @@ _SUFFIXES = frozenset(
   )
 )
 INSTALL = "pip install 'adaptive-stem-tf[microscopy]', or pip install 'rosettasciio>=0.11'"
-_SAFE = (0, 11)  # before, it ran what a .prz told it to
-_COMPRESSED = frozenset(("hspy", "emd", "nxs", "h5", "hdf5"))  # larger than their files
+_SAFE = (0, 11)  # first version that does not run code from a .prz
+_COMPRESSED = frozenset(("hspy", "emd", "nxs", "h5", "hdf5"))  # arrays may be larger than files
 
 
 class MissingReaderError(RuntimeError):
@@ -89,16 +89,16 @@ def _readers(path):
         f"{path} is read by RosettaSciIO, which is not installed: {INSTALL}."
       ) from error
     plugins = []
-  found = [
+  readers = [
     plugin["api"]
     for plugin in plugins
     if suffix in {name.lower() for name in plugin["file_extensions"]}
   ]
-  if not found:
+  if not readers:
     raise MicrographError(
       f"{path.suffix or 'a name without suffix'} is no type of micrograph that is known."
     )
-  return found
+  return readers
 
 
 def _check_version(library):
@@ -111,7 +111,7 @@ def _check_version(library):
 
 
 def _check_sizes(path):
-  """Refuses arrays that are too large, before they are read, in formats that compress."""
+  """Checks, in formats that compress, that no array is too large, before it is read."""
   if path.rpartition(".")[2].lower() not in _COMPRESSED:
     return
   library = importlib.import_module("h5py")
@@ -125,7 +125,7 @@ def _check_sizes(path):
     with library.File(path, "r") as file:
       file.visititems(check)
   except (OSError, RuntimeError, KeyError):
-    return  # it is no HDF5, or a damaged one: whoever reads it says so
+    return  # not HDF5, or damaged: the reader's error says so
 
 
 def _signals(readers: list[str], path: str) -> list[dict[str, Any]]:
@@ -148,49 +148,48 @@ def of_signals(signals: Sequence[Mapping[str, Any]], frame: int = 0) -> Microgra
   """Takes the first signal that is an image, or one frame of the first stack of images.
 
   Args:
-    signals: as RosettaSciIO's readers return them; `data` and `axes` are looked at, and the type
-      of the signal in `metadata`.
+    signals: as RosettaSciIO's readers return them: `data`, `axes` and `metadata` are used.
     frame: which frame of a stack, from 0.
 
   Raises:
     MicrographError: if there is no image, or no such frame.
   """
-  kept = [signal for signal in signals if _is_image(signal)]
-  if not kept:
+  images = [signal for signal in signals if _is_image(signal)]
+  if not images:
     shapes = ", ".join(str(list(np.shape(signal["data"]))) for signal in signals) or "nothing"
     raise MicrographError(
       f"it holds no image but {shapes}: spectra and scans of diffraction patterns are no "
       "micrographs; save the image of a detector."
     )
-  signal = kept[0]
-  notes = (f"first of {len(kept)} images ({_title(signal)})",) if len(kept) > 1 else ()
+  signal = images[0]
+  notes = (f"first of {len(images)} images ({_title(signal)})",) if len(images) > 1 else ()
   axes = _axes_in_order(signal)
-  stacked = next((i for i, axis in enumerate(axes) if axis.get("navigate")), 0)
-  row, column = [axis for i, axis in enumerate(axes) if len(axes) == 2 or i != stacked]
+  frames = next((i for i, axis in enumerate(axes) if axis.get("navigate")), 0)  # axis of a stack
+  row, column = [axis for i, axis in enumerate(axes) if len(axes) == 2 or i != frames]
   unit = str(row.get("units")) if str(row.get("units")) == str(column.get("units")) else ""
   size, more = nanometres(float(row.get("scale", 0)), float(column.get("scale", 0)), unit)
   data = _channels(np.asarray(signal["data"]))
   if len(axes) == 2:
     if frame:
       raise MicrographError(f"frame={frame} was asked for, and it is a single image.")
-    made = from_array(data, size, (*notes, *more))
+    micrograph = from_array(data, size, (*notes, *more))
   else:
-    made = from_frames(np.moveaxis(data, stacked, 0), frame, size, (*notes, *more))
-  return made._replace(acquisition=_acquisition(signal))
+    micrograph = from_frames(np.moveaxis(data, frames, 0), frame, size, (*notes, *more))
+  return micrograph._replace(acquisition=_acquisition(signal))
 
 
 def _acquisition(signal):
-  """Returns what is said of instrument and time, as JSON has it; None if nothing is."""
-  said = signal.get("metadata", {})
-  general = said.get("General", {})
-  told = {name: general[name] for name in ("date", "time", "time_zone") if general.get(name)}
-  told |= said.get("Acquisition_instrument") or {}
+  """Returns metadata of instrument and time, in types of JSON; None if there is none."""
+  metadata = signal.get("metadata", {})
+  general = metadata.get("General", {})
+  acquisition = {name: general[name] for name in ("date", "time", "time_zone") if general.get(name)}
+  acquisition |= metadata.get("Acquisition_instrument") or {}
   plain = lambda value: value.item() if isinstance(value, np.generic) else str(value)
-  return json.loads(json.dumps(told, default=plain)) or None
+  return json.loads(json.dumps(acquisition, default=plain)) or None
 
 
 def _axes_in_order(signal):
-  """Returns the axes of a signal's array; some formats leave their numbers to their order."""
+  """Returns the axes of a signal's array, in its order; formats need not number them."""
   numbered = [(axis.get("index_in_array", i), i) for i, axis in enumerate(signal["axes"])]
   return [signal["axes"][i] for _, i in sorted(numbered)]
 
@@ -203,7 +202,7 @@ def _is_image(signal):
 
 
 def _channels(data):
-  """Returns colour that is stored as a record per pixel as a last axis."""
+  """Returns an array whose last axis has the channels, if they were stored as records."""
   if data.dtype.names is None:
     return data
   return np.stack([data[name] for name in data.dtype.names], -1)

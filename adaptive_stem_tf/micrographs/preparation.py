@@ -39,8 +39,10 @@ class Prepared(NamedTuple):
 
 
 def find(patterns: Sequence[str]) -> list[str]:
-  """Returns the files that patterns match, sorted; of a folder, every file in it and below. Hidden
-  ones are left out.
+  """Returns the files that patterns match, sorted, without hidden ones.
+
+  Args:
+    patterns: of files; a folder stands for every file in it and below.
 
   Raises:
     FileNotFoundError: if a pattern matches no file.
@@ -72,20 +74,20 @@ def crops_of(path: str | os.PathLike, cutting: crops.Cutting, frame: int = 0) ->
       than a crop.
     microscope_files.MissingReaderError: if RosettaSciIO is needed and not installed.
   """
-  read = readers.read(path, frame)
+  micrograph = readers.read(path, frame)
   try:
-    cut = crops.cut(read.image, cutting)
+    cut = crops.cut(micrograph.image, cutting)
   except ValueError as error:
     raise MicrographError(f"{os.fspath(path)}: {error}") from error
-  whole = np.nan_to_num(read.image, nan=float(np.nanmedian(read.image)))
+  whole = np.nan_to_num(micrograph.image, nan=float(np.nanmedian(micrograph.image)))
   binning = max(1, -(-max(whole.shape) // _THUMBNAIL))
-  height, width = read.image.shape
+  height, width = micrograph.image.shape
   return FileCrops(
     os.fspath(path),
     (height, width),
-    read.dtype,
-    read.pixel_size_nm,
-    read.notes,
+    micrograph.dtype,
+    micrograph.pixel_size_nm,
+    micrograph.notes,
     cut,
     crops.signature(whole),
     crops.bin_down(whole, binning),
@@ -106,11 +108,11 @@ class Collection:
     self._micrographs = crops.Signatures()
 
   def add(self, file: FileCrops) -> str:
-    """Adds a file unless it is a copy of one that was added; returns what was done, in words.
+    """Adds a file unless it is a copy of one that was added; returns a message about it.
 
-    A copy has the shape of another micrograph, scaled or not, and 12 x 12 block means that
-    correlate above 0.98 with its own: the same micrograph in two formats, or two frames of one
-    field of view.
+    A copy has the aspect ratio of another micrograph, and its 12 x 12 block means correlate above
+    0.98 with those of the other: it is the same micrograph in another format, or another frame of
+    the same field of view.
     """
     alike = (self._compared[number] for number in self._micrographs.near_duplicates(file.signature))
     original = next((other for other in alike if _has_shape_of(file, other)), None)
@@ -129,7 +131,7 @@ class Collection:
     )
 
   def prepare(self) -> Prepared:
-    """Splits what was added by file.
+    """Splits the crops that were added by file.
 
     Raises:
       ValueError: if crops come from fewer than two files.
@@ -184,7 +186,7 @@ def _common_folder(paths):
 
 
 def _common(file, folder, cutting):
-  """Returns what the provenance says of every crop of a file."""
+  """Returns the part of the provenance that all crops of a file share."""
   size = None if file.pixel_size_nm is None else file.pixel_size_nm * cutting.binning
   return {
     "source": folder,

@@ -24,7 +24,7 @@ from adaptive_stem_tf.micrographs.micrograph import (
   nanometres,
 )
 
-_MICROSCOPIC = 1e3  # nm: a TIFF's resolution tags that say more are of a printer, not a microscope
+_MICROSCOPIC = 1e3  # nm: larger pixels in a TIFF's resolution tags are of a printer
 _FEI_SCANS = ("Scan", "EScan", "IScan")  # sections of FEI's and Thermo Fisher's tags
 _ZEISS_SIZES = ("ap_image_pixel_size", "ap_pixel_size")  # of the file, else of the screen
 _GATAN = (65009, 65010, 65003)  # tags: sizes of a column and of a row, and their unit
@@ -35,14 +35,15 @@ _CM_PER_INCH = 2.54
 def read(path: str | os.PathLike, frame: int = 0, colour: bool = False) -> Micrograph:
   """Reads the micrograph in a file.
 
-  Of several images the first is taken, of a stack one frame; `notes` of the result say so. Colour
-  is accepted if its channels agree. Scans of diffraction patterns and spectra are refused.
+  If the file has several images, the first is read; of a stack, one frame; `notes` of the result
+  say so. Colour is accepted if its channels agree. Scans of diffraction patterns and spectra are
+  errors.
 
   Args:
-    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, .bmp, .gif, or what
+    path: .npy, .npz with one array, .tif, .tiff, .png, .jpg, .jpeg, .bmp, .gif, or a type that
       RosettaSciIO reads (.dm3, .dm4, .emd, .ser, .mib, .hspy, ...).
     frame: which frame of a stack, from 0.
-    colour: whether channels that differ are averaged, as where a scale bar or a label is in colour.
+    colour: whether to average channels that differ, for example if a scale bar is in colour.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -73,7 +74,7 @@ def read(path: str | os.PathLike, frame: int = 0, colour: bool = False) -> Micro
 
 
 def _accepted(micrograph, colour):
-  """Returns a micrograph; refuses one in colour unless that is allowed."""
+  """Returns a micrograph; one in colour is an error, unless `colour` allows it."""
   if micrograph.colour and not colour:
     raise MicrographError(
       f"it is {micrograph.colour}: a micrograph is grey; save the detector's image, not a coloured "
@@ -92,8 +93,8 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def _read_npy(file: BinaryIO, frame: int) -> Micrograph:
-  """Reads an image [H, W], a colour picture [H, W, 3 or 4] or a stack [N, H, W]; a last axis of 1
-  is dropped.
+  """Reads an image [H, W], a colour picture [H, W, 3 or 4] or a stack [N, H, W], each of which may
+  have a further axis of length 1 at the end.
   """
   return _from_numpy(decoding.npy(file), frame)
 
@@ -134,17 +135,17 @@ def _read_picture(file: BinaryIO, frame: int) -> Micrograph:
 
 @contextlib.contextmanager
 def _opened_picture(file):
-  """Yields a picture, whose size was checked, not its pixels."""
+  """Yields a picture whose size is within the limit; its pixels are not decoded yet."""
   with _pictures_of_any_size(), Image.open(file) as opened:
     decoding.check([*opened.size, len(opened.getbands())], 4 if opened.mode in "IF" else 1)
     yield opened
 
 
 class _AnySize:
-  """Lifts Pillow's limit of pixels, which 16,384 x 16,384 pass, while any thread reads a picture.
+  """Lifts Pillow's limit of pixels, which 16,384 x 16,384 exceed, while any thread reads a picture.
 
-  The limit is the whole process's. Threads that each put back what they had found would put back
-  another's lifted one, and leave it lifted for good.
+  The limit is a variable of the whole process. If each thread restored the value that it had met,
+  it could restore the lifted one of another thread, and leave it lifted for good.
   """
 
   def __init__(self):
@@ -171,7 +172,7 @@ _pictures_of_any_size = _AnySize()
 
 
 def _read_animation(picture, frame, count):
-  """Reads one frame of several, whose colours a palette may say."""
+  """Reads one frame of several, which may have a palette."""
   if frame >= count:
     raise MicrographError(f"frame={frame} was asked for, and it has {count}: count from 0.")
   picture.seek(frame)
@@ -201,7 +202,7 @@ def _read_tiff(file: BinaryIO, frame: int) -> Micrograph:
 
 
 def _decode_with_pillow(file, frame, series, error):
-  """Decodes a page whose compression tifffile leaves to imagecodecs."""
+  """Decodes by Pillow a page whose compression tifffile cannot decode without imagecodecs."""
   file.seek(0)
   with _opened_picture(file) as picture:
     picture.seek(frame)
@@ -217,7 +218,7 @@ def _decode_with_pillow(file, frame, series, error):
 
 
 def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
-  """Returns the pixel size that tags say: a microscope's, OME's, ImageJ's, or standard ones."""
+  """Returns the pixel size from the tags of a microscope, OME or ImageJ, or standard ones."""
   own = _microscope_pixel_size(tiff)
   if own is not None:
     return nanometres(*own)
@@ -250,8 +251,8 @@ def _tiff_pixel_size(tiff) -> tuple[float | None, tuple[str, ...]]:
 
 
 def _microscope_pixel_size(tiff):
-  """Returns the distance of rows, that of columns and their unit, as the private tags of FEI,
-  Thermo Fisher, Zeiss or Gatan say; None without such tags.
+  """Returns the distance of rows, that of columns and their unit, from the private tags of FEI,
+  Thermo Fisher, Zeiss or Gatan; None without such tags.
   """
   for part in _FEI_SCANS:
     scan = (tiff.fei_metadata or {}).get(part) or {}
@@ -259,7 +260,7 @@ def _microscope_pixel_size(tiff):
       return float(scan.get("PixelHeight") or scan["PixelWidth"]), float(scan["PixelWidth"]), "m"
   for name in _ZEISS_SIZES:
     entry = (tiff.sem_metadata or {}).get(name, ())
-    if len(entry) == 3 and entry[1]:  # the name that Zeiss shows, number and unit
+    if len(entry) == 3 and entry[1]:  # (name, number, unit)
       return float(entry[1]), float(entry[1]), str(entry[2])
   gatan = [tiff.pages[0].tags.get(code) for code in _GATAN]
   if all(gatan):

@@ -10,7 +10,7 @@ from skimage import transform
 from adaptive_stem_tf.micrographs import information_bar, readers
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
 
-PERCENTILES = 0.1, 99.9  # that become -1 and 1: a few hot pixels should not set the contrast
+PERCENTILES = 0.1, 99.9  # become -1 and 1, so that a few hot pixels do not set the contrast
 SMALLEST = 96  # px
 
 
@@ -19,12 +19,12 @@ class FieldReading:
   """How a field is made of a micrograph.
 
   Raises:
-    ValueError: if the largest side is too small.
+    ValueError: if `size` is too small.
   """
 
   size: int = 512  # px, the longer side at most; a larger micrograph is binned
   square: bool = False  # whether only the central square is taken
-  # Whether pieces of `size` px are taken too, of the micrograph binned less, down to its own px.
+  # Whether to cut pieces of `size` px, too, from the micrograph at less binning, down to none.
   pieces: bool = False
 
   def __post_init__(self):
@@ -43,7 +43,7 @@ class WholeField(NamedTuple):
   place: tuple[int, int]  # first row and column in the file, px
   shape: tuple[int, int]  # of the file, px
   dtype: str  # of the values in the file
-  notes: tuple[str, ...]  # what was taken of the file, and what was converted
+  notes: tuple[str, ...]  # about the part of the file that was read, and conversions
 
 
 def read(
@@ -56,7 +56,7 @@ def read(
 
   Args:
     path: of the file.
-    reading: how a field is made of it; None for the defaults.
+    reading: how a field is made from it; None for the defaults.
     rows: the field ends above this row of the file, where an information bar begins; None for all.
     frame: which frame of a stack, from 0.
 
@@ -71,8 +71,10 @@ def read(
 def read_all(
   path: str | os.PathLike, reading: FieldReading, rows: int | None = None, frame: int = 0
 ) -> list[WholeField]:
-  """Reads the field in a file, as `read`, and with `reading.pieces` what it is made of after it:
-  pieces as large as the field may be, binned half as much, a quarter as much, and so on.
+  """Reads the field in a file, as `read`, and pieces of it if `reading.pieces`.
+
+  Pieces follow the whole field. They are `reading.size` px long; the first are binned half as much
+  as the whole, the next a quarter as much, and so on down to the file's own pixels.
   """
   micrograph = readers.read(path, frame, colour=True)
   size, shape = micrograph.pixel_size_nm, micrograph.image.shape
@@ -99,11 +101,11 @@ def read_all(
 def from_image(
   image: np.ndarray, reading: FieldReading | None = None, rows: int | None = None
 ) -> tuple[np.ndarray, float]:
-  """Makes a field of an image.
+  """Makes a field from an image.
 
   Args:
-    image: [H, W], non-finite pixels allowed: they become the median.
-    reading: how; None for the defaults.
+    image: [H, W]; pixels that are not finite become the median.
+    reading: how the field is made; None for the defaults.
     rows: the field ends above this row; None for all.
 
   Returns:
@@ -131,11 +133,12 @@ def to_unit_range(image: np.ndarray) -> np.ndarray:
 
 
 def _visible(image, reading, rows):
-  """Returns what of an image a field is made of, all finite, and its first row and column."""
+  """Returns the part of an image that becomes a field, all finite, and its first row and column."""
   if rows is not None and not 0 < rows <= len(image):
     raise ValueError(f"rows={rows}: the image has {len(image)}; give how many of them to keep.")
   image = np.asarray(image[:rows], np.float32)
-  image = np.nan_to_num(image, nan=float(np.nanmedian(image)))
+  finite = np.isfinite(image)
+  image = np.where(finite, image, np.median(image[finite]) if finite.any() else np.float32(np.nan))
   if not reading.square:
     return image, (0, 0)
   side = min(image.shape)
@@ -164,12 +167,12 @@ def _fields(image, reading):
     for row in _starts(image.shape[0], side):
       for column in _starts(image.shape[1], side):
         piece = _bin_down(image[row : row + side, column : column + side], binning)
-        if np.ptp(np.percentile(piece, PERCENTILES)):  # not where there is nothing
+        if np.ptp(np.percentile(piece, PERCENTILES)):  # constant pieces are left out
           yield row, column, binning, to_unit_range(piece)
 
 
 def _starts(length, side):
-  """Returns where pieces of a side begin that cover a length and overlap as little as can be."""
+  """Returns the places at which pieces of a side begin, the fewest that cover a length."""
   if length <= side:
     return [0]
   return [int(start) for start in np.linspace(0, length - side, -(-length // side))]

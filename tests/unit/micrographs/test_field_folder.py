@@ -63,7 +63,7 @@ def test_broken_folders_are_refused(folder, tmp_path):
   index = folder / "fields.json"
   for entries, words in (
     ([{"file": "a.tif", "split": "train"}], "is no index of fields: write"),
-    ([{"array": "field_000000.npy", "file": "a"}], "says not its file and its split"),
+    ([{"array": "field_000000.npy", "file": "a"}], "does not name its file and its split"),
   ):
     index.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=words):
