@@ -24,9 +24,9 @@ def load_split(name: str, split: str, data_dir: str | None = None) -> np.ndarray
   prepared.
 
   Args:
-    name: name of a data set, alone for its first configuration, or with one:
+    name: name of a data set, which stands for its first configuration, or with a configuration:
       'simulated_stem/downsampled_96'; or the folder of any data set that TFDS has prepared, whose
-      feature `image` is taken.
+      feature `image` is loaded.
     split: 'train', 'test', or a slice of one in TFDS's notation: 'train[:85%]'.
     data_dir: where prepared data sets are kept; None for TFDS's default (TFDS_DATA_DIR or
       ~/tensorflow_datasets).
@@ -62,7 +62,7 @@ def chunks(name: str, split: str, count: int, data_dir: str | None = None) -> It
 
 
 def load_fields(name: str, split: str, data_dir: str | None = None) -> list[np.ndarray]:
-  """Load the images of a split as `load_split`, of whatever sizes: each `[H, W]`, float32."""
+  """Load the images of a split as `load_split`; they may differ in size: `[H, W]` each, float32."""
   examples = _images(_prepared(name, data_dir), split)
   return [example["image"][..., 0] for example in tfds.as_numpy(examples)]
 
@@ -83,7 +83,7 @@ def _prepared(name, data_dir):
   builder = builder_class(config=config or configs[0], data_dir=data_dir)
   try:
     builder.download_and_prepare()
-  except AssertionError as error:  # TFDS's, where the folder of manual downloads is missing
+  except AssertionError as error:  # raised by TFDS if the folder of manual downloads is missing
     raise FileNotFoundError(
       f"{name} needs files that are downloaded by hand: {' '.join(str(error).split())}"
     ) from error
@@ -93,13 +93,13 @@ def _prepared(name, data_dir):
 def _in_folder(folder):
   """The builder of a data set that somebody prepared, in this folder or in one below."""
   deep = ("", "*/", "*/*/", "*/*/*/")  # NAME/CONFIG/VERSION
-  found = [info for below in deep for info in folder.glob(f"{below}dataset_info.json")]
-  if len(found) != 1:
+  infos = [info for below in deep for info in folder.glob(f"{below}dataset_info.json")]
+  if len(infos) != 1:
     raise ValueError(
-      f"dataset={folder} holds {len(found)} prepared data sets: give the folder of one, "
+      f"dataset={folder} holds {len(infos)} prepared data sets: give the folder of one, "
       "NAME/CONFIG/VERSION, in which TFDS wrote dataset_info.json."
     )
-  builder = tfds.builder_from_directory(found[0].parent)
+  builder = tfds.builder_from_directory(infos[0].parent)
   if "image" not in builder.info.features:
     raise ValueError(
       f"dataset={folder} has the features {', '.join(builder.info.features)}: specimens are its "

@@ -1,9 +1,9 @@
-"""Collects the public micrographs that the documented results are of.
+"""Downloads the public micrographs behind the documented results.
 
   python -m launch.collect --output_dir=public
 
-Downloads the 69 files of files.tsv (40 MB) from their repositories at the commits that are named
-there, checks Git's SHA-1 of each, and writes to the folder:
+The 69 files of files.tsv (40 MB) come from their repositories, at the commits that are named there,
+and Git's SHA-1 of each is checked. The folder receives:
 
   files/                  as they are in their repositories, and sources.tsv: repository, commit,
                           licence and checksum of each
@@ -12,9 +12,9 @@ there, checks Git's SHA-1 of each, and writes to the folder:
   96x96_stem_crops.npy    494 crops [494, 96, 96, 1] in [0, 1]; the first 395 train, the last 99
                           test; .json beside it names the file of each
 
-Of the crops, 33 that train are of a figure that shows enlarged images, which the manifest does not
-say how to recover: other training crops stand in their places, so that the split is the same. All
-99 test crops are there. What is there already is not downloaded again. One file is a .dm4: pip
+33 of the training crops were cut from a figure of enlarged images, and the manifest does not say
+how to recover them: other training crops replace them, so that the split is the same. All 99 test
+crops are there. Files that are in the folder are not downloaded again. One file is a .dm4: pip
 install 'adaptive-stem-tf[microscopy]'.
 """
 

@@ -1,1 +1,1 @@
-"""Public micrographs that the documented results are of: a manifest, and what collects them."""
+"""The public micrographs behind the documented results: a manifest, and their download."""

@@ -1,4 +1,4 @@
-"""Collects the public micrographs that the documented results are of (launch.collect)."""
+"""Downloads the public micrographs behind the documented results (launch.collect)."""
 
 import json
 import pathlib
@@ -18,10 +18,10 @@ _TIMEOUT = 60  # s
 
 def collect_fields(folder: pathlib.Path, server: str) -> None:
   """Writes the whole micrographs to fields/, with their index."""
-  chosen = [file for file in manifest.files() if file.field]
+  files = [file for file in manifest.files() if file.field]
   target = folder / "fields"
   target.mkdir(parents=True, exist_ok=True)
-  for file in tqdm.tqdm(chosen, "fields", disable=None):
+  for file in tqdm.tqdm(files, "fields", disable=None):
     shutil.copyfile(download(file, folder, server), target / file.field)
   index = [
     {
@@ -32,27 +32,28 @@ def collect_fields(folder: pathlib.Path, server: str) -> None:
       "split": file.split,
       "modality": file.modality,
     }
-    for file in chosen
+    for file in files
   ]
   writing.text(target / "fields.json", json.dumps(index, indent=1))
 
 
 def collect_crops(folder: pathlib.Path, server: str) -> None:
-  """Writes the crops and where each is of; crops without a recipe are other training crops."""
+  """Writes the crops and their provenance.
+
+  Crops whose recipe is not known, all of which train, are replaced by other training crops.
+  """
   by_place = {(file.repository, file.path): file for file in manifest.files()}
-  wanted = [crop for crop in manifest.crops() if crop.kind != manifest.FIGURE]
+  recoverable = [crop for crop in manifest.crops() if crop.kind != manifest.FIGURE]
   images = {}
-  for place in tqdm.tqdm(dict.fromkeys(crop[:2] for crop in wanted), "crops", disable=None):
+  for place in tqdm.tqdm(dict.fromkeys(crop[:2] for crop in recoverable), "crops", disable=None):
     images[place] = readers.read(download(by_place[place], folder, server), colour=True).image
-  substitutes = iter(wanted)
-  chosen = [
-    next(substitutes) if crop.kind == manifest.FIGURE else crop for crop in manifest.crops()
-  ]
-  array = np.stack([manifest.cut(images[crop[:2]], crop) for crop in chosen])[..., None]
+  substitutes = iter(recoverable)  # training crops are first
+  crops = [next(substitutes) if crop.kind == manifest.FIGURE else crop for crop in manifest.crops()]
+  array = np.stack([manifest.cut(images[crop[:2]], crop) for crop in crops])[..., None]
   about = [
     {"source": crop.repository, "file": crop.path, "kind": crop.kind, "y": crop.row,
      "x": crop.column, "bin": crop.binning, "licence": by_place[crop[:2]].licence}
-    for crop in chosen
+    for crop in crops
   ]  # fmt: skip
   with writing.together(folder, last="96x96_stem_crops.npy") as unfinished:
     np.save(unfinished / "96x96_stem_crops.npy", array)
@@ -60,11 +61,11 @@ def collect_crops(folder: pathlib.Path, server: str) -> None:
 
 
 def download(file: manifest.File, folder: pathlib.Path, server: str) -> pathlib.Path:
-  """Returns where a file lies in `folder`, downloaded and checked if it was not there.
+  """Returns the place of a file in `folder`, after it was downloaded and checked if it was missing.
 
   Raises:
-    ConnectionError: if the server does not have it.
-    ValueError: if it has other content than the manifest says.
+    ConnectionError: if it cannot be downloaded.
+    ValueError: if its content is not that of the manifest.
   """
   place = folder / "files" / file.repository / file.path
   if place.is_file() and file.is_content(place.read_bytes()):

@@ -22,17 +22,17 @@ class File(NamedTuple):
   path: str  # in the repository
   licence: str
   git_blob: str  # the first 12 or all 40 hexadecimal digits of Git's name for its content
-  field: str  # its name among the whole fields; empty if it is none
-  split: str  # train or test, of fields
-  rows: str  # that a field keeps, above an information bar; empty for all
+  field: str  # name of its whole field; empty if it has none
+  split: str  # of its field, train or test
+  rows: str  # number of rows of its field, above an information bar; empty for all
   modality: str
 
   def url(self, server: str = SERVER) -> str:
-    """Returns where the file is."""
+    """Returns the address of the file."""
     return "/".join((server, self.repository, self.commit, urllib.parse.quote(self.path)))
 
   def is_content(self, content: bytes) -> bool:
-    """Returns whether bytes are the file's, by Git's SHA-1 of them."""
+    """Returns whether bytes are the content of the file, by Git's SHA-1."""
     header = b"blob %d\0" % len(content)
     name = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
     return name.startswith(self.git_blob)
@@ -50,7 +50,7 @@ class Crop(NamedTuple):
 
 
 def files() -> list[File]:
-  """Returns every file that fields and crops are of."""
+  """Returns all files that fields and crops come from."""
   return [File(**entry) for entry in _table("files.tsv")]
 
 

@@ -105,8 +105,9 @@ def example(
     ValueError: if the split, the index or the kind is not valid.
   """
   rng = generator(seed, split, index)
-  drawn = str(rng.choice(KINDS, p=[kind.share for kind in SPECIMENS.values()]))
-  kind = drawn if kind is None else kind
+  # Drawn even if a kind is given, so that the numbers drawn after it are the same.
+  random_kind = str(rng.choice(KINDS, p=[kind.share for kind in SPECIMENS.values()]))
+  kind = random_kind if kind is None else kind
   if kind not in SPECIMENS:
     raise ValueError(f"Unknown kind {kind!r}; choose one of {list(KINDS)}.")
   specimen = SPECIMENS[kind].draw(rng, micrograph.canvas)

@@ -55,10 +55,10 @@ def read_header(path: epath.Path) -> Header:
     offset = file.tell()
   _check_array(path, shape, fortran_order, dtype)
   expected = offset + math.prod(shape) * dtype.itemsize
-  found = path.stat().length
-  if found < expected:
+  length = path.stat().length
+  if length < expected:
     raise ValueError(
-      f"{path} has {found:,} bytes, but its head promises {expected:,}. Download it again."
+      f"{path} has {length:,} bytes, but its head promises {expected:,}. Download it again."
     )
   return Header(shape[0], dtype, offset)
 
@@ -72,9 +72,8 @@ def read_images(path: epath.Path, header: Header, start: int, stop: int) -> Iter
     file.seek(header.offset + start * size)
     for _ in range(start, stop):
       image = np.frombuffer(file.read(size), header.dtype).reshape(IMAGE_SHAPE)
-      with np.errstate(
-        over="ignore", invalid="ignore"
-      ):  # Non-finite values are the input pipeline's to replace.
+      # The input pipeline replaces values that are not finite.
+      with np.errstate(over="ignore", invalid="ignore"):
         yield image.astype(np.float32)
 
 
