@@ -128,18 +128,7 @@ def _measure(
     folder: for the pictures.
   """
   first = own[0].experiment
-  for other in own[1:]:
-    differing = [
-      section
-      for section in _TRAINED_BY
-      if getattr(other.experiment, section) != getattr(first, section)
-    ]
-    if differing or other.experiment.cycle.completer != first.cycle.completer:
-      raise ValueError(
-        f"{own[0].method} and {other.method} of {name} were not trained on the same microscope's "
-        f"scans ({', '.join(differing) or 'completer'} differ): give the microscopes different "
-        "names."
-      )
+  _check_same_scans(name, own)
   settings = first.replace(**({"images": _IMAGES.value} if _IMAGES.value else {}))
   part = data.load_part(settings.data, settings.scan.image_size, _SPLIT.value)
   completer, _ = model.load(first.cycle.completer)
@@ -167,6 +156,23 @@ def _measure(
     "iterations": {one.method: one.iteration for one in own},
     **correction_evaluation.summarise(measured, part.sources),
   }
+
+
+def _check_same_scans(name: str, own: list[_Corrector]) -> None:
+  """Checks that correctors of one microscope were trained on its scans by the same completer."""
+  first = own[0].experiment
+  for other in own[1:]:
+    differing = [
+      section
+      for section in _TRAINED_BY
+      if getattr(other.experiment, section) != getattr(first, section)
+    ]
+    if differing or other.experiment.cycle.completer != first.cycle.completer:
+      raise ValueError(
+        f"{own[0].method} and {other.method} of {name} were not trained on the same microscope's "
+        f"scans ({', '.join(differing) or 'completer'} differ): give the microscopes different "
+        "names."
+      )
 
 
 def _draw_learnt(

@@ -48,7 +48,7 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -236,7 +236,24 @@ def _scan_field(stop: stop_lib.Stop) -> None:
     subject, scanned, failure = _measured(side, scan)
   if microscopes.told_dry_run(subject.scope):
     return
-  about = {
+  about = _about_field(subject, settings, scanned, took)
+  result = field_outputs.FieldResult(
+    scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about, subject.origin
+  )
+  _keep(lambda folder: field_scans.write(folder, result, print))
+  if failure:
+    raise failure
+
+
+def _about_field(
+  subject: microscopes.Subject,
+  settings: field_scan.FieldSettings,
+  scanned: field_scan.FieldScan,
+  took: float,
+) -> dict[str, Any]:
+  """Returns what scan.json says of a scan in rounds, which took a time in us."""
+  count = len(scanned.positions)
+  return {
     "command": launch_flags.command(),
     "model": field_scans.model_folder(_MODEL.value),
     **microscope_flags.settings(),
@@ -245,17 +262,11 @@ def _scan_field(stop: stop_lib.Stop) -> None:
     "contiguous": settings.contiguous,
     "plan_ahead": settings.plan_ahead,
     "scan_us": took,
-    "beam_waited_us": took - len(scanned.positions) * subject.scope.dwell,
+    "beam_waited_us": took - count * subject.scope.dwell,
     "ended_by": scanned.ended_by,
     **subject.about,
-    "instrument": instruments.of_scan(subject, side, len(scanned.positions)),
+    "instrument": instruments.of_scan(subject, _FIELD_SIZE.value, count),
   }
-  result = field_outputs.FieldResult(
-    scanned, subject.truth, subject.pixel_size_nm, model.filter_sigma, about, subject.origin
-  )
-  _keep(lambda folder: field_scans.write(folder, result, print))
-  if failure:
-    raise failure
 
 
 def _keep(write: Callable[[str], _Output]) -> _Output:
