@@ -132,7 +132,7 @@ class FieldReplay(Section):
 
 @dataclasses.dataclass(frozen=True)
 class FieldOptimisation(Section):
-  """How long and how fast."""
+  """How long and how fast networks of fields are trained."""
 
   iterations: int = field(6000, "training iterations, N", minimum=1)
   batch_size: int = field(4, "fields scanned per iteration", minimum=1)

@@ -23,7 +23,7 @@ Array = Any  # np.ndarray or tf.Tensor
 
 
 class _Operations(NamedTuple):
-  """What the rule computes with."""
+  """The functions that the rule computes with, of NumPy or of TensorFlow."""
 
   where: Callable[..., Array]
   minimum: Callable[..., Array]

@@ -15,7 +15,7 @@ _CHUNK = 1024  # specimens in memory at a time while they are written
 
 
 class _Source(NamedTuple):
-  """What is loaded, as stored: specimens [n, S, S, 1] of real numbers."""
+  """Specimens [n, S, S, 1] as they are stored, of real numbers."""
 
   shape: tuple[int, ...]  # of those to train on, (N, S, S, 1)
   train: Callable[[], Iterable[np.ndarray]]  # their chunks
@@ -27,7 +27,7 @@ def load(data: config.Data, image_size: int, store: pathlib.Path) -> input_pipel
   """Loads specimens as `launch.data.load`, but those to train on from a file, as they are indexed.
 
   Args:
-    data: names them.
+    data: names the specimens.
     image_size: their side, px.
     store: the file; written if it is not there.
 

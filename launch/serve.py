@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _metrics_path():
-  """Returns where metrics are served; None for nowhere."""
+  """Returns the path at which metrics are served; None if they are not."""
   return None if _MONITORING.value is None else monitoring.read(_MONITORING.value)
 
 

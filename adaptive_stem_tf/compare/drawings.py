@@ -133,7 +133,7 @@ def _shown(clean: Mapping[str, Any]) -> list[str]:
 
 
 def _marks(clean, shown):
-  """Returns what small marks mean, if any are drawn."""
+  """Returns the explanation of small marks; empty if none are drawn."""
   seeds = [
     len(values["minus_better_spiral"]["filtered"]["ten_mse"]["seeds"])
     for name in shown

@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 
 
 class _Layout(NamedTuple):
-  """How images lie in source files."""
+  """The order of images by source file."""
 
   order: np.ndarray  # [N], images file by file
   counts: np.ndarray  # [F], images of each file

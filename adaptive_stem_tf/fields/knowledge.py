@@ -1,4 +1,4 @@
-"""What is known of one field while it is scanned, for policies in NumPy.
+"""Knowledge of a field while it is scanned, for policies in NumPy.
 
 A policy is a function of `Known` that returns weights: how densely the next round measures each
 pixel [H, W], or each cell [h, w], relative to the others.
@@ -33,7 +33,7 @@ Weigh = Callable[[Known], np.ndarray]
 
 
 def of_state(state: state_lib.FieldState, number: int, count: int, cell: int) -> list[Known]:
-  """Returns what is known of each field of a batch.
+  """Returns the knowledge of each field of a batch.
 
   Args:
     state: of the fields.

@@ -12,7 +12,7 @@ LIMIT = 5.0  # of log weights about their mean: densities differ by at most exp(
 
 
 class FieldPlan(NamedTuple):
-  """How many positions each round of a scan measures, and where even ones lie."""
+  """The number of positions of each round of a scan, and the order of even ones."""
 
   counts: tf.Tensor  # [R + 1, B] int32, positions measured after the survey and after each round
   rank: tf.Tensor  # [B, H, W] of placement.rank_map
@@ -103,7 +103,7 @@ def scan(
 
 
 def survey_mask(plan: FieldPlan) -> tf.Tensor:
-  """Returns what the survey measures [B, H, W, 1]: even positions, and neighbours of some."""
+  """Returns the mask of the survey [B, H, W, 1]: even positions, and neighbours of some."""
   pixels = tf.reduce_sum(plan.valid, [1, 2, 3])
   share = plan.pairs * tf.cast(plan.counts[-1], tf.float32) / pixels
   weights = placement.beside_first(plan.rank, share) * plan.valid[..., 0]
@@ -151,7 +151,7 @@ def next_state(
 def next_mask(
   log_weights: tf.Tensor, mask: tf.Tensor, plan: FieldPlan, number: int | tf.Tensor, cell: int
 ) -> tf.Tensor:
-  """Returns what is measured after round `number`, [B, H, W, 1].
+  """Returns the mask of all that is measured after round `number`, [B, H, W, 1].
 
   Args:
     log_weights: [B, h, w, 1] of cells.

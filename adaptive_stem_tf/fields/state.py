@@ -45,7 +45,7 @@ class Cells(NamedTuple):
 
 
 def see(state: FieldState, cell: int) -> Cells:
-  """Returns what a policy sees of every cell.
+  """Returns the features of every cell, from which a policy decides.
 
   Args:
     state: of the fields.

@@ -46,9 +46,9 @@ class FieldMetrics(NamedTuple):
 
 
 class _Scene(NamedTuple):
-  """What a batch scans."""
+  """The specimens of a batch, and how they are scanned."""
 
-  measured: tf.Tensor  # [B, H, W, 1] what the beam measures, noise included
+  measured: tf.Tensor  # [B, H, W, 1] as the beam measures them, noise included
   target: tf.Tensor  # [B, H, W, 1] the filtered specimen
   plan: rounds.FieldPlan
 
@@ -140,7 +140,7 @@ class FieldLearner(base.BaseLearner):
     return iteration < o.generator_first * o.iterations
 
   def _choose(self, iteration, draw) -> _Choice:
-    """Returns which crops an iteration sees: a pure function of its number and draw, of arrays."""
+    """Returns an iteration's choice of crops: a pure function of its number and draw, of arrays."""
     e = self.experiment
     random = np.random.default_rng([e.seed, int(Purpose.CROP), iteration])
     if not self._is_first(iteration):
@@ -216,7 +216,7 @@ class FieldLearner(base.BaseLearner):
     return FieldMetrics(error, ratio, uncertainty, zero, zero, zero, norm, zero, zero, rate)
 
   def _scene(self, crops, transform, num_rounds=None):
-    """Returns what is scanned, and how much of it in each round: R rounds, unless given."""
+    """Returns the scene of crops, with R rounds unless their number is given."""
     scan = self.experiment.scan
     specimen = specimens.transform(crops, transform)
     target = specimens.low_pass(specimen, self.experiment.data.target_sigma)

@@ -30,12 +30,12 @@ class AccessState(NamedTuple):
 
 
 class Interface(NamedTuple):
-  """What a controller asks of the memory in one step.
+  """The interface vector of a controller to the memory in one step, in its parts.
 
   Attributes:
-    write_vectors: v_t, what is written, [B, H, W].
+    write_vectors: v_t, to write, [B, H, W].
     erase_vectors: e_t in [0, 1], how much is erased before, [B, H, W].
-    free_gates: f_t in [0, 1], whether what was read last may be overwritten, [B, R].
+    free_gates: f_t in [0, 1], whether the slots that were read last may be overwritten, [B, R].
     allocation_gates: g^a_t in [0, 1], write to free slots rather than by content, [B, H].
     write_gates: g^w_t in [0, 1], write at all, [B, H].
     read_modes: pi_t, shares of following each write head's links backward, forward, and of content:
@@ -127,7 +127,7 @@ class MemoryAccess(snt.Module):
     return words, AccessState(memory, read_weights, write_weights, linkage, usage)
 
   def interface(self, inputs: tf.Tensor) -> Interface:
-    """Returns what the controller's features [B, F] ask of the memory."""
+    """Returns the interface vector from the controller's features [B, F]."""
     vectors = lambda linear, heads: tf.reshape(linear(inputs), [-1, heads, self._word])
     gates = lambda linear: tf.sigmoid(linear(inputs))
     modes = tf.reshape(self.read_mode(inputs), [-1, self._reads, 2 * self._writes + 1])

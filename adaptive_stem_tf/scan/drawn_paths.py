@@ -16,8 +16,8 @@ _SEED_STRIDE = 2**40  # between seeds of one scan: they never meet those of othe
 
 
 class _DrawnPath:
-  """What these paths share: they draw pixels [B, T * n] from a seed, as row * S + column, in order
-  of time.
+  """Base of these paths, which draw pixels [B, T * n] from a seed, as row * S + column, in order of
+  time.
   """
 
   learns = False

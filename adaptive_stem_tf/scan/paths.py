@@ -51,7 +51,7 @@ class Path(Protocol):
 
 
 class _Segmented:
-  """What paths of straight segments share."""
+  """Base of paths of straight segments."""
 
   _scan: config.ScanGeometry
 

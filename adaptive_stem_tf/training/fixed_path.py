@@ -111,7 +111,7 @@ def _actor_paths(scan, workdir, images):
 
 
 def geometry_of(scan: config.ScanGeometry) -> tuple[float, ...]:
-  """Returns what two scans must share for one to follow the other's path."""
+  """Returns the geometry that two scans must share if one follows the other's path."""
   return scan.image_size, scan.segments, scan.probes, scan.spacing
 
 

@@ -228,7 +228,7 @@ class Run:
       picture(self, iteration)
     except writing.WriteError as error:
       logging.warning("Training goes on without the pictures of iteration %d: %s", iteration, error)
-    except Exception:  # training does not need what a picture may lack, say a font
+    except Exception:  # a picture may fail for want of a font, and training should go on
       logging.exception("The pictures of iteration %d failed; training goes on.", iteration)
 
   def _stop_at(self, names, iteration):

@@ -19,9 +19,7 @@ _DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
 
 class Header(NamedTuple):
-  """What the head of a file says: number of images, type of the values, and where they begin
-  [bytes].
-  """
+  """The head of a file: number of images, type of the values, and their offset [bytes]."""
 
   images: int
   dtype: np.dtype

@@ -131,7 +131,7 @@ def positions(size: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 class Measured(NamedTuple):
-  """What a calibration measures."""
+  """The measurements of a calibration."""
 
   dark: np.ndarray | None  # intensities while the beam was blanked; None if it cannot be known
   survey: Survey

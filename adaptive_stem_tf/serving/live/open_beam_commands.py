@@ -16,7 +16,7 @@ byte, its type in the high and its bits in the low half, and its payload:
 
 x runs to the right, y down, from (0, 0) to (16383, 16383). A sample is u16 or, in 8-bit output,
 its high byte; cookies are always whole. A dwell of d lasts d + 1 cycles of 125 ns, each of which
-is sampled; the gateware averages the first 2^k of them, as many as there are.
+is sampled; the gateware averages the first 2^k of them, for the greatest k that they suffice for.
 """
 
 import math

@@ -34,7 +34,7 @@ class Survey(NamedTuple):
 
 
 class Match(NamedTuple):
-  """How a survey lies in a reference."""
+  """The position, orientation and scale of a survey in a reference."""
 
   orientation: Orientation
   scale: float  # px of the reference that a px of the survey spans

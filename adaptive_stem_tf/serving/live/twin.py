@@ -21,13 +21,11 @@ class Faults:
   """
 
   dwell: float = 10.0  # us at each probing position
-  dose: float = (
-    0.0  # electrons per probing position where the specimen is white; 0 for no shot noise
-  )
+  # electrons per probing position where the specimen is white; 0 for no shot noise
+  dose: float = 0.0
   jitter: float = 0.0  # px, standard deviation of each position, per axis
-  system: microscope_config.ScanSystem = (
-    microscope_config.ScanSystem()
-  )  # lag, drift and whatever else displaces the beam
+  # lag, drift and all else that displaces the beam
+  system: microscope_config.ScanSystem = microscope_config.ScanSystem()
   seed: int = 0  # of noise and jitter
 
   def __post_init__(self):
