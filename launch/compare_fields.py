@@ -234,8 +234,8 @@ def _specimens(patterns, simulated, seed, split):
   if simulated:
     kinds = _known("simulated_kinds", _KINDS.value, draw.KINDS)
     return field_specimens.simulate(simulated, seed, _SIZE.value, kinds)
-  wanted = None if split == "all" else split
-  return field_specimens.read(patterns, _SIZE.value, wanted, _ROWS.value, _bar("reading"))
+  part = None if split == "all" else split
+  return field_specimens.read(patterns, _SIZE.value, part, _ROWS.value, _bar("reading"))
 
 
 def _validation(comparison):

@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _experiment(workdir: pathlib.Path) -> correction_config.Correction:
-  """Builds the configuration from the flags, and what the run or the completer holds."""
+  """Builds the configuration from the flags, and from that of the run or of the completer."""
   given = launch_flags.given(correction_config.Correction().flat())
   if "completer" in given:
     given["completer"] = str(pathlib.Path(given["completer"]).resolve())

@@ -75,8 +75,8 @@ def main() -> None:
     )
     running = run.Run(learner, settings, workdir, shared)
     if experiment.networks.start_from and not running.started_at:
-      started = field_model.load(experiment.networks.start_from).model
-      field_agent.start(networks, started.generator, started.actor)
+      trained = field_model.load(experiment.networks.start_from).model
+      field_agent.start(networks, trained.generator, trained.actor)
       print(f"Starting from the generator and the actor of {experiment.networks.start_from}.")
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")

@@ -76,14 +76,14 @@ def measure(
   for condition, contender in bar:
     bar.set_postfix_str(f"{contender.label}, {condition.name}", refresh=False)
     observed = scanning.observe(inputs.images, inputs.data, condition)
-    scanned: dict[int, Scanned] = {}
+    scans: dict[int, Scanned] = {}  # by path
     for entry in contender.entries:
-      known = scanned.get(id(entry.path))  # a fixed path is scanned once for all seeds
-      one = known or scanning.scan_all(
+      earlier = scans.get(id(entry.path))  # a fixed path is scanned once for all seeds
+      one = earlier or scanning.scan_all(
         entry.path, observed, condition.measured_range, inputs.data.normalise
       )
-      scanned[id(entry.path)] = one
-      completions = _complete(entry, one, inputs, condition, repeated=known is not None)
+      scans[id(entry.path)] = one
+      completions = _complete(entry, one, inputs, condition, repeated=earlier is not None)
       for name, made_of in completions.items():
         by_scan = measurements.values.setdefault(condition.name, {}).setdefault(name, {})
         by_scan.setdefault(contender.name, []).append(
@@ -94,7 +94,7 @@ def measure(
       ):
         measurements.examples[contender.name] = _example(one, completions, inputs.examples)
     if condition == scanning.CLEAN:
-      measurements.scans[contender.name] = _facts(contender, list(scanned.values()), inputs.beam)
+      measurements.scans[contender.name] = _facts(contender, list(scans.values()), inputs.beam)
   return measurements
 
 

@@ -130,8 +130,8 @@ class Page:
     self._server.stop()
     for socket in list(self._sockets):
       socket.close(1000, "over")
-    left = asyncio.get_running_loop().time() + _FAREWELL
-    while self._sockets and asyncio.get_running_loop().time() < left:
+    deadline = asyncio.get_running_loop().time() + _FAREWELL
+    while self._sockets and asyncio.get_running_loop().time() < deadline:
       await asyncio.sleep(0.02)
     await self._server.close_all_connections()
 

@@ -265,10 +265,11 @@ class NionSwift(microscope.Microscope):
       )
 
   def _enable(self, enabled):
-    # In two passes: some devices stop when for a moment no channel is enabled.
-    for wanted in (True, False):
+    # First those to enable, then those to disable: some devices stop if no channel is enabled, even
+    # for a moment.
+    for state in (True, False):
       for index, enable in enumerate(enabled):
-        if enable is wanted:
+        if enable is state:
           self._device.set_channel_enabled(index, enable)
 
   def _to_corner(self):

@@ -58,12 +58,12 @@ def spacing(survey: Survey, expected: float) -> Spacing:
       f"no lines with a spacing of about {expected:.3g} px are seen: go to a place that shows "
       "them, focus, scan more --positions, or check --period_nm and --pixel_size_nm."
     )
-  found, variance = _refined(survey.positions, values, frequencies.reshape(-1, 2)[peak])
-  along = found / np.hypot(*found)
+  frequency, variance = _refined(survey.positions, values, frequencies.reshape(-1, 2)[peak])
+  along = frequency / np.hypot(*frequency)
   return Spacing(
-    float(1 / np.hypot(*found)),
-    float(np.sqrt(max(along @ variance @ along, 0.0)) / np.hypot(*found)),
-    math.degrees(math.atan2(found[1], found[0])),
+    float(1 / np.hypot(*frequency)),
+    float(np.sqrt(max(along @ variance @ along, 0.0)) / np.hypot(*frequency)),
+    math.degrees(math.atan2(frequency[1], frequency[0])),
   )
 
 

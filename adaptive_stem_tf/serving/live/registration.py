@@ -159,12 +159,12 @@ def _correlations(spectra, values, inside):
 
 def _distinct(candidates):
   """Yields the best of each angle's neighbourhood."""
-  taken: list[float] = []
+  angles: list[float] = []
   for score, guess in candidates:
-    if all(abs(_turn(guess.angle - angle)) > _APART for angle in taken):
-      taken.append(guess.angle)
+    if all(abs(_turn(guess.angle - angle)) > _APART for angle in angles):
+      angles.append(guess.angle)
       yield score, guess
-    if len(taken) == _CANDIDATES:
+    if len(angles) == _CANDIDATES:
       return
 
 
