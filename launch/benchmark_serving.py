@@ -38,7 +38,6 @@ _OUTPUT = flags.DEFINE_string(
   "output", "", "also write the measurements to this file: .json, or .md for a table"
 )
 _TIMEOUT = 60.0  # s, for one answer
-_SETTINGS = client.Settings(timeout=_TIMEOUT, attempts=1)
 
 
 def main() -> None:
@@ -89,8 +88,9 @@ def _served(batching):
 
 
 def _row(address, name, count, batching):
-  """Measures so many clients."""
-  connect = lambda: client.connect(address, name, settings=_SETTINGS)
+  """Measures a number of clients."""
+  settings = client.Settings(timeout=_TIMEOUT, attempts=1)
+  connect = lambda: client.connect(address, name, settings=settings)
   geometry = connect().geometry
   measured = load.measure(connect, geometry, load.Load(count, _SECONDS.value))
   return {"clients": count, "batching": batching, **measured}
