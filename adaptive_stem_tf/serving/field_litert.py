@@ -57,11 +57,11 @@ class FastFields:
 
     Args:
       folder: that holds them.
-      threads: number of threads that compute; 0 for one on each core.
+      threads: number of threads that compute; 0 for one on each core of this process.
     """
     from ai_edge_litert import interpreter  # an optional package
 
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or _cores()
     self._runners: dict[str, Any] = {}
     for name in NAMES:
       one = interpreter.Interpreter(str(folder / f"{name}.tflite"), num_threads=threads)
@@ -71,3 +71,10 @@ class FastFields:
   def call(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Calls `plan` or `complete` with arrays, for one field."""
     return self._runners[name](**inputs)
+
+
+def _cores() -> int:
+  """Returns the number of cores that this process may use; of all cores on macOS."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1

@@ -1,6 +1,9 @@
 """SavedModels of scanners of whole fields."""
 
 import json
+import os
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -161,3 +164,20 @@ def test_fast_paths_give_what_the_functions_give(trained, folder, tmp_path):
   assert found["side"] == 64 and found["difference"] < 1e-4
   assert found["other_positions"] < 1e-2  # of some 120 a round
   assert found["plan"]["min"] > 0 and found["complete"]["min"] > 0
+
+
+def test_fast_paths_have_a_thread_for_each_core_on_macos_too(monkeypatch, tmp_path):
+  threads = []
+
+  class Interpreter:
+    def __init__(self, path, num_threads):
+      threads.append(num_threads)
+
+    def get_signature_runner(self):
+      return types.SimpleNamespace(get_input_details=lambda: {"mask": {"shape": [1, 64, 64, 1]}})
+
+  library = types.SimpleNamespace(interpreter=types.SimpleNamespace(Interpreter=Interpreter))
+  monkeypatch.setitem(sys.modules, "ai_edge_litert", library)
+  monkeypatch.delattr("os.sched_getaffinity", raising=False)  # which macOS does not have
+  assert field_litert.FastFields(tmp_path).side == 64
+  assert threads == [os.cpu_count()] * 2
