@@ -6,10 +6,17 @@ import socket
 import numpy as np
 import pytest
 
+from adaptive_stem_tf.serving.live import drawing
 from tests.launch.live_scans import FILES, live, rows
 from tests.unit.serving.live import visitor
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+  """What draws has the lowest priority, and other tests keep the cores busy."""
+  monkeypatch.setattr(drawing, "_PATIENCE", visitor.PATIENCE)
 
 
 def free_port():
@@ -26,7 +33,7 @@ def test_a_page_shows_a_scan_until_somebody_stops_it(tmp_path, models, micrograp
     f"file:{micrograph}",
     tmp_path,
     "--real_time",
-    "--dwell_us=500000",  # a segment lasts 2 s
+    "--dwell_us=1000000",  # a segment lasts 4 s: the page is drawn at the lowest priority
     "--browser",
     f"--browser_port={port}",
     "--browser_wait_s=240",

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import IO, NamedTuple, Protocol
 
 import numpy as np
+from absl import logging
 from matplotlib import figure
 
 from adaptive_stem_tf import quiet
@@ -145,13 +146,24 @@ class Drawing:
       self._changed.notify_all()
 
   def finish(self, frame: Frame) -> bool:
-    """Draws the last frame and ends the process; returns whether it could draw."""
-    self._wait(lambda: self._idle, _PATIENCE)
+    """Draws the last frame and ends the process; returns whether it could draw.
+
+    A process that draws too slowly, since the computer is busy, is given up: the scan has ended,
+    and what it measured is worth more than its picture.
+    """
+    self._wait(lambda: self._idle or self._process.poll() is not None, _PATIENCE)
     self._end()
-    self._write(frame)
-    with contextlib.suppress(OSError):
-      self._input.close()
-    return self._process.wait(_PATIENCE) == 0
+    if self._idle or self._process.poll() is not None:  # else nobody would read a large frame
+      self._write(frame)
+      with contextlib.suppress(OSError):
+        self._input.close()
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        return self._process.wait(_PATIENCE) == 0
+    logging.warning(
+      "The last picture was not drawn within %g s: the computer is busy. The scan is complete.",
+      _PATIENCE,
+    )
+    return False
 
   def close(self) -> None:
     """Ends the process."""

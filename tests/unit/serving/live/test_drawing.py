@@ -65,6 +65,22 @@ def test_a_scan_goes_on_without_its_picture(tmp_path):
     shown.page()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be paused here")
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_picture_that_takes_too_long_is_given_up(tmp_path, monkeypatch, caplog, idle):
+  """Between two pictures, or in the middle of one."""
+  shown = drawing.Drawing(drawing.Views(str(tmp_path / "live.png")))
+  assert shown._wait(lambda: shown._idle, visitor.PATIENCE)
+  os.kill(shown._process.pid, signal.SIGSTOP)
+  monkeypatch.setattr(drawing, "_PATIENCE", 0.2)
+  shown._idle = idle
+  large = frame(completion=np.zeros([16, 16]), truth=np.zeros([1000, 1000]))  # fills every pipe
+  assert not shown.finish(LAST if idle else large)
+  assert "The last picture was not drawn within 0.2 s: the computer is busy" in caplog.text
+  shown.close()
+  assert not (tmp_path / "live.png").exists()
+
+
 def test_a_page_shows_a_scan_and_stops_it():
   stop, blanked = stop_lib.Stop(), []
   stop.on_blank(lambda: blanked.append(True))

@@ -8,7 +8,7 @@ import urllib.request
 
 from tornado import websocket
 
-_PATIENCE = 240  # s: what draws the page has the lowest priority
+PATIENCE = 240  # s: what draws the page has the lowest priority
 
 
 class Visitor(threading.Thread):
@@ -36,7 +36,7 @@ class Visitor(threading.Thread):
 
   def left(self) -> "Visitor":
     """Waits until the page is closed."""
-    self.join(_PATIENCE)
+    self.join(PATIENCE)
     assert not self.is_alive() and self.failure is None, self.failure
     return self
 
@@ -46,7 +46,7 @@ class Visitor(threading.Thread):
     self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(write(button)))
 
   def _page(self):
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
       try:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/") as page:
