@@ -104,6 +104,7 @@ def _report_fields(
 def _report(experiment: config.Experiment, settings: config.RunSettings, result: dict) -> str:
   work, memory, saved = result["work"], result["memory"], result["checkpoint"]
   shares = ", ".join(f"{name} {share:.1%}" for name, share in result["shares"].items())
+  shares = shares or "not measured with replicas"
   return "\n".join(
     [
       f"{experiment.controller.controller}, path={experiment.scan.path}, "

@@ -50,7 +50,8 @@ def measure(
   tf.reduce_sum(tf.zeros([8]))  # TensorFlow's own memory
   idle = resident_bytes()
   learner, draws = _make(experiment, settings, specimens)
-  parts = _parts(learner, draws)
+  # A part alone runs on one device: only whole iterations are timed with replicas.
+  parts = _parts(learner, draws) if settings.distribute == "none" else {}
   peak = _peak_work(experiment.generator.precision)
   with tempfile.TemporaryDirectory() as folder:
     writer = metrics_writer.MetricsWriter(folder)
@@ -67,11 +68,13 @@ def measure(
   work = arithmetic.iteration(learner)
   rate = 2.0 * _PEAK_SIZE**3 / median.pop("peak")
   total = median.pop("iteration")
+  shares = {name: part / total for name, part in median.items()}
+  if shares:
+    shares["everything else"] = 1 - sum(shares.values())
   return {
     "iterations_per_second": 1 / total,
     "seconds_per_iteration": total,
-    "shares": {name: part / total for name, part in median.items()}
-    | {"everything else": 1 - sum(median.values()) / total},
+    "shares": shares,
     "work": work._asdict(),
     "peak_flops": rate,
     "utilisation": float(
