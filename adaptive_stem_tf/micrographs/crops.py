@@ -184,10 +184,12 @@ class _SameSize:
     self._stacked, self._numbers = np.empty([64, size], np.float32), np.empty([64], np.int64)
 
   def near_duplicates(self, candidate: np.ndarray) -> np.ndarray:
+    """Returns the numbers of the near-duplicates of a signature of this size, rising."""
     used = slice(self._used)
     return self._numbers[used][self._stacked[used] @ candidate > _DUPLICATE]
 
   def keep(self, candidate: np.ndarray, number: int) -> None:
+    """Keeps a signature of this size under its number."""
     if self._used == len(self._stacked):  # doubled, so that a long list is not copied for each
       self._stacked = np.concatenate([self._stacked, np.empty_like(self._stacked)])
       self._numbers = np.concatenate([self._numbers, np.empty_like(self._numbers)])
