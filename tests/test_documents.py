@@ -45,6 +45,21 @@ def test_links_lead_somewhere(page):
     assert not anchor or anchor in anchors(linked), f"{target}: no such heading"
 
 
+def test_the_tests_that_pages_name_exist():
+  """A test stands in a file that the same paragraph or row names, if that names files at all."""
+  tests = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+  named = 0
+  for page in PAGES:
+    for part in re.split(r"\n\n|\n(?=\|)", page.read_text()):
+      files = [pathlib.PurePath(file).name for file in re.findall(r"\b[\w/]*test_\w+\.py\b", part)]
+      assert not set(files) - set(tests), f"{page}: {files}"
+      texts = [tests[file] for file in files] or list(tests.values())
+      for name in re.findall(r"`(test_\w+)`", part):
+        assert any(f"def {name}(" in text for text in texts), f"{page}: {name}"
+        named += 1
+  assert named > 50
+
+
 def test_the_start_page_links_every_page():
   linked = {(ROOT / target.partition("#")[0]).resolve() for target in links(ROOT / "README.md")}
   pages = {page.resolve() for page in ROOT.glob("docs/*.md")}

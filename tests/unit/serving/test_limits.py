@@ -112,6 +112,23 @@ def test_messages_that_are_too_large_are_refused(running):
   assert answer.status_code == 400 and "batch of 9" in answer.json()["error"]
 
 
+def test_bad_requests_do_not_fill_the_log(running, caplog, capfd):
+  caplog.set_level("INFO")
+  assert send(running, "start", scan_id=bomb(types_pb2.DT_STRING, 1)).code()
+  assert send(running, "guess", scan_id=bomb(types_pb2.DT_INT64, 1)).code()
+  address = f"http://localhost:{running.rest_port}/v1/models"
+  for path, body in (
+    ("lstm:predict", b'{"inputs": '),
+    ("lstm:predict", b"\xff"),
+    ("no:run", b"[]"),
+  ):
+    assert requests.post(f"{address}/{path}", data=body, timeout=60).status_code >= 400
+  with socket.create_connection(("localhost", running.rest_port), timeout=20) as speaker:
+    speaker.sendall(b"\x16\x03\x01 GET\r\n\r\n")  # TLS, or nothing at all
+    assert speaker.recv(1000)
+  assert not caplog.records and not "".join(capfd.readouterr())
+
+
 @pytest.fixture
 def hurried(running):
   """An HTTP server that waits a fifth of a second for a request, and for two clients at once."""
