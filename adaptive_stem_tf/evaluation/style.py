@@ -38,6 +38,9 @@ _PARAMETERS: dict[Any, Any] = {
   "hatch.linewidth": 0.6,
 }
 _LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # of colour maps of errors, % of the range
+_PANEL = 230.0  # points, side of a panel that shows a field
+_SEEN, _LARGEST = 0.6, 4.0  # square points, of dots that can be seen one by one, and of any dot
+_COVERED = 0.2  # share of a panel that dots may cover
 _BAR = 0.3  # length of a scale bar at most, share of the image's width
 # TrueType fonts: text stays text, which can be edited in the file.
 _VECTOR: dict[Any, Any] = {"pdf.fonttype": 42}
@@ -52,6 +55,21 @@ def bare(axes: axes_lib.Axes) -> None:
   """Removes ticks and frame, as for images; the axes' labels stay."""
   axes.set(xticks=[], yticks=[])
   axes.spines[:].set_visible(False)
+
+
+def dot_area(shape: tuple[int, ...], count: int) -> float:
+  """Returns the area, in square points, of dots that show measured pixels.
+
+  A dot is as large as its pixel. Where pixels are too small to be seen, it is larger, as far as
+  dots leave most of the panel free.
+
+  Args:
+    shape: (H, W) of the field, px.
+    count: number of dots.
+  """
+  pixel = (_PANEL / max(shape)) ** 2
+  free = _COVERED * _PANEL**2 / max(count, 1)
+  return min(max(pixel, min(_SEEN, free)), _LARGEST)
 
 
 def scale_bar(

@@ -196,8 +196,8 @@ def _draw_dose(canvas, show, scan):
   last = max(int(scan.numbers.max()), 1)
   dose = show(np.zeros_like(scan.completion), _dose_title(scan), cmap="gray", vmin=0, vmax=1)
   points = dose.axes.scatter(
-    scan.positions[:, 1], scan.positions[:, 0], c=scan.numbers, s=_size(scan), cmap=style.ORDER,
-    vmin=0, vmax=last, linewidths=0,
+    scan.positions[:, 1], scan.positions[:, 0], c=scan.numbers, cmap=style.ORDER, vmin=0,
+    vmax=last, s=style.dot_area(scan.mask.shape, len(scan.positions)), linewidths=0,
   )  # fmt: skip
   canvas.colorbar(points, ax=dose.axes, location="bottom", label="round", ticks=range(last + 1))
 
@@ -232,8 +232,3 @@ def _hatch(axes, density):
 
 def _dose_title(scan):
   return f"where the dose went: {len(scan.positions)} positions, {scan.mask.mean():.1%}"
-
-
-def _size(scan):
-  """Returns the area of a dot, in square points: about one pixel, visible on large fields."""
-  return float(np.clip((230 / max(scan.mask.shape)) ** 2, 0.25, 4.0))

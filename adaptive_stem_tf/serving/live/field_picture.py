@@ -93,7 +93,7 @@ def _draw_measured(axes, frame):
 
 def _draw_dose(axes, frame):
   axes.imshow(np.zeros(frame.shape), cmap="gray", vmin=0, vmax=1)
-  area = float(np.clip((230 / max(frame.shape)) ** 2, 0.25, 4.0))  # square points: about a pixel
+  area = style.dot_area(frame.shape, frame.budget)
   axes.scatter(
     frame.positions[:, 1], frame.positions[:, 0], c=np.arange(len(frame.positions)), s=area,
     cmap=style.ORDER, vmin=0, vmax=frame.budget, linewidths=0,

@@ -42,6 +42,21 @@ def test_the_first_positions_are_seen_on_black():
   assert (luminance[0] + 0.05) / 0.05 > 1.8  # contrast; plasma begins at 1.4
 
 
+@pytest.mark.parametrize(
+  "side, count, area",
+  [
+    (46, 10, 4.0),  # a pixel would be 25 square points: dots may be smaller, but not larger
+    (230, 2300, 1.0),  # a pixel's own
+    (512, 11377, 0.6),  # three times a pixel's
+    (1024, 45511, 0.2 * 230**2 / 45511),  # a fifth of the panel, together
+    (230, 200_000, 1.0),  # never smaller than a pixel
+    (512, 0, 0.6),
+  ],
+)
+def test_positions_are_seen_on_large_fields(side, count, area):
+  assert style.dot_area((side // 2, side), count) == pytest.approx(area)
+
+
 @pytest.mark.parametrize("share, limit", [(0.0, 5), (7.0, 10), (30.0, 50), (400.0, 100)])
 def test_scales_of_errors_are_round_and_hold_them(share, limit):
   assert style.error_limit(np.full([8, 8], -share)) == limit
