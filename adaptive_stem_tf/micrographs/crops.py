@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adaptive_stem_tf.micrographs.signatures import Signatures, signature
+
 _BLOCK = 4  # px, over which contrast is measured
 _QUANTILES = (0.005, 0.995)
 # Pairs of limits: a crop is vacuum if, of one pair, its contrast over the micrograph's is below the
@@ -24,8 +26,6 @@ _QUANTILES = (0.005, 0.995)
 _EMPTY = ((np.inf, 1.5), (0.08, 16.0), (0.02, np.inf))
 _NOISE_BLOCKS = (2, 4, 8)  # px
 _ONE_VALUE = 0.5  # share of pixels of one value, above which a crop is flat
-_DUPLICATE = 0.98  # correlation of signatures, above which crops are near-duplicates
-_SIGNATURE = 12  # block means per side
 
 RULES = ("not finite", "flat", "vacuum", "near-duplicate", "beyond --max_crops")
 
@@ -131,70 +131,6 @@ def noise_ratio(crop: np.ndarray) -> float:
   """
   crop = crop.astype(np.float64) - crop.mean(dtype=np.float64)
   return max(float(k * k * _means(crop, k).var() / crop.var()) for k in _NOISE_BLOCKS)
-
-
-def signature(image: np.ndarray) -> np.ndarray:
-  """Returns the means of about 12 x 12 blocks of an image [H, W], centred, of length 1; 0 if they
-  are all the same.
-  """
-  rows, columns = (
-    np.linspace(0, side, min(_SIGNATURE, side) + 1).astype(int)[:-1] for side in image.shape
-  )
-  sums = np.add.reduceat(np.add.reduceat(image.astype(np.float64), rows, 0), columns, 1)
-  areas = np.outer(
-    np.diff(np.append(rows, image.shape[0])), np.diff(np.append(columns, image.shape[1]))
-  )
-  means = sums / areas
-  means -= means.mean()
-  length = np.linalg.norm(means)
-  return (means / length if length > 0 else means).ravel().astype(np.float32)
-
-
-class Signatures:
-  """Signatures in the order in which they were kept; compared all at once, as sets may be large."""
-
-  def __init__(self):
-    self._count = 0
-    self._by_size: dict[int, _SameSize] = {}
-
-  def near_duplicates(self, candidate: np.ndarray) -> np.ndarray:
-    """Returns the numbers of those kept that are near-duplicates of a signature, rising."""
-    others = self._by_size.get(candidate.size)
-    return np.empty(0, int) if others is None else others.near_duplicates(candidate)
-
-  def keep(self, candidate: np.ndarray) -> None:
-    """Keeps a signature, whose number is how many were kept before."""
-    others = self._by_size.setdefault(candidate.size, _SameSize(candidate.size))
-    others.keep(candidate, self._count)
-    self._count += 1
-
-  def add(self, candidate: np.ndarray) -> bool:
-    """Keeps a signature and returns True, unless it is a near-duplicate of one that was kept."""
-    if self.near_duplicates(candidate).size:
-      return False
-    self.keep(candidate)
-    return True
-
-
-class _SameSize:
-  """Signatures of one size, in arrays of which the first rows are in use."""
-
-  def __init__(self, size: int):
-    self._used = 0
-    self._stacked, self._numbers = np.empty([64, size], np.float32), np.empty([64], np.int64)
-
-  def near_duplicates(self, candidate: np.ndarray) -> np.ndarray:
-    """Returns the numbers of the near-duplicates of a signature of this size, rising."""
-    used = slice(self._used)
-    return self._numbers[used][self._stacked[used] @ candidate > _DUPLICATE]
-
-  def keep(self, candidate: np.ndarray, number: int) -> None:
-    """Keeps a signature of this size under its number."""
-    if self._used == len(self._stacked):  # doubled, so that a long list is not copied for each
-      self._stacked = np.concatenate([self._stacked, np.empty_like(self._stacked)])
-      self._numbers = np.concatenate([self._numbers, np.empty_like(self._numbers)])
-    self._stacked[self._used], self._numbers[self._used] = candidate, number
-    self._used += 1
 
 
 def _grid(shape, cutting):

@@ -9,7 +9,8 @@ import numpy as np
 from etils import epath
 
 from adaptive_stem_tf.fields import strata
-from adaptive_stem_tf.micrographs import crops, field_set, readers, whole_fields
+from adaptive_stem_tf.micrographs import field_set, readers, whole_fields
+from adaptive_stem_tf.micrographs.signatures import Signatures, signature
 
 _TEST_SHARE = 0.2
 _PROVENANCE = ("repo", "source", "licence", "modality", "what")  # copied from an index
@@ -109,7 +110,7 @@ class Collection:
     self.copies: dict[str, str] = {}  # of which file, by file
     self._reading, self._index, self._seed = reading, index, seed
     # By the shape of whole micrographs: their signatures, and the files in the same order.
-    self._by_shape: dict[tuple[int, ...], tuple[crops.Signatures, list[str]]] = {}
+    self._by_shape: dict[tuple[int, ...], tuple[Signatures, list[str]]] = {}
 
   def add(self, path: str, frame: int = 0) -> str:
     """Reads a file and adds its fields, unless it is a copy of one that was added; returns a
@@ -121,14 +122,14 @@ class Collection:
     rows = self._index.rows(path)
     fields = whole_fields.read_all(path, self._reading, rows, frame)
     whole = fields[0].field
-    signature = crops.signature(whole)
-    signatures, others = self._by_shape.setdefault(whole.shape, (crops.Signatures(), []))
-    copied = signatures.near_duplicates(signature)
+    candidate = signature(whole)
+    signatures, others = self._by_shape.setdefault(whole.shape, (Signatures(), []))
+    copied = signatures.near_duplicates(candidate)
     if copied.size:
       original = others[copied[0]]
       self.copies[path] = original
       return f"left out: a copy of {original}"
-    signatures.keep(signature)
+    signatures.keep(candidate)
     others.append(path)
     entries = list(map(_entry, fields))
     stored = [self._keep(field.field) for field in fields]

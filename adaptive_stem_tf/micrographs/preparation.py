@@ -2,16 +2,15 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_stem_tf.micrographs import crops, file_split, readers
+from adaptive_stem_tf.micrographs import crops, distinct, file_split, readers, signatures
 from adaptive_stem_tf.micrographs.micrograph import MicrographError
 
 _THUMBNAIL = 240  # px, at most, of the longer side
-_SAME_SHAPE = 0.02  # relative difference of aspect ratios
 
 
 class FileCrops(NamedTuple):
@@ -89,10 +88,70 @@ def crops_of(path: str | os.PathLike, cutting: crops.Cutting, frame: int = 0) ->
     micrograph.pixel_size_nm,
     micrograph.notes,
     cut,
-    crops.signature(whole),
+    signatures.signature(whole),
     crops.bin_down(whole, binning),
     binning,
   )
+
+
+def compared_by(file: FileCrops, order: int) -> distinct.FileSignatures:
+  """Returns what a file is compared by; `order` is its place in the data set."""
+  of_crops = [signatures.signature(crop.image) for crop in file.cut.crops]
+  stacked = np.stack(of_crops) if of_crops else np.empty([0, 0], np.float32)
+  return distinct.FileSignatures(order, file.path, file.shape, file.signature, stacked)
+
+
+def without(file: FileCrops, dropped: Set[int]) -> FileCrops:
+  """Returns a file without some of its crops, which count as near-duplicates."""
+  kept = [crop for i, crop in enumerate(file.cut.crops) if i not in dropped]
+  counts = dict(file.cut.dropped)
+  counts["near-duplicate"] += len(dropped)
+  return file._replace(cut=crops.Cut(kept, counts))
+
+
+def reported(file: FileCrops, sha256: str, split: str | None, num_crops: int) -> dict[str, Any]:
+  """Returns what a report says about a file.
+
+  Args:
+    file: with the crops that are distinct.
+    sha256: of the file.
+    split: train or test; None if it gives no crops.
+    num_crops: number of its crops in the data set.
+  """
+  return {
+    "file": file.path,
+    "sha256": sha256,
+    "shape": list(file.shape),
+    "dtype": file.dtype,
+    "pixel_size_nm": file.pixel_size_nm,
+    "notes": list(file.notes),
+    "split": split,
+    "crops": num_crops,
+    "dropped": {**file.cut.dropped, "for the split": len(file.cut.crops) - num_crops},
+  }
+
+
+def report(
+  cutting: crops.Cutting,
+  copies: Mapping[str, str],
+  failed: Mapping[str, str],
+  files: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+  """Returns what was done to the files of a data set.
+
+  Args:
+    cutting: how crops were cut.
+    copies: of which file, by file.
+    failed: why a file could not be used, by file.
+    files: the others (`reported`).
+  """
+  return {
+    "cutting": vars(cutting),
+    "rules": crops.__doc__,
+    "copies": dict(copies),
+    "failed": dict(failed),
+    "files": list(files),
+  }
 
 
 class Collection:
@@ -102,32 +161,23 @@ class Collection:
     self.files: list[FileCrops] = []
     self.failed: dict[str, str] = {}  # why, by file
     self.copies: dict[str, str] = {}  # of which file, by file
-    self._cutting, self._crops = cutting, crops.Signatures()
-    # Files that have crops, in the order of the signatures of their micrographs.
-    self._compared: list[FileCrops] = []
-    self._micrographs = crops.Signatures()
+    self._cutting, self._distinct = cutting, distinct.Distinct()
+    self._count = 0
 
   def add(self, file: FileCrops) -> str:
     """Adds a file unless it is a copy of one that was added; returns a message about it.
 
-    A copy has the aspect ratio of another micrograph, and its 12 x 12 block means correlate above
-    0.98 with those of the other: it is the same micrograph in another format, or another frame of
-    the same field of view.
+    What is a copy or a near-duplicate says `distinct`.
     """
-    alike = (self._compared[number] for number in self._micrographs.near_duplicates(file.signature))
-    original = next((other for other in alike if _has_shape_of(file, other)), None)
-    if original:
-      self.copies[file.path] = original.path
-      return f"left out: a copy of {original.path}"
-    distinct = [crop for crop in file.cut.crops if self._crops.add(crops.signature(crop.image))]
-    dropped = dict(file.cut.dropped)
-    dropped["near-duplicate"] += len(file.cut.crops) - len(distinct)
-    self.files.append(file._replace(cut=crops.Cut(distinct, dropped)))
-    if distinct:
-      self._micrographs.keep(file.signature)
-      self._compared.append(self.files[-1])
-    return f"{len(distinct)} crops" + "".join(
-      f", {count} {rule}" for rule, count in dropped.items() if count
+    decision = self._distinct.add(compared_by(file, self._count))
+    self._count += 1
+    if decision.copy_of:
+      self.copies[file.path] = decision.copy_of
+      return f"left out: a copy of {decision.copy_of}"
+    self.files.append(without(file, decision.dropped))
+    cut = self.files[-1].cut
+    return f"{len(cut.crops)} crops" + "".join(
+      f", {count} {rule}" for rule, count in cut.dropped.items() if count
     )
 
   def prepare(self) -> Prepared:
@@ -157,26 +207,12 @@ class Collection:
     return Prepared(np.stack(images)[..., None], provenance, self._report(placed), placed)
 
   def _report(self, placed):
-    return {
-      "cutting": vars(self._cutting),
-      "rules": crops.__doc__,
-      "copies": self.copies,
-      "failed": self.failed,
-      "files": [self._reported(file, placed.get(file.path, [])) for file in self.files],
-    }
-
-  def _reported(self, file, places):
-    return {
-      "file": file.path,
-      "sha256": readers.sha256(file.path),
-      "shape": list(file.shape),
-      "dtype": file.dtype,
-      "pixel_size_nm": file.pixel_size_nm,
-      "notes": list(file.notes),
-      "split": places[0][2] if places else None,
-      "crops": len(places),
-      "dropped": {**file.cut.dropped, "for the split": len(file.cut.crops) - len(places)},
-    }
+    files = []
+    for file in self.files:
+      places = placed.get(file.path, [])
+      split = places[0][2] if places else None
+      files.append(reported(file, readers.sha256(file.path), split, len(places)))
+    return report(self._cutting, self.copies, self.failed, files)
 
 
 def _common_folder(paths):
@@ -204,9 +240,3 @@ def _scaled(image):
   low, high = float(image.min()), float(image.max())
   scaled = (image.astype(np.float64) - low) / (high - low)
   return scaled.astype(np.float32), low, high
-
-
-def _has_shape_of(file, other):
-  """Returns whether two micrographs have the same shape, scaled or not."""
-  ratios = [one.shape[0] / one.shape[1] for one in (file, other)]
-  return abs(ratios[0] / ratios[1] - 1) < _SAME_SHAPE

@@ -4,6 +4,7 @@ people save them.
 
 import dataclasses
 import hashlib
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,13 +14,9 @@ from absl import logging
 from etils import epath
 
 from adaptive_stem_tf.fields import strata
-from adaptive_stem_tf.micrographs import (
-  crops,
-  field_preparation,
-  micrograph,
-  preparation,
-  whole_fields,
-)
+from adaptive_stem_tf.micrographs import crops, field_preparation, micrograph, whole_fields
+
+from . import file_crops
 
 _TRAIN_SHARE = 0.8
 _SAMPLES = 16  # places where a file is compared with others
@@ -52,11 +49,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   manual_dir, and below it.
 
   80 % of the files are for training, the rest for testing: no micrograph is in both. Files that
-  cannot be read are reported and left out.
+  cannot be read are reported and left out. So are crops that nearly equal another, and crops of
+  micrographs that are copies of another; those for training are kept.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "Initial release."}
+  VERSION = tfds.core.Version("2.0.0")
+  RELEASE_NOTES = {
+    "2.0.0": "Crops that nearly equal one of another file are left out; crops_report.json.",
+    "1.0.0": "Initial release.",
+  }
   BUILDER_CONFIGS = [
     MicrographsConfig(name="crops_96", description="Crops of 96 x 96 px."),
     MicrographsConfig(
@@ -105,86 +106,72 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "at least 2 are needed."
       )
     training = int(_TRAIN_SHARE * len(files))
-    return {
-      "train": self._generate_examples(folder, files[:training]),
-      "test": self._generate_examples(folder, files[training:]),
-    }
+    sources = [
+      file_crops.Source(order, name, "train" if order < training else "test")
+      for order, name in enumerate(files)
+    ]
+    maker = self._maker(folder, sources)
+    return {split: self._generate_examples(maker, split) for split in ("train", "test")}
 
-  def _generate_examples(self, folder: epath.Path, files: Sequence[str]) -> Any:
-    """Return (key, features) of every crop or field of the files, as an iterator or as Beam's
+  def _generate_examples(self, maker: Any, split: str) -> Any:
+    """Return (key, features) of every crop or field of a split, as an iterator or as Beam's
     transform.
+    """
+    return maker.split(split)
+
+  def _maker(self, folder: epath.Path, sources: Sequence[file_crops.Source]) -> Any:
+    """Return an object that makes the examples of each split.
 
     Raises:
       RuntimeError: if Beam is asked for and not installed.
     """
     config = self.builder_config
     if config.field_size:
-      return _fields(folder, files, whole_fields.FieldReading(config.field_size))
-    cut = _CutFile(str(folder), crops.Cutting(binning=config.binning, max_crops=config.max_crops))
+      return _Fields(folder, sources, whole_fields.FieldReading(config.field_size))
+    cutting = crops.Cutting(binning=config.binning, max_crops=config.max_crops)
+    reader, report = file_crops.CropReader(str(folder), cutting), self.data_path / file_crops.REPORT
     if not config.beam:
-      return (example for file in files for example in cut(file))
+      return file_crops.OneProcess(reader, sources, str(report))
     try:
-      beam = tfds.core.lazy_imports.apache_beam
+      beam_crops = importlib.import_module(f"{__package__}.beam_crops")
     except ImportError as error:
       raise RuntimeError(
         f"micrographs/{config.name} is built on Apache Beam, which is not installed: pip install "
         "'adaptive-stem-tf[beam]', or choose crops_96."
       ) from error
-    return beam.Create(list(files)) | beam.FlatMap(cut)
+    return beam_crops.BeamCrops(reader, sources, str(report))
 
 
 @dataclasses.dataclass(frozen=True)
-class _CutFile:
-  """Cuts one file; can be sent to Beam's workers."""
+class _Fields:
+  """The whole field in each file that holds one."""
 
-  folder: str
-  cutting: crops.Cutting
+  folder: epath.Path
+  sources: Sequence[file_crops.Source]
+  reading: whole_fields.FieldReading
 
-  def __call__(self, name: str) -> Iterator[tuple[str, dict]]:
-    """Yield (key, features) of the crops of a file; nothing of one that cannot be read."""
-    try:
-      file = preparation.crops_of(epath.Path(self.folder) / name, self.cutting)
-    except micrograph.MicrographError as error:
-      logging.warning("Skipped: %s", error)
-      return
-    size = (file.pixel_size_nm or 0.0) * self.cutting.binning
-    for crop in file.cut.crops:
+  def split(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (key, features) of the fields of a split."""
+    rows = self.folder / _ROWS
+    index = field_preparation.Index.parse(str(rows) if rows.exists() else "")
+    for name in (source.name for source in self.sources if source.split == split):
+      try:
+        whole = whole_fields.read(self.folder / name, self.reading, index.rows(name))
+      except micrograph.MicrographError as error:
+        logging.warning("Skipped: %s", error)
+        continue
+      gini = strata.gini(whole.field)
       yield (
-        f"{name}:{crop.row}:{crop.column}",
+        name,
         {
-          "image": crop.image[..., None],
+          "image": whole.field[..., None],
           "file": name,
-          "row": crop.row,
-          "column": crop.column,
-          "pixel_size_nm": size,
+          "binning": whole.binning,
+          "pixel_size_nm": whole.pixel_size_nm or 0.0,
+          "gini": gini,
+          "stratum": strata.stratum(gini),
         },
       )
-
-
-def _fields(
-  folder: epath.Path, files: Sequence[str], reading: whole_fields.FieldReading
-) -> Iterator[tuple[str, dict]]:
-  """Yield (key, features) of the whole field in each file that holds one."""
-  rows = folder / _ROWS
-  index = field_preparation.Index.parse(str(rows) if rows.exists() else "")
-  for name in files:
-    try:
-      whole = whole_fields.read(folder / name, reading, index.rows(name))
-    except micrograph.MicrographError as error:
-      logging.warning("Skipped: %s", error)
-      continue
-    gini = strata.gini(whole.field)
-    yield (
-      name,
-      {
-        "image": whole.field[..., None],
-        "file": name,
-        "binning": whole.binning,
-        "pixel_size_nm": whole.pixel_size_nm or 0.0,
-        "gini": gini,
-        "stratum": strata.stratum(gini),
-      },
-    )
 
 
 def _crop_features() -> dict[str, tfds.features.FeatureConnector]:

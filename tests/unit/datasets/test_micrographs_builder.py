@@ -1,5 +1,6 @@
 """Tests of the TFDS builder of the user's own micrographs, on five small files and a note."""
 
+import json
 import pathlib
 import shutil
 import sys
@@ -8,11 +9,12 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from etils import epath
 
 from adaptive_stem_tf.fields import strata
-from adaptive_stem_tf.micrographs import readers, whole_fields
+from adaptive_stem_tf.micrographs import crops, preparation, readers, whole_fields
 from datasets import load
-from datasets.micrographs import micrographs_dataset_builder
+from datasets.micrographs import file_crops, micrographs_dataset_builder
 from tests.unit.micrographs import fields
 
 pytest.importorskip("dill", reason="tfds.testing needs dill: pip install dill.")
@@ -144,13 +146,15 @@ def test_too_little_is_refused(tmp_path, count, message):
 
 
 def test_it_can_be_trained_on(tmp_path):
+  names = {"particles.npy": "train", "survey.tif": "train", "lattice.png": "test"}
+  sources = [file_crops.Source(i, name, names[name]) for i, name in enumerate(names)]
   with (
     mock.patch.object(
       Builder,
       "_split_generators",
       lambda self, _: {
-        split: self._generate_examples(DUMMY / "micrographs", files)
-        for split, files in (("train", ["particles.npy", "survey.tif"]), ("test", ["lattice.png"]))
+        split: self._generate_examples(self._maker(DUMMY / "micrographs", sources), split)
+        for split in ("train", "test")
       },
     ),
     mock.patch.object(Builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None),
@@ -160,22 +164,82 @@ def test_it_can_be_trained_on(tmp_path):
 
 def test_beam_is_asked_for_only_where_it_is_needed(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "apache_beam", None)  # as if it were not installed
+  monkeypatch.delitem(sys.modules, "datasets.micrographs.beam_crops", raising=False)
   with pytest.raises(
     RuntimeError, match="crops_96_beam is built on Apache Beam, which is not installed: pip install"
   ):
     _build(tmp_path, config="crops_96_beam")
 
 
-def test_beam_builds_the_same(tmp_path):
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+  """A folder of thirteen micrographs of which some show the same."""
+  folder = tmp_path_factory.mktemp("manual") / "micrographs"
+  folder.mkdir()
+  images = [fields.smooth(200, 300, seed) for seed in range(8)]
+  again = fields.smooth(200, 300, 20)
+  again[4:100, 6:102] = 3 * images[5][4:100, 6:102]  # one crop, brighter
+  images += [2 * np.kron(images[1], np.ones([2, 2])), images[2] + 0.01, again]
+  images.append(np.full([200, 300], np.nan))  # cannot be used
+  images.append(np.random.default_rng(0).random([200, 300]))  # vacuum: gives no crop
+  for number, image in enumerate(images):
+    np.save(folder / f"{number:02d}.npy", image.astype(np.float32))
+  (folder / "notes.txt").write_text("no micrograph")
+  return folder.parent
+
+
+def _report(tmp_path):
+  (place,) = (tmp_path / "data").rglob(file_crops.REPORT)
+  return json.loads(place.read_text())
+
+
+def _places(splits):
+  return {
+    split: {
+      (e["file"].decode(), int(e["row"]), int(e["column"])): e["image"] for e in splits[split]
+    }
+    for split in splits
+  }
+
+
+def test_near_duplicates_of_all_files_are_left_out_as_by_prepare(tmp_path, many):
+  places = _places(_build(tmp_path, many))
+  folder, cutting = many / "micrographs", crops.Cutting()
+  files = micrographs_dataset_builder._without_copies(epath.Path(folder))
+  collection = preparation.Collection(cutting)
+  for name in (name for name in files if name not in ("notes.txt", "11.npy")):
+    collection.add(preparation.crops_of(folder / name, cutting)._replace(path=name))
+  assert places["train"].keys() | places["test"].keys() == {
+    (file.path, crop.row, crop.column) for file in collection.files for crop in file.cut.crops
+  }
+  report = _report(tmp_path)
+  assert report["copies"] == collection.copies and len(report["copies"]) == 2
+  assert report["failed"].keys() == {"notes.txt", "11.npy"}
+  names = [file["file"] for file in report["files"]]
+  assert names == [file.path for file in collection.files]
+  for file, expected in zip(report["files"], collection.files):
+    assert file["dropped"] == {**expected.cut.dropped, "for the split": 0}
+    assert file["crops"] == len(expected.cut.crops)
+    assert file["sha256"] == readers.sha256(folder / file["file"])
+    split = next((s for s in places if any(file["file"] == place[0] for place in places[s])), None)
+    assert file["split"] == split
+  assert sum(file["dropped"]["near-duplicate"] for file in report["files"]) == 1
+
+
+def test_beam_builds_the_same(tmp_path, many, monkeypatch):
   pytest.importorskip(
     "apache_beam", reason="Apache Beam is an extra: pip install 'adaptive-stem-tf[beam]'."
   )
-  plain, beam = _build(tmp_path / "plain"), _build(tmp_path / "beam", config="crops_96_beam")
+  from datasets.micrographs import beam_crops
+
+  monkeypatch.setattr(beam_crops, "_FILES_PER_PAIR", 1)  # so that there are several groups
+  plain, beam = tmp_path / "plain", tmp_path / "beam"
+  expected, places = (
+    _places(_build(folder, many, config=config))
+    for folder, config in ((plain, "crops_96"), (beam, "crops_96_beam"))
+  )
   for split in ("train", "test"):
-    places = [
-      {(e["file"], int(e["row"]), int(e["column"])): e["image"] for e in one[split]}
-      for one in (plain, beam)
-    ]
-    assert places[0].keys() == places[1].keys()
-    for place, image in places[0].items():
-      np.testing.assert_array_equal(image, places[1][place])
+    assert places[split].keys() == expected[split].keys()
+    for place, image in expected[split].items():
+      np.testing.assert_array_equal(image, places[split][place])
+  assert _report(beam) == _report(plain)

@@ -1,9 +1,7 @@
 """Cutting crops, and the rules that exclude some."""
 
-import hypothesis
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 
 from adaptive_stem_tf.micrographs import crops
 from tests.unit.micrographs import fields
@@ -112,42 +110,6 @@ def test_near_duplicates_of_one_micrograph_are_dropped():
   image += 0.01 * np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
   cut = crops.cut(image, SMALL)
   assert [crop.column for crop in cut.crops] == [0, 64] and cut.dropped["near-duplicate"] == 2
-
-
-def test_signature_by_hand():
-  image = np.kron(np.arange(144, dtype=np.float32).reshape(12, 12), np.ones([3, 2]))
-  means = np.arange(144) - 71.5
-  np.testing.assert_allclose(crops.signature(image), means / np.linalg.norm(means), rtol=1e-5)
-  assert not crops.signature(np.full([20, 20], 3.0)).any()
-
-
-@hypothesis.given(st.integers(0, 2**31), st.floats(0.1, 100), st.floats(-100, 100))
-def test_brightness_and_contrast_do_not_make_another_image(seed, factor, offset):
-  image = fields.smooth(40, 40, seed).astype(np.float64)
-  one, other = crops.signature(image), crops.signature(factor * image + offset)
-  kept = crops.Signatures()
-  kept.keep(one)
-  assert kept.near_duplicates(other).tolist() == [0]
-  assert not kept.near_duplicates(crops.signature(-image)).size
-
-
-def test_many_signatures_are_compared_with_all_before(rng):
-  kept, every = crops.Signatures(), [crops.signature(noise(rng)) for _ in range(200)]
-  assert all(kept.add(one) for one in every)
-  assert not any(kept.add(one) for one in every)
-  assert all(kept.near_duplicates(one).tolist() == [number] for number, one in enumerate(every))
-
-
-def test_signatures_are_numbered_as_they_were_kept_whatever_their_sizes(rng):
-  """Those of images of fewer than twelve pixels are smaller."""
-  large, small = crops.signature(noise(rng)), crops.signature(noise(rng)[:5, :5])
-  assert large.size > small.size
-  kept = crops.Signatures()
-  for one in (large, small, small, large):
-    kept.keep(one)
-  assert kept.near_duplicates(large).tolist() == [0, 3]
-  assert kept.near_duplicates(small).tolist() == [1, 2]
-  assert not kept.near_duplicates(small[:4]).size
 
 
 def test_crops_beyond_the_limit_are_drawn_at_random_from_the_seed():
