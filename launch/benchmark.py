@@ -2,9 +2,12 @@
 
   python -m launch.benchmark --flagfile=launch/flagfiles/lstm.cfg
   python -m launch.benchmark --flagfile=launch/flagfiles/fields.cfg
+  python -m launch.benchmark --flagfile=launch/flagfiles/lstm.cfg --program
 
 The second measures a scanner of whole fields: it does so if any flag is one of launch.train_fields
-that launch.train does not have.
+that launch.train does not have. The third describes the program that XLA makes of an iteration of
+launch.train: its kernels, loops, longest chain and arithmetic, which limit accelerators, too. It is
+the program for the device that is there.
 
 Specimens are random: nothing is downloaded, and nothing is kept. Utilisation is the
 counted arithmetic of an iteration over its time, over the rate of a 4096 x 4096 matrix
@@ -21,7 +24,7 @@ import sys
 from absl import flags
 
 from adaptive_stem_tf import config, field_config, writing
-from adaptive_stem_tf.profiling import benchmark, field_benchmark
+from adaptive_stem_tf.profiling import benchmark, field_benchmark, program
 from adaptive_stem_tf.training import distribution
 from launch import flags as launch_flags
 
@@ -29,11 +32,16 @@ _SPECIMENS = flags.DEFINE_integer(
   "specimens", 19_769, "number of random specimens; by default as many as WEMD has", lower_bound=1
 )
 _REPEATS = flags.DEFINE_integer("repeats", 10, "times that everything is measured", lower_bound=1)
+_PROGRAM = flags.DEFINE_boolean(
+  "program", False, "describe and time the program that XLA makes of a whole iteration instead"
+)
 _JSON = flags.DEFINE_string("json", "", "also write the measurements to this file")
 
 
 def main() -> None:
   """Prints the measurements."""
+  if _PROGRAM.value and _of_fields():
+    raise ValueError("--program describes launch.train only: leave out flags of whole fields.")
   if _of_fields():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as launch.train_fields
   settings = launch_flags.section(config.RunSettings)
@@ -44,6 +52,10 @@ def main() -> None:
     count = min(_SPECIMENS.value, fields.data.simulated_fields or 1)
     result = field_benchmark.measure(fields, settings, count, _REPEATS.value)
     print(_report_fields(fields, settings, result))
+  elif _PROGRAM.value:
+    experiment = launch_flags.experiment()
+    result = program.measure(experiment, settings, _SPECIMENS.value, _REPEATS.value)
+    print(_report_program(result))
   else:
     experiment = launch_flags.experiment()
     result = benchmark.measure(experiment, settings, _SPECIMENS.value, _REPEATS.value)
@@ -97,6 +109,29 @@ def _report_fields(
       f"memory                  {memory['peak_above_idle_gb']:.2f} GB at most above "
       f"{memory['idle_gb']:.2f} GB idle",
       f"checkpoint              {saved['megabytes']:.0f} MB in {saved['seconds']:.2f} s",
+    ]
+  )
+
+
+def _report_program(result: dict) -> str:
+  arrays = [f"{one['array']} {one['megabytes']:.3g} MB" for one in result["largest_arrays"]]
+  loops = [
+    f"  {loop['turns']:>4} turns of {loop['kernels']:>3} kernels  {loop['name']}"
+    for loop in result["loops"]
+  ]
+  return "\n".join(
+    [
+      f"kernels                 {result['kernels']} an iteration on a {result['device']}, "
+      f"{result['kernels_in_loops']} of them in loops",
+      f"longest chain           {result['depth']} kernels, each of which waits for the one before",
+      f"loops                   {result['turns']} turns; of {result['turns_not_counted']} XLA does "
+      "not know the number",
+      *loops,
+      f"arithmetic              {result['flops'] / 1e9:.3g} GFLOP, "
+      f"{result['flops_per_kernel'] / 1e6:.3g} MFLOP a kernel",
+      f"largest arrays          {', '.join(arrays)}",
+      f"time                    {result['seconds_per_iteration']:.3f} s an iteration, compiled in "
+      f"{result['seconds_to_compile']:.0f} s",
     ]
   )
 

@@ -53,6 +53,15 @@ class BaseLearner(snt.Module):
     """
     return self._step(draw.index, draw.transform)
 
+  def program(self, draw: Draw) -> str:
+    """Returns the text of the step's program as XLA optimised it for this device, in HLO.
+
+    Raises:
+      ValueError: if XLA does not compile the step as a whole.
+    """
+    compiler = self._step.experimental_get_compiler_ir(draw.index, draw.transform)
+    return compiler(stage="optimized_hlo")
+
   def settle(self) -> None:
     """Makes networks ready for use, before the checkpoints of a milestone and of the end.
 

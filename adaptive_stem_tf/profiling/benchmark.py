@@ -6,7 +6,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from adaptive_stem_tf.learning.learner import Learner
 from adaptive_stem_tf.profiling import arithmetic
 from adaptive_stem_tf.scan import baselines, path_names
 from adaptive_stem_tf.training import checkpoint, distribution, metrics_writer
-from adaptive_stem_tf.types import LearnerMetrics
+from adaptive_stem_tf.types import Draw, LearnerMetrics
 
 _PEAK_SIZE = 4096  # side of the matrices whose product shows the machine's peak rate
 _WARM_UP = 3  # calls of everything before times are taken: they trace and allocate
@@ -49,7 +49,7 @@ def measure(
   """
   tf.reduce_sum(tf.zeros([8]))  # TensorFlow's own memory
   idle = resident_bytes()
-  learner, draws = _make(experiment, settings, specimens)
+  learner, draws = make(experiment, settings, specimens)
   # A part alone runs on one device: only whole iterations are timed with replicas.
   parts = _parts(learner, draws) if settings.distribute == "none" else {}
   peak = _peak_work(experiment.generator.precision)
@@ -86,7 +86,9 @@ def measure(
   }
 
 
-def _make(experiment, settings, specimens):
+def make(
+  experiment: config.Experiment, settings: config.RunSettings, specimens: int
+) -> tuple[Learner, Iterator[Draw]]:
   """Returns a learner on random images, whose replay is full, and its draws."""
   scan, seed = experiment.scan, experiment.seed
   images = np.random.default_rng(seed).random(

@@ -75,8 +75,9 @@ def rollout(
     )
 
   loop = (tf.constant(0), position, step, pending, state, *columns)
+  # No other condition than the length, so that XLA knows it, as in `networks.controller.scan`.
   *_, observations, actions, positions = tf.while_loop(
-    lambda time, *_: time < scan.segments, scan_segment, loop, maximum_iterations=scan.segments
+    lambda *_: tf.constant(True), scan_segment, loop, maximum_iterations=scan.segments
   )
   batch_major = [
     tf.transpose(column.stack(), [1, 0, 2]) for column in (observations, actions, positions)
