@@ -128,7 +128,8 @@ def _report_program(result: dict) -> str:
       "not know the number",
       *loops,
       f"arithmetic              {result['flops'] / 1e9:.3g} GFLOP, "
-      f"{result['flops_per_kernel'] / 1e6:.3g} MFLOP a kernel",
+      f"{result['flops_per_kernel'] / 1e6:.3g} MFLOP a kernel; "
+      f"{result['flops_in_loops'] / 1e9:.3g} GFLOP in loops",
       f"largest arrays          {', '.join(arrays)}",
       f"time                    {result['seconds_per_iteration']:.3f} s an iteration, compiled in "
       f"{result['seconds_to_compile']:.0f} s",

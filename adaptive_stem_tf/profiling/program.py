@@ -7,6 +7,7 @@ other, each at a cost that does not depend on its work, so their number and the 
 its speed from below, whatever its arithmetic.
 """
 
+import dataclasses
 import functools
 import math
 import re
@@ -47,6 +48,7 @@ class Loop(NamedTuple):
   name: str  # of TensorFlow's operation
   turns: int
   kernels: int  # in a turn
+  flops: float  # in a turn
   is_counted: bool  # XLA knows the turns; else an accelerator asks its host after each of them
 
 
@@ -56,11 +58,14 @@ class Work(NamedTuple):
   kernels: int = 0
   depth: int = 0  # kernels of the longest chain of which each waits for the one before
   flops: float = 0.0  # of matrix products and convolutions
+  kernels_in_loops: int = 0
+  flops_in_loops: float = 0.0
   loops: tuple[Loop, ...] = ()
 
   def times(self, turns: int) -> "Work":
-    """Returns the work of as many turns."""
-    return Work(turns * self.kernels, turns * self.depth, turns * self.flops, self.loops * turns)
+    """Returns the work of a loop of which this is a turn."""
+    kernels, flops = turns * self.kernels, turns * self.flops
+    return Work(kernels, turns * self.depth, flops, kernels, flops, self.loops * turns)
 
 
 class Program:
@@ -119,6 +124,8 @@ class Program:
       sum(part.kernels for part in parts),
       max(depths.values(), default=0),
       sum(part.flops for part in parts),
+      sum(part.kernels_in_loops for part in parts),
+      sum(part.flops_in_loops for part in parts),
       tuple(loop for part in parts for loop in part.loops),
     )
 
@@ -142,9 +149,9 @@ class Program:
     turns = self._turns(computation, loop)
     name = re.search(r'op_name="([^"]*)"', loop.rest)
     kernels = body.kernels + condition.kernels
-    turn = Work(kernels, body.depth + condition.depth, body.flops, body.loops)
+    turn = body._replace(kernels=kernels, depth=body.depth + condition.depth)
     counted = "known_trip_count" in loop.rest
-    one = Loop(name[1] if name else "", turns, kernels, counted)
+    one = Loop(name[1] if name else "", turns, kernels, body.flops, counted)
     whole = turn.times(turns)
     return whole._replace(loops=(one, *whole.loops))
 
@@ -212,7 +219,7 @@ def measure(
     specimens: number of random images in memory.
     repeats: number of iterations that are timed.
   """
-  learner, draws = benchmark.make(experiment, settings.replace(jit="all"), specimens)
+  learner, draws = benchmark.make(experiment, dataclasses.replace(settings, jit="all"), specimens)
   start = time.perf_counter()
   text = learner.program(next(draws))
   compiled = time.perf_counter() - start
@@ -228,15 +235,15 @@ def describe(text: str) -> dict[str, Any]:
   program = Program(text)
   work = program.work()
   turns = sum(loop.turns for loop in work.loops)
-  in_loops = sum(loop.turns * loop.kernels for loop in work.loops)
   return {
     "kernels": work.kernels,
-    "kernels_in_loops": in_loops,
+    "kernels_in_loops": work.kernels_in_loops,
     "depth": work.depth,
     "turns": turns,
     "turns_not_counted": sum(loop.turns for loop in work.loops if not loop.is_counted),
     "loops": [loop._asdict() for loop in work.loops],
     "flops": work.flops,
+    "flops_in_loops": work.flops_in_loops,
     "flops_per_kernel": work.flops / max(1, work.kernels),
     "largest_arrays": [
       {"array": array, "megabytes": size / 1e6} for array, size in program.largest_arrays()

@@ -22,6 +22,7 @@ def test_a_program_by_hand():
   assert result["depth"] == 5 * 3 + 1 + 5 * 2 + 2
   assert result["turns"] == result["turns_not_counted"] == 10
   assert result["flops"] == 5 * 2 * 4 * 8 * 8 + 2 * (2 * 6 * 6 * 5) * (3 * 3 * 3)
+  assert result["flops_in_loops"] == 5 * 2 * 4 * 8 * 8
   assert result["flops_per_kernel"] == result["flops"] / 34
   assert [loop["name"] for loop in result["loops"]] == ["layer/while", "layer/grad"]
   assert [loop["kernels"] for loop in result["loops"]] == [4, 2]
