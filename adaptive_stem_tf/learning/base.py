@@ -1,5 +1,6 @@
 """What all learners share: the iteration, its random streams, its compiled step and its moments."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,11 @@ class BaseLearner(snt.Module):
       ValueError: if XLA does not compile the step as a whole.
     """
     compiler = self._step.experimental_get_compiler_ir(draw.index, draw.transform)
-    return compiler(stage="optimized_hlo")
+    with warnings.catch_warnings():
+      # Without a device TensorFlow looks for one by a random number, which deterministic runs
+      # refuse; with one it warns.
+      warnings.simplefilter("ignore")
+      return compiler(stage="optimized_hlo", device_name=tf.zeros([]).device)
 
   def settle(self) -> None:
     """Makes networks ready for use, before the checkpoints of a milestone and of the end.

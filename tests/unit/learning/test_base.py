@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.ops import random_ops
 
+from adaptive_stem_tf import config
 from adaptive_stem_tf.learning import base, field_agent, field_learner
+from adaptive_stem_tf.types import Draw
 from tests import tiny
 
 
@@ -24,6 +27,22 @@ def test_xla_compiles_all_steps_of_whole_fields_or_none(monkeypatch):
   for jit in ("none", "auto", "all"):
     field_learner.FieldLearner(experiment, [field], networks, jit)
   assert asked == ["none"] * 4 + ["all"] * 2
+
+
+def test_the_program_of_a_step_needs_no_random_number(monkeypatch):
+  """Which deterministic runs refuse."""
+
+  def refuse(*_):
+    raise RuntimeError("Random ops require a seed to be set when determinism is enabled.")
+
+  monkeypatch.setattr(random_ops, "random_normal", refuse)
+  learner = base.BaseLearner(config.Experiment(), "counting")
+  learner.compile_step(lambda *_: learner.iteration.assign_add(1), "all")
+  draw = Draw(tf.zeros([4], tf.int32), tf.zeros([4], tf.int32))
+  assert "ENTRY" in learner.program(draw)
+  learner.compile_step(lambda *_: learner.iteration.assign_add(1), "none")
+  with pytest.raises(ValueError, match="jit_compile=True"):
+    learner.program(draw)
 
 
 def test_as_many_variables_are_assigned_as_there_are_values():
