@@ -134,6 +134,11 @@ def _twin(path: str, size: int, known: calibration_lib.Calibration | None) -> Su
     path, FLAGS.frame, FLAGS.binning, FLAGS.pixel_size_nm
   )
   pixel = pixel and pixel * _length_scale(known)
+  if min(image.shape) < size == FLAGS.field_size:
+    raise ValueError(
+      f"{path} has {image.shape[0]} x {image.shape[1]} px, too few for field_size={size}: give at "
+      f"most --field_size={min(image.shape)}, or less --binning."
+    )
   row, column = image_scan.window_corner(image.shape, size, window)
   faults = twin.Faults(FLAGS.dwell_us, FLAGS.dose, FLAGS.jitter_px, _system(pixel), FLAGS.twin_seed)
   truth = image[row : row + size, column : column + size]

@@ -156,6 +156,7 @@ def _turned(file):
     (["--period_nm=3"], "period_nm needs the size of a px"),
     (["--period_nm=3", "--pixel_size_nm=0.5"], "no lines with a spacing of about 6 px"),
     (["--reference=FILE"], "black and white were measured: --normalise=520.8"),
+    (["--field_size=200"], "too few for field_size=200: give at most --field_size=100,"),
     (["--output=/dev/null/no.json"], "/dev/null cannot be written: "),
   ],
 )
