@@ -53,8 +53,9 @@ def main() -> None:
   refresh = pictures.Refresher(splits.validation if len(splits.validation) else splits.train)
   del splits  # the learner holds what it needs: the rest may go
   finished = run.train(running, refresh)
+  ended = "Finished" if finished else "Stopped and saved, the same command goes on"
   print(
-    f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are "
+    f"{ended}: {workdir} holds the run; its curves are "
     f"in {workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}."
   )
   sys.exit(0)

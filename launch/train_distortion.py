@@ -79,8 +79,9 @@ def main() -> None:
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   finished = run.train(running, correction_pictures.Refresher())
+  ended = "Finished" if finished else "Stopped and saved, the same command goes on"
   print(
-    f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run; its curves are "
+    f"{ended}: {workdir} holds the run; its curves are "
     f"in {workdir / 'learning_curves.png'}, examples in {workdir / 'examples.png'}."
   )
   sys.exit(0)

@@ -81,8 +81,9 @@ def main() -> None:
   if running.started_at:
     print(f"Resuming {workdir} at iteration {running.started_at}.")
   finished = run.train(running)
+  ended = "Finished" if finished else "Stopped and saved, the same command goes on"
   print(
-    f"{'Finished' if finished else 'Stopped and saved'}: {workdir} holds the run. Measure it by "
+    f"{ended}: {workdir} holds the run. Measure it by "
     f"python -m launch.compare_fields --models={workdir.name}={workdir} --fields='FOLDER/*'"
   )
 

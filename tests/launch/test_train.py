@@ -66,7 +66,7 @@ def test_resuming_keeps_flags_not_given_and_equals_running_through(tmp_path, ima
   assert commands.train(straight, images_file, **given).code == 0
   with commands.terminated(3):
     stopped = commands.train(resumed, images_file, **given)
-  assert stopped.code == 0 and "Stopped and saved" in stopped.out
+  assert stopped.code == 0 and "Stopped and saved, the same command goes on" in stopped.out
   again = commands.launch(
     "train",
     f"--workdir={resumed}",
