@@ -27,7 +27,8 @@ class EdgeModel:
   Several threads must not use it at once.
 
   Args:
-    folder: as `litert.convert` writes it, assets.extra/litert of an exported model.
+    folder: of an exported model, NAME/VERSION, or its assets.extra/litert, as `litert.convert`
+      writes it.
     threads: for completions; decisions are fastest with one, and have one.
     precision: of the generator: "" (float32), float16 or int8.
 
@@ -43,6 +44,8 @@ class EdgeModel:
         "LiteRT models need ai-edge-litert: pip install ai-edge-litert (extra `edge`)."
       )
     folder = pathlib.Path(folder)
+    within = folder / integrity.FOLDER / FOLDER
+    folder = within if within.is_dir() else folder
     files = {
       "start": folder / "start.npz",
       "step": folder / "step.tflite",

@@ -35,7 +35,7 @@ def test_the_library_alone_is_light():
 
 def test_the_fast_path_needs_no_tensorflow():
   pytest.importorskip("ai_edge_litert", reason="the extra `edge` is not installed")
-  folder = installation.model(installation.CROPS) / "assets.extra" / "litert"
+  folder = installation.model(installation.CROPS)
   code = f"""
 import numpy as np
 from adaptive_stem_tf.serving import edge

@@ -61,6 +61,11 @@ def test_a_missing_interpreter_is_named(fast, monkeypatch):
     edge.EdgeModel(fast / extra.FOLDER / litert.FOLDER)
 
 
+def test_the_folder_of_the_exported_model_will_do(fast):
+  given, found = loaded(fast).start(), edge.EdgeModel(fast).start()
+  assert all(np.array_equal(given[name], found[name]) for name in given)
+
+
 def test_only_built_in_operations_are_used(fast):
   for path in (fast / extra.FOLDER / litert.FOLDER).glob("*.tflite"):
     details = edge.Interpreter(model_path=str(path))._get_ops_details()
@@ -97,7 +102,7 @@ def test_bad_input_is_refused(fast):
   with pytest.raises(ValueError, match="not finite"):
     model.complete(np.full([1, tiny.SIZE, tiny.SIZE, 2], np.inf, np.float32))
   with pytest.raises(FileNotFoundError, match="step.tflite is missing|start.npz is missing"):
-    edge.EdgeModel(fast)
+    edge.EdgeModel(fast.parent)
   with pytest.raises(FileNotFoundError, match="complete_int4.tflite is missing"):
     loaded(fast, precision="int4")
 
