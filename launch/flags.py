@@ -23,8 +23,13 @@ _DEFINE: dict[type, Callable[..., Any]] = {
   float: flags.DEFINE_float,
   str: flags.DEFINE_string,
 }
+_SERVING = (
+  "servers and their clients need tensorflow-serving-api, grpcio and requests: pip install "
+  "tensorflow-serving-api grpcio requests (extra `serving`)."
+)
 # Errors for optional packages that are not installed.
 _OPTIONAL = {
+  **dict.fromkeys(("tensorflow_serving", "grpc", "requests"), _SERVING),
   "tensorflow_datasets": "data sets are built by tensorflow-datasets, which is not installed: pip "
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
   "--fields.",
@@ -108,9 +113,10 @@ def run(main: Callable[[], None]) -> None:
     try:
       main()
     except ModuleNotFoundError as error:
-      if flags.FLAGS.traceback or error.name not in _OPTIONAL:
+      package = (error.name or "").partition(".")[0]
+      if flags.FLAGS.traceback or package not in _OPTIONAL:
         raise
-      sys.exit(f"error: {_OPTIONAL[error.name]}")
+      sys.exit(f"error: {_OPTIONAL[package]}")
     except MISTAKES as error:
       if flags.FLAGS.traceback:
         raise

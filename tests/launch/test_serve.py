@@ -11,6 +11,7 @@ import pytest
 import requests
 import tensorflow as tf
 
+from adaptive_stem_tf import serving as serving_lib
 from adaptive_stem_tf.serving import extra, monitoring, repository
 from tests import tiny
 from tests.launch import commands
@@ -177,6 +178,16 @@ def test_servers_of_nothing_are_refused(flags, said):
     for number, handler in before.items():
       signal.signal(number, handler)
   assert ended.code == 1 and said in ended.err
+
+
+def test_without_the_extra_a_server_says_what_to_install(monkeypatch):
+  monkeypatch.delitem(sys.modules, repository.__name__)
+  monkeypatch.delattr(serving_lib, "repository")
+  monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+  monkeypatch.setitem(sys.modules, "tensorflow_serving.config", None)
+  test_servers_of_nothing_are_refused(
+    ("--repository=savedmodels",), "pip install tensorflow-serving-api grpcio requests"
+  )
 
 
 def test_metrics_without_prometheus_client_say_what_to_install(monkeypatch):
