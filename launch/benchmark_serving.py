@@ -42,6 +42,7 @@ _TIMEOUT = 60.0  # s, for one answer
 
 def main() -> None:
   """Prints the measurements."""
+  launch_flags.need("tensorflow_serving")
   benchmark_report.check_output(_OUTPUT.value)
   counts = _counts()
   if bool(_MODEL.value) == bool(_SERVER.value and _NAME.value):

@@ -4,6 +4,7 @@ Nothing below `adaptive_stem_tf` knows flags: here they become one frozen config
 """
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 import re
@@ -23,13 +24,10 @@ _DEFINE: dict[type, Callable[..., Any]] = {
   float: flags.DEFINE_float,
   str: flags.DEFINE_string,
 }
-_SERVING = (
-  "servers and their clients need tensorflow-serving-api, grpcio and requests: pip install "
-  "tensorflow-serving-api grpcio requests (extra `serving`)."
-)
 # Errors for optional packages that are not installed.
 _OPTIONAL = {
-  **dict.fromkeys(("tensorflow_serving", "grpc", "requests"), _SERVING),
+  "tensorflow_serving": "servers and their clients need tensorflow-serving-api, which is not "
+  "installed: pip install tensorflow-serving-api grpcio requests (extra `serving`).",
   "tensorflow_datasets": "data sets are built by tensorflow-datasets, which is not installed: pip "
   "install tensorflow-datasets importlib_resources (extra `train`), or give files with --images or "
   "--fields.",
@@ -98,6 +96,15 @@ def command() -> str:
   return as_called(shlex.join(["python", "-m", f"launch.{name}", *sys.argv[1:]]))
 
 
+def need(package: str) -> None:
+  """Ends the command with a sentence if an optional package is not installed.
+
+  Modules that need it are loaded late, where its absence is an ImportError of many names.
+  """
+  if importlib.util.find_spec(package) is None:
+    sys.exit(f"error: {_OPTIONAL[package]}")
+
+
 def run(main: Callable[[], None]) -> None:
   """Runs a command: mistakes of the user end it with one sentence instead of a traceback."""
   module = sys.modules["__main__"]
@@ -113,10 +120,9 @@ def run(main: Callable[[], None]) -> None:
     try:
       main()
     except ModuleNotFoundError as error:
-      package = (error.name or "").partition(".")[0]
-      if flags.FLAGS.traceback or package not in _OPTIONAL:
+      if flags.FLAGS.traceback or error.name not in _OPTIONAL:
         raise
-      sys.exit(f"error: {_OPTIONAL[package]}")
+      sys.exit(f"error: {_OPTIONAL[error.name]}")
     except MISTAKES as error:
       if flags.FLAGS.traceback:
         raise

@@ -69,6 +69,7 @@ _EXAMPLES = 12
 
 def main() -> None:
   """Queries --server."""
+  launch_flags.need("tensorflow_serving")
   if not _STATUS.value and not (_IMAGES.value and _OUTPUT.value):
     raise ValueError("give --images and --output_dir, or --status.")
   server = client.connect(

@@ -78,6 +78,7 @@ _MONITORING = flags.DEFINE_string(
 
 def main() -> None:
   """Serves until told to stop."""
+  launch_flags.need("tensorflow_serving")
   import tensorflow as tf
 
   tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)

@@ -129,6 +129,8 @@ class Run:
           mininterval=1.0,
         ) as bar,
       ):
+        if picture and iteration == self._iterations:  # a kill may have come before its pictures
+          self._draw(picture, iteration, True)
         for iteration, row in self._rows(self._steps()):
           bar.set_postfix_str(self.learner.status(row), refresh=False)
           bar.update(iteration - bar.n)

@@ -11,7 +11,6 @@ import pytest
 import requests
 import tensorflow as tf
 
-from adaptive_stem_tf import serving as serving_lib
 from adaptive_stem_tf.serving import extra, monitoring, repository
 from tests import tiny
 from tests.launch import commands
@@ -180,14 +179,11 @@ def test_servers_of_nothing_are_refused(flags, said):
   assert ended.code == 1 and said in ended.err
 
 
-def test_without_the_extra_a_server_says_what_to_install(monkeypatch):
-  monkeypatch.delitem(sys.modules, repository.__name__)
-  monkeypatch.delattr(serving_lib, "repository")
+@pytest.mark.parametrize("name", ["serve", "query", "benchmark_serving"])
+def test_without_the_extra_servers_and_clients_say_what_to_install(monkeypatch, name):
   monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
-  monkeypatch.setitem(sys.modules, "tensorflow_serving.config", None)
-  test_servers_of_nothing_are_refused(
-    ("--repository=savedmodels",), "pip install tensorflow-serving-api grpcio requests"
-  )
+  ended = commands.launch(name, *["--model=none"] * (name == "query"))
+  assert ended.code == 1 and "pip install tensorflow-serving-api grpcio requests" in ended.err
 
 
 def test_metrics_without_prometheus_client_say_what_to_install(monkeypatch):

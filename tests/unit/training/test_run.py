@@ -360,6 +360,18 @@ def test_pictures_that_fail_cost_neither_training_nor_checkpoints(tmp_path, capl
   assert "pictures of iteration 3 failed" in caplog.text and "no space left" in caplog.text
 
 
+def test_a_run_that_was_killed_before_its_last_pictures_draws_them(tmp_path):
+  def killed(running, iteration):
+    raise SystemExit(9)  # no error of a picture: the process ends
+
+  experiment, drawn = tiny.experiment(iterations=2), []
+  with pytest.raises(SystemExit):
+    make(tmp_path, experiment, picture_every=2).train(killed)
+  again = make(tmp_path, experiment, picture_every=2)
+  assert again.started_at == 2
+  assert again.train(lambda _, iteration: drawn.append(iteration)) and drawn == [2]
+
+
 def test_what_a_run_stops_at_is_saved_before_its_picture(tmp_path):
   running, seen = make(tmp_path, picture_every=2, checkpoint_every=100), []
   assert running.train(lambda *_: seen.append(running._checkpoints.steps()))
