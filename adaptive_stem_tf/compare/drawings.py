@@ -80,7 +80,7 @@ def examples(
   """
   count = len(targets)
   canvas = figure.Figure(
-    figsize=(1.2 + 2.3 * count, 1.2 * (len(rows) + 1) + 0.3), layout="constrained"
+    figsize=(1.2 + 2.3 * count, 1.32 * (len(rows) + 1) + 0.3), layout="constrained"
   )
   grid = canvas.subplots(len(rows) + 1, 2 * count, squeeze=False)
   for axes in grid.flat:
@@ -113,7 +113,8 @@ def examples(
 def _title_completion(axes, error, best):
   """Titles a completion with its error, and frames it if no other scan's is better."""
   weight = "bold" if best else "normal"
-  axes.set_title(f"completion, 10 MSE {error:.3f}", fontsize=6.5, pad=2, fontweight=weight)
+  # Two lines: one would be wider than the panel, and cut off at the edge of the figure.
+  axes.set_title(f"completion\n10 MSE {error:.3f}", fontsize=6.5, pad=2, fontweight=weight)
   if best:
     axes.spines[:].set(visible=True, color=style.COLOURS[1], linewidth=2.5)
 
