@@ -29,7 +29,8 @@ FIELD = field.Field(16, 2.0, 128.0)
 TIMEOUT = 0.3  # s, of the client
 FAULTS = (
   None, "die", "gone", "reset", "half", "deaf", "silent", "mute", "slow", "trickle", "drop",
-  "short", "double", "extra", "garbage", "scramble", "cookie", "nocookie",
+  "short", "double", "extra", "garbage", "scramble", "cookie", "nocookie", "stale", "twice",
+  "stall",
 )  # fmt: skip
 # What a former client left: samples, and half a command.
 LEFT = (b"", b"\x00\x01\xff\xff\x00\x07", bytes(range(7)))
@@ -54,15 +55,17 @@ def scan(case, other):
     return None, str(error)
   decides = deciding.Threaded(Scripted(delay=case["delay"]), scope.clock)
   ranges = Normalisation("known", 0, 65532).start(1)
+  scanned = None
   try:
     with scope:
-      return loop.run(scope, Scripted(delay=case["delay"]), decides, ranges, Rules("wait")), ""
+      scanned = loop.run(scope, Scripted(delay=case["delay"]), decides, ranges, Rules("wait"))
   except stop.IncompleteScan as error:
     return error.scan, str(error)
   except microscope.MicroscopeError as error:
-    return None, str(error)
+    return scanned, str(error)  # if there is a scan, it failed when it was closed
   finally:
     decides.close()
+  return scanned, ""
 
 
 def check(case) -> str:

@@ -39,7 +39,8 @@ class Peer:
       slow: it comes `pause` seconds late; trickle: it and what follows come byte by byte;
       drop: it alone is never sent; short: half of it; double: it is sent twice;
       extra, garbage: a byte, or 64, follow; scramble: its bits are flipped, and it comes twice;
-      cookie, nocookie: the next cookie is another, or is missing.
+      cookie, nocookie: the next cookie is another, or is missing; stale: it is the one before;
+      twice: it comes twice; stall: half of what is due comes `pause` seconds after the other half.
     at: number of the sample, from 0, extra pixels counted.
     pause: s.
     greeting: bytes left over from a former client.
@@ -67,7 +68,7 @@ class Peer:
     )
     self.ended = threading.Event()
     self.clients = 0
-    self._pending, self._command = b"", b""
+    self._pending, self._command, self._answered = b"", b"", 0
     self._listener = socket.create_server(("127.0.0.1", 0))
     self.port = self._listener.getsockname()[1]
     self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -111,11 +112,13 @@ class Peer:
     numbers = [int.from_bytes(payload[i : i + 2], "big") for i in range(0, len(payload), 2)]
     if kind == 0x0:
       self.raster, self.output = bits & 1, bits >> 1
-      wrong = self._due("cookie") or self._due("nocookie")
-      answer = (numbers[0] + self.cookie_error + wrong) & 0xFFFF
-      if not self._due("nocookie"):
-        self._pending += b"\xff\xff" + answer.to_bytes(2, "big")
-      if wrong:
+      answer = (numbers[0] + self.cookie_error + self._due("cookie")) & 0xFFFF
+      if self._due("stale"):
+        answer = self._answered
+      times = 0 if self._due("nocookie") else 2 if self._due("twice") else 1
+      self._pending += times * (b"\xff\xff" + answer.to_bytes(2, "big"))
+      self._answered = answer
+      if any(map(self._due, ("cookie", "nocookie", "stale", "twice"))):
         self.fault = None  # once
     elif kind == 0x3:
       self.external = bool(bits & 1)
@@ -137,6 +140,11 @@ class Peer:
     sent, self._pending = self._pending, b""
     if self._due("mute"):
       return
+    if self._due("stall"):
+      self.fault = None  # once
+      half, sent = sent[: len(sent) // 2], sent[len(sent) // 2 :]
+      connection.sendall(half)
+      time.sleep(self.pause)
     if not self._due("trickle"):
       connection.sendall(sent)
       return
