@@ -151,9 +151,10 @@ class Drawing:
     A process that draws too slowly, since the computer is busy, is given up: the scan has ended,
     and what it measured is worth more than its picture.
     """
-    self._wait(lambda: self._idle or self._process.poll() is not None, _PATIENCE)
+    self._wait(lambda: self._idle, _PATIENCE)
+    gone = self._ended  # before it was told to; its own error says why
     self._end()
-    if self._idle or self._process.poll() is not None:  # else nobody would read a large frame
+    if self._idle or gone:  # else nobody would read a large frame
       self._write(frame)
       with contextlib.suppress(OSError):
         self._input.close()

@@ -65,6 +65,16 @@ def test_a_scan_goes_on_without_its_picture(tmp_path):
     shown.page()
 
 
+def test_a_process_that_ends_by_itself_is_not_said_to_be_slow(monkeypatch, caplog):
+  """It needs a moment between its last word and its end."""
+  monkeypatch.setattr(
+    drawing, "_SERVE", "import os, time; os.close(1); time.sleep(0.5); os._exit(3)"
+  )
+  shown = drawing.Drawing(drawing.Views(None))
+  assert not shown.finish(LAST) and shown._process.returncode == 3
+  assert "the computer is busy" not in caplog.text
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be paused here")
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_picture_that_takes_too_long_is_given_up(tmp_path, monkeypatch, caplog, idle):
