@@ -11,17 +11,14 @@ Shapes: B batch size, T time steps, D inputs, H size of a hidden state (the proj
 units), U units.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
 import tree
 
-from adaptive_stem_tf.networks import initialisers
+from adaptive_stem_tf.networks import initialisers, recurrence
 from adaptive_stem_tf.types import Nest
-
-FORGET_BIAS = 1.0
 
 
 class LSTMState(NamedTuple):
@@ -49,11 +46,13 @@ class GRUState(NamedTuple):
 class _Layer(snt.Module):
   """One recurrent layer: gates from [x, h] W + b, with a trainable initial state.
 
-  A subclass gives `_gates` (how many blocks of units W has), `_advance` and, where it has more
-  state than h, extends `initial`. States are tuples of tensors, the hidden state first.
+  A subclass gives `_gates` (how many blocks of units W has), the `_cell` and the weights of its
+  recurrence and, where it has more state than h, extends `initial`. States are tuples of tensors,
+  the hidden state first.
   """
 
   _gates: int
+  _cell: recurrence.Cell
 
   def __init__(self, units: int, output_size: int, name: str, weights: initialisers.Weights):
     super().__init__(name=name)
@@ -86,7 +85,7 @@ class _Layer(snt.Module):
       The next state.
     """
     self._initialize(inputs.shape[-1])
-    return self._advance(self._drive(inputs), self.w_gates[self._input_size :], state)
+    return self._cell.step(self._drive(inputs), state, self._recurrent_weights())
 
   def unroll(self, inputs: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
     """Runs the layer over a sequence.
@@ -99,32 +98,22 @@ class _Layer(snt.Module):
       The states after each step, [B, T, .] each.
     """
     self._initialize(inputs.shape[-1])
-    w_hidden = self.w_gates[self._input_size :]
-    return scan(
-      lambda drive, state: self._advance(drive, w_hidden, state), self._drive(inputs), state
-    )
+    return recurrence.unroll(self._cell, self._drive(inputs), state, self._recurrent_weights())
 
   def _drive(self, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the gates' input from outside the recurrence, x W_x + b: [..., gates U]."""
     return tf.tensordot(inputs, self.w_gates[: self._input_size], axes=1) + self.b_gates
 
-  def _advance(
-    self, drive: tf.Tensor, w_hidden: tf.Tensor, state: tuple[tf.Tensor, ...]
-  ) -> tuple[tf.Tensor, ...]:
-    """Returns the next state.
-
-    Args:
-      drive: [B, gates U], the gates' input from outside the recurrence.
-      w_hidden: [H, gates U], weights of h.
-      state: the state before.
-    """
-    raise NotImplementedError
+  def _recurrent_weights(self) -> list[tf.Tensor]:
+    """Returns the weights of the recurrence, in the order of the cell."""
+    return [self.w_gates[self._input_size :]]
 
 
 class _LSTMLayer(_Layer):
   """LSTM layer (METHOD section 4); with projection W_p, an LSTMP layer (SI fig. S2f)."""
 
   _gates = 4
+  _cell = recurrence.LSTMCell()
 
   def __init__(self, units: int, projection: int, name: str, weights: initialisers.Weights):
     super().__init__(units, projection or units, name, weights)
@@ -144,31 +133,23 @@ class _LSTMLayer(_Layer):
       projection = self._projection_init([self.units, self.output_size], tf.float32)
       self.w_projection = tf.Variable(projection, name="w_projection")
 
-  def _advance(self, drive, w_hidden, state):
-    hidden, cell = state
-    # c' = sig(f + 1) c + sig(i) tanh(j), h' = sig(o) tanh(c'), times W_p with projection.
-    i, j, f, o = tf.split(drive + tf.matmul(hidden, w_hidden), 4, axis=-1)
-    cell = tf.sigmoid(f + FORGET_BIAS) * cell + tf.sigmoid(i) * tf.tanh(j)
-    hidden = tf.sigmoid(o) * tf.tanh(cell)
-    return (tf.matmul(hidden, self.w_projection) if self._projects else hidden), cell
+  def _recurrent_weights(self) -> list[tf.Tensor]:
+    weights = super()._recurrent_weights()
+    return [*weights, tf.convert_to_tensor(self.w_projection)] if self._projects else weights
 
 
 class _GRULayer(_Layer):
   """GRU layer (Cho et al. 2014): the reset gate acts on h before its weights do."""
 
   _gates = 3
+  _cell = recurrence.GRUCell()
 
   def __init__(self, units: int, name: str, weights: initialisers.Weights):
     super().__init__(units, units, name, weights)
 
-  def _advance(self, drive, w_hidden, state):
-    (hidden,) = state
-    # z, r = sig(x W + h U + b), a = tanh(x W_a + (r h) U_a + b_a), h' = (1 - z) h + z a.
-    drive_zr, drive_a = tf.split(drive, [2 * self.units, self.units], axis=-1)
-    w_zr, w_a = tf.split(w_hidden, [2 * self.units, self.units], axis=-1)
-    update, reset = tf.split(tf.sigmoid(drive_zr + tf.matmul(hidden, w_zr)), 2, axis=-1)
-    candidate = tf.tanh(drive_a + tf.matmul(reset * hidden, w_a))
-    return ((1 - update) * hidden + update * candidate,)
+  def _recurrent_weights(self) -> list[tf.Tensor]:
+    (w_hidden,) = super()._recurrent_weights()
+    return tf.split(w_hidden, [2 * self.units, self.units], axis=-1)
 
 
 class _DeepCore(snt.RNNCore):
@@ -222,7 +203,8 @@ class _DeepCore(snt.RNNCore):
       states.append(layer.unroll(below, layer_state))
       below = tf.concat([inputs, states[-1][0]], axis=-1)
     after = self._join(states)
-    return tf.concat(after.hidden, axis=-1), *entering_and_final(state, after)
+    final = tree.map_structure(lambda part: part[:, -1], after)
+    return tf.concat(after.hidden, axis=-1), recurrence.entering(state, after), final
 
   def _join(self, states) -> Nest:
     """Returns the core's state from the states of its layers."""
@@ -278,53 +260,3 @@ class GRU(_DeepCore):
   ):
     layers = [_GRULayer(units, f"layer_{k}", weights) for k in range(1, depth + 1)]
     super().__init__(layers, GRUState, name)
-
-
-def scan(advance: Callable[[tf.Tensor, Nest], Nest], inputs: tf.Tensor, state: Nest) -> Nest:
-  """Applies `state = advance(inputs[:, t], state)` for t = 0 .. T-1 in one loop that XLA compiles
-  once.
-
-  Args:
-    advance: the recurrence, from inputs [B, D] and a state to the next state.
-    inputs: [B, T, D], T static.
-    state: nest of tensors [B, ...] that enters step 0.
-
-  Returns:
-    The states after each step, a nest of tensors [B, T, ...].
-  """
-  steps = inputs.shape[1]
-  source = tf.TensorArray(tf.float32, steps, element_shape=inputs.shape[:1] + inputs.shape[2:])
-  source = source.unstack(_swap_leading(inputs))
-  arrays = [
-    tf.TensorArray(part.dtype, steps, element_shape=part.shape) for part in tree.flatten(state)
-  ]
-
-  def body(t, state, arrays):
-    """Advances by one step and writes the next state."""
-    state = advance(source.read(t), state)
-    return t + 1, state, [a.write(t, part) for a, part in zip(arrays, tree.flatten(state))]
-
-  # No other condition than the length: with two, XLA does not know it, and an accelerator would
-  # ask its host after every step.
-  _, _, arrays = tf.while_loop(
-    lambda *_: tf.constant(True), body, (0, state, arrays), maximum_iterations=steps
-  )
-  return tree.unflatten_as(state, [_swap_leading(array.stack()) for array in arrays])
-
-
-def entering_and_final(first: Nest, after: Nest) -> tuple[Nest, Nest]:
-  """Returns the states that enter each step, [B, T, ...], and the last one, [B, ...].
-
-  Args:
-    first: the state that enters step 0, tensors [B, ...].
-    after: the states after each step, [B, T, ...], as from `scan`.
-  """
-  entering = tree.map_structure(
-    lambda s, a: tf.concat([s[:, None], a[:, :-1]], axis=1), first, after
-  )
-  return entering, tree.map_structure(lambda a: a[:, -1], after)
-
-
-def _swap_leading(tensor: tf.Tensor) -> tf.Tensor:
-  """Transposes [B, T, ...] into [T, B, ...] and back."""
-  return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from adaptive_stem_tf import config
 from adaptive_stem_tf.networks import controller as controllers
-from adaptive_stem_tf.networks import dnc, initialisers
+from adaptive_stem_tf.networks import dnc, initialisers, recurrence
 from adaptive_stem_tf.types import Nest
 
 
@@ -66,7 +66,14 @@ def unroll_stepwise(
 ) -> tuple[tf.Tensor, Nest, Nest]:
   """Calls a core once a time step; arguments and results as in `unroll`."""
   core(inputs[:, 0], state)  # Variables cannot be created inside the loop.
-  # `scan` collects states only, so each step's features are carried as a part of its state.
-  blank = tf.zeros([inputs.shape[0] or tf.shape(inputs)[0], core.output_size])
-  features, after = controllers.scan(lambda x, carried: core(x, carried[1]), inputs, (blank, state))
-  return features, *controllers.entering_and_final(state, after)
+
+  def step(inputs: tf.Tensor, state: Nest) -> tuple[tuple[tf.Tensor, Nest], Nest]:
+    """Returns features and the state that entered, and the next state."""
+    features, after = core(inputs, state)
+    return (features, state), after
+
+  features = tf.TensorSpec([inputs.shape[0], core.output_size])
+  (features, entering), final = recurrence.scan(
+    step, inputs, state, (features, recurrence.like(state))
+  )
+  return features, entering, final
