@@ -133,6 +133,13 @@ class _LSTMLayer(_Layer):
       projection = self._projection_init([self.units, self.output_size], tf.float32)
       self.w_projection = tf.Variable(projection, name="w_projection")
 
+  def __call__(self, inputs: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    # One product instead of two: a loop of single steps would slice the weights in every turn.
+    self._initialize(inputs.shape[-1])
+    hidden, cell = state
+    sums = tf.matmul(tf.concat([inputs, hidden], axis=-1), self.w_gates) + self.b_gates
+    return self._cell.advance(sums, cell, self._recurrent_weights()[1:])
+
   def _recurrent_weights(self) -> list[tf.Tensor]:
     weights = super()._recurrent_weights()
     return [*weights, tf.convert_to_tensor(self.w_projection)] if self._projects else weights

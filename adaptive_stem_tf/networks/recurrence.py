@@ -80,10 +80,22 @@ class LSTMCell:
   def step(self, drive: tf.Tensor, state: Tensors, weights: Sequence[tf.Tensor]) -> Tensors:
     """See `Cell`."""
     hidden, cell = state
-    i, j, f, o = _lstm_gates(drive + tf.matmul(hidden, weights[0]))
+    return self.advance(drive + tf.matmul(hidden, weights[0]), cell, weights[1:])
+
+  def advance(
+    self, sums: tf.Tensor, cell: tf.Tensor, projection: Sequence[tf.Tensor] = ()
+  ) -> Tensors:
+    """Returns the state after one step.
+
+    Args:
+      sums: the gates before their nonlinearities, [B, 4 U].
+      cell: c before the step, [B, U].
+      projection: W_p, if any.
+    """
+    i, j, f, o = _lstm_gates(sums)
     cell = f * cell + i * j
     hidden = o * tf.tanh(cell)
-    return (tf.matmul(hidden, weights[1]) if len(weights) > 1 else hidden), cell
+    return (tf.matmul(hidden, *projection) if projection else hidden), cell
 
   def linearise(
     self, drive: tf.Tensor, before: Tensors, after: Tensors, weights: Sequence[tf.Tensor]
@@ -104,6 +116,7 @@ class LSTMCell:
     hidden, cell = after
     output = tf.matmul(hidden, weights[1], transpose_b=True) if len(weights) > 1 else hidden
     cell += cell_to_output * output
+    # One product with all gates: XLA would make a kernel of each of four.
     drive = gates * tf.concat([cell, cell, cell, output], axis=-1)
     before = tf.matmul(drive, weights[0], transpose_b=True), forget * cell
     return (drive, hidden)[: len(weights)], before

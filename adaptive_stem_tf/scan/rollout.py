@@ -75,7 +75,7 @@ def rollout(
     )
 
   loop = (tf.constant(0), position, step, pending, state, *columns)
-  # No other condition than the length, so that XLA knows it, as in `networks.controller.scan`.
+  # No other condition than the length, so that XLA knows it, as in `networks.recurrence.scan`.
   *_, observations, actions, positions = tf.while_loop(
     lambda *_: tf.constant(True), scan_segment, loop, maximum_iterations=scan.segments
   )
