@@ -212,6 +212,8 @@ class Drawing:
       kind, _, text = line.decode().strip().partition(" ")
       if kind in _BUTTONS:
         self._pressed(kind)
+      if kind == "windowless":
+        logging.warning("No window: %s. The scan and its other pictures go on.", text)
       with self._changed:
         self._said[kind] = text
         self._idle |= kind == "drawn"
@@ -235,7 +237,11 @@ def serve() -> None:
   except browser.BrowserError as error:
     say(f"error {error}")
     return
-  show = _window() if views.window else None
+  try:
+    show = _window() if views.window else None
+  except _NoWindow as error:
+    show = None
+    say(f"windowless {error}")
   say("drawn nothing yet")
   for frame in _frames():
     began = time.monotonic()
@@ -279,12 +285,28 @@ def _draw(frame, file, show, page):
     page.show(frame.words(), style.png(frame.draw(page.COLUMNS), _PAGE_DPI))
 
 
-def _window():
-  """Opens a window; returns what shows pixels in it."""
-  from matplotlib import pyplot  # needs a display
+class _NoWindow(Exception):
+  """No window can be opened; the message says why, in a line."""
 
-  pyplot.switch_backend("TkAgg")
-  shown = pyplot.figure("live scan", layout="constrained")
+
+def _window():
+  """Opens a window; returns what shows pixels in it.
+
+  Raises:
+    _NoWindow: if this computer has no display, or no Tk.
+  """
+  try:
+    import tkinter
+  except ImportError:
+    raise _NoWindow("Python came without tkinter (python3-tk, of Debian and Ubuntu)") from None
+  from matplotlib import pyplot
+
+  try:
+    pyplot.switch_backend("TkAgg")
+    shown = pyplot.figure("live scan", layout="constrained")
+  except (ImportError, tkinter.TclError):
+    display = os.environ.get("DISPLAY", "")
+    raise _NoWindow(f"no display answers (DISPLAY={display!r}); try --browser") from None
 
   def show(pixels):
     """Shows an image [H, W, 4] in the window."""

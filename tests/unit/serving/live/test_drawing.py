@@ -42,6 +42,16 @@ def test_another_process_draws_and_skips_what_comes_too_fast(tmp_path):
   assert pixels.shape[1] > 2 * pixels.shape[0] and pixels[..., :3].std() > 0.05  # the last one
 
 
+@pytest.mark.parametrize("display", ["", ":97"])  # none, and one that does not answer
+def test_without_a_window_the_scan_and_its_picture_go_on(display, tmp_path, monkeypatch, caplog):
+  monkeypatch.setenv("DISPLAY", display)
+  monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+  shown = drawing.Drawing(drawing.Views(str(tmp_path / "live.png"), window=True))
+  assert shown.finish(LAST)
+  assert f"No window: no display answers (DISPLAY={display!r})" in caplog.text
+  assert image.imread(tmp_path / "live.png")[..., :3].std() > 0.05
+
+
 def test_decisions_come_before_drawing_though_it_has_a_session_of_its_own(tmp_path):
   shares = pathlib.Path("/proc/self")
   if not (shares / "autogroup").exists():
