@@ -1,9 +1,10 @@
 """Which crops and files of a data set are near-duplicates of earlier ones.
 
-A file is a copy if its micrograph has the shape of an earlier one, of which crops are left, and is
-nearly equal to it: the same micrograph in another format, or another frame of the same field of
+A file is a copy if its micrograph has the shape of an earlier one, of which something is left, and
+is nearly equal to it: the same micrograph in another format, or another frame of the same field of
 view. A crop is a near-duplicate if it nearly equals a crop that an earlier file kept. Earlier is
-what comes first in the order of the data set.
+what comes first in the order of the data set. Of files that are kept as whole fields, only the
+micrographs are compared.
 
 `Distinct` goes through files in that order. For sets that outgrow one process, `groups`, `compare`
 and `decide` come to the same result: files are read in any order on any machine, each pair of
@@ -30,7 +31,17 @@ class FileSignatures(NamedTuple):
   name: str
   shape: Shape  # px
   whole: np.ndarray  # [s] float32, signature of the micrograph
-  crops: np.ndarray  # [N, s] float32, signatures of its crops
+  crops: np.ndarray | None  # [N, s] float32, signatures of its crops; None for a whole field
+
+  @property
+  def of_crops(self) -> np.ndarray:
+    """The signatures of its crops [N, s], none of a whole field."""
+    return np.empty([0, 0], np.float32) if self.crops is None else self.crops
+
+  @property
+  def num_parts(self) -> int:
+    """The number of crops, or 1 for a whole field."""
+    return 1 if self.crops is None else len(self.crops)
 
 
 class File(NamedTuple):
@@ -38,7 +49,7 @@ class File(NamedTuple):
 
   order: int
   name: str
-  num_crops: int
+  num_parts: int  # crops, or 1 for a whole field
 
 
 class Alike(NamedTuple):
@@ -76,8 +87,8 @@ class Distinct:
     for name, shape in alike:
       if same_proportions(file.shape, shape):
         return Decision(name)
-    kept = [self._crops.add(one) for one in file.crops]
-    if any(kept):
+    kept = [self._crops.add(one) for one in file.of_crops]
+    if any(kept) or file.crops is None:
       self._wholes.keep(file.whole)
       self._files.append((file.name, file.shape))
     return Decision(dropped=frozenset(i for i, is_kept in enumerate(kept) if not is_kept))
@@ -109,9 +120,9 @@ def compare(
   files = sorted(files, key=lambda file: file.order)
   one, others = ([file for file in files if file.order % num_groups == group] for group in pair)
   wholes = _meetings(one, others, lambda file: file.whole[None])
-  crops = _meetings(one, others, lambda file: file.crops)
+  crops = _meetings(one, others, lambda file: file.of_crops)
   shapes = {file.order: file.shape for file in files}
-  known = {file.order: File(file.order, file.name, len(file.crops)) for file in files}
+  known = {file.order: File(file.order, file.name, file.num_parts) for file in files}
   for first, second in sorted({*wholes, *crops}):
     whole = (first, second) in wholes and same_shape(shapes[first], shapes[second])
     pairs = np.array(sorted(crops.get((first, second), [])), np.int32).reshape(-1, 2)
@@ -178,7 +189,7 @@ def _decide_one(pairs: Sequence[Alike], decisions: dict[str, Decision]) -> Decis
     before = decisions.get(earlier.name, Decision())
     if before.copy_of:
       continue
-    if whole and earlier.num_crops > len(before.dropped):
+    if whole and earlier.num_parts > len(before.dropped):
       return Decision(earlier.name)
     dropped.update(later for first, later in crops.tolist() if first not in before.dropped)
   return Decision(dropped=frozenset(dropped))

@@ -9,8 +9,8 @@ import numpy as np
 from etils import epath
 
 from adaptive_stem_tf.fields import strata
-from adaptive_stem_tf.micrographs import field_set, readers, whole_fields
-from adaptive_stem_tf.micrographs.signatures import Signatures, signature
+from adaptive_stem_tf.micrographs import distinct, field_set, readers, whole_fields
+from adaptive_stem_tf.micrographs.signatures import signature
 
 _TEST_SHARE = 0.2
 _PROVENANCE = ("repo", "source", "licence", "modality", "what")  # copied from an index
@@ -109,12 +109,11 @@ class Collection:
     self.failed: dict[str, str] = {}  # why, by file
     self.copies: dict[str, str] = {}  # of which file, by file
     self._reading, self._index, self._seed = reading, index, seed
-    # By the shape of whole micrographs: their signatures, and the files in the same order.
-    self._by_shape: dict[tuple[int, ...], tuple[Signatures, list[str]]] = {}
+    self._distinct = distinct.Distinct()
 
   def add(self, path: str, frame: int = 0) -> str:
-    """Reads a file and adds its fields, unless it is a copy of one that was added; returns a
-    message about it.
+    """Reads a file and adds its fields, unless it is a copy of one that was added (`distinct`);
+    returns a message about it.
 
     Raises:
       FileNotFoundError, MicrographError, MissingReaderError: as `whole_fields.read`.
@@ -122,16 +121,11 @@ class Collection:
     rows = self._index.rows(path)
     fields = whole_fields.read_all(path, self._reading, rows, frame)
     whole = fields[0].field
-    candidate = signature(whole)
-    signatures, others = self._by_shape.setdefault(whole.shape, (Signatures(), []))
-    copied = signatures.near_duplicates(candidate)
-    if copied.size:
-      original = others[copied[0]]
-      self.copies[path] = original
-      return f"left out: a copy of {original}"
-    signatures.keep(candidate)
-    others.append(path)
-    entries = list(map(_entry, fields))
+    decision = self._distinct.add(compared_by(fields[0], path, len(self.files) + len(self.copies)))
+    if decision.copy_of:
+      self.copies[path] = decision.copy_of
+      return f"left out: a copy of {decision.copy_of}"
+    entries = list(map(reported, fields))
     stored = [self._keep(field.field) for field in fields]
     self.files.append(FileFields(path, rows, stored, entries))
     height, width = whole.shape
@@ -184,7 +178,19 @@ class Collection:
     return splits
 
 
-def _entry(field):
+def compared_by(field: whole_fields.WholeField, name: str, order: int) -> distinct.FileSignatures:
+  """Returns what a file is compared by, of which the whole is a field.
+
+  Args:
+    field: the whole.
+    name: of the file.
+    order: of the file in the data set.
+  """
+  height, width = field.field.shape
+  return distinct.FileSignatures(order, name, (height, width), signature(field.field), None)
+
+
+def reported(field: whole_fields.WholeField) -> dict[str, Any]:
   """Returns the provenance of one field."""
   g = strata.gini(field.field)
   return {

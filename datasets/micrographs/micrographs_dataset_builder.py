@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 from etils import epath
 
 from adaptive_stem_tf.fields import strata
-from adaptive_stem_tf.micrographs import crops, field_preparation, micrograph, whole_fields
+from adaptive_stem_tf.micrographs import crops, field_preparation, whole_fields
 
-from . import file_crops
+from . import file_crops, file_fields, files
 
 _TRAIN_SHARE = 0.8
 _SAMPLES = 16  # places where a file is compared with others
@@ -49,13 +48,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   manual_dir, and below it.
 
   80 % of the files are for training, the rest for testing: no micrograph is in both. Files that
-  cannot be read are reported and left out. So are crops that nearly equal another, and crops of
-  micrographs that are copies of another; those for training are kept.
+  cannot be read are reported and left out. So are micrographs that are copies of another, and
+  crops that nearly equal another; those for training are kept.
   """
 
   VERSION = tfds.core.Version("2.0.0")
   RELEASE_NOTES = {
-    "2.0.0": "Crops that nearly equal one of another file are left out; crops_report.json.",
+    "2.0.0": "Copies of micrographs, and crops that nearly equal one of another file, are left "
+    "out; crops_report.json and fields_report.json.",
     "1.0.0": "Initial release.",
   }
   BUILDER_CONFIGS = [
@@ -73,6 +73,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       name="fields_512",
       field_size=512,
       description="Whole micrographs, binned to at most 512 px along the longer side; in [-1, 1].",
+    ),
+    MicrographsConfig(
+      name="fields_512_beam",
+      beam=True,
+      field_size=512,
+      description="fields_512, built on Apache Beam.",
     ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
@@ -99,16 +105,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         f"micrographs needs the folder {folder}, which does not exist. Make it, or a link of "
         "that name, and put the files of micrographs there."
       )
-    files = _without_copies(folder)
-    if len(files) < 2:
+    names = _without_copies(folder)
+    if len(names) < 2:
       raise ValueError(
-        f"{folder} holds {len(files)} different files; training and test share no micrograph, so "
+        f"{folder} holds {len(names)} different files; training and test share no micrograph, so "
         "at least 2 are needed."
       )
-    training = int(_TRAIN_SHARE * len(files))
+    training = int(_TRAIN_SHARE * len(names))
     sources = [
-      file_crops.Source(order, name, "train" if order < training else "test")
-      for order, name in enumerate(files)
+      files.Source(order, name, "train" if order < training else "test")
+      for order, name in enumerate(names)
     ]
     maker = self._maker(folder, sources)
     return {split: self._generate_examples(maker, split) for split in ("train", "test")}
@@ -119,59 +125,37 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
     return maker.split(split)
 
-  def _maker(self, folder: epath.Path, sources: Sequence[file_crops.Source]) -> Any:
+  def _maker(self, folder: epath.Path, sources: Sequence[files.Source]) -> Any:
     """Return an object that makes the examples of each split.
 
     Raises:
       RuntimeError: if Beam is asked for and not installed.
     """
-    config = self.builder_config
-    if config.field_size:
-      return _Fields(folder, sources, whole_fields.FieldReading(config.field_size))
-    cutting = crops.Cutting(binning=config.binning, max_crops=config.max_crops)
-    reader, report = file_crops.CropReader(str(folder), cutting), self.data_path / file_crops.REPORT
+    reader, config = self._reader(folder), self.builder_config
+    report = str(self.data_path / reader.report)
     if not config.beam:
-      return file_crops.OneProcess(reader, sources, str(report))
+      return files.OneProcess(reader, sources, report)
     try:
-      beam_crops = importlib.import_module(f"{__package__}.beam_crops")
+      beam_files = importlib.import_module(f"{__package__}.beam_files")
     except ImportError as error:
       raise RuntimeError(
         f"micrographs/{config.name} is built on Apache Beam, which is not installed: pip install "
-        "'adaptive-stem-tf[beam]', or choose crops_96."
+        f"'adaptive-stem-tf[beam]', or choose {config.name.removesuffix('_beam')}."
       ) from error
-    return beam_crops.BeamCrops(reader, sources, str(report))
+    return beam_files.BeamFiles(reader, sources, report)
 
-
-@dataclasses.dataclass(frozen=True)
-class _Fields:
-  """The whole field in each file that holds one."""
-
-  folder: epath.Path
-  sources: Sequence[file_crops.Source]
-  reading: whole_fields.FieldReading
-
-  def split(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (key, features) of the fields of a split."""
-    rows = self.folder / _ROWS
-    index = field_preparation.Index.parse(str(rows) if rows.exists() else "")
-    for name in (source.name for source in self.sources if source.split == split):
-      try:
-        whole = whole_fields.read(self.folder / name, self.reading, index.rows(name))
-      except micrograph.MicrographError as error:
-        logging.warning("Skipped: %s", error)
-        continue
-      gini = strata.gini(whole.field)
-      yield (
-        name,
-        {
-          "image": whole.field[..., None],
-          "file": name,
-          "binning": whole.binning,
-          "pixel_size_nm": whole.pixel_size_nm or 0.0,
-          "gini": gini,
-          "stratum": strata.stratum(gini),
-        },
-      )
+  def _reader(self, folder: epath.Path) -> files.Reader:
+    """Return the reader of the files in a folder."""
+    config = self.builder_config
+    if not config.field_size:
+      cutting = crops.Cutting(binning=config.binning, max_crops=config.max_crops)
+      return file_crops.CropReader(str(folder), cutting)
+    rows = folder / _ROWS
+    return file_fields.FieldReader(
+      str(folder),
+      whole_fields.FieldReading(config.field_size),
+      field_preparation.Index.parse(str(rows) if rows.exists() else ""),
+    )
 
 
 def _crop_features() -> dict[str, tfds.features.FeatureConnector]:

@@ -12,9 +12,15 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from adaptive_stem_tf.fields import strata
-from adaptive_stem_tf.micrographs import crops, preparation, readers, whole_fields
+from adaptive_stem_tf.micrographs import (
+  crops,
+  field_preparation,
+  preparation,
+  readers,
+  whole_fields,
+)
 from datasets import load
-from datasets.micrographs import file_crops, micrographs_dataset_builder
+from datasets.micrographs import files, micrographs_dataset_builder
 from tests.unit.micrographs import fields
 
 pytest.importorskip("dill", reason="tfds.testing needs dill: pip install dill.")
@@ -147,7 +153,7 @@ def test_too_little_is_refused(tmp_path, count, message):
 
 def test_it_can_be_trained_on(tmp_path):
   names = {"particles.npy": "train", "survey.tif": "train", "lattice.png": "test"}
-  sources = [file_crops.Source(i, name, names[name]) for i, name in enumerate(names)]
+  sources = [files.Source(i, name, names[name]) for i, name in enumerate(names)]
   with (
     mock.patch.object(
       Builder,
@@ -164,7 +170,7 @@ def test_it_can_be_trained_on(tmp_path):
 
 def test_beam_is_asked_for_only_where_it_is_needed(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "apache_beam", None)  # as if it were not installed
-  monkeypatch.delitem(sys.modules, "datasets.micrographs.beam_crops", raising=False)
+  monkeypatch.delitem(sys.modules, "datasets.micrographs.beam_files", raising=False)
   with pytest.raises(
     RuntimeError, match="crops_96_beam is built on Apache Beam, which is not installed: pip install"
   ):
@@ -189,14 +195,14 @@ def many(tmp_path_factory):
 
 
 def _report(tmp_path):
-  (place,) = (tmp_path / "data").rglob(file_crops.REPORT)
+  (place,) = (tmp_path / "data").rglob("*_report.json")
   return json.loads(place.read_text())
 
 
 def _places(splits):
   return {
     split: {
-      (e["file"].decode(), int(e["row"]), int(e["column"])): e["image"] for e in splits[split]
+      (e["file"].decode(), e.get("row", 0), e.get("column", 0)): e["image"] for e in splits[split]
     }
     for split in splits
   }
@@ -226,17 +232,41 @@ def test_near_duplicates_of_all_files_are_left_out_as_by_prepare(tmp_path, many)
   assert sum(file["dropped"]["near-duplicate"] for file in report["files"]) == 1
 
 
-def test_beam_builds_the_same(tmp_path, many, monkeypatch):
+def test_copies_of_whole_fields_are_left_out_as_by_prepare(tmp_path, many):
+  splits = _build(tmp_path, many, "fields_512")
+  folder, reading = many / "micrographs", whole_fields.FieldReading()
+  names = micrographs_dataset_builder._without_copies(epath.Path(folder))
+  collection = field_preparation.Collection(reading, field_preparation.Index())
+  for name in (name for name in names if name not in ("notes.txt", "11.npy")):
+    collection.add(str(folder / name))
+  assert _files(splits["train"]) | _files(splits["test"]) == {
+    pathlib.Path(file.path).name for file in collection.files
+  }
+  short = lambda path: pathlib.Path(path).name
+  report = _report(tmp_path)
+  assert report["copies"] == {short(a): short(b) for a, b in collection.copies.items()}
+  pairs = {frozenset(pair) for pair in report["copies"].items()}
+  assert pairs == {frozenset(("01.npy", "08.npy")), frozenset(("02.npy", "09.npy"))}
+  assert report["failed"].keys() == {"notes.txt", "11.npy"}
+  prepared = {entry["file"]: entry for entry in collection.prepare().entries}
+  for file in report["files"]:
+    expected = prepared[file["file"]]
+    assert {**file, "split": "", "source": ""} == {**expected, "split": "", "source": ""}
+    assert file["file"].encode() in {example["file"] for example in splits[file["split"]]}
+
+
+@pytest.mark.parametrize("config", ["crops_96", "fields_512"])
+def test_beam_builds_the_same(config, tmp_path, many, monkeypatch):
   pytest.importorskip(
     "apache_beam", reason="Apache Beam is an extra: pip install 'adaptive-stem-tf[beam]'."
   )
-  from datasets.micrographs import beam_crops
+  from datasets.micrographs import beam_files
 
-  monkeypatch.setattr(beam_crops, "_FILES_PER_PAIR", 1)  # so that there are several groups
+  monkeypatch.setattr(beam_files, "_FILES_PER_PAIR", 1)  # so that there are several groups
   plain, beam = tmp_path / "plain", tmp_path / "beam"
   expected, places = (
     _places(_build(folder, many, config=config))
-    for folder, config in ((plain, "crops_96"), (beam, "crops_96_beam"))
+    for folder, config in ((plain, config), (beam, f"{config}_beam"))
   )
   for split in ("train", "test"):
     assert places[split].keys() == expected[split].keys()

@@ -1,4 +1,4 @@
-"""Cuts the crops of the data set on Apache Beam, whose workers share nothing but the files.
+"""Reads the files of the data set on Apache Beam, whose workers share nothing but the files.
 
     files -> read -> compare in pairs of groups of files -> decide -> examples of each split
                |                                              |         and the report
@@ -16,13 +16,13 @@ import apache_beam as beam
 
 from adaptive_stem_tf.micrographs import distinct
 
-from . import file_crops
+from . import files
 
 _FILES_PER_PAIR = 400  # pairs of groups grow in proportion to files, groups with their root
 
 
-class BeamCrops:
-  """The crops of a data set; all splits share one graph, so that files are read once.
+class BeamFiles:
+  """The examples of a data set; all splits share one graph, so that files are read once.
 
   Args:
     reader: of the files.
@@ -30,18 +30,16 @@ class BeamCrops:
     report: file to write the report to.
   """
 
-  def __init__(
-    self, reader: file_crops.CropReader, sources: Sequence[file_crops.Source], report: str
-  ):
+  def __init__(self, reader: files.Reader, sources: Sequence[files.Source], report: str):
     self._reader, self._sources, self._report = reader, list(sources), report
     self._files = None
 
   def split(self, name: str) -> beam.PTransform:
-    """Returns a transform from a pipeline to (key, features) of the crops of a split."""
+    """Returns a transform from a pipeline to (key, features) of the examples of a split."""
     return _Split(self, name)
 
   def examples(self, pipeline: beam.Pipeline, split: str) -> beam.PCollection:
-    """Returns (key, features) of the crops of a split, in the pipeline of the other splits."""
+    """Returns (key, features) of the examples of a split, in the pipeline of the other splits."""
     if self._files is None:
       self._files = self._distinct_files(pipeline)
     return (
@@ -53,30 +51,32 @@ class BeamCrops:
   def _distinct_files(self, pipeline):
     """Returns what is kept of every file, and reports it."""
     # The files are dealt out anew, as some runners would read all of a list on one worker.
-    files = (
+    read = (
       pipeline
       | "Sources" >> beam.Create(self._sources)
       | "Deal" >> beam.Reshuffle()
       | "Read" >> beam.Map(self._reader.read)
     )
-    by_name = files | "ByName" >> beam.Map(lambda file: (file.source.name, file))
-    joined = {"file": by_name, "decision": self._decisions(files)} | beam.CoGroupByKey()
-    kept = joined | "Without" >> beam.MapTuple(_without)
+    by_name = read | "ByName" >> beam.Map(lambda file: (file.source.name, file))
+    joined = {"file": by_name, "decision": self._decisions(read)} | beam.CoGroupByKey()
     reader, report = self._reader, self._report
+    kept = joined | "Without" >> beam.MapTuple(
+      lambda _, parts: reader.without(next(iter(parts["file"])), parts["decision"])
+    )
     _ = (
       kept
-      | "Entries" >> beam.Map(file_crops.entry)
+      | "Entries" >> beam.Map(reader.entry)
       | "AllEntries" >> beam.combiners.ToList()
       | "Report" >> beam.Map(lambda entries: reader.write_report(report, entries))
     )
     return kept
 
-  def _decisions(self, files):
+  def _decisions(self, read):
     """Returns the names of files that lose something, and what."""
     num_groups = max(1, round(math.sqrt(2 * len(self._sources) / _FILES_PER_PAIR)))
     return (
-      files
-      | "Signatures" >> beam.FlatMap(file_crops.compared_by)
+      read
+      | "Signatures" >> beam.FlatMap(self._reader.compared_by)
       | "Groups"
       >> beam.FlatMap(
         lambda file: [(pair, file) for pair in distinct.groups(file.order, num_groups)]
@@ -88,19 +88,13 @@ class BeamCrops:
     )
 
 
-def _without(_, parts):
-  """Returns a file without what it loses, of what is joined under its name."""
-  (file,) = parts["file"]
-  return file_crops.without(file, parts["decision"])
-
-
 class _Split(beam.PTransform):
-  """The crops of one split."""
+  """The examples of one split."""
 
-  def __init__(self, crops, name):
+  def __init__(self, files, name):
     super().__init__()
-    self._crops, self._name = crops, name
+    self._files, self._name = files, name
 
   def expand(self, begin):
     """Returns the split's (key, features)."""
-    return self._crops.examples(begin.pipeline, self._name)
+    return self._files.examples(begin.pipeline, self._name)
