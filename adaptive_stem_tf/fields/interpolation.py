@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from adaptive_stem_tf.fields import maps
+
 LEVELS = 5  # cells of 2 to 32 px: enough for one measurement in some 2,000 pixels
 FINEST = 2  # px, width of the finest cells; targets are smoother than that
 MULTIPLE = FINEST * 2 ** (LEVELS - 1)  # fields are padded to a multiple of this inside
@@ -69,12 +71,12 @@ def interpolate(partial: tf.Tensor, mask: tf.Tensor) -> Interpolation:
   wide_fits = [_fit(moments, 2 * _KERNEL_AREA) for moments in wide_positions]
   narrow_intensities, wide_intensities = _blur(intensities, _INTENSITIES)
   near = _descend(fits, narrow_intensities, _NEAR)
-  smooth = _descend(wide_fits, wide_intensities, _SMOOTH)
+  smooth = _descend(wide_fits, wide_intensities, _SMOOTH, values_only=True)
   once = _enlarge(near, values_only=True)
   residuals = _pyramid(mask * (partial - once), _INTENSITIES)
   again = _descend(fits, _blur(residuals, _INTENSITIES)[0], _NEAR)
   twice = once + _enlarge(again, values_only=True)
-  return Interpolation(near[..., :1], smooth[..., :1], _log_density(fits), twice)
+  return Interpolation(near[..., :1], smooth, _log_density(fits), twice)
 
 
 def _pyramid(pixels, names):
@@ -155,23 +157,33 @@ def _fit(moments, area):
   return _Fit(area * n, inverse, y, x, xx / determinant, -yx / determinant, yy / determinant)
 
 
-def _planes(fit, moments):
-  """Returns value and slopes [B, h, w, 3] at cells' centres from intensities' [B, h, w, 3]."""
-  f, fy, fx = tf.split(moments * fit.inverse, 3, -1)
+def _planes(fit, moments, values_only=False):
+  """Returns value and slopes [B, h, w, 3] at cells' centres from intensities' [B, h, w, 3].
+
+  With `values_only` the slopes, which have been used by then, are left out: [B, h, w, 1].
+  """
+  f, fy, fx = (moment * fit.inverse for moment in tf.split(moments, 3, -1))
   fy, fx = fy - f * fit.y, fx - f * fit.x
   slope_y, slope_x = fit.yy * fy + fit.yx * fx, fit.yx * fy + fit.xx * fx
-  return tf.concat([f - slope_y * fit.y - slope_x * fit.x, slope_y, slope_x], -1)
+  value = f - slope_y * fit.y - slope_x * fit.x
+  if values_only:
+    return value
+  return maps.to_channels([maps.as_plane(part) for part in (value, slope_y, slope_x)])
 
 
-def _descend(fits, moments, limits):
-  """Returns planes [B, h, w, 3] of the finest cells.
+def _descend(fits, moments, limits, values_only=False):
+  """Returns planes [B, h, w, 3] of the finest cells, or [B, h, w, 1] with `values_only`.
 
   They are those of the finest level that saw enough measurements.
   """
   planes = None
-  for fit, intensities in reversed(list(zip(fits, moments))):
-    own = _planes(fit, intensities)
-    planes = own if planes is None else _blend(_enlarge(planes), own, fit.count, limits)
+  for level in reversed(range(len(fits))):
+    values = values_only and not level
+    own = _planes(fits[level], moments[level], values)
+    if planes is None:
+      planes = own
+    else:
+      planes = _blend(_enlarge(planes, values), own, fits[level].count, limits)
   return planes
 
 
@@ -205,7 +217,8 @@ def _enlarge(planes, values_only=False):
     planes = _continue(planes, axis)
   outputs = 1 if values_only else 3
   kernel = tf.constant(_enlarging_kernel()[..., :outputs].reshape(3, 3, 3, -1))
-  return tf.nn.depth_to_space(tf.nn.conv2d(planes, kernel, 1, "VALID"), 2)
+  cells = tf.nn.conv2d(planes, kernel, 1, "VALID")
+  return maps.from_channels(cells) if values_only else tf.nn.depth_to_space(cells, 2)
 
 
 def _continue(planes, axis):

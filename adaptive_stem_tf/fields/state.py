@@ -44,15 +44,17 @@ class Cells(NamedTuple):
   valid: tf.Tensor  # [B, h, w, 1] share of a cell that lies in the field
 
 
-def see(state: FieldState, cell: int) -> Cells:
+def see(state: FieldState, cell: int, whole: bool = False) -> Cells:
   """Returns the features of every cell, from which a policy decides.
 
   Args:
     state: of the fields.
     cell: width of a cell, px.
+    whole: whether H and W are multiples of `cell` even if the graph does not know them yet.
   """
-  valid = maps.to_cells(state.valid, cell)
-  inside = lambda image: maps.to_cells(image * state.valid, cell) / tf.maximum(valid, _TINY)
+  valid = maps.to_cells(state.valid, cell, whole)
+  weight = tf.maximum(maps.sum_in_cells(state.valid, cell, whole), _TINY)
+  inside = lambda image: maps.sum_in_cells(image * state.valid, cell, whole) / weight
   centred = lambda image: image - field_mean(image, valid)
   completion, mean = state.completion, state.completion.mean
   density, recent = inside(state.mask), inside(state.recent)

@@ -62,24 +62,27 @@ class FieldGenerator(snt.Module):
     estimate, plain, base, mean, contrast = self._interpolate(partial, mask)
     scale = tf.sqrt(contrast)
     relative = lambda image: tf.clip_by_value((image - base) / scale, -6.0, 6.0)
-    deviation = tf.nn.space_to_depth(mask * (partial - plain), 2) / scale
-    measured = tf.nn.space_to_depth(mask, 2)
+    missed = mask * (partial - plain)
     # Local mean square by which the interpolation misses measurements: noise and fine structure.
-    misfit = maps.neighbourhood(maps.to_cells(mask * tf.square(partial - plain), 2), 4)
-    misfit /= maps.neighbourhood(maps.to_cells(mask, 2), 4) + 1e-3
-    law = noise.estimate(mask * (partial - plain), mask, plain)
+    misfit = _local(_halve(mask * tf.square(partial - plain)), 4)
+    misfit /= _local(_halve(mask), 4) + 1e-3
+    law = noise.estimate(missed, mask, plain)
     trust = law.pairs / (law.pairs + _PAIRS)  # 0 without pairs, which tell noise from structure
     noise_level = tf.math.log((law.variance(base) + 1e-7) / contrast)
     noise_level = tf.clip_by_value(noise_level, -6.0, 3.0) / 3
-    inputs = tf.concat([
-      measured, tf.clip_by_value(deviation, -6.0, 6.0), relative(estimate.near),
-      relative(estimate.smooth), -relative(mean), base, (estimate.log_density + 3.0) / 2,
-      tf.math.log(misfit / contrast + 1e-3) / 3, trust * noise_level, trust + tf.zeros_like(base)
-    ], -1)  # fmt: skip
+    deviation = maps.to_planes(missed) / maps.as_plane(scale)
+    images = (
+      relative(estimate.near), relative(estimate.smooth), -relative(mean), base,
+      (estimate.log_density + 3.0) / 2, tf.math.log(misfit / contrast + 1e-3) / 3,
+      trust * noise_level, trust + tf.zeros_like(base)
+    )  # fmt: skip
+    inputs = maps.to_channels([
+      maps.to_planes(mask), tf.clip_by_value(deviation, -6.0, 6.0), *map(maps.as_plane, images)
+    ])  # fmt: skip
     features = self._features(inputs)
     heads = blocks.convolve_together((self.correction, self.spread), features)
     enlarge = lambda image: tf.image.resize(image, tf.shape(mask)[1:3], "bilinear")
-    correction = enlarge(scale) * tf.nn.depth_to_space(heads[0], 2)
+    correction = enlarge(scale) * maps.from_channels(heads[0])
     spread = tf.clip_by_value(heads[1], -8.0, 8.0)
     log_variance = maps.double(tf.math.log(contrast) - _EXPLAINED + spread)
     log_variance = specimens.low_pass(log_variance, _SMOOTH)
@@ -104,9 +107,9 @@ class FieldGenerator(snt.Module):
     """
     estimate = interpolation.interpolate(partial, mask)
     plain = specimens.low_pass(estimate.twice, self._sigma)
-    base = maps.to_cells(plain, 2)
-    mean = maps.neighbourhood(base, 2)
-    contrast = maps.neighbourhood(tf.square(base - mean), 2) + _FLOOR**2
+    base = _halve(plain)
+    mean = _local(base, 2)
+    contrast = _local(tf.square(base - mean), 2) + _FLOOR**2
     return estimate, plain, base, mean, contrast
 
   def _features(self, features):
@@ -138,6 +141,16 @@ def _pad(image):
   if None in pads:
     pads = [tf.math.floormod(-tf.shape(image)[axis], multiple) for axis in (1, 2)]
   return tf.pad(image, [[0, 0], [0, pads[0]], [0, pads[1]], [0, 0]])
+
+
+def _halve(image):
+  """Averages 2 x 2 pixels of a padded image."""
+  return maps.to_cells(image, 2, whole=True)
+
+
+def _local(image, cell):
+  """Returns local means of a padded image at half resolution."""
+  return maps.neighbourhood(image, cell, whole=True)
 
 
 class _Pair(snt.Module):

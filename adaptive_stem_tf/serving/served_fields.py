@@ -170,7 +170,7 @@ class ServedFields(tf.Module):
     )]):  # fmt: skip
       counts = tf.identity(counts)
     known = self._known(partial_field, mask, carried, round_number, rounds, budget)
-    cells = state.see(known, self._cell)
+    cells = state.see(known, self._cell, whole=True)
     log_weights, recurrent = self.model.policy(cells, carried[2])
     plan = rounds_lib.FieldPlan(counts[None], self._rank(known.mask, seed), known.valid)
     log_weights = rounds_lib.limit(log_weights, cells.valid)
