@@ -223,13 +223,11 @@ def _enlarge(planes, values_only=False):
 
 def _continue(planes, axis):
   """Adds a cell beyond each border, on the plane of the cell at the border."""
-  length = planes.shape[axis] or tf.shape(planes)[axis]
   ends = []
-  for place, step in ((0, -1.0), (length - 1, 1.0)):
+  for place, step in ((slice(1), -1.0), (slice(-1, None), 1.0)):
     move = np.eye(3, dtype=np.float32)
     move[axis, 0] = step
-    end = tf.gather(planes, [place], axis=axis)
-    ends.append(tf.tensordot(end, tf.constant(move), 1))
+    ends.append(tf.linalg.matmul(planes[(slice(None),) * axis + (place,)], tf.constant(move)))
   return tf.concat([ends[0], planes, ends[1]], axis)
 
 
