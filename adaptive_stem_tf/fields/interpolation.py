@@ -223,12 +223,12 @@ def _enlarge(planes, values_only=False):
 
 def _continue(planes, axis):
   """Adds a cell beyond each border, on the plane of the cell at the border."""
-  ends = []
-  for place, step in ((slice(1), -1.0), (slice(-1, None), 1.0)):
-    move = np.eye(3, dtype=np.float32)
-    move[axis, 0] = step
-    ends.append(tf.linalg.matmul(planes[(slice(None),) * axis + (place,)], tf.constant(move)))
-  return tf.concat([ends[0], planes, ends[1]], axis)
+  before, after = (
+    planes[(slice(None),) * axis + (end,)] for end in (slice(1), slice(-1, None))
+  )  # fmt: skip
+  # The slope along the axis is added to the value, the first channel.
+  slope = lambda end: tf.pad(end[..., axis : axis + 1], [[0, 0], [0, 0], [0, 0], [0, 2]])
+  return tf.concat([before - slope(before), planes, after + slope(after)], axis)
 
 
 @functools.cache
