@@ -13,7 +13,9 @@ in memory. On a busy machine the minimum says more than the percentiles.
 
 The third scans whole fields with a model of launch.train_fields, on all cores: the survey, each
 plan and the completion are timed, and all of a scan; LiteRT, too, if the model was exported with
---litert, and how far its answers differ.
+--litert, and how far its answers differ. The column "processor" has the least processor time, of
+all threads together. Other work on the cores hardly changes it, while it can double all others:
+compare models by it, and restrict the command to one core (taskset) to see what one thread needs.
 """
 
 from __future__ import annotations
@@ -209,8 +211,8 @@ def _describe(path):
 def _table_of_fields(result):
   lines = [
     *benchmark_report.head(result),
-    "| field | way | what | min | median | max |",
-    "|---" * 6 + "|",
+    "| field | way | what | min | median | max | processor |",
+    "|---" * 7 + "|",
   ]
   ways = [(side, "SavedModel", times) for side, times in result["sizes"].items()]
   fast = result.get("litert")
@@ -218,7 +220,7 @@ def _table_of_fields(result):
     ways.append((fast["side"], "LiteRT", {name: fast[name] for name in ("plan", "complete")}))
   for side, way, times in ways:
     for what, values in times.items():
-      cells = " | ".join(f"{values[key]:.0f} ms" for key in ("min", "median", "max"))
+      cells = " | ".join(f"{values[key]:.0f} ms" for key in ("min", "median", "max", "processor"))
       lines.append(f"| {side} px | {way} | {what} | {cells} |")
   if fast:
     lines += ["", (

@@ -58,9 +58,9 @@ def double(image: tf.Tensor) -> tf.Tensor:
 
 
 def to_planes(image: tf.Tensor) -> tf.Tensor:
-  """Returns the pixels of every 2 x 2 cell in planes of their own: [B, H, W, 1] to [B, 4, H/2, W/2].
+  """Returns the four pixels of 2 x 2 cells in planes of their own: [B, H, W, 1] to [B, 4, h, w].
 
-  H and W are even. The order of planes is that of the channels of `tf.nn.space_to_depth`.
+  H = 2 h and W = 2 w are even. Planes are in the order of the channels of `tf.nn.space_to_depth`.
   """
   batch, rows, columns = _sizes(image)
   rows, columns = rows // 2, columns // 2
@@ -101,7 +101,7 @@ def _sizes(image):
 def neighbourhood(image: tf.Tensor, cell: int = 4, whole: bool = False) -> tf.Tensor:
   """Returns a smooth local mean [B, H, W, C], over some 2.5 cells (10 px by default).
 
-  Args are those of `to_cells`.
+  The arguments are those of `to_cells`.
   """
   cells = to_cells(image, cell, whole)
   taps = tf.constant(np.array([1, 2, 1], np.float32) / 4)

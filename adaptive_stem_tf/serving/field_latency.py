@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,17 +12,28 @@ from adaptive_stem_tf.serving import field_litert, field_request, field_scan
 _FINEST = 16  # px, of the structure of fields that are scanned
 
 
+class _Request(NamedTuple):
+  """A call of a signature."""
+
+  name: str
+  inputs: dict[str, np.ndarray]
+  answer: dict[str, np.ndarray]
+  times: tuple[float, float]  # s: by the clock, and of the processor (of all threads together)
+
+
 class _Recorder:
   """A model that keeps its requests and answers."""
 
-  def __init__(self, model: field_scan.ExportedFields):
+  def __init__(self, model: field_scan.Fields):
     self._model = model
-    self.requests: list[tuple[str, dict, dict]] = []  # name, inputs, answer
+    self.requests: list[_Request] = []
 
   def call(self, name, **inputs):
     """Calls a signature."""
+    began, worked = time.perf_counter(), time.process_time()
     answer = self._model.call(name, **inputs)
-    self.requests.append((name, inputs, answer))
+    times = time.perf_counter() - began, time.process_time() - worked
+    self.requests.append(_Request(name, inputs, answer, times))
     return answer
 
 
@@ -38,9 +49,11 @@ def measure(
     scans: number of scans that are timed, after one that warms up.
 
   Returns:
-    For `survey`, `plan` (one round), `complete` and `scan` (all of them), in ms: min, median, max.
+    For `survey`, `plan` (one round), `complete` and `scan` (all of them), in ms: min, median and
+    max; `processor`, the least processor time, which other work on the cores hardly changes.
   """
-  times = np.array([_scan(model, model.rounds, side, coverage) for _ in range(1 + scans)])[1:]
+  requests = [_scan(model, model.rounds, side, coverage) for _ in range(1 + scans)][1:]
+  times = np.array([[one.times for one in scan] for scan in requests])
   return {
     "survey": _summary(times[:, 0]),
     "plan": _summary(times[:, 1:-1]),
@@ -61,14 +74,15 @@ def measure_fast(
     repeats: number of times that each request is timed, after one that warms up.
 
   Returns:
-    For `plan` and `complete`, in ms, min, median and max; `side`, px; `other_positions`, the
-    greatest share of a round's positions that differ; `difference`, the greatest of completions.
+    For `plan` and `complete`, in ms, min, median, max and processor; `side`, px;
+    `other_positions`, the greatest share of a round's positions that differ; `difference`, the
+    greatest of completions.
   """
-  fast, recorder = field_litert.FastFields(folder), _Recorder(model)
-  _scan(recorder, model.rounds, fast.side, coverage)
-  times: dict[str, list[float]] = {"plan": [], "complete": []}
+  fast = field_litert.FastFields(folder)
+  recorder = _Recorder(fast)
+  times: dict[str, list[tuple[float, float]]] = {"plan": [], "complete": []}
   others, differences = [0.0], []
-  for name, inputs, expected in recorder.requests:
+  for name, inputs, expected, _ in _scan(model, model.rounds, fast.side, coverage):
     if name not in times:
       continue
     answer = fast.call(name, **inputs)
@@ -77,9 +91,8 @@ def measure_fast(
       new = expected["next_mask"] - inputs["mask"]
       others.append(float((answer["next_mask"] < new).sum() / new.sum()))
     for _ in range(repeats):
-      began = time.perf_counter()
-      fast.call(name, **inputs)
-      times[name].append(time.perf_counter() - began)
+      recorder.call(name, **inputs)
+      times[name].append(recorder.requests.pop().times)
   return {
     **{name: _summary(np.array(values)) for name, values in times.items()},
     "side": fast.side,
@@ -89,16 +102,24 @@ def measure_fast(
 
 
 def _scan(model, rounds, side, coverage):
-  """Scans a smooth random field; returns the seconds of each call."""
+  """Scans a smooth random field; returns the requests."""
   random = np.random.default_rng(0)
   coarse = random.uniform(-1, 1, [side // _FINEST + 1] * 2)
   image = np.kron(coarse, np.ones([_FINEST, _FINEST]))[:side, :side]
   settings = field_scan.FieldSettings(image.shape, round(coverage * image.size), rounds)
   known = intensities.IntensityRange(np.array([-1.0]), np.array([1.0]))
   beam = field_request.reader(image, None, 0)
-  return field_scan.scan(model, settings, known, beam).seconds
+  recorder = _Recorder(model)
+  field_scan.scan(recorder, settings, known, beam)
+  return recorder.requests
 
 
 def _summary(seconds):
-  ms = 1000 * seconds
-  return {"min": float(ms.min()), "median": float(np.median(ms)), "max": float(ms.max())}
+  """Summarises times [..., 2] s, by the clock and of the processor."""
+  ms, processor = np.moveaxis(1000 * seconds, -1, 0)
+  return {
+    "min": float(ms.min()),
+    "median": float(np.median(ms)),
+    "max": float(ms.max()),
+    "processor": float(processor.min()),
+  }

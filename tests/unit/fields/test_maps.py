@@ -40,6 +40,32 @@ def test_the_neighbourhood_keeps_constants_and_spreads_a_point():
   assert (spread[8:24, 8:24] > 0).mean() > 0.7 and spread[:4].max() == 0
 
 
+def test_planes_and_channels_are_those_of_tensorflow(rng):
+  field = tf.constant(rng.random([2, 6, 8, 1]), tf.float32)
+  blocks = tf.nn.space_to_depth(field, 2)
+  planes = maps.to_planes(field)
+  np.testing.assert_array_equal(planes, tf.transpose(blocks, [0, 3, 1, 2]))
+  np.testing.assert_array_equal(maps.from_channels(blocks), field)
+  small = field[:, :3, :4]
+  channels = maps.to_channels([maps.as_plane(small), planes])
+  np.testing.assert_array_equal(channels, tf.concat([small, blocks], -1))
+
+
+def test_cells_that_are_known_to_be_whole_are_averaged_once(rng):
+  field = rng.random([2, 8, 12, 1]).astype(np.float32)
+  signature = [tf.TensorSpec([None, None, None, 1])]
+  for whole, pools in ((False, 2), (True, 1)):
+    average = tf.function(lambda value, whole=whole: maps.to_cells(value, 4, whole), signature)
+    np.testing.assert_array_equal(average(field), maps.to_cells(tf.constant(field), 4))
+    graph = average.get_concrete_function().graph
+    assert sum(node.type == "AvgPool" for node in graph.get_operations()) == pools
+
+
+def test_sums_count_pixels_beyond_the_border_as_nothing():
+  sums = maps.sum_in_cells(image(np.ones([6, 5])), 4)[0, ..., 0]
+  np.testing.assert_array_equal(sums, [[1.0, 0.25], [0.5, 0.125]])
+
+
 def test_the_squared_gradient_of_a_ramp():
   rows, columns = np.mgrid[:8, :8]
   energy = maps.squared_gradient(image(3 * rows - 2 * columns)).numpy()[0, 1:-1, 1:-1, 0]
@@ -82,6 +108,10 @@ def test_shapes_may_be_known_only_when_a_graph_runs(rng):
     lambda value: maps.to_pixels(value, 3, 20, 30),
     maps.neighbourhood,
     maps.double,
+    lambda value: maps.sum_in_cells(value, 4),
+    lambda value: maps.as_plane(value[..., :1]),
+    lambda value: maps.to_planes(value[:, :8, :, :1]),
+    lambda value: maps.from_channels(tf.concat([value, value], -1)),
   ):
     unknown = tf.function(function, input_signature=[tf.TensorSpec([None, None, None, 2])])
     np.testing.assert_allclose(unknown(field), function(tf.constant(field)), rtol=1e-5)

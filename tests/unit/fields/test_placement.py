@@ -126,6 +126,36 @@ def test_scores_are_weights_over_ranks_and_ties_go_to_the_first_pixel():
   np.testing.assert_array_equal(place(weights, 2, before, rank), [[0, 0, 0], [0, 1, 1]])
 
 
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.given(seed=st.integers(0, 999), levels=st.integers(1, 4))
+def test_fields_of_a_batch_take_the_first_of_their_own_ties(seed, levels):
+  random = np.random.default_rng(seed)
+  scores = random.integers(1, levels + 1, [3, 7, 5]).astype(np.float32)
+  counts = random.integers(1, 36, 3)
+  chosen = placement.place(
+    tf.constant(scores), tf.ones([3, 7, 5]), tf.zeros([3, 7, 5]), tf.constant(counts, tf.int32)
+  )
+  for field, count, mask in zip(scores, counts, chosen):
+    first = np.argsort(-field.ravel(), kind="stable")[:count]
+    np.testing.assert_array_equal(np.flatnonzero(mask), np.sort(first))
+
+
+def test_fields_smaller_and_larger_than_the_tile_have_its_ranks():
+  offsets = np.array([[0, 0], [127, 64]], np.int32)
+  large = placement.rank_map(300, 200, tf.constant(offsets)).numpy()
+  assert large.shape == (2, 300, 200)
+  for ranks, (down, right) in zip(large, offsets):
+    turns = np.roll(placement.ranks(), (-down, -right), (0, 1))
+    np.testing.assert_array_equal(ranks[:128, :128], (turns + 0.25) / np.float32(128**2))
+    np.testing.assert_array_equal(np.argsort(ranks[256:, 128:].ravel()),
+                                  np.argsort(turns[:44, :72].ravel()))  # fmt: skip
+  unknown = tf.function(placement.rank_map, [tf.TensorSpec([], tf.int32)] * 2 + [
+    tf.TensorSpec([None, 2], tf.int32)])  # fmt: skip
+  np.testing.assert_array_equal(unknown(300, 200, offsets), large)
+  small = placement.rank_map(40, 30, tf.constant(offsets))
+  np.testing.assert_array_equal(small, large[:, :40, :30])
+
+
 def test_no_more_is_measured_than_has_a_weight():
   weights = np.zeros([8, 8])
   weights[2, 3:6] = 1.0
