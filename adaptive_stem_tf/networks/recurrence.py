@@ -5,7 +5,8 @@ TensorFlow differentiated the loop, it would keep every intermediate of every st
 gradients of the weights step by step. Here only states are kept. On the way back the gates of all
 steps are computed again by one matrix product, and the gradients of the weights by another. The
 loop holds only what depends on the step after it: one product and a few multiplications
-(backpropagation through time, Werbos 1990). Gradients of gradients are not defined.
+(backpropagation through time, Werbos 1990). Gradients of gradients are TensorFlow's own, and cost
+what this saves.
 
 Shapes: B batch size, T time steps, H size of a hidden state (the projection, or the units), U
 units, G gates.

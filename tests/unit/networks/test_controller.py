@@ -188,6 +188,20 @@ def test_unrolled_equals_step_by_step(kind, jit):
   close(gradients, expected_gradients, 1e-4)
 
 
+@pytest.mark.parametrize("kind", ["lstm_projected", "gru"])
+def test_gradients_of_gradients_equal_those_step_by_step(kind):
+  core, inputs = built(kind)
+  by_run = []
+  for run in (steps_by_hand, cores.unroll):
+    with tf.GradientTape() as tape:
+      tape.watch(inputs)
+      _, (by_inputs, *_) = loss_and_gradients(core, inputs[:, :2], run)
+      loss = tf.reduce_sum(by_inputs**2)
+    by_run.append(tape.gradient(loss, [inputs, *core.trainable_variables]))
+  assert all(np.abs(g).max() > 1e-3 for g in by_run[0])
+  close(*by_run, 1e-4)
+
+
 def test_stepwise_unroll_equals_layerwise():
   core, inputs = built("lstm")
   stepwise = loss_and_gradients(core, inputs, cores.unroll_stepwise)
