@@ -67,7 +67,7 @@ class BeamFiles:
       kept
       | "Entries" >> beam.Map(reader.entry)
       | "AllEntries" >> beam.combiners.ToList()
-      | "Report" >> beam.Map(lambda entries: reader.write_report(report, entries))
+      | "Report" >> beam.Map(lambda entries: files.write_report(reader, report, entries))
     )
     return kept
 
@@ -91,9 +91,9 @@ class BeamFiles:
 class _Split(beam.PTransform):
   """The examples of one split."""
 
-  def __init__(self, files, name):
+  def __init__(self, beam_files, name):
     super().__init__()
-    self._files, self._name = files, name
+    self._files, self._name = beam_files, name
 
   def expand(self, begin):
     """Returns the split's (key, features)."""

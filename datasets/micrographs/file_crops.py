@@ -1,7 +1,6 @@
 """Crops of the files of the data set: what is read, compared, written and reported of each."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -89,13 +88,8 @@ class CropReader:
       )
     return files.Entry(file.source, file.error, file.copy_of, reported)
 
-  def write_report(self, path: str, entries: Iterable[files.Entry]) -> None:
-    """Writes what became of every file, as `launch.prepare` reports it, in the files' order."""
-    entries = sorted(entries, key=lambda entry: entry.source.order)
-    report = preparation.report(
-      self.cutting,
-      {entry.source.name: entry.copy_of for entry in entries if entry.copy_of},
-      {entry.source.name: entry.error for entry in entries if entry.error},
-      [entry.reported for entry in entries if entry.reported],
-    )
-    epath.Path(path).write_text(json.dumps(report, indent=1))
+  def summary(
+    self, copies: dict[str, str], failed: dict[str, str], reported: list[dict[str, Any]]
+  ) -> dict[str, Any]:
+    """Returns a report like that of `launch.prepare`; see `files.Reader`."""
+    return preparation.report(self.cutting, copies, failed, reported)

@@ -1,7 +1,6 @@
 """Whole fields of the files of the data set: what is read, compared, written and reported."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -98,13 +97,9 @@ class FieldReader:
       }
     return files.Entry(file.source, file.error, file.copy_of, reported)
 
-  def write_report(self, path: str, entries: Iterable[files.Entry]) -> None:
-    """Writes what became of every file, in the files' order."""
-    entries = sorted(entries, key=lambda entry: entry.source.order)
-    report = {
-      "reading": dataclasses.asdict(self.reading),
-      "copies": {entry.source.name: entry.copy_of for entry in entries if entry.copy_of},
-      "failed": {entry.source.name: entry.error for entry in entries if entry.error},
-      "files": [entry.reported for entry in entries if entry.reported],
-    }
-    epath.Path(path).write_text(json.dumps(report, indent=1))
+  def summary(
+    self, copies: dict[str, str], failed: dict[str, str], reported: list[dict[str, Any]]
+  ) -> dict[str, Any]:
+    """Returns a report; see `files.Reader`."""
+    reading = dataclasses.asdict(self.reading)
+    return {"reading": reading, "copies": copies, "failed": failed, "files": reported}

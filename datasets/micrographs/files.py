@@ -1,8 +1,11 @@
 """The files of the data set, whatever examples they give, and how one process goes through them."""
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
+
+from etils import epath
 
 from adaptive_stem_tf.micrographs import distinct
 
@@ -44,13 +47,13 @@ class Reader(Protocol):
 
   report: str
 
-  def read(self, source: Source) -> Any:
-    """Returns what is read from a file, a `FileRead`."""
+  def read(self, source: Source) -> FileRead:
+    """Reads a file."""
 
   def compared_by(self, file: Any) -> Iterator[distinct.FileSignatures]:
     """Yields what a file is compared by, if it can be read."""
 
-  def without(self, file: Any, decisions: Iterable[distinct.Decision]) -> Any:
+  def without(self, file: Any, decisions: Iterable[distinct.Decision]) -> FileRead:
     """Returns a file without what it loses by a decision, if there is one."""
 
   def examples(self, file: Any) -> Iterator[Example]:
@@ -59,8 +62,16 @@ class Reader(Protocol):
   def entry(self, file: Any) -> Entry:
     """Returns what a report says about a file."""
 
-  def write_report(self, path: str, entries: Iterable[Entry]) -> None:
-    """Writes what became of every file, in the files' order."""
+  def summary(
+    self, copies: dict[str, str], failed: dict[str, str], reported: list[dict[str, Any]]
+  ) -> dict[str, Any]:
+    """Returns a report.
+
+    Args:
+      copies: of which file, by file.
+      failed: why, by file.
+      reported: of each of the other files.
+    """
 
 
 class OneProcess:
@@ -89,4 +100,15 @@ class OneProcess:
       file = reader.without(file, [self._distinct.add(one) for one in reader.compared_by(file)])
       self._entries.append(reader.entry(file))
       yield from reader.examples(file)
-    reader.write_report(self._report, self._entries)
+    write_report(reader, self._report, self._entries)
+
+
+def write_report(reader: Reader, path: str, entries: Iterable[Entry]) -> None:
+  """Writes what became of every file, in the files' order."""
+  entries = sorted(entries, key=lambda entry: entry.source.order)
+  report = reader.summary(
+    {entry.source.name: entry.copy_of for entry in entries if entry.copy_of},
+    {entry.source.name: entry.error for entry in entries if entry.error},
+    [entry.reported for entry in entries if entry.reported],
+  )
+  epath.Path(path).write_text(json.dumps(report, indent=1))

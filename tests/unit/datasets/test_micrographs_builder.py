@@ -20,7 +20,7 @@ from adaptive_stem_tf.micrographs import (
   whole_fields,
 )
 from datasets import load
-from datasets.micrographs import files, micrographs_dataset_builder
+from datasets.micrographs import file_fields, files, micrographs_dataset_builder
 from tests.unit.micrographs import fields
 
 pytest.importorskip("dill", reason="tfds.testing needs dill: pip install dill.")
@@ -119,6 +119,8 @@ def test_whole_fields_keep_their_shapes_without_information_bars(tmp_path):
   examples = {e["file"].decode(): e for e in splits["train"] + splits["test"]}
   assert examples.keys() == {f"{i}.npy" for i in range(6)} and splits["train"] and splits["test"]
   assert examples["0.npy"]["image"].shape == (101, 100, 1)
+  rows = {file["file"]: file["rows"] for file in _report(tmp_path)["files"]}
+  assert rows == {**dict.fromkeys(examples), "0.npy": 101}
   for name, rows in (("0.npy", 101), ("2.npy", None)):
     expected = whole_fields.read(manual / name, rows=rows)
     np.testing.assert_array_equal(examples[name]["image"][..., 0], expected.field)
@@ -168,13 +170,15 @@ def test_it_can_be_trained_on(tmp_path):
     assert load.load_split("micrographs", "train", str(tmp_path)).shape == (3, 96, 96, 1)
 
 
-def test_beam_is_asked_for_only_where_it_is_needed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("config", ["crops_96", "fields_512"])
+def test_beam_is_asked_for_only_where_it_is_needed(config, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "apache_beam", None)  # as if it were not installed
   monkeypatch.delitem(sys.modules, "datasets.micrographs.beam_files", raising=False)
   with pytest.raises(
-    RuntimeError, match="crops_96_beam is built on Apache Beam, which is not installed: pip install"
+    RuntimeError,
+    match=f"{config}_beam is built on Apache Beam, which is not installed.*or choose {config}.$",
   ):
-    _build(tmp_path, config="crops_96_beam")
+    _build(tmp_path, config=f"{config}_beam")
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +215,9 @@ def _places(splits):
 def test_near_duplicates_of_all_files_are_left_out_as_by_prepare(tmp_path, many):
   places = _places(_build(tmp_path, many))
   folder, cutting = many / "micrographs", crops.Cutting()
-  files = micrographs_dataset_builder._without_copies(epath.Path(folder))
+  names = micrographs_dataset_builder._without_copies(epath.Path(folder))
   collection = preparation.Collection(cutting)
-  for name in (name for name in files if name not in ("notes.txt", "11.npy")):
+  for name in (name for name in names if name not in ("notes.txt", "11.npy")):
     collection.add(preparation.crops_of(folder / name, cutting)._replace(path=name))
   assert places["train"].keys() | places["test"].keys() == {
     (file.path, crop.row, crop.column) for file in collection.files for crop in file.cut.crops
@@ -221,8 +225,7 @@ def test_near_duplicates_of_all_files_are_left_out_as_by_prepare(tmp_path, many)
   report = _report(tmp_path)
   assert report["copies"] == collection.copies and len(report["copies"]) == 2
   assert report["failed"].keys() == {"notes.txt", "11.npy"}
-  names = [file["file"] for file in report["files"]]
-  assert names == [file.path for file in collection.files]
+  assert [file["file"] for file in report["files"]] == [file.path for file in collection.files]
   for file, expected in zip(report["files"], collection.files):
     assert file["dropped"] == {**expected.cut.dropped, "for the split": 0}
     assert file["crops"] == len(expected.cut.crops)
@@ -253,6 +256,18 @@ def test_copies_of_whole_fields_are_left_out_as_by_prepare(tmp_path, many):
     expected = prepared[file["file"]]
     assert {**file, "split": "", "source": ""} == {**expected, "split": "", "source": ""}
     assert file["file"].encode() in {example["file"] for example in splits[file["split"]]}
+
+
+def test_a_report_has_the_order_of_the_files(tmp_path):
+  """Beam gives entries in any order."""
+  reader = file_fields.FieldReader("", whole_fields.FieldReading(), field_preparation.Index())
+  entries = [
+    files.Entry(files.Source(order, f"{order}.npy", "train"), "", "", {"order": order})
+    for order in (2, 0, 1)
+  ]
+  files.write_report(reader, str(tmp_path / "report.json"), entries)
+  report = json.loads((tmp_path / "report.json").read_text())
+  assert [file["order"] for file in report["files"]] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("config", ["crops_96", "fields_512"])
