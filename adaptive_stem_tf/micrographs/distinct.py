@@ -78,7 +78,7 @@ class Distinct:
 
   def __init__(self):
     self._crops, self._wholes = Signatures(), Signatures()
-    # Names and shapes of the files that kept crops, as `_wholes` has them.
+    # Names and shapes of the files of which something was kept, numbered as in `_wholes`.
     self._files: list[tuple[str, Shape]] = []
 
   def add(self, file: FileSignatures) -> Decision:

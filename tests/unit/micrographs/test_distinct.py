@@ -68,6 +68,19 @@ def test_by_hand():
     assert in_parts(files, num_groups, np.random.default_rng(num_groups)) == expected
 
 
+def test_whole_fields_are_compared_as_wholes():
+  labels = [0, 1, 0, 0.1, 0.2, 1]  # 0.1 nearly equals 0 and 0.2, which differ
+  files = [file(order, label, [])._replace(crops=None) for order, label in enumerate(labels)]
+  expected = {
+    "file 2": distinct.Decision("file 0"),
+    "file 3": distinct.Decision("file 0"),
+    "file 5": distinct.Decision("file 1"),
+  }
+  assert one_by_one(files) == expected
+  for num_groups in (1, 3):
+    assert in_parts(files, num_groups, np.random.default_rng(num_groups)) == expected
+
+
 LABELS = st.builds(lambda number, tenth: number + tenth / 10, st.integers(0, 4), st.integers(0, 2))
 
 

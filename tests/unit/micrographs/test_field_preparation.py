@@ -111,10 +111,12 @@ def test_a_wrong_split_is_refused(files):
 
 
 def test_copies_are_left_out(tmp_path, files):
-  copy = str(tmp_path / "copy.npy")
+  copy, larger = str(tmp_path / "copy.npy"), str(tmp_path / "larger.npy")
   np.save(copy, 3 * np.load(files[1]) + 7)
-  collection = collect([*files, copy])
-  assert collection.copies == {copy: files[1]} and len(collection.prepare().fields) == 5
+  np.save(larger, np.kron(np.load(files[2]), np.ones([2, 2])))
+  collection = collect([*files, copy, larger])
+  assert collection.copies == {copy: files[1], larger: files[2]}
+  assert len(collection.prepare().fields) == 5
 
 
 def test_each_copy_is_of_the_first_of_its_shape(tmp_path, files):
