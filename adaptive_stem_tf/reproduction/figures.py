@@ -36,9 +36,11 @@ def curves(
   limits = []
   for i, (name, (label, seeds)) in enumerate(shown.items()):
     at, low, mean, high = band([one.curve for one in seeds], width)
-    style = "--" if name.startswith(("spiral", "fixed_")) else "-"
+    # Colours begin again where they are used up, on dashed lines.
+    fixed = name.startswith(("spiral", "fixed_"))
+    line = "--" if fixed or i >= len(style.COLOURS) else "-"
     axes.plot(
-      at, mean, style, color=f"C{i}", linewidth=1.4, label=f"{label}, {test_label(seeds, split)}"
+      at, mean, line, color=f"C{i}", linewidth=1.4, label=f"{label}, {test_label(seeds, split)}"
     )
     if len(seeds) > 1:
       axes.fill_between(at, low, high, color=f"C{i}", alpha=0.18, linewidth=0)

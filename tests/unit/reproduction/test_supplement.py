@@ -4,9 +4,10 @@ import pathlib
 
 import numpy as np
 import pytest
+from matplotlib import colors
 
 from adaptive_stem_tf import config, input_pipeline, specimens
-from adaptive_stem_tf.reproduction import lr_range, runs, supplement
+from adaptive_stem_tf.reproduction import figures, lr_range, runs, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import results as reproduction_results
 from adaptive_stem_tf.training import job as job_lib
@@ -186,6 +187,19 @@ def test_curve_metrics_by_hand():
   curve = reproduction_results.Curve(np.arange(1, 101), losses)
   metrics = reproduction_results.curve_metrics(curve, 100, 5)
   assert metrics == pytest.approx({"initial": 4.0, "early": 2.4, "late": 3.0, "instability": 3.0})
+
+
+def test_no_two_curves_look_alike():
+  curve = reproduction_results.Curve(np.arange(1, 101), np.geomspace(4, 1, 100))
+  metrics = {"test": 0.5, "test_sd": 0.2}
+  one = reproduction_results.Measured(curve, {}, metrics, None, None, 0)
+  for key in ("clipping", "controllers"):
+    lines = supplement.FIGURES[key].lines
+    canvas = figures.curves("", {line.run: (line.run, [one]) for line in lines}, 100, 5)
+    looks = {
+      (colors.to_hex(line.get_color()), line.get_linestyle()) for line in canvas.axes[0].lines
+    }
+    assert len(looks) == len(lines) > 7
 
 
 def test_rows_count_by_the_iterations_they_stand_for():
