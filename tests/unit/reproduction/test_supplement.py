@@ -7,6 +7,7 @@ import pytest
 from matplotlib import colors
 
 from adaptive_stem_tf import config, input_pipeline, specimens
+from adaptive_stem_tf.evaluation import style
 from adaptive_stem_tf.reproduction import figures, lr_range, runs, supplement
 from adaptive_stem_tf.reproduction import plan as reproduction_plan
 from adaptive_stem_tf.reproduction import results as reproduction_results
@@ -196,9 +197,10 @@ def test_no_two_curves_look_alike():
   for key in ("clipping", "controllers"):
     lines = supplement.FIGURES[key].lines
     canvas = figures.curves("", {line.run: (line.run, [one]) for line in lines}, 100, 5)
-    looks = {
-      (colors.to_hex(line.get_color()), line.get_linestyle()) for line in canvas.axes[0].lines
-    }
+    with style.look():  # colours are numbers in its cycle
+      looks = {
+        (colors.to_hex(line.get_color()), line.get_linestyle()) for line in canvas.axes[0].lines
+      }
     assert len(looks) == len(lines) > 7
 
 
